@@ -1,0 +1,1 @@
+"""What happens before a worker runs: weights and requirements, at docker build or by hand."""

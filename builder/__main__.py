@@ -1,0 +1,100 @@
+"""``python -m builder``: fetch weights ahead of time, build tiny models.
+
+python -m builder fetch --surface embeddings --model BGE_Large --to /models
+python -m builder tiny
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+from models import hardware, tiny
+from models.catalog import CATALOG, Row
+from models.errors import QuartetError
+from models.weights import Places, WeightsStore
+
+log = logging.getLogger("builder")
+_CACHE = Path(os.environ.get("QUARTET_CACHE") or "~/.cache/quartet").expanduser()
+
+
+def main() -> int:
+    """Run; returns the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    arguments = _arguments()
+    arguments.to.mkdir(parents=True, exist_ok=True)
+    store = WeightsStore(_places(arguments.to))
+    try:
+        rows = _tiny_rows(arguments.names) if arguments.command == "tiny" else [_row(arguments)]
+        for row in rows:
+            start = time.monotonic()
+            path = store.fetch(row, arguments.to)
+            log.info("%s: %s (%.1f s)", row.slug, path, time.monotonic() - start)
+    except QuartetError as error:
+        log.error("builder: %s", error.message)
+        return 1
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    surfaces = sorted({row.surface for row in CATALOG.rows})
+    parser = argparse.ArgumentParser(prog="python -m builder", description="Prepare weights.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    fetch = commands.add_parser("fetch", help="fetch and verify a model's weights")
+    fetch.add_argument("--surface", required=True, choices=surfaces)
+    fetch.add_argument("--model", help="slug or repo id; default: the surface's on this machine")
+    build = commands.add_parser("tiny", help="build tiny models with random weights")
+    build.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(tiny.RECIPES)}")
+    for command in (fetch, build):
+        command.add_argument("--to", type=Path, default=_CACHE, help="folder; default: the cache")
+    return parser.parse_args()
+
+
+def _row(arguments: argparse.Namespace) -> Row:
+    held = CATALOG.of(arguments.surface)
+    if arguments.model:
+        return held.find(arguments.model)
+    return held.default(arguments.surface, hardware.detect().kind)
+
+
+def _tiny_rows(names: list[str]) -> list[Row]:
+    """The catalog's tiny models; any recipe by its name."""
+    rows = {
+        row.weights.removeprefix("tiny://"): row for row in CATALOG.rows if "tiny://" in row.weights
+    }
+    unknown = set(names) - set(tiny.RECIPES)
+    if unknown:
+        raise QuartetError(f"no tiny model is called {', '.join(sorted(unknown))}")
+    return [rows.get(name) or _recipe_row(name) for name in names or rows]
+
+
+def _recipe_row(name: str) -> Row:
+    return Row(
+        slug=f"tiny {name}",
+        surface="",
+        tasks=frozenset(),
+        weights=f"tiny://{name}",
+        engine="",
+        memory_bytes=0,
+        licence="Apache-2.0",
+    )
+
+
+def _places(to: Path) -> Places:
+    return Places(
+        hub_caches=(),
+        baked=to,
+        volume=None,
+        cache=to,
+        token=os.environ.get("HF_TOKEN"),
+        endpoint=os.environ.get("HF_ENDPOINT"),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""Put a worker together from the environment's settings."""
+
+from __future__ import annotations
+
+from handler.bucket import Bucket
+from handler.contract import SURFACES
+from handler.dispatch import Dispatcher
+from handler.endpoint import Endpoint
+from handler.entry import Worker
+from handler.media import Guard
+from handler.settings import Settings, SettingsError
+from models import hardware
+from models.catalog import CATALOG, GB, Catalog
+from models.loader import Loader
+from models.pool import Pool
+from models.weights import WeightsStore
+
+
+def assemble(settings: Settings) -> Worker:
+    """Build the worker; loads no model and imports no engine.
+
+    Raises:
+        SettingsError: the settings make no sense on this machine.
+    """
+    try:
+        device = hardware.detect(settings.device)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    endpoint = Endpoint.build(settings, SURFACES, _catalog(settings), device.kind)
+    budget_bytes = device.budget_bytes
+    if settings.memory_budget_gb is not None:
+        budget_bytes = int(settings.memory_budget_gb * GB)
+    loader = Loader(WeightsStore(settings.places()), device)
+    return Worker(
+        dispatcher=Dispatcher(
+            endpoint=endpoint,
+            pool=Pool(loader, budget_bytes, settings.max_batch_size),
+            guard=Guard(settings.media_private_hosts, settings.media_timeout_s),
+            bucket=_bucket(settings),
+        ),
+        output_limit_bytes=settings.output_limit_bytes,
+        job_timeout_s=settings.job_timeout_s,
+    )
+
+
+def _catalog(settings: Settings) -> Catalog:
+    if settings.fake_engines:
+        from models import fake
+
+        return Catalog(fake.ROWS)
+    return CATALOG
+
+
+def _bucket(settings: Settings) -> Bucket | None:
+    config = settings.bucket()
+    if config is None:
+        return None
+    # The operator's own store may well be a private host: it is trusted by being configured.
+    host = config.endpoint_url.partition("://")[2].partition("/")[0].rpartition("@")[2]
+    name = host.strip("[]") if host.endswith("]") else host.partition(":")[0]
+    return Bucket(config, Guard(settings.media_private_hosts | {name}, settings.media_timeout_s))

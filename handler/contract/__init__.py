@@ -1,0 +1,14 @@
+"""The contract: one module per surface, and the registry of them.
+
+A new surface is its engine in ``models``, its module here, and its line below.
+"""
+
+from handler.contract import chat, embeddings, images, transcribe
+from handler.contract.base import Call, Request, Surface
+
+SURFACES: dict[str, Surface] = {
+    surface.name: surface
+    for surface in (chat.SURFACE, images.SURFACE, transcribe.SURFACE, embeddings.SURFACE)
+}
+
+__all__ = ["SURFACES", "Call", "Request", "Surface"]

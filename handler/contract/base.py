@@ -1,0 +1,177 @@
+"""What every surface's contract is made of.
+
+A surface is one request type, the marks by which its body is known, and the function that answers
+it. ``handler.dispatch`` reads nothing else of a surface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from handler.bucket import Bucket
+from handler.media import MediaDoor
+from models.catalog import Row
+from models.errors import InvalidValue, QuartetError, RequestError, UnsupportedParameter, shorten
+from models.pool import Warm
+
+Json = Any  # what ``json`` can express; checked where it leaves, in handler.wire
+
+
+class Request(BaseModel):
+    """Base of the surfaces' request types.
+
+    Unknown keys are left aside: a gateway passes its own along. Null means absent, as OpenAI's
+    clients mean it. Known fields that are not supported are listed in ``unsupported`` with the
+    values that change nothing; any other value is refused by name.
+    """
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, allow_inf_nan=False)
+
+    unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {}
+    aliases: ClassVar[Mapping[str, str]] = {}
+
+    model: str | None = None
+    user: str | None = None
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any]) -> Self:
+        """Validate a body.
+
+        Raises:
+            UnsupportedParameter: a known field that this surface does not take.
+            InvalidValue: a missing field, a wrong type or a value out of range.
+        """
+        given = {key: value for key, value in body.items() if value is not None}
+        for name, neutral in cls.unsupported.items():
+            if name in given and not any(_same(given[name], value) for value in neutral):
+                hint = f"leave it out or send {neutral[0]!r}" if neutral else "leave it out"
+                raise UnsupportedParameter(f"{name} is not supported; {hint}.", param=name)
+        for alias, name in cls.aliases.items():
+            if alias in given:
+                given.setdefault(name, given[alias])
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            raise _explain(error) from None
+
+
+def _same(left: object, right: object) -> bool:
+    """Equality that does not take True for 1."""
+    return left == right and isinstance(left, bool) == isinstance(right, bool)
+
+
+_CODES = {"missing": "missing_required_parameter"}
+
+
+def _explain(error: ValidationError) -> RequestError:
+    """The first problem, as OpenAI words it: the field, the limit, and what was got."""
+    first = error.errors(include_url=False)[0]
+    inner = first.get("ctx", {}).get("error")
+    if isinstance(inner, QuartetError):
+        return InvalidValue(inner.message, param=inner.param, code=inner.code)
+    param = _path(first["loc"])
+    kind = first["type"]
+    if kind == "missing":
+        return InvalidValue(f"{param} is required.", param=param, code=_CODES["missing"])
+    wrong_type = kind.endswith("_type") or kind in {"model_attributes_type", "is_instance_of"}
+    return InvalidValue(
+        f"{param}: {_reason(first['msg'])}; got {describe(first['input'], kind)}.",
+        param=param,
+        code="invalid_type" if wrong_type else "invalid_value",
+    )
+
+
+def _reason(message: str) -> str:
+    """Pydantic's reason as the middle of a sentence: ``must be less than or equal to 2``."""
+    text = message.removeprefix("Value error, ")
+    return text.replace("Input should be", "must be").replace("Input should", "must")
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """``("messages", 0, "content")`` becomes ``messages[0].content``."""
+    text = ""
+    for step in location:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif step.isidentifier():  # pydantic adds the names of union members; those are not fields
+            text += f".{step}" if text else step
+    return text or "input"
+
+
+def describe(value: object, kind: str = "") -> str:
+    """Say what was got without repeating a client's content: numbers yes, prose no."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower().replace("none", "null")
+    if isinstance(value, int | float):
+        return shorten(str(value), 40)
+    if isinstance(value, str):
+        short = kind in {"literal_error", "value_error", "string_pattern_mismatch", "enum"}
+        if short and value and len(value) <= 40:
+            return repr(value)
+        return f"a string of {len(value)} characters" if value else "an empty string"
+    if isinstance(value, list):
+        return f"a list of {len(value)}" if value else "an empty list"
+    return "an object" if isinstance(value, dict) else type(value).__name__
+
+
+@dataclass(frozen=True)
+class Call:
+    """One validated request and all that its surface may use to answer it.
+
+    Attributes:
+        job_id: the platform's id of the job.
+        request: of the surface's own request type.
+        row: the model that was picked.
+        lease: lends the warm model: ``async with call.lease() as model``.
+        door: fetches the client's files into a folder that goes away with the job.
+        bucket: where results can be stored, None without one.
+        route: the OpenAI route that the job came by, None for a plain job.
+    """
+
+    job_id: str
+    request: Any
+    row: Row
+    lease: Callable[[], AbstractAsyncContextManager[Warm]]
+    door: MediaDoor
+    bucket: Bucket | None
+    route: str | None = None
+
+    def default(self, name: str, fallback: Any = None) -> Any:
+        """The model's default for a field that the request leaves out."""
+        return self.row.defaults.get(name, fallback)
+
+
+@dataclass(frozen=True)
+class Surface:
+    """One surface of the worker.
+
+    Attributes:
+        name: as in ``SURFACE`` and in a job's explicit ``surface`` key.
+        request: the type that validates its body.
+        marks: fields whose presence says that a body is for this surface.
+        companions: marks of other surfaces that are ordinary fields here, and so mean nothing.
+        routes: OpenAI routes that lead here.
+        answer: answers one call, in OpenAI's shape.
+        stream: yields the events of a call whose request has ``stream``; None = cannot stream.
+        concurrency: how many jobs the worker takes at once: enough to keep the engine busy over
+            the SDK's pause of a second when full, few enough to be done within seconds.
+    """
+
+    name: str
+    request: type[Request]
+    marks: tuple[str, ...]
+    routes: tuple[str, ...]
+    answer: Callable[[Call], Awaitable[Json]]
+    concurrency: int
+    companions: frozenset[str] = field(default_factory=frozenset)
+    stream: Callable[[Call], AsyncGenerator[Json, None]] | None = None
+
+
+def with_notice(answer: dict[str, Any], row: Row) -> dict[str, Any]:
+    """Add the extension ``notice`` when the model is a stand-in."""
+    return answer if row.notice is None else {**answer, "notice": row.notice}

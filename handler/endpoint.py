@@ -1,0 +1,121 @@
+"""What this worker serves: the surfaces, and the models of each, from settings and catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from handler.contract.base import Surface
+from handler.settings import Settings, SettingsError
+from models.catalog import Catalog, Row
+from models.errors import ModelNotFound
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """The worker's part of the world.
+
+    Attributes:
+        surfaces: those served, by name.
+        catalog: the rows held: of a configured model's surface only that model.
+        configured: the model that the environment names, None without one.
+        device_kind: ``cuda`` or ``cpu``, which decides the defaults.
+    """
+
+    surfaces: Mapping[str, Surface]
+    catalog: Catalog
+    configured: Row | None
+    device_kind: str
+
+    @classmethod
+    def build(
+        cls,
+        settings: Settings,
+        registry: Mapping[str, Surface],
+        catalog: Catalog,
+        device_kind: str,
+    ) -> Endpoint:
+        """Decide what is served.
+
+        Raises:
+            SettingsError: the variables contradict each other or the catalog.
+        """
+        for name in settings.surface:
+            if name not in registry:
+                raise SettingsError(f"SURFACE: {name!r} is none of {', '.join(registry)}")
+        configured = _configured(settings, catalog)
+        by_task = _surfaces_of_tasks(settings, catalog)
+        names = settings.surface or ((configured.surface,) if configured else by_task)
+        served = {name: registry[name] for name in names or registry}
+        if configured and configured.surface not in served:
+            raise SettingsError(
+                f"MODEL_SLUG: {configured.slug} serves {configured.surface}, "
+                f"SURFACE says {', '.join(served)}"
+            )
+        if by_task and not set(by_task) & set(served):
+            raise SettingsError(
+                f"MODEL_TASKS: {', '.join(settings.model_tasks)} belong to {', '.join(by_task)}, "
+                f"this worker serves {', '.join(served)}"
+            )
+        return cls(served, _held(served, catalog, configured), configured, device_kind)
+
+    def pick(self, surface: str, wanted: str | None) -> Row:
+        """The row for a request: the model it names, else the endpoint's, else the default.
+
+        Raises:
+            ModelNotFound: it names one that this worker does not hold for that surface.
+        """
+        held = self.catalog.of(surface)
+        if wanted is not None:
+            return held.find(wanted)
+        if self.configured is not None and self.configured.surface == surface:
+            return self.configured
+        return held.default(surface, self.device_kind)
+
+    @property
+    def only(self) -> Surface | None:
+        """The one surface served, None when there are several."""
+        return next(iter(self.surfaces.values())) if len(self.surfaces) == 1 else None
+
+    @property
+    def concurrency(self) -> int:
+        """Jobs to take at once: of several surfaces, what the slowest can finish within seconds."""
+        return min(surface.concurrency for surface in self.surfaces.values())
+
+
+def _configured(settings: Settings, catalog: Catalog) -> Row | None:
+    names = list(settings.model_names())
+    if not names:
+        return None
+    rows = [row for name in names if (row := _find(catalog, name)) is not None]
+    if not rows:
+        known = ", ".join(row.slug for row in catalog.rows)
+        raise SettingsError(f"MODEL_SLUG: no model is called {' or '.join(names)}; known: {known}")
+    if settings.model_slug and _find(catalog, settings.model_slug) is None:
+        raise SettingsError(f"MODEL_SLUG: no model is called {settings.model_slug}")
+    row, others = rows[0], {one.slug for one in rows[1:]} - {rows[0].slug}
+    if others:
+        raise SettingsError(f"MODEL_SLUG: {row.slug} and {', '.join(others)} cannot both be meant")
+    # A repo id of the environment outranks a pin of ours only where both speak of one repo.
+    same_repo = any(name.lower() == (row.repo or "").lower() for name in names)
+    revision = settings.revision()
+    return row.at_revision(revision) if revision and same_repo else row
+
+
+def _find(catalog: Catalog, name: str) -> Row | None:
+    try:
+        return catalog.find(name)
+    except ModelNotFound:
+        return None
+
+
+def _surfaces_of_tasks(settings: Settings, catalog: Catalog) -> tuple[str, ...]:
+    wanted = set(settings.model_tasks)
+    return tuple(dict.fromkeys(row.surface for row in catalog.rows if row.tasks & wanted))
+
+
+def _held(served: Mapping[str, Surface], catalog: Catalog, configured: Row | None) -> Catalog:
+    rows = [row for row in catalog.rows if row.surface in served]
+    if configured is not None:
+        rows = [row for row in rows if row.surface != configured.surface] + [configured]
+    return Catalog(rows)

@@ -1,0 +1,172 @@
+"""A job comes in, an answer or an error string goes out: the only place that catches everything.
+
+Two functions for the SDK: ``answer`` returns one output, ``stream`` yields events. Both keep the
+worker's own deadline, re-raise cancellation after the work has stopped, and let nothing out that
+the platform would drop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from handler.contract.base import Json
+from handler.contract.streaming import sse
+from handler.dispatch import Dispatcher, Task
+from handler.errors import JobTimeout, OutputTooLarge, error_object, wire
+from handler.job import parse_job
+from handler.wire import encode
+from models.errors import QuartetError
+
+log = logging.getLogger(__name__)
+
+_END = object()
+_MARGIN = 0.05  # of the platform's timeout, kept for telling the client what happened
+_MIN_MARGIN_S = 2.0
+
+
+@dataclass(frozen=True)
+class Worker:
+    """The handler.
+
+    Attributes:
+        dispatcher: understands and answers.
+        output_limit_bytes: the largest answer, serialised.
+        job_timeout_s: the endpoint's execution timeout; None = the model's own.
+    """
+
+    dispatcher: Dispatcher
+    output_limit_bytes: int
+    job_timeout_s: float | None = None
+
+    def wants_stream(self, raw: object) -> bool:
+        """Whether a job asks for a stream and is for a surface that has one."""
+        try:
+            job = parse_job(raw)
+            return job.wants_stream and self.dispatcher.surface_of(job).stream is not None
+        except QuartetError:
+            return False  # ``answer`` will say what is wrong
+
+    async def answer(self, raw: object) -> Json:
+        """Answer a job in one piece; an error comes back as ``{"error": "<JSON>"}``."""
+        start, task = time.monotonic(), None
+        try:
+            job = parse_job(raw)
+            listing = self.dispatcher.listing(job)
+            if listing is not None:
+                return listing
+            task = self.dispatcher.understand(job)
+            timeout_s = self._timeout_s(task)
+            async with _within(timeout_s, start + timeout_s):
+                output = await self._fitting(task, await self.dispatcher.answer(task))
+        except Exception as error:  # the one place: whatever happened leaves as an error object
+            return self._failed(raw, task, error, start)
+        self._done(task, start)
+        return output
+
+    async def stream(self, raw: object) -> AsyncGenerator[Json, None]:
+        """Answer a job event by event; an error is the last event, as ``{"error": "<JSON>"}``.
+
+        On the OpenAI route an error after the first event is told to the client in the stream too.
+        """
+        start, task, sent_bytes = time.monotonic(), None, 0
+        try:
+            task = self.dispatcher.understand(parse_job(raw))
+            async with aclosing(self._events(task, start)) as events:
+                async for event in events:
+                    sent_bytes += len(encode(event)) + 2  # the platform keeps a list of them
+                    self._check_size(sent_bytes)
+                    yield event
+        except Exception as error:  # the one place, as above
+            if task is not None and task.job.route is not None and sent_bytes:
+                yield sse({"error": error_object(error)})
+            yield self._failed(raw, task, error, start)
+            return
+        self._done(task, start)
+
+    async def _events(self, task: Task, start: float) -> AsyncGenerator[Json, None]:
+        """The events of a task, under its deadline.
+
+        The deadline watches each wait for an event, not the consumer between two of them: there it
+        would cancel the SDK in the middle of a delivery.
+        """
+        timeout_s = self._timeout_s(task)
+        async with aclosing(self.dispatcher.stream(task)) as events:
+            while True:
+                async with _within(timeout_s, start + timeout_s):
+                    event = await anext(events, _END)
+                if event is _END:
+                    return
+                yield event
+
+    def _timeout_s(self, task: Task) -> float:
+        """The platform's timeout for this job, less what it takes to answer."""
+        limits = (self.job_timeout_s or task.row.timeout_s, task.job.timeout_s)
+        timeout_s = min(limit for limit in limits if limit is not None)
+        return timeout_s - max(_MIN_MARGIN_S, _MARGIN * timeout_s)
+
+    async def _fitting(self, task: Task, output: Json) -> Json:
+        """The output if the platform delivers it, else a link to it, else an error."""
+        content = encode(output)
+        if len(content) <= self.output_limit_bytes:
+            return output
+        bucket = self.dispatcher.bucket_of(task.job)
+        if bucket is None:
+            raise self._too_large(len(content))
+        url = await bucket.store(f"{task.job.id}/output.json", content, "application/json")
+        return {"object": "stored_output", "url": url, "bytes": len(content)}
+
+    def _check_size(self, size_bytes: int) -> None:
+        if size_bytes > self.output_limit_bytes:
+            raise self._too_large(size_bytes)
+
+    def _too_large(self, size_bytes: int) -> OutputTooLarge:
+        return OutputTooLarge(
+            f"The answer has {size_bytes} bytes or more and the platform delivers at most "
+            f"{self.output_limit_bytes}. Ask for less at once (a smaller n or size, fewer "
+            "inputs, base64 for numbers), or configure a bucket."
+        )
+
+    def _done(self, task: Task, start: float) -> None:
+        log.info(
+            "%s done by %s in %.0f ms", task.surface.name, task.row.slug, _since_ms(start),
+            extra={"job_id": task.job.id},
+        )  # fmt: skip
+
+    def _failed(
+        self, raw: Any, task: Task | None, error: Exception, start: float
+    ) -> dict[str, str]:
+        job_id = raw.get("id") if isinstance(raw, dict) else None
+        surface = task.surface.name if task else "job"
+        code = error_object(error)["code"]
+        known = isinstance(error, QuartetError)
+        log.log(
+            logging.INFO if known else logging.ERROR,
+            "%s failed with %s in %.0f ms", surface, code, _since_ms(start),
+            extra={"job_id": job_id}, exc_info=None if known else error,
+        )  # fmt: skip
+        return wire(error)
+
+
+@asynccontextmanager
+async def _within(timeout_s: float, deadline: float) -> AsyncIterator[None]:
+    """Cancel the block at ``deadline`` (``time.monotonic``) and raise ``JobTimeout`` instead."""
+    try:
+        async with asyncio.timeout(deadline - time.monotonic()) as scope:
+            yield
+    except TimeoutError:
+        if not scope.expired():
+            raise
+        raise JobTimeout(
+            f"The job was not done within {timeout_s:.0f} s and was stopped. Ask for less at once, "
+            "or raise the endpoint's execution timeout and JOB_TIMEOUT_S."
+        ) from None
+
+
+def _since_ms(start: float) -> float:
+    return (time.monotonic() - start) * 1000

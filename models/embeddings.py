@@ -1,0 +1,129 @@
+"""Embeddings with sentence-transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.catalog import Row
+from models.errors import ContextLengthExceeded, UnsupportedParameter
+from models.hardware import Device
+from models.quiet import hush
+from models.surface import Ticket
+
+_RUN_TOKENS = 65_536  # beyond this, a run of many jobs only delays the first ones in it
+
+
+@dataclass(frozen=True)
+class EmbedRequest:
+    """Texts to embed; ``dimensions`` shortens the vectors of models trained for it."""
+
+    texts: tuple[str, ...]
+    dimensions: int | None = None
+
+
+@dataclass(frozen=True)
+class EmbedItem:
+    """Checked texts, the number of tokens in all of them, and the length to cut vectors to."""
+
+    texts: tuple[str, ...]
+    tokens: int
+    dimensions: int | None
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Unit vectors, float32 of shape (texts, width), and the tokens they were made from."""
+
+    vectors: Any
+    tokens: int
+
+
+class SentenceEmbeddings:
+    """A sentence-transformers model; row options: ``dimensions`` (lengths it was trained for)."""
+
+    def __init__(self, model: Any, row: Row) -> None:
+        from tokenizers import Tokenizer
+
+        self._model = model
+        self._row = row
+        # A copy of our own without truncation: counting must see every token, and a tokenizer
+        # whose truncation is switched by one thread fails in another ("Already borrowed").
+        self._counter = Tokenizer.from_str(model.tokenizer.backend_tokenizer.to_str())
+        self._counter.no_truncation()
+        self._counter.no_padding()
+
+    @classmethod
+    def load(cls, folder: Path, row: Row, device: Device) -> SentenceEmbeddings:
+        """Load the folder; bfloat16 on a GPU that has it, float32 on a CPU."""
+        import torch
+        from sentence_transformers import SentenceTransformer
+
+        hush("transformers")
+        half = torch.bfloat16 if device.bf16 else torch.float16
+        dtype = half if device.kind == "cuda" else torch.float32
+        model = SentenceTransformer(
+            str(folder), device=device.kind, local_files_only=True, model_kwargs={"dtype": dtype}
+        )
+        return cls(model.eval(), row)
+
+    def prepare(self, request: EmbedRequest) -> EmbedItem:
+        """Count tokens.
+
+        Raises:
+            ContextLengthExceeded: a text is longer than the model reads; nothing is cut in silence.
+            UnsupportedParameter: ``dimensions`` on a model that was not trained for it.
+        """
+        self._check_dimensions(request.dimensions)
+        limit = self._model.max_seq_length
+        encodings = self._counter.encode_batch_fast(list(request.texts))
+        lengths = [len(encoding.ids) for encoding in encodings]
+        for index, length in enumerate(lengths):
+            if length > limit:
+                param = "input" if len(lengths) == 1 else f"input[{index}]"
+                raise ContextLengthExceeded(
+                    f"{param} has {length} tokens; {self._row.slug} reads at most {limit}.",
+                    param=param,
+                )
+        return EmbedItem(request.texts, sum(lengths), request.dimensions)
+
+    def mixes(self, batch: Sequence[EmbedItem], other: EmbedItem) -> bool:
+        """Jobs share a run up to a bound on its length."""
+        return sum(item.tokens for item in batch) + other.tokens <= _RUN_TOKENS
+
+    def run(self, batch: Sequence[Ticket[EmbedItem]]) -> list[Embedded]:
+        """Encode the texts of all jobs together; the library sorts them by length."""
+        texts = [text for ticket in batch for text in ticket.item.texts]
+        vectors = self._model.encode(
+            texts, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
+        ).astype("float32", copy=False)
+        outputs, start = [], 0
+        for ticket in batch:
+            item, end = ticket.item, start + len(ticket.item.texts)
+            outputs.append(Embedded(vectors[start:end, : item.dimensions], item.tokens))
+            start = end
+        return outputs
+
+    def finish(self, output: Embedded) -> Embedded:
+        """Normalise again what was shortened."""
+        import numpy as np
+
+        norms = np.linalg.norm(output.vectors, axis=1, keepdims=True)
+        return Embedded(output.vectors / np.maximum(norms, 1e-12), output.tokens)
+
+    def close(self) -> None:
+        """Drop the model."""
+        self._model = None
+
+    def _check_dimensions(self, wanted: int | None) -> None:
+        width = self._model.get_embedding_dimension()
+        trained = (*self._row.options.get("dimensions", ()), width)
+        if wanted is None or wanted in trained:
+            return
+        raise UnsupportedParameter(
+            f"{self._row.slug} gives vectors of {' or '.join(map(str, trained))} dimensions and "
+            f"was not trained for others; got dimensions {wanted}.",
+            param="dimensions",
+        )

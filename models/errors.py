@@ -1,0 +1,139 @@
+"""What can go wrong, by name.
+
+    QuartetError                     code, kind, param, message
+    ├── RequestError                 the client can mend it
+    │   ├── InvalidValue             a field is missing, of the wrong type or out of its range
+    │   ├── UnsupportedParameter     a known field that this model or worker does not take
+    │   ├── ModelNotFound
+    │   ├── ContextLengthExceeded
+    │   └── MediaUndecodable         bytes that are no audio or image (handler.media adds its own)
+    └── WorkerError                  the operator can mend it, or a later try may go through
+        ├── ModelDoesNotFit          larger than the whole memory budget
+        ├── ModelLoadFailed
+        ├── WeightsUnavailable
+        │   └── WeightsGated         a token or an accepted licence is missing
+        ├── OutOfMemory
+        └── EngineFailed             the device refused a request that looked right
+
+Messages are written for the client: they name the field, the limit and what was got, and never
+hold a prompt, a path, a host name or a secret. ``handler.errors`` turns them into OpenAI's shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class QuartetError(Exception):
+    """Base of every error that may leave the worker.
+
+    Attributes:
+        code: a stable, machine-readable name, such as ``model_not_found``.
+        kind: OpenAI's ``type``: ``invalid_request_error`` or ``server_error``.
+        param: the offending field of the request, in OpenAI's path notation, or None.
+    """
+
+    code = "internal_error"
+    kind = "server_error"
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        if code is not None:
+            self.code = code
+
+
+class RequestError(QuartetError):
+    """The request cannot be served as it stands; a changed one may be."""
+
+    code = "invalid_request"
+    kind = "invalid_request_error"
+
+
+class InvalidValue(RequestError):
+    """A field is missing, has the wrong type, or lies outside its range."""
+
+    code = "invalid_value"
+
+
+class UnsupportedParameter(RequestError):
+    """A field that OpenAI's clients know and this model or worker does not take."""
+
+    code = "unsupported_parameter"
+
+
+class ModelNotFound(RequestError):
+    """The worker does not hold the model that was asked for."""
+
+    code = "model_not_found"
+
+    def __init__(self, wanted: str, held: Iterable[str]) -> None:
+        names = ", ".join(held) or "none"
+        super().__init__(
+            f"This worker does not hold the model {shorten(wanted)!r}. It holds: {names}.",
+            param="model",
+        )
+
+
+class ContextLengthExceeded(RequestError):
+    """The input, or the input and the tokens asked for, is longer than the model's context."""
+
+    code = "context_length_exceeded"
+
+
+class MediaUndecodable(RequestError):
+    """The bytes are not an image or an audio file that can be read."""
+
+    code = "media_undecodable"
+
+
+class WorkerError(QuartetError):
+    """The worker, not the request, is at fault."""
+
+
+class ModelDoesNotFit(WorkerError):
+    """The model needs more memory than the whole budget."""
+
+    code = "model_does_not_fit"
+
+    def __init__(self, slug: str, need_bytes: int, budget_bytes: int) -> None:
+        super().__init__(
+            f"{slug} needs {need_bytes / 1e9:.1f} GB and this worker's budget is "
+            f"{budget_bytes / 1e9:.1f} GB. Use a larger machine or raise MEMORY_BUDGET_GB."
+        )
+
+
+class ModelLoadFailed(WorkerError):
+    """The weights are there and the engine could not be made from them."""
+
+    code = "model_load_failed"
+
+
+class WeightsUnavailable(WorkerError):
+    """The weights are in no known place and could not be fetched."""
+
+    code = "weights_unavailable"
+
+
+class WeightsGated(WeightsUnavailable):
+    """The weights need a token, or a licence that the token's owner has not accepted."""
+
+    code = "weights_gated"
+
+
+class OutOfMemory(WorkerError):
+    """The device ran out of memory for this request alone."""
+
+    code = "out_of_memory"
+
+
+class EngineFailed(WorkerError):
+    """The engine broke on this request; the log of the worker says why."""
+
+    code = "engine_failed"
+
+
+def shorten(text: str, limit: int = 60) -> str:
+    """Cut a client's own words for an error message: at most ``limit`` characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"

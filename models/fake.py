@@ -1,0 +1,182 @@
+"""Engines without weights, one per surface: real implementations of the protocols.
+
+They serve tests of everything around an engine, and the measurement of what the worker itself
+costs. Their rows enter the catalog with ``FAKE_ENGINES=1`` only.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from models.catalog import CPU, GPU, Row
+from models.chat import Generated, Prompt
+from models.embeddings import Embedded, EmbedRequest
+from models.hardware import Device
+from models.images import ImageRequest, Picture
+from models.surface import Ticket
+from models.transcribe import TranscribeRequest, Transcript
+
+
+class FakeEngine:
+    """What the fakes share; row option ``delay_s`` is how long each step takes."""
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        self.delay_s = float(row.options.get("delay_s", 0.0))
+
+    @classmethod
+    def load(cls, folder: Path, row: Row, device: Device) -> FakeEngine:
+        """Nothing to load."""
+        return cls(row)
+
+    def prepare(self, request: Any) -> Any:
+        """The request is the item."""
+        return request
+
+    def mixes(self, batch: Sequence[Any], other: Any) -> bool:
+        """Anything mixes."""
+        return True
+
+    def run(self, batch: Sequence[Ticket[Any]]) -> list[Any]:
+        """Answer every request."""
+        if self.delay_s:
+            time.sleep(self.delay_s)
+        return [self.one(ticket) for ticket in batch]
+
+    def one(self, ticket: Ticket[Any]) -> Any:
+        """Answer one request."""
+        raise NotImplementedError
+
+    def finish(self, output: Any) -> Any:
+        """The output is the answer."""
+        return output
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+class FakeText:
+    """UTF-8 bytes as token ids."""
+
+    def encode(self, messages: Sequence[dict[str, str]]) -> list[int]:
+        """The bytes of all contents, a newline after each."""
+        return [byte for one in messages for byte in (one["content"] + "\n").encode()]
+
+    def decoder(self) -> FakeDetokenizer:
+        """A fresh decoder."""
+        return FakeDetokenizer()
+
+
+class FakeDetokenizer:
+    """Bytes to text, whole characters only."""
+
+    def __init__(self) -> None:
+        import codecs
+
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def push(self, token: int) -> str:
+        """The text that this byte completes."""
+        return self._decoder.decode(bytes([token]))
+
+
+class FakeChat(FakeEngine):
+    """Says the prompt again, byte by byte."""
+
+    text = FakeText()
+    context = 100_000
+
+    def one(self, ticket: Ticket[Prompt]) -> Generated:
+        """Emit the prompt's tokens, up to ``max_tokens``."""
+        prompt = ticket.item
+        limit = prompt.sampling.max_tokens or self.context
+        echo = prompt.tokens[:-1]
+        for token in echo[:limit]:
+            if ticket.cancelled:
+                break
+            if self.delay_s:
+                time.sleep(self.delay_s)
+            ticket.emit(token)
+        return Generated("length" if len(echo) > limit else "stop")
+
+
+class FakeEmbeddings(FakeEngine):
+    """Unit vectors of 8 numbers that depend on the text's bytes only."""
+
+    def one(self, ticket: Ticket[EmbedRequest]) -> Embedded:
+        """Count bytes by their lowest three bits."""
+        import numpy as np
+
+        texts = [np.frombuffer(text.encode(), np.uint8) for text in ticket.item.texts]
+        vectors = np.array([np.bincount(text % 8, minlength=8) for text in texts], np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return Embedded(vectors, sum(len(text) for text in texts))
+
+
+class FakeImages(FakeEngine):
+    """Pictures of one colour, taken from the seed."""
+
+    def one(self, ticket: Ticket[ImageRequest]) -> list[Picture]:
+        """Make ``n`` pictures."""
+        request = ticket.item
+        width, height = request.width or 64, request.height or 64
+        steps = request.steps or 4
+        for step in range(steps):
+            if ticket.cancelled:
+                break
+            ticket.emit((step + 1, steps))
+            time.sleep(self.delay_s)
+        seeds = range(request.seed, request.seed + request.n)
+        return [_plain(request.format, width, height, seed) for seed in seeds]
+
+
+class FakeTranscribe(FakeEngine):
+    """Says how many bytes the file has."""
+
+    def one(self, ticket: Ticket[TranscribeRequest]) -> Transcript:
+        """One segment of one second."""
+        text = f" {ticket.item.path.stat().st_size} bytes"
+        segment = {
+            "id": 1, "seek": 0, "start": 0.0, "end": 1.0, "text": text, "tokens": [1],
+            "temperature": 0.0, "avg_logprob": -0.1, "compression_ratio": 1.0,
+            "no_speech_prob": 0.0,
+            "words": [{"start": 0.0, "end": 1.0, "word": text, "probability": 1.0}],
+        }  # fmt: skip
+        ticket.emit(segment)
+        language = ticket.item.language or "en"
+        return Transcript([segment], language, 1.0, 1.0, ticket.item.task)
+
+
+def _plain(format_: str, width: int, height: int, seed: int) -> Picture:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    colour = (seed % 256, seed // 256 % 256, seed // 65536 % 256)
+    Image.new("RGB", (width, height), colour).save(buffer, format_.upper())
+    return Picture(buffer.getvalue(), format_, width, height, seed)
+
+
+def _row(surface: str, engine: type[FakeEngine], task: str) -> Row:
+    return Row(
+        slug=f"Fake_{surface.title()}",
+        surface=surface,
+        tasks=frozenset({task}),
+        weights="file:///",
+        engine=f"models.fake:{engine.__name__}",
+        memory_bytes=1,
+        licence="none",
+        default_on=CPU | GPU,
+        notice="A fake engine answered.",
+    )
+
+
+ROWS = (
+    _row("chat", FakeChat, "chat"),
+    _row("images", FakeImages, "txt2img"),
+    _row("transcribe", FakeTranscribe, "transcribe"),
+    _row("embeddings", FakeEmbeddings, "txt2embedding"),
+)

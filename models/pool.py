@@ -1,0 +1,174 @@
+"""The warm models: load once, lend, evict by memory budget.
+
+A model is loaded once however many jobs ask for it at the same moment, and stays warm. When a
+load would pass the budget, idle models go, the least recently used first; a model in use never
+does. If that is not enough, the one who asks waits until something falls idle, and those who come
+later wait behind it, so that a busy model cannot starve another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from models.batch import Batcher
+from models.catalog import Row
+from models.errors import ModelDoesNotFit, ModelLoadFailed, OutOfMemory, QuartetError
+from models.surface import Engine
+
+log = logging.getLogger(__name__)
+
+
+class Warm:
+    """A loaded model: its engine, and the one way to run it."""
+
+    def __init__(self, row: Row, engine: Any, max_jobs: int) -> None:
+        self.row = row
+        self.engine = engine
+        self._batcher = Batcher(engine, max_jobs, row.slug)
+
+    async def run(self, request: Any) -> Any:
+        """Prepare, run and finish one request; returns the engine's answer."""
+        item = await asyncio.to_thread(self.engine.prepare, request)
+        output = await self._batcher.submit(item)
+        return await asyncio.to_thread(self.engine.finish, output)
+
+    async def stream(self, request: Any) -> AsyncGenerator[Any, None]:
+        """Prepare and run one request, yielding the engine's events and its output last."""
+        item = await asyncio.to_thread(self.engine.prepare, request)
+        events = self._batcher.stream(item)
+        try:
+            async for event in events:
+                yield event
+        finally:
+            await events.aclose()
+
+    async def close(self) -> None:
+        """Free the device once it is idle."""
+        await self._batcher.close()
+
+
+class _Entry:
+    """A model's place in the pool."""
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        self.warm: Warm | None = None
+        self.loading: asyncio.Task[None] | None = None
+        self.borrowers = 0
+        self.last_used = 0.0
+
+    @property
+    def idle(self) -> bool:
+        """Loaded, and lent to nobody."""
+        return self.warm is not None and self.borrowers == 0
+
+
+class Pool:
+    """Lends warm models.
+
+    Args:
+        load: makes an engine from a row; called in a thread, may take minutes.
+        budget_bytes: memory that all models may take together.
+        max_jobs: how many jobs one run may mix at most.
+    """
+
+    def __init__(self, load: Callable[[Row], Engine], budget_bytes: int, max_jobs: int) -> None:
+        self._load = load
+        self._budget_bytes = budget_bytes
+        self._max_jobs = max_jobs
+        self._entries: dict[str, _Entry] = {}
+        self._line = asyncio.Lock()  # first come, first served, also for memory
+        self._changed = asyncio.Event()
+
+    @property
+    def warm(self) -> list[str]:
+        """The slugs of the loaded models."""
+        return [slug for slug, entry in self._entries.items() if entry.warm is not None]
+
+    @asynccontextmanager
+    async def lease(self, row: Row) -> AsyncIterator[Warm]:
+        """Lend a model, loading it first if need be.
+
+        Raises:
+            ModelDoesNotFit: it is larger than the whole budget.
+            QuartetError: what its load raised; the next lease tries afresh.
+        """
+        async with self._line:
+            entry = self._entries.get(row.slug)
+            if entry is None:
+                entry = await self._admit(row)
+            entry.borrowers += 1
+        try:
+            yield await self._loaded(entry)
+        finally:
+            entry.borrowers -= 1
+            entry.last_used = time.monotonic()
+            self._changed.set()
+
+    async def close(self) -> None:
+        """Close every idle model."""
+        for entry in [one for one in self._entries.values() if one.idle]:
+            await self._evict(entry)
+
+    async def _admit(self, row: Row) -> _Entry:
+        """Make room and a place for a model; the caller holds the line."""
+        if row.memory_bytes > self._budget_bytes:
+            raise ModelDoesNotFit(row.slug, row.memory_bytes, self._budget_bytes)
+        while sum(one.row.memory_bytes for one in self._entries.values()) + row.memory_bytes > (
+            self._budget_bytes
+        ):
+            idle = [one for one in self._entries.values() if one.idle]
+            if idle:
+                await self._evict(min(idle, key=lambda one: one.last_used))
+            else:
+                self._changed.clear()
+                await self._changed.wait()
+        entry = self._entries[row.slug] = _Entry(row)
+        entry.loading = asyncio.create_task(self._fill(entry))
+        return entry
+
+    async def _loaded(self, entry: _Entry) -> Warm:
+        if entry.warm is None and entry.loading is not None:
+            # Shielded: one caller's cancellation must not undo the load that others wait for.
+            await asyncio.shield(entry.loading)
+        if entry.warm is None:
+            raise ModelLoadFailed(f"{entry.row.slug} was stopped while it loaded; send it again.")
+        return entry.warm
+
+    async def _fill(self, entry: _Entry) -> None:
+        row, start = entry.row, time.monotonic()
+        log.info("%s: loading", row.slug)
+        try:
+            engine = await asyncio.to_thread(self._load, row)
+        except BaseException as error:
+            del self._entries[row.slug]
+            self._changed.set()
+            if isinstance(error, QuartetError) or not isinstance(error, Exception):
+                raise
+            raise _load_error(row, error) from error
+        entry.warm = Warm(row, engine, self._max_jobs)
+        entry.loading = None
+        entry.last_used = time.monotonic()
+        self._changed.set()
+        log.info("%s: warm after %.1f s", row.slug, time.monotonic() - start)
+
+    async def _evict(self, entry: _Entry) -> None:
+        warm = entry.warm
+        del self._entries[entry.row.slug]
+        if warm is not None:
+            await warm.close()
+            log.info("%s: unloaded", entry.row.slug)
+
+
+def _load_error(row: Row, error: Exception) -> QuartetError:
+    from models.batch import is_out_of_memory
+
+    log.error("%s: load failed", row.slug, exc_info=error)
+    if is_out_of_memory(error):
+        return OutOfMemory(f"The device ran out of memory while {row.slug} loaded.")
+    return ModelLoadFailed(f"{row.slug} could not be loaded; the worker's log has the details.")

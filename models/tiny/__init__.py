@@ -1,0 +1,38 @@
+"""Tiny models with random weights and the production architectures.
+
+They make everything run on a laptop without a GPU, an account or a hub: the code that loads and
+runs them is the code that loads and runs the real ones. Their output means nothing. A recipe is
+deterministic: the same files, byte for byte, on one version of the libraries.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from models.quiet import hush
+
+RECIPES = {
+    "llama": "models.tiny.llama",
+    "flux": "models.tiny.flux",
+    "flux2-klein": "models.tiny.flux2_klein",
+    "whisper": "models.tiny.whisper",
+    "bge-m3": "models.tiny.bge_m3",
+}
+VERSION = 1  # raised when a recipe changes, so that cached builds are not reused
+SEED = 20240229
+
+
+def build(name: str, into: Path) -> None:
+    """Build the tiny model ``name`` in the folder ``into``, in seconds.
+
+    Raises:
+        KeyError: there is no such recipe; see ``RECIPES``.
+    """
+    import torch
+
+    hush("transformers")
+    recipe = import_module(RECIPES[name])
+    with torch.random.fork_rng():
+        torch.manual_seed(SEED)
+        recipe.build(into)

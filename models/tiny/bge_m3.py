@@ -1,0 +1,33 @@
+"""XLM-RoBERTa with CLS pooling and normalising, as BGE-M3 is published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from models.tiny.vocabulary import unigram_characters
+
+
+def build(into: Path) -> None:
+    """Write a sentence-transformers folder."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+    from transformers import XLMRobertaConfig, XLMRobertaModel, XLMRobertaTokenizerFast
+
+    vocab = unigram_characters(["<s>", "<pad>", "</s>", "<unk>"])
+    tokenizer = XLMRobertaTokenizerFast(vocab=[*vocab, ("<mask>", 0.0)], model_max_length=8192)
+    config = XLMRobertaConfig(
+        vocab_size=len(vocab) + 1,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=8194,
+        type_vocab_size=1,
+    )
+    with TemporaryDirectory() as scratch:
+        XLMRobertaModel(config).save_pretrained(scratch)
+        tokenizer.save_pretrained(scratch)
+        body = Transformer(scratch, max_seq_length=8192)
+        modules = [body, Pooling(config.hidden_size, pooling_mode="cls"), Normalize()]
+        SentenceTransformer(modules=modules).save(str(into), create_model_card=False)

@@ -1,0 +1,28 @@
+"""Vocabularies that need no training: bytes, characters, and filler words."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator
+from itertools import product
+
+
+def byte_alphabet() -> list[str]:
+    """The 256 printable stand-ins of byte-level BPE, in a fixed order."""
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    return sorted(ByteLevel.alphabet())
+
+
+def unigram_characters(specials: list[str]) -> list[tuple[str, float]]:
+    """A Unigram vocabulary of single characters, ``(piece, log probability)``."""
+    pieces = ["▁", *string.ascii_letters, *string.digits, *string.punctuation]
+    return [(piece, 0.0) for piece in specials] + [(piece, -3.0) for piece in pieces]
+
+
+def filler_words() -> Iterator[str]:
+    """Pronounceable words without end, so that random output is readable: `` bado``, `` bafe``."""
+    syllables = [c + v for c, v in product("bdfgklmnprstvz", "aeiou")]
+    for count in (2, 3, 4):
+        for parts in product(syllables, repeat=count):
+            yield "Ġ" + "".join(parts)

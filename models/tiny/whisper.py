@@ -1,0 +1,98 @@
+"""Whisper large-v3's architecture and token layout, in ctranslate2's form."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from models.tiny.vocabulary import byte_alphabet, filler_words
+
+_TEXT_TOKENS = 50257  # before <|endoftext|>, as in the real vocabulary
+_MELS = 128
+_FORMAT = {"num_mel_bins": _MELS, "max_source_positions": 1500, "max_target_positions": 448}
+
+
+def build(into: Path) -> None:
+    """Write ``model.bin``, its vocabulary, ``tokenizer.json`` and ``preprocessor_config.json``."""
+    import torch
+    from ctranslate2.converters import TransformersConverter
+    from transformers import WhisperForConditionalGeneration
+
+    with TemporaryDirectory() as scratch:
+        tokenizer = _tokenizer()
+        model = WhisperForConditionalGeneration(_config(tokenizer))
+        model.generation_config.alignment_heads = [[1, 0], [1, 1]]
+        model.generation_config.lang_to_id = {
+            f"<|{code}|>": tokenizer.convert_tokens_to_ids(f"<|{code}|>") for code in _languages()
+        }
+        with torch.no_grad():
+            _make_talkative(model.model.decoder, tokenizer.convert_tokens_to_ids("<|endoftext|>"))
+        model.save_pretrained(scratch)
+        tokenizer.save_pretrained(scratch)
+        kwargs = {"feature_size": _MELS, "sampling_rate": 16000, "hop_length": 160, "n_fft": 400}
+        (Path(scratch) / "preprocessor_config.json").write_text(json.dumps(kwargs, indent=2))
+        converter = TransformersConverter(
+            scratch, copy_files=["tokenizer.json", "preprocessor_config.json"]
+        )
+        converter.convert(str(into), quantization="float16", force=True)
+
+
+def _make_talkative(decoder: Any, end: int) -> None:
+    """Scale the embeddings so that greedy decoding says a few words with confidence, and ends.
+
+    Fresh logits are nearly flat and favour the last token again; Whisper's fallback then tries six
+    temperatures of 448 tokens each. Strong positions make every step another word, and every
+    twelfth one points at the end.
+    """
+    tokens, positions = decoder.embed_tokens.weight, decoder.embed_positions.weight
+    tokens.mul_(60.0)
+    positions.mul_(3000.0)
+    positions[11::12] = tokens[end] * 40.0
+
+
+def _languages() -> list[str]:
+    from faster_whisper.tokenizer import _LANGUAGE_CODES
+
+    return list(_LANGUAGE_CODES)
+
+
+def _tokenizer() -> Any:
+    """Bytes, filler words up to the real size, then the special tokens in their real order."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import WhisperTokenizerFast
+
+    pieces = byte_alphabet()
+    words = filler_words()
+    pieces += [next(words) for _ in range(_TEXT_TOKENS - len(pieces))]
+    backend = Tokenizer(models.BPE({piece: i for i, piece in enumerate(pieces)}, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    control = ["translate", "transcribe", "startoflm", "startofprev", "nospeech", "notimestamps"]
+    specials = ["endoftext", "startoftranscript", *_languages(), *control]
+    backend.add_special_tokens([f"<|{name}|>" for name in specials])
+    times = [f"<|{step * 0.02:.2f}|>" for step in range(1501)]
+    backend.add_tokens([AddedToken(time, normalized=False) for time in times])
+    return WhisperTokenizerFast(tokenizer_object=backend)
+
+
+def _config(tokenizer: Any) -> Any:
+    from transformers import WhisperConfig
+
+    end = tokenizer.convert_tokens_to_ids("<|endoftext|>")
+    return WhisperConfig(
+        vocab_size=len(tokenizer),
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        pad_token_id=end,
+        bos_token_id=end,
+        eos_token_id=end,
+        decoder_start_token_id=end + 1,
+        **_FORMAT,
+    )
