@@ -21,7 +21,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
-from urllib.parse import unquote_to_bytes, urljoin, urlsplit
+from urllib.parse import unquote_to_bytes, urljoin
 
 from handler.errors import (
     MediaForbidden,
@@ -35,6 +35,7 @@ from handler.errors import (
 if TYPE_CHECKING:
     import aiohttp
     from aiohttp.abc import AbstractResolver
+    from yarl import URL
 
 _MAX_REDIRECTS = 5
 _CHUNK_BYTES = 1 << 20
@@ -81,8 +82,8 @@ class Guard:
         ) as session:
             yield session
 
-    def check_url(self, url: str, param: str) -> str:
-        """Return ``url`` if it is of http or https and its host is no private address.
+    def check_url(self, url: str, param: str) -> URL:
+        """Parse a URL of http or https whose host is no private address.
 
         aiohttp does not resolve hosts that are addresses already, so those are checked here.
 
@@ -90,20 +91,21 @@ class Guard:
             MediaInvalid: not an http or https URL.
             MediaForbidden: a private address.
         """
+        from yarl import URL
+
         try:
-            parts = urlsplit(url)
-            host, _port = parts.hostname, parts.port
+            parsed = URL(url)  # as aiohttp reads it: ``http://①②⑦.1/`` is 127.1 to both
         except ValueError:
-            host, parts = None, urlsplit("")
-        if parts.scheme not in {"http", "https"} or not host:
+            parsed = URL()
+        if parsed.scheme not in {"http", "https"} or not parsed.host:
             raise MediaInvalid(f"{param} must be an http or https URL with a host.", param=param)
         try:
-            public = is_public(host)
+            public = is_public(parsed.host)
         except ValueError:
-            return url  # a name: the resolver checks what it resolves to
-        if not public and host not in self.private_hosts:
+            return parsed  # a name: the resolver checks what it resolves to
+        if not public and parsed.host not in self.private_hosts:
             raise _forbidden(param)
-        return url
+        return parsed
 
 
 def _forbidden(param: str | None = None) -> MediaForbidden:

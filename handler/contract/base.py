@@ -70,7 +70,7 @@ _CODES = {"missing": "missing_required_parameter"}
 
 def _explain(error: ValidationError) -> RequestError:
     """The first problem, as OpenAI words it: the field, the limit, and what was got."""
-    first = error.errors(include_url=False)[0]
+    first = _most_telling(error)
     inner = first.get("ctx", {}).get("error")
     if isinstance(inner, QuartetError):
         return InvalidValue(inner.message, param=inner.param, code=inner.code)
@@ -78,12 +78,28 @@ def _explain(error: ValidationError) -> RequestError:
     kind = first["type"]
     if kind == "missing":
         return InvalidValue(f"{param} is required.", param=param, code=_CODES["missing"])
-    wrong_type = kind.endswith("_type") or kind in {"model_attributes_type", "is_instance_of"}
+    wrong_type = kind.endswith("_type")
     return InvalidValue(
         f"{param}: {_reason(first['msg'])}; got {describe(first['input'], kind)}.",
         param=param,
         code="invalid_type" if wrong_type else "invalid_value",
     )
+
+
+def _most_telling(error: ValidationError) -> Any:
+    """Of the first wrong field, the problem that says most.
+
+    A field that may be a string or a list fails as both; the alternative that the client did not
+    mean fails by its type at once, the meant one further in, or by its range.
+    """
+    problems = error.errors(include_url=False)
+    field = problems[0]["loc"][:1]
+    of_field = [one for one in problems if one["loc"][:1] == field]
+    return max(of_field, key=_telling)
+
+
+def _telling(problem: Any) -> tuple[int, bool]:
+    return _path(problem["loc"]).count("["), not problem["type"].endswith("_type")
 
 
 def _reason(message: str) -> str:

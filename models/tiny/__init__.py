@@ -19,7 +19,7 @@ RECIPES = {
     "whisper": "models.tiny.whisper",
     "bge-m3": "models.tiny.bge_m3",
 }
-VERSION = 1  # raised when a recipe changes, so that cached builds are not reused
+VERSION = 2  # raised when a recipe changes, so that cached builds are not reused
 SEED = 20240229
 
 

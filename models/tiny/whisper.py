@@ -23,6 +23,7 @@ def build(into: Path) -> None:
     with TemporaryDirectory() as scratch:
         tokenizer = _tokenizer()
         model = WhisperForConditionalGeneration(_config(tokenizer))
+        model.generation_config._from_model_config = False  # else it is made anew at load
         model.generation_config.alignment_heads = [[1, 0], [1, 1]]
         model.generation_config.lang_to_id = {
             f"<|{code}|>": tokenizer.convert_tokens_to_ids(f"<|{code}|>") for code in _languages()
@@ -65,7 +66,9 @@ def _tokenizer() -> Any:
 
     pieces = byte_alphabet()
     words = filler_words()
-    pieces += [next(words) for _ in range(_TEXT_TOKENS - len(pieces))]
+    pieces += [next(words) for _ in range(_TEXT_TOKENS - 1 - len(pieces))]
+    # The real multilingual vocabulary has an empty token here; ctranslate2 knows it by that.
+    pieces.append("")
     backend = Tokenizer(models.BPE({piece: i for i, piece in enumerate(pieces)}, merges=[]))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()

@@ -1,0 +1,83 @@
+"""What the tests share: workers with fake or tiny engines, and the weights behind them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from handler.assemble import assemble
+from handler.entry import Worker
+from handler.settings import Settings
+from models.catalog import CATALOG, Row
+from models.hardware import Device
+from models.loader import Loader
+from models.weights import WeightsStore
+
+ROOT = Path(__file__).parent.parent
+CPU = Device("cpu", memory_bytes=8 * 10**9, bf16=False)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def make_worker() -> Callable[..., Worker]:
+    """A worker from environment variables, with fake engines unless told otherwise."""
+
+    def make(**env: str) -> Worker:
+        real = {"QUARTET_CACHE": os.environ.get("QUARTET_CACHE", ""), "DEVICE": "cpu"}
+        return assemble(Settings.from_env({"FAKE_ENGINES": "1", **real, **env}))
+
+    return make
+
+
+@pytest.fixture
+def worker(make_worker: Callable[..., Worker]) -> Worker:
+    return make_worker()
+
+
+@pytest.fixture(scope="session")
+def store() -> WeightsStore:
+    cache = {"QUARTET_CACHE": os.environ.get("QUARTET_CACHE", "")}
+    return WeightsStore(Settings.from_env(cache).places())
+
+
+@pytest.fixture(scope="session")
+def load(store: WeightsStore) -> Callable[[Row], Any]:
+    """Load a row's engine once a session, in float32 for exact comparisons."""
+    engines: dict[str, Any] = {}
+
+    def get(row: Row) -> Any:
+        if row.slug not in engines:
+            engines[row.slug] = Loader(store, CPU)(row)
+        return engines[row.slug]
+
+    return get
+
+
+def row(slug: str) -> Row:
+    return CATALOG.find(slug)
+
+
+def tiny(slug: str, recipe: str) -> Row:
+    """A production row on tiny weights: same engine, options and defaults."""
+    from dataclasses import replace
+
+    return replace(row(slug), weights=f"tiny://{recipe}", memory_bytes=10**8, gated=False)
+
+
+def error_of(output: Any) -> dict[str, Any]:
+    """The error object inside what the SDK is given."""
+    assert set(output) == {"error"}, output
+    assert isinstance(output["error"], str)
+    error = json.loads(output["error"])
+    assert set(error) == {"message", "type", "param", "code"}
+    assert isinstance(error["code"], str)
+    return error

@@ -1,0 +1,212 @@
+"""Gather, run, settle: every ticket, exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from models.batch import Batcher
+from models.errors import EngineFailed, OutOfMemory, RequestError
+
+pytestmark = pytest.mark.anyio
+
+
+class Engine:
+    """Squares numbers; does what it is told on the way."""
+
+    def __init__(self, act: Callable[[Sequence[Any]], None] = lambda batch: None) -> None:
+        self.act = act
+        self.batches: list[list[Any]] = []
+        self.threads: set[int] = set()
+        self.closed = False
+
+    def mixes(self, batch: Sequence[Any], other: Any) -> bool:
+        return type(batch[0]) is type(other)
+
+    def run(self, batch: Sequence[Any]) -> list[Any]:
+        self.threads.add(threading.get_ident())
+        self.batches.append([ticket.item for ticket in batch])
+        self.act(batch)
+        return [ticket.item * 2 for ticket in batch]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def test_what_queues_while_a_batch_runs_goes_together():
+    engine = Engine(lambda batch: time.sleep(0.02))
+    batcher = Batcher(engine, max_jobs=8)
+    outputs = await asyncio.gather(*(batcher.submit(n) for n in range(20)))
+    assert outputs == [n * 2 for n in range(20)]
+    assert len(engine.batches) <= 4
+    assert max(map(len, engine.batches)) <= 8
+    assert len(engine.threads) == 1
+
+
+async def test_an_idle_engine_never_waits():
+    batcher = Batcher(Engine(), max_jobs=8)
+    await batcher.submit(1)
+    start = time.perf_counter()
+    for n in range(100):
+        await batcher.submit(n)
+    assert (time.perf_counter() - start) / 100 < 0.01
+
+
+async def test_max_jobs_of_one_never_mixes():
+    engine = Engine(lambda batch: time.sleep(0.001))
+    batcher = Batcher(engine, max_jobs=1)
+    await asyncio.gather(*(batcher.submit(n) for n in range(10)))
+    assert all(len(batch) == 1 for batch in engine.batches)
+
+
+async def test_items_that_do_not_mix_keep_their_order():
+    engine = Engine(lambda batch: time.sleep(0.005))
+    batcher = Batcher(engine, max_jobs=8)
+    items = [1, 2, "a", 3, "b", 4]
+    assert await asyncio.gather(*(batcher.submit(i) for i in items)) == [2, 4, "aa", 6, "bb", 8]
+    for batch in engine.batches:
+        assert len({type(item) for item in batch}) == 1
+        assert batch == sorted(batch)
+
+
+async def test_a_bad_item_fails_alone():
+    def act(batch: Sequence[Any]) -> None:
+        if any(ticket.item == 3 for ticket in batch):
+            raise ValueError("bad item")
+
+    engine = Engine(act)
+    batcher = Batcher(engine, max_jobs=8)
+    outputs = await asyncio.gather(*(batcher.submit(n) for n in range(6)), return_exceptions=True)
+    assert [o for n, o in enumerate(outputs) if n != 3] == [0, 2, 4, 8, 10]
+    assert isinstance(outputs[3], EngineFailed)
+    assert "bad item" not in str(outputs[3])
+
+
+async def test_an_engine_that_returns_too_little_settles_all():
+    class Short(Engine):
+        def run(self, batch: Sequence[Any]) -> list[Any]:
+            return super().run(batch)[1:]
+
+    batcher = Batcher(Short(), max_jobs=8)
+    outputs = await asyncio.gather(*(batcher.submit(n) for n in range(3)), return_exceptions=True)
+    assert all(isinstance(output, EngineFailed) for output in outputs)
+
+
+async def test_outputs_that_are_errors_settle_their_own_ticket():
+    class Picky(Engine):
+        def run(self, batch: Sequence[Any]) -> list[Any]:
+            return [RequestError("no") if t.item == 1 else t.item for t in batch]
+
+    batcher = Batcher(Picky(), max_jobs=8)
+    outputs = await asyncio.gather(*(batcher.submit(n) for n in range(3)), return_exceptions=True)
+    assert outputs[0] == 0
+    assert isinstance(outputs[1], RequestError)
+    assert outputs[2] == 2
+
+
+class OutOfMemoryError(RuntimeError):
+    """Named as torch's."""
+
+
+@pytest.mark.parametrize(
+    "error", [OutOfMemoryError(), MemoryError(), RuntimeError("CUDA failed with out of memory")]
+)
+async def test_out_of_memory_poisons_nobody(error):
+    def act(batch: Sequence[Any]) -> None:
+        if len(batch) > 1 or batch[0].item == 2:
+            raise error
+
+    batcher = Batcher(Engine(act), max_jobs=8)
+    outputs = await asyncio.gather(*(batcher.submit(n) for n in range(4)), return_exceptions=True)
+    assert [outputs[0], outputs[1], outputs[3]] == [0, 2, 6]
+    assert isinstance(outputs[2], OutOfMemory)
+    assert await batcher.submit(5) == 10
+
+
+async def test_a_cancelled_ticket_stops_the_engine_and_frees_the_device():
+    seen = threading.Event()
+
+    def act(batch: Sequence[Any]) -> None:
+        if batch[0].item == 1:
+            for _ in range(500):
+                time.sleep(0.01)
+                if batch[0].cancelled:
+                    seen.set()
+                    return
+
+    batcher = Batcher(Engine(act), max_jobs=1)
+    task = asyncio.create_task(batcher.submit(1))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.wait_for(batcher.submit(2), timeout=2) == 4
+    assert seen.is_set()
+
+
+async def test_a_ticket_cancelled_while_it_waits_never_runs():
+    engine = Engine(lambda batch: time.sleep(0.05))
+    batcher = Batcher(engine, max_jobs=1)
+    first = asyncio.create_task(batcher.submit(1))
+    second = asyncio.create_task(batcher.submit(2))
+    await asyncio.sleep(0.01)
+    second.cancel()
+    assert await first == 2
+    assert await batcher.submit(3) == 6
+    assert engine.batches == [[1], [3]]
+
+
+async def test_events_come_in_order_before_the_output():
+    def act(batch: Sequence[Any]) -> None:
+        for n in range(100):
+            batch[0].emit(n)
+
+    batcher = Batcher(Engine(act), max_jobs=1)
+    assert [event async for event in batcher.stream(7)] == [*range(100), 14]
+
+
+async def test_an_error_ends_a_stream_after_its_events():
+    def act(batch: Sequence[Any]) -> None:
+        batch[0].emit("first")
+        raise RequestError("then this")
+
+    events = []
+    with pytest.raises(RequestError, match="then this"):
+        async for event in Batcher(Engine(act), max_jobs=1).stream(1):
+            events.append(event)
+    assert events == ["first"]
+
+
+async def test_a_thousand_jobs_with_bad_and_cancelled_ones_settle_once():
+    def act(batch: Sequence[Any]) -> None:
+        if any(ticket.item % 20 == 7 for ticket in batch):
+            raise ValueError
+
+    batcher = Batcher(Engine(act), max_jobs=16)
+    tasks = [asyncio.create_task(batcher.submit(n)) for n in range(1000)]
+    await asyncio.sleep(0)
+    for task in tasks[::10]:
+        task.cancel()
+    results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), timeout=60)
+    for n, result in enumerate(results):
+        if n % 10 == 0:
+            assert isinstance(result, asyncio.CancelledError)
+        elif n % 20 == 7:
+            assert isinstance(result, EngineFailed)
+        else:
+            assert result == n * 2
+
+
+async def test_close_waits_for_the_device():
+    engine = Engine(lambda batch: time.sleep(0.05))
+    batcher = Batcher(engine, max_jobs=1)
+    task = asyncio.create_task(batcher.submit(1))
+    await asyncio.sleep(0.01)
+    await batcher.close()
+    assert engine.closed
+    assert await task == 2

@@ -1,0 +1,139 @@
+"""Results in a bucket: a loopback store that checks what S3 would check."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from PIL import Image
+
+from tests.conftest import error_of
+from tests.servers import serve
+
+pytestmark = pytest.mark.anyio
+
+IMAGE = {"prompt": "x", "n": 2, "seed": 1}
+
+
+class Store:
+    """Keeps what is PUT with a signature, and gives it back."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, tuple[bytes, str]] = {}
+        self.status = 200
+
+    async def put(self, request: web.Request) -> web.Response:
+        signed = request.query["X-Amz-SignedHeaders"]
+        assert request.query["X-Amz-Algorithm"] == "AWS4-HMAC-SHA256"
+        assert "content-type" in signed
+        assert request.query["X-Amz-Credential"].startswith("key-id/")
+        if self.status == 200:
+            kind = request.headers["Content-Type"]
+            self.objects[request.path] = (await request.read(), kind)
+        return web.Response(status=self.status)
+
+    async def get(self, request: web.Request) -> web.Response:
+        content, kind = self.objects[request.path]
+        assert "X-Amz-Signature" in request.query
+        return web.Response(body=content, content_type=kind)
+
+
+@pytest.fixture
+def store() -> Iterator[tuple[Store, str]]:
+    kept = Store()
+    application = web.Application()
+    application.router.add_put("/{path:.*}", kept.put)
+    application.router.add_get("/{path:.*}", kept.get)
+    with serve(application) as url:
+        yield kept, url
+
+
+def variables(url: str) -> dict[str, str]:
+    return {
+        "BUCKET_ENDPOINT_URL": url,
+        "BUCKET_ACCESS_KEY_ID": "key-id",
+        "BUCKET_SECRET_ACCESS_KEY": "hush",
+        "BUCKET_NAME": "results",
+    }
+
+
+async def read(url: str) -> bytes:
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        return await response.read()
+
+
+async def test_images_leave_as_urls_where_a_bucket_is(make_worker, store):
+    kept, url = store
+    answer = await make_worker(**variables(url)).answer({"id": "job-1", "input": IMAGE})
+    assert [set(one) for one in answer["data"]] == [{"url", "seed", "width", "height"}] * 2
+    for one in answer["data"]:
+        assert one["url"].startswith(f"{url}/results/")
+        assert "/job-1/" in one["url"]
+        assert Image.open(io.BytesIO(await read(one["url"]))).size == (64, 64)
+    assert {kind for _, kind in kept.objects.values()} == {"image/png"}
+
+
+async def test_base64_can_still_be_asked_for(make_worker, store):
+    kept, url = store
+    body = {**IMAGE, "response_format": "b64_json"}
+    answer = await make_worker(**variables(url)).answer({"id": "j", "input": body})
+    assert base64.b64decode(answer["data"][0]["b64_json"])[:4] == b"\x89PNG"
+    assert kept.objects == {}
+
+
+async def test_a_jobs_own_bucket(make_worker, store):
+    _, url = store
+    config = {
+        "accessId": "key-id",
+        "accessSecret": "hush",
+        "bucketName": "mine",
+        "endpointUrl": url,
+    }
+    worker = make_worker(MEDIA_PRIVATE_HOSTS="127.0.0.1")
+    for job in (
+        {"id": "j", "input": IMAGE, "s3Config": config},
+        {"id": "j", "input": {"input": IMAGE, "s3Config": config}},
+    ):
+        answer = await worker.answer(job)
+        assert answer["data"][0]["url"].startswith(f"{url}/mine/")
+
+
+async def test_a_job_cannot_send_us_into_a_private_network(make_worker, store):
+    kept, url = store
+    config = {"accessId": "key-id", "accessSecret": "hush", "bucketName": "m", "endpointUrl": url}
+    error = error_of(await make_worker().answer({"input": IMAGE, "s3Config": config}))
+    assert error["code"] == "storage_failed"
+    assert kept.objects == {}
+    assert "hush" not in json.dumps(error)
+
+
+@pytest.mark.parametrize("status", [403, 500, 301])
+async def test_a_bucket_that_refuses(make_worker, store, status):
+    kept, url = store
+    kept.status = status
+    error = error_of(await make_worker(**variables(url)).answer({"input": IMAGE}))
+    assert error["code"] == "storage_failed"
+    assert str(status) in error["message"]
+
+
+async def test_a_bucket_that_is_gone(make_worker):
+    error = error_of(await make_worker(**variables("http://127.0.0.1:9")).answer({"input": IMAGE}))
+    assert error["code"] == "storage_failed"
+    assert "127.0.0.1" not in error["message"]
+
+
+async def test_an_answer_over_the_limit_is_stored(make_worker, store):
+    kept, url = store
+    worker = make_worker(**variables(url), OUTPUT_LIMIT_BYTES="2000")
+    body = {"input": [f"text {n}" for n in range(50)]}
+    answer = await worker.answer({"id": "j", "input": body})
+    assert set(answer) == {"object", "url", "bytes"}
+    whole: dict[str, Any] = json.loads(await read(answer["url"]))
+    assert len(whole["data"]) == 50
+    assert {kind for _, kind in kept.objects.values()} == {"application/json"}

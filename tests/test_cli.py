@@ -1,0 +1,93 @@
+"""``python -m handler`` as a user runs it: standard output, exit status, no traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.test_contract import CHAT, EMBEDDINGS, IMAGES, MALFORMED, TRANSCRIBE
+
+
+def handler(*arguments: str, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("MODEL_", "RUNPOD_"))}
+    clean |= {"FAKE_ENGINES": "1", "PYTHONPATH": str(ROOT), "DEVICE": "cpu", **env}
+    return subprocess.run(
+        [sys.executable, "-m", "handler", *arguments],
+        cwd=cwd, env=clean, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def run(job: object, **env: str) -> subprocess.CompletedProcess[str]:
+    return handler("--test_input", json.dumps(job), **env)
+
+
+@pytest.mark.parametrize("body", [CHAT, IMAGES, TRANSCRIBE, EMBEDDINGS])
+def test_an_answer_is_json_on_standard_output(body):
+    done = run({"input": body})
+    assert done.returncode == 0, done.stderr
+    assert "error" not in json.loads(done.stdout)
+    assert "Traceback" not in done.stderr
+
+
+def test_test_input_json_of_the_current_folder(tmp_path):
+    (tmp_path / "test_input.json").write_text(json.dumps({"input": EMBEDDINGS}))
+    done = handler(cwd=tmp_path)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["object"] == "list"
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    done = handler(cwd=empty)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"]["code"] == "job_invalid"
+
+
+def test_a_stream_is_run_event_by_event():
+    done = run({"input": {**CHAT, "stream": True}})
+    assert done.returncode == 0
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(events) >= 3
+    assert events[-1]["choices"][0]["finish_reason"] == "stop"
+    route = {"openai_route": "/v1/chat/completions", "openai_input": {**CHAT, "stream": True}}
+    done = run({"input": route})
+    assert done.stdout.endswith("data: [DONE]\n\n")
+
+
+# Each process takes a good second: a few of the malformed bodies, the rest run in test_contract.
+@pytest.mark.parametrize(("job", "code", "param"), MALFORMED[::16])
+def test_malformed_jobs_exit_with_the_error_object(job, code, param):
+    done = run(job)
+    assert done.returncode == 1
+    error = json.loads(done.stdout)["error"]
+    assert (error["code"], error["param"]) == (code, param)
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_input_that_is_no_json():
+    done = handler("--test_input", "{nope")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"]["code"] == "job_invalid"
+
+
+def test_nonsense_in_the_environment_is_one_line():
+    done = run({"input": CHAT}, SURFACE="video")
+    assert done.returncode == 1
+    assert (
+        done.stderr == "quartet: SURFACE: 'video' is none of chat, images, transcribe, embeddings\n"
+    )
+    assert done.stdout == ""
+
+
+def test_logs_hold_no_prompt_and_are_json_on_the_platform():
+    secret = "a prompt nobody may read in a log"
+    job = {"id": "job-7", "input": {"messages": [{"role": "user", "content": secret}]}}
+    done = run(job, RUNPOD_ENDPOINT_ID="e", RUNPOD_LOG_LEVEL="debug")
+    assert done.returncode == 0
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert lines[-1]["requestId"] == "job-7"
+    assert secret not in done.stderr

@@ -1,0 +1,380 @@
+"""Every form, field and range of the gateway's contract, against fake engines."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from typing import Any
+
+import pytest
+from openai.types import CreateEmbeddingResponse, ImagesResponse
+from openai.types.audio import Transcription, TranscriptionVerbose
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from pydantic import BaseModel
+
+from handler.contract import SURFACES
+from tests.conftest import error_of
+
+pytestmark = pytest.mark.anyio
+
+WAV = "data:audio/wav;base64," + base64.b64encode(b"RIFF0000WAVE").decode()
+CHAT = {"messages": [{"role": "user", "content": "Hello"}]}
+IMAGES = {"prompt": "A red fox"}
+TRANSCRIBE = {"audioUrl": WAV}
+EMBEDDINGS = {"input": "Hello"}
+
+
+def check(model: type[BaseModel], answer: Any, extensions: set[str] = frozenset()) -> Any:
+    """Validate strictly, and let nothing unknown through but the documented extensions."""
+    parsed = model.model_validate(answer, strict=True)
+
+    def extras(value: Any) -> set[str]:
+        found: set[str] = set()
+        if isinstance(value, BaseModel):
+            found |= set(value.model_extra or {})
+            for name in type(value).model_fields:
+                found |= extras(getattr(value, name))
+        elif isinstance(value, list):
+            for one in value:
+                found |= extras(one)
+        return found
+
+    assert extras(parsed) <= extensions | {"notice"}
+    return parsed
+
+
+@pytest.mark.parametrize(
+    ("surface", "body"),
+    [
+        ("chat", CHAT),
+        ("images", IMAGES),
+        ("transcribe", TRANSCRIBE),
+        ("embeddings", EMBEDDINGS),
+        ("transcribe", {**TRANSCRIBE, "prompt": "Names: Ada"}),
+        ("images", {"image": WAV, "prompt": "as a drawing"}),
+    ],
+)
+async def test_every_form_finds_its_surface(worker, surface, body):
+    route = SURFACES[surface].routes[0]
+    forms = [
+        {"id": "j", "input": body},
+        {"id": "j", "input": {**body, "surface": surface}},
+        {"id": "j", "input": {"input": body, "policy": {"executionTimeout": 60000}}},
+        {"id": "j", "input": {"surface": surface, "input": body}},
+        {"id": "j", "input": body, "policy": {"executionTimeout": 60000}, "webhook": "https://x.y"},
+        {"id": "j", "input": {"openai_route": route, "openai_input": body}},
+        {"id": "j", "input": {"openai_route": route.removeprefix("/v1"), "openai_input": body}},
+        {
+            "id": "j",
+            "input": {**body, "webhook_url": "https://x.y", "worker_type": "a", "job_id": 1},
+        },
+    ]
+    for job in forms:
+        task = worker.dispatcher.understand(_parse(job))
+        assert task.surface.name == surface
+        assert task.row.surface == surface
+
+
+def _parse(job):
+    from handler.job import parse_job
+
+    return parse_job(job)
+
+
+async def test_chat_answer(worker):
+    answer = await worker.answer({"id": "j", "input": CHAT})
+    completion = check(ChatCompletion, answer)
+    assert completion.choices[0].message.content == "Hello"
+    assert completion.choices[0].finish_reason == "stop"
+    assert completion.usage.prompt_tokens == 6
+    assert completion.usage.total_tokens == 11
+    assert completion.model == "Fake_Chat"
+
+
+async def test_chat_stream(worker):
+    body = {**CHAT, "stream": True, "stream_options": {"include_usage": True}}
+    assert worker.wants_stream({"id": "j", "input": body})
+    events = [event async for event in worker.stream({"id": "j", "input": body})]
+    chunks = [check(ChatCompletionChunk, event) for event in events]
+    text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+    assert text == "Hello"
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert chunks[-2].choices[0].finish_reason == "stop"
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage.completion_tokens == 5
+    assert len({chunk.id for chunk in chunks}) == 1
+
+
+async def test_chat_stream_on_the_openai_route_is_sse(worker):
+    job = {
+        "id": "j",
+        "input": {
+            "openai_route": "/v1/chat/completions",
+            "openai_input": {**CHAT, "stream": True},
+        },
+    }
+    events = [event async for event in worker.stream(job)]
+    assert all(event.startswith("data: ") and event.endswith("\n\n") for event in events)
+    assert events[-1] == "data: [DONE]\n\n"
+    import json
+
+    for event in events[:-1]:
+        check(ChatCompletionChunk, json.loads(event.removeprefix("data: ")))
+
+
+async def test_chat_content_parts_developer_role_and_bare_prompt(worker, make_worker):
+    parts = [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}]
+    body = {"messages": [{"role": "developer", "content": "A"}, {"role": "user", "content": parts}]}
+    answer = await worker.answer({"id": "j", "input": body})
+    assert answer["choices"][0]["message"]["content"] == "A\nHello"
+    job = {"id": "j", "input": {"input": {"prompt": "Hi"}}}
+    answer = await make_worker(SURFACE="chat").answer(job)
+    assert answer["choices"][0]["message"]["content"] == "Hi"
+
+
+async def test_images_answer(worker):
+    body = {"prompt": "x", "n": 3, "size": "128x64", "seed": 5, "model": "Fake_Images"}
+    answer = await worker.answer({"id": "j", "input": body})
+    images = check(ImagesResponse, answer, {"seed", "width", "height", "model"})
+    assert [image.model_extra["seed"] for image in images.data] == [5, 6, 7]
+    import io
+
+    from PIL import Image
+
+    for image in images.data:
+        assert image.url is None
+        assert Image.open(io.BytesIO(base64.b64decode(image.b64_json))).size == (128, 64)
+
+
+@pytest.mark.parametrize("alias", [{"width": 320, "height": 192}, {"size": "320x192"}])
+async def test_images_sizes(worker, alias):
+    answer = await worker.answer({"id": "j", "input": {"prompt": "x", **alias}})
+    assert (answer["data"][0]["width"], answer["data"][0]["height"]) == (320, 192)
+
+
+async def test_transcription_answers(worker):
+    async def ask(**fields: Any) -> Any:
+        return await worker.answer({"id": "j", "input": {**TRANSCRIBE, **fields}})
+
+    plain = check(Transcription, await ask())
+    assert plain.text == "12 bytes"
+    assert plain.usage.seconds == 1
+    verbose = check(
+        TranscriptionVerbose,
+        await ask(response_format="verbose_json", timestamp_granularities=["word", "segment"]),
+        {"task", "language_code", "language_probability", "model"},
+    )
+    assert verbose.language == "english"
+    assert verbose.segments[0].id == 0
+    assert verbose.words[0].word == "12 bytes"
+    assert await ask(response_format="text") == "12 bytes"
+    assert await ask(response_format="srt") == "1\n00:00:00,000 --> 00:00:01,000\n12 bytes\n\n"
+    vtt = "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\n12 bytes\n\n"
+    assert await ask(response_format="vtt") == vtt
+    german = await ask(response_format="verbose_json", language="de-AT")
+    assert german["language"] == "german"
+    route = {"openai_route": "/v1/audio/translations", "openai_input": dict(TRANSCRIBE)}
+    route["openai_input"]["response_format"] = "verbose_json"
+    assert (await worker.answer({"id": "j", "input": route}))["task"] == "translate"
+
+
+async def test_embeddings_answers(worker):
+    texts = ["abc", "Grüße", "日本"]
+    answer = await worker.answer({"id": "j", "input": {"input": texts}})
+    floats = check(CreateEmbeddingResponse, answer)
+    assert [one.index for one in floats.data] == [0, 1, 2]
+    assert floats.usage.prompt_tokens == 3 + 7 + 6
+    packed = await worker.answer(
+        {"id": "j", "input": {"input": texts, "encoding_format": "base64"}}
+    )
+    for number, one in zip(floats.data, packed["data"], strict=True):
+        raw = base64.b64decode(one["embedding"])
+        assert struct.unpack(f"<{len(raw) // 4}f", raw) == pytest.approx(number.embedding)
+
+
+async def test_models_route(worker):
+    for empty in ({}, {"openai_input": {}}, {"openai_input": None}):
+        answer = await worker.answer({"id": "j", "input": {"openai_route": "/v1/models", **empty}})
+        assert [one["id"] for one in answer["data"]][0] == "Fake_Chat"
+    one = await worker.answer({"id": "j", "input": {"openai_route": "/v1/models/fake_images"}})
+    assert one["id"] == "Fake_Images"
+    job = {"id": "j", "input": {"openai_route": "/v1/models/nobody"}}
+    assert error_of(await worker.answer(job))["code"] == "model_not_found"
+
+
+def chat(**fields: Any) -> dict[str, Any]:
+    return {"input": {**CHAT, **fields}}
+
+
+def message(**fields: Any) -> dict[str, Any]:
+    return {"input": {"messages": [{"role": "user", "content": "x", **fields}]}}
+
+
+def images(**fields: Any) -> dict[str, Any]:
+    return {"input": {**IMAGES, **fields}}
+
+
+def transcribe(**fields: Any) -> dict[str, Any]:
+    return {"input": {**TRANSCRIBE, **fields}}
+
+
+def embeddings(**fields: Any) -> dict[str, Any]:
+    return {"input": {**EMBEDDINGS, **fields}}
+
+
+MALFORMED = [
+    # (job, code, param)
+    (None, "job_invalid", None),
+    ([], "job_invalid", None),
+    ({}, "job_invalid", None),
+    ({"input": None}, "job_invalid", None),
+    ({"input": "hello"}, "job_invalid", None),
+    ({"input": {}}, "surface_unknown", "surface"),
+    ({"input": {"foo": 1}}, "surface_unknown", "surface"),
+    ({"input": {"messages": None}}, "surface_unknown", "surface"),
+    ({"input": {**CHAT, **IMAGES}}, "surface_ambiguous", "surface"),
+    ({"input": {**CHAT, **EMBEDDINGS}}, "surface_ambiguous", "surface"),
+    ({"input": {**TRANSCRIBE, **EMBEDDINGS}}, "surface_ambiguous", "surface"),
+    ({"input": {**CHAT, "surface": "video"}}, "surface_unknown", "surface"),
+    ({"input": {**CHAT, "surface": 3}}, "surface_unknown", "surface"),
+    ({"input": {"openai_route": "/v1/nothing", "openai_input": {}}}, "unknown_url", "openai_route"),
+    ({"input": {"openai_route": 7}}, "job_invalid", None),
+    ({"input": {"openai_route": "/v1/embeddings", "openai_input": []}}, "missing_required_parameter", "input"),
+    ({"input": {"openai_route": "/v1/embeddings", "openai_input": "x"}}, "job_invalid", None),
+    ({"input": {"input": CHAT, "policy": {"executionTimeout": "1"}}}, "invalid_value", "policy.executionTimeout"),
+    ({"input": {"input": CHAT, "policy": []}, "policy": 7}, "invalid_value", "policy"),
+    ({"input": {"input": IMAGES, "s3Config": {"accessId": "a"}}}, "invalid_value", "s3Config"),
+    (chat(model="gpt-4o"), "model_not_found", "model"),
+    (chat(model="Fake_Images"), "model_not_found", "model"),
+    (chat(model=7), "invalid_type", "model"),
+    (chat(messages=[]), "invalid_value", "messages"),
+    (chat(messages="hi"), "invalid_type", "messages"),
+    (chat(messages=["hi"]), "invalid_type", "messages[0]"),
+    (message(content=""), "invalid_value", "messages[0].content"),
+    (message(content=7), "invalid_type", "messages[0].content"),
+    (message(content=None), "invalid_type", "messages[0].content"),
+    (message(content=[]), "invalid_value", "messages[0].content"),
+    (message(role="robot"), "invalid_value", "messages[0].role"),
+    (message(role="tool"), "invalid_value", "messages[0].role"),
+    ({"input": {"messages": [{"role": "user"}]}}, "missing_required_parameter", "messages[0].content"),
+    (chat(temperature=2.1), "invalid_value", "temperature"),
+    (chat(temperature=-0.1), "invalid_value", "temperature"),
+    (chat(temperature=float("nan")), "invalid_value", "temperature"),
+    (chat(temperature="hot"), "invalid_type", "temperature"),
+    (chat(temperature=True), "invalid_type", "temperature"),
+    (chat(max_tokens=0), "invalid_value", "max_tokens"),
+    (chat(max_tokens=8193), "invalid_value", "max_tokens"),
+    (chat(max_tokens=True), "invalid_type", "max_tokens"),
+    (chat(max_tokens=10**30), "invalid_value", "max_tokens"),
+    (chat(stream="yes"), "invalid_type", "stream"),
+    (chat(stop=["a", "b", "c", "d", "e"]), "invalid_value", "stop"),
+    (chat(stop=""), "invalid_value", "stop"),
+    (chat(n=2), "unsupported_parameter", "n"),
+    (chat(n=True), "unsupported_parameter", "n"),
+    (chat(logprobs=True), "unsupported_parameter", "logprobs"),
+    (chat(tools=[{"type": "function"}]), "unsupported_parameter", "tools"),
+    (chat(response_format={"type": "json_object"}), "unsupported_parameter", "response_format"),
+    (chat(frequency_penalty=0.5), "unsupported_parameter", "frequency_penalty"),
+    (chat(logit_bias={"1": 2}), "unsupported_parameter", "logit_bias"),
+    (images(prompt=""), "invalid_value", "prompt"),
+    (images(prompt=["a"]), "invalid_type", "prompt"),
+    (images(n=0), "invalid_value", "n"),
+    (images(n=9), "invalid_value", "n"),
+    (images(size="huge"), "invalid_value", "size"),
+    (images(size="1024×1024"), "invalid_value", "size"),
+    (images(size="32x32"), "invalid_value", "size"),
+    (images(size="99999x64"), "invalid_value", "size"),
+    (images(width=512), "invalid_value", "input"),
+    (images(response_format="gif"), "invalid_value", "response_format"),
+    (images(response_format="url"), "bucket_not_configured", "response_format"),
+    (images(quality="hd"), "unsupported_parameter", "quality"),
+    (images(mask="x"), "unsupported_parameter", "mask"),
+    (images(seed=-1), "invalid_value", "seed"),
+    (transcribe(audioUrl=""), "invalid_value", "audioUrl"),
+    (transcribe(audioUrl=5), "invalid_type", "audioUrl"),
+    (transcribe(audioUrl="nothing at all!"), "media_invalid", "audioUrl"),
+    (transcribe(audioUrl="ftp://example.org/a.mp3"), "media_invalid", "audioUrl"),
+    (transcribe(audioUrl="file:///etc/passwd"), "media_invalid", "audioUrl"),
+    (transcribe(audioUrl="http://169.254.169.254/latest"), "media_address_forbidden", "audioUrl"),
+    (transcribe(audioUrl="data:audio/wav;base64,"), "media_invalid", "audioUrl"),
+    (transcribe(language="e"), "invalid_value", "language"),
+    (transcribe(language="12"), "invalid_value", "language"),
+    (transcribe(response_format="docx"), "invalid_value", "response_format"),
+    (transcribe(temperature=1.5), "invalid_value", "temperature"),
+    (transcribe(timestamp_granularities=["page"]), "invalid_value", "timestamp_granularities[0]"),
+    (transcribe(stream=True), "unsupported_parameter", "stream"),
+    (embeddings(input=""), "invalid_value", "input"),
+    (embeddings(input=[]), "invalid_value", "input"),
+    (embeddings(input=["a", ""]), "invalid_value", "input[1]"),
+    (embeddings(input=[1, 2]), "invalid_type", "input[0]"),
+    (embeddings(input=["x"] * 2049), "invalid_value", "input"),
+    (embeddings(dimensions=0), "invalid_value", "dimensions"),
+    (embeddings(dimensions=1.5), "invalid_type", "dimensions"),
+    (embeddings(encoding_format="hex"), "invalid_value", "encoding_format"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("job", "code", "param"), MALFORMED)
+async def test_malformed_jobs_get_a_clear_error(worker, job, code, param):
+    assert not worker.wants_stream(job) or param not in ("surface", None)
+    error = error_of(await worker.answer(job))
+    assert (error["code"], error["param"]) == (code, param)
+    assert error["type"] == "invalid_request_error"
+    assert "Traceback" not in error["message"]
+    assert "http" not in error["message"].replace("http or https", "").replace("http(s)", "")
+
+
+@pytest.mark.parametrize(
+    "neutral",
+    [
+        {"n": 1}, {"logprobs": False}, {"top_logprobs": 0}, {"presence_penalty": 0},
+        {"frequency_penalty": 0.0}, {"tools": []}, {"response_format": {"type": "text"}},
+        {"logit_bias": {}}, {"tools": None, "n": None, "stop": None, "seed": None},
+        {"temperature": 1, "store": False, "service_tier": "auto"},
+    ],
+)  # fmt: skip
+async def test_neutral_values_change_nothing(worker, neutral):
+    answer = await worker.answer(chat(**neutral))
+    assert answer["choices"][0]["message"]["content"] == "Hello"
+
+
+async def test_errors_name_the_limit_and_what_was_got(worker):
+    message_ = error_of(await worker.answer(chat(temperature=3.5)))["message"]
+    assert message_ == "temperature: must be less than or equal to 2; got 3.5."
+    message_ = error_of(await worker.answer(chat(model="gpt-4o")))["message"]
+    assert "'gpt-4o'" in message_
+    assert "Fake_Chat" in message_
+
+
+async def test_errors_never_repeat_content(worker):
+    secret = "the prompt that must not come back"
+    bodies = [
+        {"messages": [{"role": "user", "content": {"text": secret}}]},
+        {"messages": secret},
+        {"prompt": [secret]},
+        {"input": {"a": secret}},
+        {"audioUrl": f"https://user:{secret.replace(' ', '')}@[broken"},
+    ]
+    for body in bodies:
+        for surface in ("chat", "images", "transcribe", "embeddings"):
+            answer = await worker.answer({"input": {**body, "surface": surface}})
+            assert secret not in str(answer)
+            assert secret.replace(" ", "") not in str(answer)
+
+
+async def test_stop_strings_and_length(worker):
+    body = {"messages": [{"role": "user", "content": "one two three"}]}
+    answer = await worker.answer({"input": {**body, "stop": [" three", "two"]}})
+    assert answer["choices"][0]["message"]["content"] == "one "
+    assert answer["choices"][0]["finish_reason"] == "stop"
+    answer = await worker.answer({"input": {**body, "max_completion_tokens": 5}})
+    assert answer["choices"][0]["message"]["content"] == "one t"
+    assert answer["choices"][0]["finish_reason"] == "length"
+
+
+async def test_whole_characters_only(worker):
+    text = "héllo 日本 👩‍🚀"
+    job = {"input": {"messages": [{"role": "user", "content": text}], "stream": True}}
+    pieces = [e["choices"][0]["delta"].get("content", "") async for e in worker.stream(job)]
+    assert "".join(pieces) == text
+    assert "\ufffd" not in "".join(pieces)

@@ -1,0 +1,168 @@
+"""Warm models: loaded once, lent, evicted by budget."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from models import fake
+from models.catalog import Row
+from models.errors import ModelDoesNotFit, ModelLoadFailed, WeightsUnavailable
+from models.pool import Pool
+
+pytestmark = pytest.mark.anyio
+
+ROW = next(row for row in fake.ROWS if row.surface == "embeddings")
+
+
+def model(name: str, size: int = 10) -> Row:
+    return replace(ROW, slug=name, memory_bytes=size)
+
+
+class Loads:
+    """Counts loads and closes; fails when told to."""
+
+    def __init__(self, seconds: float = 0.02) -> None:
+        self.seconds = seconds
+        self.loaded: Counter[str] = Counter()
+        self.closed: Counter[str] = Counter()
+        self.fail: list[Exception] = []
+        self.lock = threading.Lock()
+
+    def __call__(self, row: Row) -> Any:
+        time.sleep(self.seconds)
+        with self.lock:
+            self.loaded[row.slug] += 1
+            if self.fail:
+                raise self.fail.pop()
+        engine = fake.FakeEmbeddings(row)
+        engine.close = lambda: self.closed.update([row.slug])  # type: ignore[method-assign]
+        return engine
+
+
+async def use(pool: Pool, row: Row, seconds: float = 0.0) -> str:
+    async with pool.lease(row) as warm:
+        await asyncio.sleep(seconds)
+        return warm.row.slug
+
+
+async def test_concurrent_first_requests_load_once():
+    loads = Loads()
+    pool = Pool(loads, 100, 8)
+    results = await asyncio.gather(*(use(pool, model("a")) for _ in range(50)))
+    assert results == ["a"] * 50
+    assert loads.loaded == {"a": 1}
+
+
+async def test_the_least_recently_used_idle_model_goes():
+    loads = Loads()
+    pool = Pool(loads, 30, 8)
+    for name in "abc":
+        await use(pool, model(name))
+    await use(pool, model("a"))
+    await use(pool, model("d"))
+    assert sorted(pool.warm) == ["a", "c", "d"]
+    assert loads.closed == {"b": 1}
+
+
+async def test_a_model_in_use_is_never_evicted():
+    loads = Loads()
+    pool = Pool(loads, 20, 8)
+    async with pool.lease(model("a")):
+        await use(pool, model("b"))
+        await use(pool, model("c"))
+        assert "a" in pool.warm
+    assert loads.closed == {"b": 1}
+
+
+async def test_a_budget_of_one_model_makes_two_take_turns():
+    loads = Loads(0.001)
+    pool = Pool(loads, 10, 8)
+    jobs = [use(pool, model(name), 0.002) for _ in range(10) for name in "ab"]
+    results = await asyncio.wait_for(asyncio.gather(*jobs), timeout=30)
+    assert Counter(results) == {"a": 10, "b": 10}
+
+
+async def test_a_busy_model_cannot_starve_another():
+    pool = Pool(Loads(0.001), 10, 8)
+    stop = asyncio.Event()
+
+    async def busy() -> None:
+        while not stop.is_set():
+            await use(pool, model("a"), 0.005)
+
+    crowd = [asyncio.create_task(busy()) for _ in range(5)]
+    await asyncio.sleep(0.02)
+    await asyncio.wait_for(use(pool, model("b")), timeout=5)
+    stop.set()
+    await asyncio.gather(*crowd)
+
+
+async def test_a_model_larger_than_the_budget_says_so():
+    pool = Pool(Loads(), 10, 8)
+    with pytest.raises(ModelDoesNotFit, match="MEMORY_BUDGET_GB"):
+        await use(pool, model("big", 11))
+    assert await use(pool, model("a")) == "a"
+
+
+@pytest.mark.parametrize("error", [WeightsUnavailable("gone"), ValueError("secret path")])
+async def test_a_failed_load_fails_those_who_wait_and_the_next_tries_afresh(error):
+    loads = Loads()
+    loads.fail = [error]
+    pool = Pool(loads, 10, 8)
+    expected = type(error) if isinstance(error, WeightsUnavailable) else ModelLoadFailed
+    results = await asyncio.gather(
+        *(use(pool, model("a")) for _ in range(5)), return_exceptions=True
+    )
+    assert [type(result) for result in results] == [expected] * 5
+    assert "secret" not in str(results)
+    assert await use(pool, model("a")) == "a"
+    assert loads.loaded == {"a": 2}
+
+
+async def test_a_failed_load_gives_its_memory_back():
+    loads = Loads()
+    loads.fail = [WeightsUnavailable("gone")]
+    pool = Pool(loads, 10, 8)
+    with pytest.raises(WeightsUnavailable):
+        await use(pool, model("a"))
+    assert await asyncio.wait_for(use(pool, model("b")), timeout=2) == "b"
+
+
+async def test_a_cancelled_waiter_leaves_the_load_to_the_others():
+    loads = Loads(0.1)
+    pool = Pool(loads, 10, 8)
+    first = asyncio.create_task(use(pool, model("a")))
+    await asyncio.sleep(0.02)
+    second = asyncio.create_task(use(pool, model("a")))
+    first.cancel()
+    assert await second == "a"
+    assert loads.loaded == {"a": 1}
+    assert await asyncio.wait_for(use(pool, model("b")), timeout=2) == "b"
+
+
+async def test_a_load_that_nobody_waits_for_any_more_frees_its_place():
+    pool = Pool(Loads(0.05), 10, 8)
+    task = asyncio.create_task(use(pool, model("a")))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    assert await asyncio.wait_for(use(pool, model("b")), timeout=2) == "b"
+
+
+def test_a_pool_serves_one_loop_after_another():
+    """Preloading runs in a loop of its own, before the SDK starts its loop."""
+    loads = Loads()
+    pool = Pool(loads, 20, 8)
+    assert asyncio.run(use(pool, model("a"))) == "a"
+
+    async def both() -> list[str]:
+        return await asyncio.gather(*(use(pool, model(name)) for name in "aabb"))
+
+    assert asyncio.run(both()) == list("aabb")
+    assert loads.loaded == {"a": 1, "b": 1}
