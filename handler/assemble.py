@@ -47,7 +47,7 @@ def _catalog(settings: Settings) -> Catalog:
     if settings.fake_engines:
         from models import fake
 
-        return Catalog(fake.ROWS)
+        return Catalog(fake.rows(settings.fake_delay_s))
     return CATALOG
 
 
@@ -56,6 +56,5 @@ def _bucket(settings: Settings) -> Bucket | None:
     if config is None:
         return None
     # The operator's own store may well be a private host: it is trusted by being configured.
-    host = config.endpoint_url.partition("://")[2].partition("/")[0].rpartition("@")[2]
-    name = host.strip("[]") if host.endswith("]") else host.partition(":")[0]
-    return Bucket(config, Guard(settings.media_private_hosts | {name}, settings.media_timeout_s))
+    hosts = settings.media_private_hosts | {config.host}
+    return Bucket(config, Guard(hosts, settings.media_timeout_s))

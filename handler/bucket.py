@@ -11,7 +11,8 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from yarl import URL
 
 from handler.errors import MediaError, StorageFailed
 from handler.media import Guard
@@ -25,12 +26,25 @@ class BucketConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
-    endpoint_url: str = Field(alias="endpointUrl", pattern=r"^https?://[^/\s]+")
+    endpoint_url: str = Field(alias="endpointUrl")
     access_key_id: str = Field(alias="accessId", min_length=1, repr=False)
     secret_access_key: str = Field(alias="accessSecret", min_length=1, repr=False)
-    name: str = Field(alias="bucketName", min_length=1)
-    region: str = "us-east-1"
+    name: str = Field(alias="bucketName", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{1,62}$")
+    region: str = Field(default="us-east-1", pattern=r"^[A-Za-z0-9-]{1,40}$")
     ttl_s: int = Field(default=MAX_TTL_S, ge=1, le=MAX_TTL_S)
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _has_a_host(cls, value: str) -> str:
+        url = URL(value)
+        if url.scheme not in {"http", "https"} or not url.host or not url.port:
+            raise ValueError("must be an http or https URL")
+        return value
+
+    @property
+    def host(self) -> str:
+        """The host of the endpoint, as connections name it."""
+        return URL(self.endpoint_url).host or ""
 
     @classmethod
     def from_job(cls, raw: object) -> BucketConfig:
@@ -69,9 +83,13 @@ class Bucket:
             StorageFailed: the bucket cannot be reached or refuses.
         """
         import aiohttp
+        from botocore.exceptions import BotoCoreError
 
         unique = f"{uuid.uuid4().hex}/{key}"
-        upload, download = await asyncio.to_thread(self._presign, unique, content_type)
+        try:
+            upload, download = await asyncio.to_thread(self._presign, unique, content_type)
+        except (BotoCoreError, ValueError) as error:
+            raise StorageFailed("The bucket's configuration cannot be used.") from error
         try:
             async with (
                 self.guard.session() as session,

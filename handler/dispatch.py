@@ -23,8 +23,6 @@ from models.catalog import Row
 from models.errors import shorten
 from models.pool import Pool
 
-_MODELS_ROUTE = "/v1/models"
-
 
 @dataclass(frozen=True)
 class Task:
@@ -85,12 +83,14 @@ class Dispatcher:
 
     def listing(self, job: Job) -> Json | None:
         """Answer ``GET /v1/models`` and ``/v1/models/{id}``; None for every other job."""
-        route = (job.route or "").split("?")[0].rstrip("/")
-        listed = {row.slug: _model(row) for row in self.endpoint.catalog.rows}
-        if route.endswith(_MODELS_ROUTE):
-            return {"object": "list", "data": list(listed.values())}
-        _, found, name = route.partition(f"{_MODELS_ROUTE}/")
-        return _model(self.endpoint.catalog.find(name)) if found else None
+        if job.route is None:
+            return None
+        first, _, name = _path(job.route).lstrip("/").partition("/")
+        if first != "models":
+            return None
+        if name:
+            return _model(self.endpoint.catalog.find(name))
+        return {"object": "list", "data": [_model(row) for row in self.endpoint.catalog.rows]}
 
     @asynccontextmanager
     async def _call(self, task: Task) -> AsyncIterator[Call]:
@@ -146,20 +146,26 @@ def find_surface(job: Job, endpoint: Endpoint) -> Surface:
 
 
 def _by_route(route: str, served: Mapping[str, Surface]) -> Surface:
-    wanted = "/" + route.split("?")[0].strip("/").removeprefix("v1/")
+    wanted = _path(route)
     for surface in served.values():
         if any(one.removeprefix("/v1") == wanted for one in surface.routes):
             return surface
     routes = [one for surface in served.values() for one in surface.routes]
     raise RouteUnknown(
         f"Unknown route {shorten(route)}; this worker answers "
-        f"{', '.join([*routes, _MODELS_ROUTE])}.",
+        f"{', '.join([*routes, '/v1/models'])}.",
         param="openai_route",
     )
 
 
+def _path(route: str) -> str:
+    """An OpenAI route without query and version: ``/embeddings``."""
+    return "/" + route.split("?")[0].strip("/").removeprefix("v1/")
+
+
 def _by_marks(body: Mapping[str, Any], served: Mapping[str, Surface]) -> Surface:
-    present = {key for key, value in body.items() if value is not None}
+    # No mark's value is an object: one under such a key is a stranger's.
+    present = {key for key, value in body.items() if not isinstance(value, dict | type(None))}
     claims = {one.name: present & set(one.marks) for one in served.values()}
     matching = [served[name] for name, marks in claims.items() if marks]
     # A mark that is an ordinary field of another match (a transcription's prompt) claims nothing.

@@ -52,6 +52,8 @@ class Endpoint:
                 f"MODEL_SLUG: {configured.slug} serves {configured.surface}, "
                 f"SURFACE says {', '.join(served)}"
             )
+        if settings.model_tasks and not (by_task or names):
+            raise SettingsError(f"MODEL_TASKS: no model does {', '.join(settings.model_tasks)}")
         if by_task and not set(by_task) & set(served):
             raise SettingsError(
                 f"MODEL_TASKS: {', '.join(settings.model_tasks)} belong to {', '.join(by_task)}, "
@@ -84,22 +86,26 @@ class Endpoint:
 
 
 def _configured(settings: Settings, catalog: Catalog) -> Row | None:
+    """The row that all names in the environment mean.
+
+    A name that no row answers to stops the start: serving other weights than the ones named would
+    be a silent replacement.
+    """
     names = list(settings.model_names())
-    if not names:
-        return None
-    rows = [row for name in names if (row := _find(catalog, name)) is not None]
-    if not rows:
+    rows = {name: _find(catalog, name) for name in names}
+    unknown = [name for name, row in rows.items() if row is None]
+    if unknown:
         known = ", ".join(row.slug for row in catalog.rows)
-        raise SettingsError(f"MODEL_SLUG: no model is called {' or '.join(names)}; known: {known}")
-    if settings.model_slug and _find(catalog, settings.model_slug) is None:
-        raise SettingsError(f"MODEL_SLUG: no model is called {settings.model_slug}")
-    row, others = rows[0], {one.slug for one in rows[1:]} - {rows[0].slug}
-    if others:
-        raise SettingsError(f"MODEL_SLUG: {row.slug} and {', '.join(others)} cannot both be meant")
-    # A repo id of the environment outranks a pin of ours only where both speak of one repo.
-    same_repo = any(name.lower() == (row.repo or "").lower() for name in names)
+        raise SettingsError(f"MODEL_SLUG: no model is {' or '.join(unknown)}; known: {known}")
+    meant = {row.slug: row for row in rows.values() if row is not None}
+    if len(meant) > 1:
+        raise SettingsError(f"MODEL_SLUG: {' and '.join(meant)} cannot both be meant")
     revision = settings.revision()
-    return row.at_revision(revision) if revision and same_repo else row
+    for row in meant.values():
+        # The environment's revision counts where it speaks of the repo that the row has.
+        same_repo = any(name.lower() == (row.repo or "").lower() for name in names)
+        return row.at_revision(revision) if revision and same_repo else row
+    return None
 
 
 def _find(catalog: Catalog, name: str) -> Row | None:

@@ -49,7 +49,7 @@ class Worker:
         try:
             job = parse_job(raw)
             return job.wants_stream and self.dispatcher.surface_of(job).stream is not None
-        except QuartetError:
+        except Exception:
             return False  # ``answer`` will say what is wrong
 
     async def answer(self, raw: object) -> Json:
@@ -156,16 +156,20 @@ class Worker:
 @asynccontextmanager
 async def _within(timeout_s: float, deadline: float) -> AsyncIterator[None]:
     """Cancel the block at ``deadline`` (``time.monotonic``) and raise ``JobTimeout`` instead."""
+    late = JobTimeout(
+        f"The job was not done within {timeout_s:.0f} s and was stopped. Ask for less at once, "
+        "or raise the endpoint's execution timeout and JOB_TIMEOUT_S."
+    )
+    left_s = deadline - time.monotonic()
+    if left_s <= 0:  # a timeout in the past fires only where the block waits, and it may never
+        raise late
     try:
-        async with asyncio.timeout(deadline - time.monotonic()) as scope:
+        async with asyncio.timeout(left_s) as scope:
             yield
     except TimeoutError:
         if not scope.expired():
             raise
-        raise JobTimeout(
-            f"The job was not done within {timeout_s:.0f} s and was stopped. Ask for less at once, "
-            "or raise the endpoint's execution timeout and JOB_TIMEOUT_S."
-        ) from None
+        raise late from None
 
 
 def _since_ms(start: float) -> float:

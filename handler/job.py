@@ -4,8 +4,9 @@
     OpenAI     {"input": {"openai_route": "/v1/…", "openai_input": {…}}}      RunPod's own proxy
     wrapped    {"input": {"input": {…}, "policy": {…}, "s3Config": {…}, …}}   the gateway's routes
 
-They are told apart by what they hold, in this order: ``openai_route``, then an ``input`` that is an
-object (an embeddings body has a string or a list there), else plain.
+They are told apart by what they hold, in this order: ``openai_route``; an ``input`` that is an
+object with no other surface's mark beside it (an embeddings body has a string or a list there);
+else plain.
 """
 
 from __future__ import annotations
@@ -15,8 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from handler.bucket import BucketConfig
+from handler.contract import SURFACES
 from handler.errors import JobInvalid
 from models.errors import InvalidValue
+
+_OTHER_MARKS = {mark for surface in SURFACES.values() for mark in surface.marks} - {"input"}
+_MIN_TIMEOUT_MS, _MAX_TIMEOUT_MS = 5_000, 7 * 24 * 3600 * 1000
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ def parse_job(raw: object) -> Job:
     envelope: dict[str, Any] = {key: raw[key] for key in ("s3Config", "policy") if raw.get(key)}
     content: dict[str, Any] = raw["input"]
     surface = content.get("surface")
-    if "openai_route" not in content and isinstance(content.get("input"), dict):
+    if "openai_route" not in content and _is_wrapped(content):
         envelope |= {key: content[key] for key in ("s3Config", "policy") if content.get(key)}
         content = content["input"]
         surface = content.get("surface", surface)
@@ -76,8 +81,13 @@ def parse_job(raw: object) -> Job:
     )
 
 
+def _is_wrapped(content: Mapping[str, Any]) -> bool:
+    """An object under ``input``, and no surface's own mark beside it."""
+    return isinstance(content.get("input"), dict) and not content.keys() & _OTHER_MARKS
+
+
 def _timeout_s(policy: object) -> float | None:
-    """``policy.executionTimeout`` is in milliseconds, at least 5 seconds' worth."""
+    """``policy.executionTimeout`` is in milliseconds, from 5 seconds to 7 days."""
     if policy is None:
         return None
     if not isinstance(policy, dict):
@@ -85,9 +95,11 @@ def _timeout_s(policy: object) -> float | None:
     timeout_ms = policy.get("executionTimeout")
     if timeout_ms is None:
         return None
-    if isinstance(timeout_ms, bool) or not isinstance(timeout_ms, int | float) or timeout_ms < 5000:
+    is_number = isinstance(timeout_ms, int | float) and not isinstance(timeout_ms, bool)
+    if not is_number or not _MIN_TIMEOUT_MS <= timeout_ms <= _MAX_TIMEOUT_MS:
         raise InvalidValue(
-            "policy.executionTimeout must be a number of milliseconds, at least 5000.",
+            f"policy.executionTimeout must be a number of milliseconds from {_MIN_TIMEOUT_MS} to "
+            f"{_MAX_TIMEOUT_MS}.",
             param="policy.executionTimeout",
         )
-    return timeout_ms / 1000
+    return float(timeout_ms) / 1000

@@ -21,7 +21,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
-from urllib.parse import unquote_to_bytes, urljoin
+from urllib.parse import unquote, unquote_to_bytes, urljoin
 
 from handler.errors import (
     MediaForbidden,
@@ -40,10 +40,19 @@ if TYPE_CHECKING:
 _MAX_REDIRECTS = 5
 _CHUNK_BYTES = 1 << 20
 _CONNECT_TIMEOUT_S = 10.0
-_DATA_URI = re.compile(r"data:[^,;]*(?:;[^,;]+)*?(?P<base64>;base64)?,", re.IGNORECASE)
+_DATA_URI = re.compile(r"data:[^,]*?(?P<base64>;\s*base64\s*)?,", re.IGNORECASE)
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# Carrier-grade NAT (RFC 6598) and NAT64's prefix (RFC 6052), which Python calls global.
-_INNER_NETWORKS = tuple(map(ipaddress.ip_network, ("100.64.0.0/10", "64:ff9b::/96")))
+# Ways to private addresses that Python calls global: carrier-grade NAT (RFC 6598), NAT64 (RFC 6052,
+# RFC 8215), IPv4-compatible and IPv4-translated (RFC 2765) addresses, site-local, SRv6 (RFC 9602).
+_INNER_NETWORKS = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            *("100.64.0.0/10", "64:ff9b::/96", "64:ff9b:1::/48", "::/96"),
+            *("::ffff:0:0:0/96", "fec0::/10", "5f00::/16"),
+        ),
+    )
+)
 
 
 def is_public(address: str) -> bool:
@@ -257,10 +266,7 @@ def _inline(reference: str, param: str, limit_bytes: int) -> bytes:
     if len(payload) > 4 * (limit_bytes // 3 + 1) * (1 if not match or match["base64"] else 3):
         raise _too_large(param, limit_bytes, len(payload) * 3 // 4)
     try:
-        if match and not match["base64"]:
-            content = unquote_to_bytes(payload)
-        else:
-            content = base64.b64decode("".join(payload.split()), validate=True)
+        content = unquote_to_bytes(payload) if match and not match["base64"] else _base64(payload)
     except (binascii.Error, ValueError) as error:
         raise MediaInvalid(
             f"{param} is neither an http(s) URL, nor a data URI, nor base64.", param=param
@@ -270,3 +276,9 @@ def _inline(reference: str, param: str, limit_bytes: int) -> bytes:
     if len(content) > limit_bytes:
         raise _too_large(param, limit_bytes, len(content))
     return content
+
+
+def _base64(text: str) -> bytes:
+    """Decode base64 as clients write it: wrapped, percent-encoded, URL-safe, without padding."""
+    plain = unquote("".join(text.split())).replace("-", "+").replace("_", "/").rstrip("=")
+    return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)

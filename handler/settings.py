@@ -30,7 +30,7 @@ def _env(name: str, meaning: str, default: Any = None, **limits: Any) -> Any:
 class Settings(BaseModel):
     """What the environment says."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     surface: tuple[str, ...] = _env(
         "SURFACE",
@@ -121,6 +121,7 @@ class Settings(BaseModel):
     fake_engines: bool = _env(
         "FAKE_ENGINES", "Serve the weightless engines of models/fake.py, for tests.", False
     )
+    fake_delay_s: float = _env("FAKE_DELAY_S", "How long each of their steps takes.", 0.0, ge=0)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
@@ -149,6 +150,11 @@ class Settings(BaseModel):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
 
+    @field_validator("media_private_hosts")
+    @classmethod
+    def _lower(cls, hosts: frozenset[str]) -> frozenset[str]:
+        return frozenset(host.lower().strip("[]") for host in hosts)
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _upper(cls, value: object) -> object:
@@ -171,7 +177,7 @@ class Settings(BaseModel):
             self.model_huggingface_model,
             self.huggingface_model,
         )
-        return [name for name in names if name]
+        return list(dict.fromkeys(name for name in names if name))
 
     def revision(self) -> str | None:
         """The revision that the environment pins."""
@@ -207,7 +213,9 @@ class Settings(BaseModel):
                 }
             )
         except ValidationError:
-            raise SettingsError("BUCKET_ENDPOINT_URL must be an http or https URL") from None
+            raise SettingsError(
+                "BUCKET_ENDPOINT_URL, BUCKET_NAME or BUCKET_REGION cannot be used as it is"
+            ) from None
 
     def places(self) -> Places:
         """Where weights may lie."""

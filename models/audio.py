@@ -8,7 +8,7 @@ output.
 
 from __future__ import annotations
 
-import subprocess
+import asyncio
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,8 +26,10 @@ class Undecodable(Exception):
     """The file holds no audio that can be read, or reading it took too long."""
 
 
-def decode(path: Path, timeout_s: float, limit_s: float) -> Any:
+async def decode(path: Path, timeout_s: float, limit_s: float) -> Any:
     """Return float32 samples of shape (n,) in [-1, 1) at 16 kHz, mono.
+
+    Cancelling the caller ends the process.
 
     Args:
         path: the file.
@@ -40,18 +42,28 @@ def decode(path: Path, timeout_s: float, limit_s: float) -> Any:
     import numpy as np
 
     # -I: neither the environment nor this folder (whose module names are common ones) is searched.
-    command = [sys.executable, "-I", __file__, str(path), str(int(limit_s * RATE_HZ))]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", __file__, str(path), str(int(limit_s * RATE_HZ))),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
     try:
-        done = subprocess.run(
-            command, check=False, capture_output=True, stdin=subprocess.DEVNULL, timeout=timeout_s
-        )
-    except subprocess.TimeoutExpired as error:
-        raise Undecodable(f"decoding took longer than {timeout_s:.0f} s") from error
-    if done.returncode == _TOO_LONG:
+        async with asyncio.timeout(timeout_s):
+            content, _ = await process.communicate()
+    except TimeoutError as error:
+        raise Undecodable(f"decoding took longer than {timeout_s:g} s") from error
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await asyncio.shield(process.wait())
+    if process.returncode == _TOO_LONG:
         raise Undecodable(f"it is longer than {limit_s / 3600:g} h")
-    if done.returncode != 0 or not done.stdout:
+    if process.returncode != 0 or not content:
         raise Undecodable("it holds no audio that can be read")
-    return np.frombuffer(done.stdout, dtype=np.int16).astype(np.float32) / 32768.0
+    samples = np.frombuffer(content, dtype=np.int16).astype(np.float32)
+    samples /= 32768.0
+    return samples
 
 
 _TOO_LONG = 3
@@ -82,16 +94,16 @@ def _blocks(path: str) -> Iterator[bytes]:
 
 
 def _frames(container: Any, damaged: type[Exception]) -> Iterator[Any]:
-    """Yield the first audio stream's frames, skipping damaged ones, then None to flush."""
-    frames = container.decode(audio=0)
-    while True:
+    """Yield the first audio stream's frames, stepping over damaged packets, then None to flush.
+
+    Packet by packet: ``container.decode`` ends at the first damaged one, and with it the audio.
+    """
+    for packet in container.demux(container.streams.audio[0]):
         try:
-            frame = next(frames, None)
+            yield from packet.decode()
         except damaged:
             continue
-        yield frame
-        if frame is None:
-            return
+    yield None
 
 
 if __name__ == "__main__":

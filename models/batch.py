@@ -12,8 +12,9 @@ a bad request fails alone.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import gc
 import logging
+import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,12 +32,14 @@ class Ticket:
     def __init__(self, item: Any) -> None:
         self.item = item
         self.cancelled = False
+        self.emitted = False
         self._loop = asyncio.get_running_loop()
         self.result: asyncio.Future[Any] = self._loop.create_future()
         self.events: asyncio.Queue[Any] = asyncio.Queue()
 
     def emit(self, event: object) -> None:
         """Hand an event to whoever streams this ticket; called from the device thread."""
+        self.emitted = True
         self._loop.call_soon_threadsafe(self.events.put_nowait, event)
 
     def cancel(self) -> None:
@@ -98,9 +101,10 @@ class Batcher:
             ticket.cancel()
 
     async def close(self) -> None:
-        """Close the engine once its device thread is idle."""
+        """Close the engine once its device thread is idle, and give its memory back."""
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._device, self._engine.close)
+        await loop.run_in_executor(self._device, free_memory)
         self._device.shutdown(wait=False)
 
     def _enqueue(self, item: Any) -> Ticket:
@@ -113,9 +117,13 @@ class Batcher:
     async def _run_all(self) -> None:
         loop = asyncio.get_running_loop()
         while batch := self._gather():
-            outcomes = await loop.run_in_executor(self._device, self._run, batch)
-            for ticket, outcome in zip(batch, outcomes, strict=True):
-                ticket.settle(outcome)
+            outcomes: Sequence[object] = ()
+            try:
+                outcomes = await loop.run_in_executor(self._device, self._run, batch)
+            finally:  # even when the device thread is gone: nobody is left waiting
+                lost = EngineFailed("The engine was stopped before it ran this request.")
+                for ticket, outcome in zip(batch, outcomes or [lost] * len(batch), strict=True):
+                    ticket.settle(outcome)
 
     def _gather(self) -> list[Ticket]:
         """Take the oldest waiting ticket and, in order, all that may run with it."""
@@ -125,23 +133,38 @@ class Batcher:
             ticket = self._waiting.popleft()
             if ticket.cancelled:
                 continue
-            if not batch or self._engine.mixes([one.item for one in batch], ticket.item):
-                batch.append(ticket)
-            else:
-                left.append(ticket)
+            (batch if self._mixes(batch, ticket) else left).append(ticket)
         self._waiting.extendleft(reversed(left))
         return batch
 
+    def _mixes(self, batch: Sequence[Ticket], ticket: Ticket) -> bool:
+        if not batch:
+            return True
+        try:
+            return self._engine.mixes([one.item for one in batch], ticket.item)
+        except Exception as error:  # an item that cannot even be compared runs alone
+            log.warning("mixes failed (%s)", type(error).__name__)
+            return False
+
     def _run(self, batch: Sequence[Ticket]) -> list[object]:
         """Run on the device thread; never raises, returns one outcome per ticket."""
+        outcomes, failure = self._try(batch)
+        if failure is None:
+            return outcomes
+        if is_out_of_memory(failure):
+            free_memory()  # here, where no traceback holds the tensors any more
+        if len(batch) == 1 or any(ticket.emitted for ticket in batch):
+            return [translate(failure)] * len(batch)
+        log.warning("a batch of %d failed; running it one by one", len(batch))
+        return [None if ticket.cancelled else self._run([ticket])[0] for ticket in batch]
+
+    def _try(self, batch: Sequence[Ticket]) -> tuple[list[object], BaseException | None]:
         try:
             outputs = _checked(self._engine.run(batch), len(batch))
-            return [_translate(o) if isinstance(o, Exception) else o for o in outputs]
-        except Exception as error:  # the boundary to foreign code: every ticket must settle
-            if len(batch) == 1:
-                return [_translate(error)]
-            log.warning("a batch of %d failed (%s); running one by one", len(batch), type(error))
-        return [self._run([ticket])[0] for ticket in batch]
+        # The boundary to foreign code. A panic in a Rust library is a BaseException.
+        except BaseException as error:
+            return [], error.with_traceback(None) if is_out_of_memory(error) else error
+        return [translate(o) if isinstance(o, BaseException) else o for o in outputs], None
 
 
 def _checked(outputs: Sequence[object], expected: int) -> Sequence[object]:
@@ -150,12 +173,11 @@ def _checked(outputs: Sequence[object], expected: int) -> Sequence[object]:
     return outputs
 
 
-def _translate(error: Exception) -> QuartetError:
+def translate(error: BaseException) -> QuartetError:
     """Give a foreign error its name; the original stays in the log, not in the answer."""
     if isinstance(error, QuartetError):
         return error
     if is_out_of_memory(error):
-        _free_cached_memory()
         return OutOfMemory(
             "The device ran out of memory for this request. Send a smaller one "
             "(fewer or shorter inputs, a smaller size, a smaller n)."
@@ -171,11 +193,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
 
 
-def _free_cached_memory() -> None:
-    """Return what torch's allocator holds, so that the next request starts clean."""
-    import sys
-
+def free_memory() -> None:
+    """Return what nobody uses any more, also what torch's allocator keeps for itself."""
+    gc.collect()
     torch = sys.modules.get("torch")
-    if torch is not None:
-        with contextlib.suppress(RuntimeError):
-            torch.cuda.empty_cache()
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

@@ -17,6 +17,8 @@ from models.hardware import Device
 from models.quiet import hush
 from models.surface import Ticket
 
+_COLDEST = 1e-5  # below, dividing scores by it overflows; the likeliest token is the limit anyway
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -154,7 +156,7 @@ class _Chooser:
         add = self._processors.append
         if sampling.repetition_penalty != 1.0:
             add(generation.RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))
-        self._greedy = sampling.temperature == 0
+        self._greedy = sampling.temperature < _COLDEST
         if self._greedy:
             return
         if sampling.temperature != 1.0:

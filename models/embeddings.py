@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from models.catalog import Row
-from models.errors import ContextLengthExceeded, UnsupportedParameter
+from models.errors import ContextLengthExceeded, UnsupportedParameter, shorten
 from models.hardware import Device
 from models.quiet import hush
 from models.surface import Ticket
+from models.tokens import TokenCounter
 
 _RUN_TOKENS = 65_536  # beyond this, a run of many jobs only delays the first ones in it
 
@@ -45,15 +46,9 @@ class SentenceEmbeddings:
     """A sentence-transformers model; row options: ``dimensions`` (lengths it was trained for)."""
 
     def __init__(self, model: Any, row: Row) -> None:
-        from tokenizers import Tokenizer
-
         self._model = model
         self._row = row
-        # A copy of our own without truncation: counting must see every token, and a tokenizer
-        # whose truncation is switched by one thread fails in another ("Already borrowed").
-        self._counter = Tokenizer.from_str(model.tokenizer.backend_tokenizer.to_str())
-        self._counter.no_truncation()
-        self._counter.no_padding()
+        self._count = TokenCounter(model.tokenizer)
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> SentenceEmbeddings:
@@ -78,8 +73,7 @@ class SentenceEmbeddings:
         """
         self._check_dimensions(request.dimensions)
         limit = self._model.max_seq_length
-        encodings = self._counter.encode_batch_fast(list(request.texts))
-        lengths = [len(encoding.ids) for encoding in encodings]
+        lengths = self._count(request.texts)
         for index, length in enumerate(lengths):
             if length > limit:
                 param = "input" if len(lengths) == 1 else f"input[{index}]"
@@ -124,6 +118,6 @@ class SentenceEmbeddings:
             return
         raise UnsupportedParameter(
             f"{self._row.slug} gives vectors of {' or '.join(map(str, trained))} dimensions and "
-            f"was not trained for others; got dimensions {wanted}.",
+            f"was not trained for others; got {shorten(str(wanted))}.",
             param="dimensions",
         )

@@ -160,7 +160,7 @@ def _plain(format_: str, width: int, height: int, seed: int) -> Picture:
     return Picture(buffer.getvalue(), format_, width, height, seed)
 
 
-def _row(surface: str, engine: type[FakeEngine], task: str) -> Row:
+def _row(surface: str, engine: type[FakeEngine], task: str, delay_s: float) -> Row:
     return Row(
         slug=f"Fake_{surface.title()}",
         surface=surface,
@@ -169,14 +169,17 @@ def _row(surface: str, engine: type[FakeEngine], task: str) -> Row:
         engine=f"models.fake:{engine.__name__}",
         memory_bytes=1,
         licence="none",
+        options={"delay_s": delay_s},
         default_on=CPU | GPU,
         notice="A fake engine answered.",
     )
 
 
-ROWS = (
-    _row("chat", FakeChat, "chat"),
-    _row("images", FakeImages, "txt2img"),
-    _row("transcribe", FakeTranscribe, "transcribe"),
-    _row("embeddings", FakeEmbeddings, "txt2embedding"),
-)
+def rows(delay_s: float = 0.0) -> tuple[Row, ...]:
+    """One row per surface; every step of their engines takes ``delay_s``."""
+    return (
+        _row("chat", FakeChat, "chat", delay_s),
+        _row("images", FakeImages, "txt2img", delay_s),
+        _row("transcribe", FakeTranscribe, "transcribe", delay_s),
+        _row("embeddings", FakeEmbeddings, "txt2embedding", delay_s),
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -28,5 +27,4 @@ class Loader:
         folder = self.store.resolve(row)
         module, _, name = row.engine.partition(":")
         engine_class: type[Engine] = getattr(import_module(module), name)
-        gc.collect()  # an evicted model's cycles still hold its memory
         return engine_class.load(folder, row, self.device)

@@ -9,13 +9,14 @@ later wait behind it, so that a busy model cannot starve another.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from models.batch import Batcher
+from models.batch import Batcher, is_out_of_memory, translate
 from models.catalog import Row
 from models.errors import ModelDoesNotFit, ModelLoadFailed, OutOfMemory, QuartetError
 from models.surface import Engine
@@ -33,13 +34,13 @@ class Warm:
 
     async def run(self, request: Any) -> Any:
         """Prepare, run and finish one request; returns the engine's answer."""
-        item = await asyncio.to_thread(self.engine.prepare, request)
+        item = await _beside(self.engine.prepare, request)
         output = await self._batcher.submit(item)
-        return await asyncio.to_thread(self.engine.finish, output)
+        return await _beside(self.engine.finish, output)
 
     async def stream(self, request: Any) -> AsyncGenerator[Any, None]:
         """Prepare and run one request, yielding the engine's events and its output last."""
-        item = await asyncio.to_thread(self.engine.prepare, request)
+        item = await _beside(self.engine.prepare, request)
         events = self._batcher.stream(item)
         try:
             async for event in events:
@@ -52,6 +53,26 @@ class Warm:
         await self._batcher.close()
 
 
+async def _beside(step: Callable[[Any], Any], value: Any) -> Any:
+    """Run an engine's CPU step: a coroutine here, a function in a thread.
+
+    A panic in a Rust library is no ``Exception``; it becomes one, so that it cannot pass the places
+    that answer for every job.
+    """
+    if inspect.iscoroutinefunction(step):
+        return await step(value)
+
+    def contained() -> Any:
+        try:
+            return step(value)
+        except Exception:
+            raise
+        except BaseException as error:
+            raise translate(error) from None
+
+    return await asyncio.to_thread(contained)
+
+
 class _Entry:
     """A model's place in the pool."""
 
@@ -59,13 +80,14 @@ class _Entry:
         self.row = row
         self.warm: Warm | None = None
         self.loading: asyncio.Task[None] | None = None
+        self.closing: asyncio.Task[None] | None = None
         self.borrowers = 0
         self.last_used = 0.0
 
     @property
     def idle(self) -> bool:
-        """Loaded, and lent to nobody."""
-        return self.warm is not None and self.borrowers == 0
+        """Loaded, lent to nobody, and staying."""
+        return self.warm is not None and self.borrowers == 0 and self.closing is None
 
 
 class Pool:
@@ -100,6 +122,9 @@ class Pool:
         """
         async with self._line:
             entry = self._entries.get(row.slug)
+            if entry is not None and entry.closing is not None:
+                await asyncio.shield(entry.closing)
+                entry = None
             if entry is None:
                 entry = await self._admit(row)
             entry.borrowers += 1
@@ -130,6 +155,7 @@ class Pool:
                 await self._changed.wait()
         entry = self._entries[row.slug] = _Entry(row)
         entry.loading = asyncio.create_task(self._fill(entry))
+        entry.loading.add_done_callback(_retrieve)
         return entry
 
     async def _loaded(self, entry: _Entry) -> Warm:
@@ -158,16 +184,32 @@ class Pool:
         log.info("%s: warm after %.1f s", row.slug, time.monotonic() - start)
 
     async def _evict(self, entry: _Entry) -> None:
-        warm = entry.warm
-        del self._entries[entry.row.slug]
-        if warm is not None:
-            await warm.close()
-            log.info("%s: unloaded", entry.row.slug)
+        """Close a model; its memory counts as taken until it is really gone.
+
+        The closing is the pool's own task: who waits for it may be cancelled, it may not.
+        """
+        entry.closing = asyncio.create_task(self._close(entry))
+        await asyncio.shield(entry.closing)
+
+    async def _close(self, entry: _Entry) -> None:
+        try:
+            if entry.warm is not None:
+                await entry.warm.close()
+        except Exception as error:
+            log.error("%s: close failed", entry.row.slug, exc_info=error)
+        finally:
+            del self._entries[entry.row.slug]
+            self._changed.set()
+        log.info("%s: unloaded", entry.row.slug)
+
+
+def _retrieve(task: asyncio.Task[None]) -> None:
+    """Look at a load's error, which nobody may be left to hear; it is in the log."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _load_error(row: Row, error: Exception) -> QuartetError:
-    from models.batch import is_out_of_memory
-
     log.error("%s: load failed", row.slug, exc_info=error)
     if is_out_of_memory(error):
         return OutOfMemory(f"The device ran out of memory while {row.slug} loaded.")

@@ -28,7 +28,7 @@ class HubSource:
     @property
     def key(self) -> str:
         """Folder name under which a copy is kept."""
-        return f"hf--{self.repo.replace('/', '--')}--{self.revision}".lower()
+        return f"hf--{self.repo}--{self.revision}".replace("/", "--").lower()
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class TinySource:
 
 Source = HubSource | WheelSource | FileSource | TinySource
 
-_HUB = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[\w.-]+)(#(?P<file>.+))?")
+_HUB = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)(#(?P<file>.+))?")
 _WHEEL = re.compile(
     r"pypi://(?P<package>[\w.-]+)==(?P<version>[\w.]+)#(?P<path>[^?]+)\?(?P<query>.+)"
 )

@@ -40,7 +40,10 @@ class Engine(Protocol):
         """Make the engine from a local folder (or file) of weights; may take minutes."""
 
     def prepare(self, request: Any) -> Any:
-        """Turn a request into an item for ``run``; raise a ``RequestError`` to refuse it."""
+        """Turn a request into an item for ``run``; raise a ``RequestError`` to refuse it.
+
+        It runs in a thread of its own; as a coroutine function it runs on the event loop.
+        """
 
     def mixes(self, batch: Sequence[Any], other: Any) -> bool:
         """Whether another item may join these in one ``run``."""

@@ -77,7 +77,7 @@ class FasterWhisper:
         compute_type = "float16" if device.kind == "cuda" else "default"
         return cls(WhisperModel(str(folder), device=device.kind, compute_type=compute_type))
 
-    def prepare(self, request: TranscribeRequest) -> TranscribeItem:
+    async def prepare(self, request: TranscribeRequest) -> TranscribeItem:
         """Decode the audio.
 
         Raises:
@@ -91,7 +91,7 @@ class FasterWhisper:
                 param="language",
             )
         try:
-            samples = audio.decode(request.path, _DECODE_TIMEOUT_S, _LIMIT_S)
+            samples = await audio.decode(request.path, _DECODE_TIMEOUT_S, _LIMIT_S)
         except audio.Undecodable as error:
             raise MediaUndecodable(
                 f"The audio cannot be used: {error}. Send a common format such as wav, mp3, flac, "

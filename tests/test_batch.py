@@ -97,6 +97,59 @@ async def test_an_engine_that_returns_too_little_settles_all():
     assert all(isinstance(output, EngineFailed) for output in outputs)
 
 
+class PanicException(BaseException):
+    """As Rust libraries raise it."""
+
+
+async def test_a_panic_settles_its_own_ticket_only():
+    def act(batch: Sequence[Any]) -> None:
+        if any(ticket.item == 1 for ticket in batch):
+            raise PanicException
+
+    batcher = Batcher(Engine(act), max_jobs=8)
+    outputs = await asyncio.gather(*(batcher.submit(n) for n in range(3)), return_exceptions=True)
+    assert [outputs[0], outputs[2]] == [0, 4]
+    assert isinstance(outputs[1], EngineFailed)
+
+
+async def test_items_that_cannot_be_compared_run_alone():
+    class Odd(Engine):
+        def mixes(self, batch: Sequence[Any], other: Any) -> bool:
+            raise KeyError
+
+    engine = Odd()
+    batcher = Batcher(engine, max_jobs=8)
+    assert await asyncio.gather(*(batcher.submit(n) for n in range(3))) == [0, 2, 4]
+    assert engine.batches == [[0], [1], [2]]
+
+
+async def test_a_device_that_is_gone_leaves_nobody_waiting():
+    batcher = Batcher(Engine(), max_jobs=1)
+    await batcher.close()
+    with pytest.raises(EngineFailed):
+        await asyncio.wait_for(batcher.submit(1), timeout=2)
+
+
+async def test_a_stream_that_has_begun_is_not_run_again():
+    def act(batch: Sequence[Any]) -> None:
+        batch[0].emit("once")
+        raise ValueError
+
+    engine = Engine(act)
+    batcher = Batcher(engine, max_jobs=8)
+
+    async def listen(n: int) -> list[Any]:
+        events = []
+        with pytest.raises(EngineFailed):
+            async for event in batcher.stream(n):
+                events.append(event)
+        return events
+
+    for events in await asyncio.gather(*(listen(n) for n in range(3))):
+        assert events in (["once"], [])
+    assert engine.batches == [[0, 1, 2]]
+
+
 async def test_outputs_that_are_errors_settle_their_own_ticket():
     class Picky(Engine):
         def run(self, batch: Sequence[Any]) -> list[Any]:

@@ -106,11 +106,37 @@ async def test_a_jobs_own_bucket(make_worker, store):
 
 async def test_a_job_cannot_send_us_into_a_private_network(make_worker, store):
     kept, url = store
-    config = {"accessId": "key-id", "accessSecret": "hush", "bucketName": "m", "endpointUrl": url}
+    config = {"accessId": "key-id", "accessSecret": "hush", "bucketName": "mmm", "endpointUrl": url}
     error = error_of(await make_worker().answer({"input": IMAGE, "s3Config": config}))
     assert error["code"] == "storage_failed"
     assert kept.objects == {}
     assert "hush" not in json.dumps(error)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"bucketName": "a b"}, {"endpointUrl": "http://[::1"}, {"endpointUrl": "ftp://a.b"},
+        {"endpointUrl": "http://a.b:99999"}, {"bucketName": ""}, {"accessId": 7}, {"region": "a b"},
+    ],
+)  # fmt: skip
+async def test_a_jobs_bucket_that_cannot_be(make_worker, wrong):
+    good = {
+        "accessId": "k",
+        "accessSecret": "hush",
+        "bucketName": "m",
+        "endpointUrl": "https://a.b",
+    }
+    job = {"input": IMAGE, "s3Config": {**good, "bucketName": "mmm", **wrong}}
+    error = error_of(await make_worker().answer(job))
+    assert (error["code"], error["param"]) == ("invalid_value", "s3Config")
+    assert "hush" not in error["message"]
+
+
+async def test_an_operators_bucket_on_ipv6_and_with_capitals(make_worker):
+    for url, host in (("http://[::1]:9000", "::1"), ("http://MinIO:9000", "minio")):
+        bucket = make_worker(**variables(url)).dispatcher.bucket
+        assert host in bucket.guard.private_hosts
 
 
 @pytest.mark.parametrize("status", [403, 500, 301])

@@ -192,11 +192,16 @@ async def test_embeddings_answers(worker):
         assert struct.unpack(f"<{len(raw) // 4}f", raw) == pytest.approx(number.embedding)
 
 
+async def test_an_unknown_key_called_input_is_left_aside(worker):
+    answer = await worker.answer({"id": "j", "input": {**CHAT, "input": {"meta": 1}}})
+    assert answer["object"] == "chat.completion"
+
+
 async def test_models_route(worker):
     for empty in ({}, {"openai_input": {}}, {"openai_input": None}):
         answer = await worker.answer({"id": "j", "input": {"openai_route": "/v1/models", **empty}})
-        assert [one["id"] for one in answer["data"]][0] == "Fake_Chat"
-    one = await worker.answer({"id": "j", "input": {"openai_route": "/v1/models/fake_images"}})
+        assert next(one["id"] for one in answer["data"]) == "Fake_Chat"
+    one = await worker.answer({"id": "j", "input": {"openai_route": "models/fake_images"}})
     assert one["id"] == "Fake_Images"
     job = {"id": "j", "input": {"openai_route": "/v1/models/nobody"}}
     assert error_of(await worker.answer(job))["code"] == "model_not_found"
@@ -223,7 +228,6 @@ def embeddings(**fields: Any) -> dict[str, Any]:
 
 
 MALFORMED = [
-    # (job, code, param)
     (None, "job_invalid", None),
     ([], "job_invalid", None),
     ({}, "job_invalid", None),
@@ -242,6 +246,13 @@ MALFORMED = [
     ({"input": {"openai_route": "/v1/embeddings", "openai_input": []}}, "missing_required_parameter", "input"),
     ({"input": {"openai_route": "/v1/embeddings", "openai_input": "x"}}, "job_invalid", None),
     ({"input": {"input": CHAT, "policy": {"executionTimeout": "1"}}}, "invalid_value", "policy.executionTimeout"),
+    ({"input": CHAT, "policy": {"executionTimeout": 10**400}}, "invalid_value", "policy.executionTimeout"),
+    ({"input": CHAT, "policy": {"executionTimeout": float("nan")}}, "invalid_value", "policy.executionTimeout"),
+    ({"input": {"surface": "images", "size": "64x64"}}, "missing_required_parameter", "prompt"),
+    (chat(repetition_penalty=1e-38), "invalid_value", "repetition_penalty"),
+    (images(negative_prompt="\ud800"), "invalid_value", "negative_prompt"),
+    (images(image=7), "invalid_type", "image"),
+    (transcribe(prompt="\udfff"), "invalid_value", "prompt"),
     ({"input": {"input": CHAT, "policy": []}, "policy": 7}, "invalid_value", "policy"),
     ({"input": {"input": IMAGES, "s3Config": {"accessId": "a"}}}, "invalid_value", "s3Config"),
     (chat(model="gpt-4o"), "model_not_found", "model"),
@@ -284,7 +295,7 @@ MALFORMED = [
     (images(size="1024×1024"), "invalid_value", "size"),
     (images(size="32x32"), "invalid_value", "size"),
     (images(size="99999x64"), "invalid_value", "size"),
-    (images(width=512), "invalid_value", "input"),
+    (images(width=512), "invalid_value", "height"),
     (images(response_format="gif"), "invalid_value", "response_format"),
     (images(response_format="url"), "bucket_not_configured", "response_format"),
     (images(quality="hd"), "unsupported_parameter", "quality"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
@@ -53,9 +54,18 @@ class Ticket:
         self.events.append(event)
 
 
+def prepare(engine: Any, request: Any) -> Any:
+    item = engine.prepare(request)
+    return asyncio.run(item) if asyncio.iscoroutine(item) else item
+
+
 def run(engine: Any, request: Any) -> Any:
-    [output] = engine.run([Ticket(engine.prepare(request))])
+    [output] = engine.run([Ticket(prepare(engine, request))])
     return engine.finish(output)
+
+
+def decode(path: Path, timeout_s: float = 30, limit_s: float = 3600) -> Any:
+    return asyncio.run(audio.decode(path, timeout_s, limit_s))
 
 
 # Chat --------------------------------------------------------------------------------------------
@@ -83,6 +93,13 @@ def generate(engine: Any, prompt: list[int], **arguments: Any) -> list[int]:
     )
     said: list[int] = out[0, len(prompt) :].tolist()
     return [token for token in said if token not in engine._ends]
+
+
+@pytest.mark.parametrize("temperature", [1e-320, 1e-45, 1e-6])
+def test_the_coldest_sampling_is_greedy(llama, temperature):
+    prompt = list(b"Once upon")
+    cold, _ = tokens(llama, prompt, temperature=temperature, max_tokens=10)
+    assert cold == tokens(llama, prompt, temperature=0.0, max_tokens=10)[0]
 
 
 @pytest.mark.parametrize("length", [1, 7, 300])
@@ -374,6 +391,21 @@ def test_pictures_that_cannot_be_read(klein, content):
     assert caught.value.param == "image"
 
 
+def test_a_prompt_is_counted_whole_also_after_the_first_picture(klein):
+    """The pipeline leaves its tokenizer truncating; counting with it would let anything through."""
+    run(klein, ImageRequest("x", seed=3, width=64, height=64, steps=1))
+    with pytest.raises(ContextLengthExceeded, match="at most 512"):
+        klein.prepare(ImageRequest("word " * 600, seed=1))
+
+
+@pytest.mark.parametrize("format_", ["EPS", "TIFF", "PPM", "ICO"])
+def test_only_common_picture_formats_are_opened(klein, format_):
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(buffer, format_)
+    with pytest.raises(MediaUndecodable):
+        klein.prepare(ImageRequest("x", seed=1, image=buffer.getvalue()))
+
+
 def test_a_picture_bomb_is_refused(klein):
     buffer = io.BytesIO()
     Image.new("1", (20_000, 20_000)).save(buffer, "PNG")
@@ -424,7 +456,7 @@ def test_decoded_samples_are_faster_whispers(speech, tmp_path, suffix, codec):
     from faster_whisper.audio import decode_audio
 
     path = convert(speech, tmp_path / f"speech.{suffix}", codec)
-    ours, reference = audio.decode(path, 30, 3600), decode_audio(str(path))
+    ours, reference = decode(path), decode_audio(str(path))
     assert np.array_equal(ours, reference)
     assert len(ours) > 16_000
 
@@ -462,36 +494,69 @@ def test_files_that_hold_no_audio(load, tmp_path):
     (tmp_path / "empty.wav").write_bytes(b"")
     for path in (playlist, concat, noise, tmp_path / "empty.wav"):
         with pytest.raises(MediaUndecodable) as caught:
-            engine.prepare(TranscribeRequest(path))
+            prepare(engine, TranscribeRequest(path))
         assert caught.value.param == "audioUrl"
         assert str(tmp_path) not in caught.value.message
 
 
 def test_a_truncated_file_gives_what_it_has(load, speech, tmp_path):
     path = convert(speech, tmp_path / "speech.flac", "flac")
-    whole = len(audio.decode(path, 30, 3600))
+    whole = len(decode(path))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert 0 < len(audio.decode(path, 30, 3600)) < whole
+    assert 0 < len(decode(path)) < whole
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("mp3", "mp3"), ("m4a", "aac"), ("flac", "flac")])
+def test_a_damaged_packet_does_not_end_the_audio(speech, tmp_path, suffix, codec):
+    path = convert(speech, tmp_path / f"speech.{suffix}", codec)
+    whole = len(decode(path))
+    content = bytearray(path.read_bytes())
+    third = len(content) // 3
+    content[third : third + 300] = np.random.default_rng(3).bytes(300)
+    path.write_bytes(content)
+    assert len(decode(path)) > 0.75 * whole
+
+
+def test_a_cancelled_decoding_ends_its_process(tmp_path):
+    """A named pipe: the decoder waits for data that never comes."""
+    import os
+
+    pipe = tmp_path / "pipe.wav"
+    os.mkfifo(pipe)
+
+    async def cancel() -> list[int]:
+        import psutil
+
+        task = asyncio.create_task(audio.decode(pipe, 60, 3600))
+        await asyncio.sleep(1)
+        children = psutil.Process().children()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert children
+        return [child.pid for child in children if child.is_running()]
+
+    assert asyncio.run(cancel()) == []
 
 
 def test_decoding_is_bounded(speech):
     with pytest.raises(audio.Undecodable, match="longer than"):
-        audio.decode(speech, 30, 1.0)
+        decode(speech, limit_s=1.0)
     with pytest.raises(audio.Undecodable, match="took longer"):
-        audio.decode(speech, 0.001, 3600)
+        decode(speech, timeout_s=0.001)
 
 
 def test_decoding_does_not_suffer_from_a_busy_thread(speech):
     """The reason for the process: in this one it would be a hundred times slower."""
     start = time.perf_counter()
-    audio.decode(speech, 30, 3600)
+    decode(speech)
     alone = time.perf_counter() - start
     stop = threading.Event()
     spinner = threading.Thread(target=lambda: [None for _ in iter(stop.is_set, True)])
     spinner.start()
     try:
         start = time.perf_counter()
-        audio.decode(speech, 30, 3600)
+        decode(speech)
         assert time.perf_counter() - start < 10 * alone + 1
     finally:
         stop.set()
@@ -500,12 +565,12 @@ def test_decoding_does_not_suffer_from_a_busy_thread(speech):
 
 def test_an_unknown_language_names_the_known_ones(load, speech):
     with pytest.raises(InvalidValue, match="one of .*en.*got 'xx'"):
-        load(WHISPER).prepare(TranscribeRequest(speech, language="xx"))
+        prepare(load(WHISPER), TranscribeRequest(speech, language="xx"))
 
 
 def test_a_cancelled_transcript_stops_after_its_segment(load, speech, tmp_path):
     long = tmp_path / "long.wav"
-    samples = np.tile(audio.decode(speech, 30, 3600), 40)
+    samples = np.tile(decode(speech), 40)
     import wave
 
     with wave.open(str(long), "wb") as file:
@@ -514,7 +579,7 @@ def test_a_cancelled_transcript_stops_after_its_segment(load, speech, tmp_path):
         file.setframerate(16_000)
         file.writeframes((samples * 32767).astype(np.int16).tobytes())
     engine = load(WHISPER)
-    ticket = Ticket(engine.prepare(TranscribeRequest(long)), cancel_at=1)
+    ticket = Ticket(prepare(engine, TranscribeRequest(long)), cancel_at=1)
     [output] = engine.run([ticket])
     assert len(output.segments) == 1
     assert output.duration_s > 60

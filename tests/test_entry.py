@@ -105,7 +105,20 @@ def test_what_passes_is_what_the_sdk_delivers(value):
 
 
 def _keys() -> st.SearchStrategy[str]:
-    known = ["input", "surface", "messages", "prompt", "audioUrl", "image", "role", "content", "model", "stream", "size", "n"]
+    known = [
+        "input",
+        "surface",
+        "messages",
+        "prompt",
+        "audioUrl",
+        "image",
+        "role",
+        "content",
+        "model",
+        "stream",
+        "size",
+        "n",
+    ]
     envelope = ["openai_route", "openai_input", "policy", "s3Config", "stop", "seed", "steps"]
     return st.sampled_from([*known, *envelope]) | st.text(max_size=5)
 
@@ -184,6 +197,22 @@ async def test_the_deadline_of_a_stream_spares_its_consumer(worker):
         await asyncio.sleep(0.06)  # a delivery
     assert error_of(events[-1])["code"] == "job_timeout"
     assert len(events) >= 2
+
+
+async def test_a_slow_consumer_does_not_outwit_the_deadline(worker):
+    """Events that wait in line would be handed on for ever: asking for them never waits."""
+
+    async def ready(call: Any) -> Any:
+        for n in range(1000):
+            yield {"n": n}
+
+    worker = replace(with_surface(worker, stream=ready), job_timeout_s=2.2)
+    events = []
+    async for event in worker.stream(JOB):
+        events.append(event)
+        await asyncio.sleep(0.05)
+    assert error_of(events[-1])["code"] == "job_timeout"
+    assert len(events) < 20
 
 
 async def test_cancellation_stops_the_work_and_is_not_swallowed(worker):

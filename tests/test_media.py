@@ -95,6 +95,9 @@ async def test_a_url_comes_whole(site):
         "data:audio/wav;codecs=1;BASE64," + base64.b64encode(b"hello").decode(),
         "data:text/plain,hel%6Co",
         "aGVs\nbG8=\n",
+        "aGVsbG8",
+        "data:audio/wav; base64,aGVsbG8%3D",
+        "data:audio/wav;base64 ,aGVsbG8=",
     ],
 )
 async def test_inline_data(reference):
@@ -159,6 +162,7 @@ async def test_no_spelling_of_loopback_gets_through(site, host):
     [
         "10.0.0.1", "192.168.1.1", "172.16.0.1", "169.254.169.254", "100.64.0.1", "224.0.0.1",
         "[::1]", "[fd00::1]", "[fe80::1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "0.0.0.0",
+        "[64:ff9b:1::1]", "[::10.0.0.1]", "[::ffff:0:10.0.0.1]", "[fec0::1]", "[5f00::1]",
     ],
 )  # fmt: skip
 async def test_private_addresses_are_refused(host):

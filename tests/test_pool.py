@@ -13,12 +13,13 @@ import pytest
 
 from models import fake
 from models.catalog import Row
+from models.embeddings import EmbedRequest
 from models.errors import ModelDoesNotFit, ModelLoadFailed, WeightsUnavailable
 from models.pool import Pool
 
 pytestmark = pytest.mark.anyio
 
-ROW = next(row for row in fake.ROWS if row.surface == "embeddings")
+ROW = next(row for row in fake.rows() if row.surface == "embeddings")
 
 
 def model(name: str, size: int = 10) -> Row:
@@ -145,6 +146,46 @@ async def test_a_cancelled_waiter_leaves_the_load_to_the_others():
     assert await second == "a"
     assert loads.loaded == {"a": 1}
     assert await asyncio.wait_for(use(pool, model("b")), timeout=2) == "b"
+
+
+async def test_an_evictor_that_is_cancelled_leaks_nothing():
+    """A model's memory counts until it is closed, whoever still waits for that."""
+    loads = Loads(0.0)
+    pool = Pool(loads, 10, 8)
+    slow = threading.Event()
+
+    async def occupy() -> None:
+        async with pool.lease(model("a")) as warm:
+            warm.engine.run = lambda batch: [slow.wait(2) for _ in batch]
+            await warm.run(EmbedRequest(("x",)))
+
+    busy = asyncio.create_task(occupy())
+    await asyncio.sleep(0.05)
+    busy.cancel()
+    await asyncio.gather(busy, return_exceptions=True)
+    evictor = asyncio.create_task(use(pool, model("b")))
+    await asyncio.sleep(0.05)
+    evictor.cancel()
+    await asyncio.gather(evictor, return_exceptions=True)
+    following = asyncio.create_task(use(pool, model("c")))
+    await asyncio.sleep(0.05)
+    assert not following.done(), "a is still on the device"
+    slow.set()
+    assert await asyncio.wait_for(following, timeout=2) == "c"
+    assert loads.closed["a"] == 1
+    assert await use(pool, model("a")) == "a"
+
+
+async def test_a_close_that_fails_harms_nobody():
+    loads = Loads(0.0)
+    pool = Pool(loads, 10, 8)
+
+    def fail() -> None:
+        raise RuntimeError("driver")
+
+    async with pool.lease(model("a")) as warm:
+        warm.engine.close = fail
+    assert await use(pool, model("b")) == "b"
 
 
 async def test_a_load_that_nobody_waits_for_any_more_frees_its_place():

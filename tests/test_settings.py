@@ -114,6 +114,9 @@ NONSENSE = [
     ({"MODEL_SLUG": "BGE_Large", "HUGGINGFACE_MODEL": "BAAI/bge-m3"}, "MODEL_SLUG"),
     ({"MODEL_SLUG": "Nobody_7B", "HUGGINGFACE_MODEL": "BAAI/bge-m3"}, "MODEL_SLUG"),
     ({"MODEL_SLUG": "BGE_Large", "MODEL_TASKS": "txt2img"}, "MODEL_TASKS"),
+    ({"MODEL_SLUG": "BGE_Large", "HUGGINGFACE_MODEL": "someone/fork-of-bge"}, "MODEL_SLUG"),
+    ({"MODEL_TASKS": "img-rmbg"}, "MODEL_TASKS"),
+    ({"MEMORY_BUDGET_GB": "inf"}, "MEMORY_BUDGET_GB"),
     ({"MODEL_MAX_BATCH_SIZE": "0"}, "MODEL_MAX_BATCH_SIZE"),
     ({"MODEL_MAX_BATCH_SIZE": "many"}, "MODEL_MAX_BATCH_SIZE"),
     ({"MODEL_OPEN_SOURCE_IMAGE_TAG": "docker.io/x"}, "MODEL_OPEN_SOURCE_IMAGE_TAG"),
@@ -148,7 +151,7 @@ def test_a_value_that_makes_no_sense_stops_the_start_with_one_line(env, name):
 
 def test_secrets_do_not_show():
     env = {"HF_TOKEN": "hush", "BUCKET_SECRET_ACCESS_KEY": "hush", "BUCKET_ACCESS_KEY_ID": "hush"}
-    more = {"BUCKET_ENDPOINT_URL": "https://s3.example.org", "BUCKET_NAME": "b"}
+    more = {"BUCKET_ENDPOINT_URL": "https://s3.example.org", "BUCKET_NAME": "results"}
     settings = Settings.from_env({**env, **more})
     assert "hush" not in repr(settings)
     assert "hush" not in repr(settings.bucket())

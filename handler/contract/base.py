@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from handler.bucket import Bucket
 from handler.media import MediaDoor
 from models.catalog import Row
-from models.errors import InvalidValue, QuartetError, RequestError, UnsupportedParameter, shorten
+from models.errors import InvalidValue, RequestError, UnsupportedParameter, shorten
 from models.pool import Warm
 
+# A constraint, even an empty one, has pydantic refuse what is no UTF-8 (lone surrogates).
+Text = Annotated[str, Field(min_length=0)]
+NonEmpty = Annotated[str, Field(min_length=1)]
 Json = Any  # what ``json`` can express; checked where it leaves, in handler.wire
 
 
@@ -71,9 +74,6 @@ _CODES = {"missing": "missing_required_parameter"}
 def _explain(error: ValidationError) -> RequestError:
     """The first problem, as OpenAI words it: the field, the limit, and what was got."""
     first = _most_telling(error)
-    inner = first.get("ctx", {}).get("error")
-    if isinstance(inner, QuartetError):
-        return InvalidValue(inner.message, param=inner.param, code=inner.code)
     param = _path(first["loc"])
     kind = first["type"]
     if kind == "missing":
@@ -114,7 +114,7 @@ def _path(location: tuple[int | str, ...]) -> str:
     for step in location:
         if isinstance(step, int):
             text += f"[{step}]"
-        elif step.isidentifier():  # pydantic adds the names of union members; those are not fields
+        elif step.isidentifier() and step != "str":  # pydantic names the members of a union too
             text += f".{step}" if text else step
     return text or "input"
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from handler.contract.base import Call, Json, Request, Surface, with_notice
+from handler.contract.base import Call, Json, NonEmpty, Request, Surface, with_notice
 from handler.contract.streaming import coalesce, sse
 from models.chat import Generated, Prompt, Sampling
 from models.chat_text import StopStrings
@@ -19,7 +19,6 @@ from models.pool import Warm
 
 MAX_TOKENS = 8192
 
-StopString = Annotated[str, Field(min_length=1)]
 _NEUTRAL_FORMAT = {"type": "text"}
 
 
@@ -29,7 +28,7 @@ class TextPart(BaseModel):
     model_config = ConfigDict(strict=True)
 
     type: Literal["text"]
-    text: Annotated[str, Field(min_length=1)]
+    text: NonEmpty
 
 
 class Message(BaseModel):
@@ -38,7 +37,7 @@ class Message(BaseModel):
     model_config = ConfigDict(strict=True)
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[str, Field(min_length=1)] | Annotated[list[TextPart], Field(min_length=1)]
+    content: NonEmpty | Annotated[list[TextPart], Field(min_length=1)]
 
     def plain(self) -> dict[str, str]:
         """The turn as chat templates know it: OpenAI's ``developer`` is their ``system``."""
@@ -86,10 +85,10 @@ class ChatRequest(Request):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=0)] | None = None
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=10)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None
-    stop: StopString | Annotated[list[StopString], Field(max_length=4)] = Field(default=[])
+    stop: NonEmpty | Annotated[list[NonEmpty], Field(max_length=4)] = Field(default=[])
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()

@@ -7,10 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypedDict
 
 from pydantic import Field
 
-from handler.contract.base import Call, Request, Surface
+from handler.contract.base import Call, NonEmpty, Request, Surface
 from models.embeddings import Embedded, EmbedRequest
-
-Text = Annotated[str, Field(min_length=1)]
 
 
 class EmbeddingsRequest(Request):
@@ -18,7 +16,7 @@ class EmbeddingsRequest(Request):
 
     unsupported: ClassVar = {"stream": (False,)}
 
-    input: Text | Annotated[list[Text], Field(min_length=1, max_length=2048)]
+    input: NonEmpty | Annotated[list[NonEmpty], Field(min_length=1, max_length=2048)]
     dimensions: Annotated[int, Field(ge=1)] | None = None
     encoding_format: Literal["float", "base64"] = "float"
     webhook_url: str | None = None

@@ -10,8 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, NotRequired, Self, TypedDi
 
 from pydantic import Field, field_validator, model_validator
 
-from handler.contract.base import Call, Request, Surface, with_notice
-from handler.errors import MediaInvalid
+from handler.contract.base import Call, NonEmpty, Request, Surface, Text, with_notice
 from models.errors import InvalidValue
 from models.images import ImageRequest, Picture
 
@@ -39,8 +38,8 @@ class ImagesRequest(Request):
         "image_url": "image",
     }
 
-    prompt: Annotated[str, Field(min_length=1)]
-    negative_prompt: str | None = None
+    prompt: NonEmpty | None = None
+    negative_prompt: Text | None = None
     n: Annotated[int, Field(ge=1, le=8)] = 1
     size: str | None = None
     width: Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE)] | None = None
@@ -51,7 +50,7 @@ class ImagesRequest(Request):
     steps: Annotated[int, Field(ge=1, le=100)] | None = None
     guidance: Annotated[float, Field(ge=0, le=30)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
-    image: str | Annotated[list[str], Field(min_length=1, max_length=1)] | None = None
+    image: NonEmpty | Annotated[list[NonEmpty], Field(min_length=1, max_length=1)] | None = None
     webhook_url: str | None = None
 
     @field_validator("size")
@@ -66,9 +65,16 @@ class ImagesRequest(Request):
         return size
 
     @model_validator(mode="after")
-    def _both_sides(self) -> Self:
+    def _go_together(self) -> Self:
         if (self.width is None) != (self.height is None):
-            raise ValueError("width and height go together")
+            missing = "height" if self.height is None else "width"
+            raise InvalidValue("width and height go together; send both.", param=missing)
+        if self.prompt is None and self.image is None:
+            raise InvalidValue(
+                "prompt is required, or an input image.",
+                param="prompt",
+                code="missing_required_parameter",
+            )
         return self
 
     @property
@@ -139,12 +145,10 @@ async def _to_engine(call: Call) -> ImageRequest:
     image = None
     if request.image is not None:
         reference = request.image if isinstance(request.image, str) else request.image[0]
-        if not reference:
-            raise MediaInvalid("image is empty; send a URL, a data URI or base64.", param="image")
         path = await call.door.fetch(reference, "image", IMAGE_LIMIT_BYTES)
         image = path.read_bytes()
     return ImageRequest(
-        prompt=request.prompt,
+        prompt=request.prompt or "",
         seed=random.getrandbits(32) if request.seed is None else request.seed,
         negative_prompt=request.negative_prompt,
         n=request.n,

@@ -53,15 +53,16 @@ class _End:
 
 
 async def _pump(events: AsyncGenerator[Any, None], queue: asyncio.Queue[Any]) -> None:
-    error: Exception | None = None
+    end = _End(RuntimeError("the stream was cut off"))
     try:
         async for event in events:
             queue.put_nowait(event)
-    except Exception as caught:  # handed over whole to the one who reads the stream
-        error = caught
+        end = _End(None)
+    except Exception as error:  # handed over whole to the one who reads the stream
+        end = _End(error)
     finally:
+        queue.put_nowait(end)
         await events.aclose()
-    queue.put_nowait(_End(error))
 
 
 def sse(event: object) -> str:

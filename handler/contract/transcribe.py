@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, NotRequired, TypedDict
 
 from pydantic import Field, field_validator
 
-from handler.contract.base import Call, Json, Request, Surface, with_notice
+from handler.contract.base import Call, Json, NonEmpty, Request, Surface, Text, with_notice
 from models.transcribe import TranscribeRequest, Transcript
 
 Granularity = Literal["word", "segment"]
@@ -31,15 +31,15 @@ class TranscriptionRequest(Request):
     }
     aliases: ClassVar = {"audio_url": "audioUrl"}
 
-    audioUrl: Annotated[str, Field(min_length=1)]
+    audioUrl: NonEmpty
     language: Annotated[str, Field(min_length=2, max_length=35)] | None = None
-    prompt: str | None = None
+    prompt: Text | None = None
     response_format: Literal["json", "text", "srt", "verbose_json", "vtt"] = "json"
     temperature: Annotated[float, Field(ge=0, le=1)] = 0.0
     timestamp_granularities: list[Granularity] = Field(default=["segment"])
     task: Literal["transcribe", "translate"] = "transcribe"
     vad_filter: bool = False
-    hotwords: str | None = None
+    hotwords: Text | None = None
     webhook_url: str | None = None
 
     @field_validator("language")
