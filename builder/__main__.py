@@ -46,7 +46,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m builder", description="Prepare weights.")
     commands = parser.add_subparsers(dest="command", required=True)
     fetch = commands.add_parser("fetch", help="fetch and verify a model's weights")
-    fetch.add_argument("--surface", required=True, choices=surfaces)
+    fetch.add_argument("--surface", required=True, choices=[*surfaces, "all"])
     fetch.add_argument("--model", help="slug or repo id; default: the surface's on this machine")
     build = commands.add_parser("tiny", help="build tiny models with random weights")
     build.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(tiny.RECIPES)}")
@@ -56,9 +56,11 @@ def _arguments() -> argparse.Namespace:
 
 
 def _row(arguments: argparse.Namespace) -> Row:
-    held = CATALOG.of(arguments.surface)
+    held = CATALOG if arguments.surface == "all" else CATALOG.of(arguments.surface)
     if arguments.model:
         return held.find(arguments.model)
+    if arguments.surface == "all":
+        raise QuartetError("--surface all needs --model")
     return held.default(arguments.surface, hardware.detect().kind)
 
 

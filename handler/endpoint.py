@@ -40,12 +40,13 @@ class Endpoint:
         Raises:
             SettingsError: the variables contradict each other or the catalog.
         """
-        for name in settings.surface:
+        wanted = () if settings.surface == ("all",) else settings.surface
+        for name in wanted:
             if name not in registry:
                 raise SettingsError(f"SURFACE: {name!r} is none of {', '.join(registry)}")
         configured = _configured(settings, catalog)
         by_task = _surfaces_of_tasks(settings, catalog)
-        names = settings.surface or ((configured.surface,) if configured else by_task)
+        names = wanted or ((configured.surface,) if configured else by_task)
         served = {name: registry[name] for name in names or registry}
         if configured and configured.surface not in served:
             raise SettingsError(

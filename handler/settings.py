@@ -34,8 +34,8 @@ class Settings(BaseModel):
 
     surface: tuple[str, ...] = _env(
         "SURFACE",
-        "Surfaces to serve, comma-separated: chat, images, transcribe, embeddings. Unset: the "
-        "configured model's surface, else all.",
+        "Surfaces to serve, comma-separated: chat, images, transcribe, embeddings. Unset or `all`: "
+        "the configured model's surface, else all four.",
         (),
     )
     model_slug: str | None = _env("MODEL_SLUG", "The model that this endpoint serves.")

