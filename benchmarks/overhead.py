@@ -39,8 +39,7 @@ async def main() -> None:
         assert "data" in answer
 
     async def bare() -> None:
-        [output] = engine.run([Ticket(engine.prepare(request))])
-        engine.finish(output)
+        engine.run([Ticket(engine.prepare(request))])
 
     await ours()
     rows, named = [], {}

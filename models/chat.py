@@ -61,6 +61,8 @@ class Generated:
 class TransformersChat:
     """A causal language model of transformers; emits token ids, ends with ``Generated``."""
 
+    finish = None
+
     def __init__(self, model: Any, text: ChatText, row: Row) -> None:
         self._model = model
         self._row = row
@@ -106,10 +108,6 @@ class TransformersChat:
     def run(self, batch: Sequence[Ticket[Prompt]]) -> list[Generated]:
         """Generate, emitting every token id but the one that ends the turn."""
         return [self._generate(ticket) for ticket in batch]
-
-    def finish(self, output: Generated) -> Generated:
-        """Nothing is left to do."""
-        return output
 
     def close(self) -> None:
         """Drop the model."""

@@ -45,6 +45,8 @@ class Embedded:
 class SentenceEmbeddings:
     """A sentence-transformers model; row options: ``dimensions`` (lengths it was trained for)."""
 
+    finish = None
+
     def __init__(self, model: Any, row: Row) -> None:
         self._model = model
         self._row = row
@@ -96,16 +98,9 @@ class SentenceEmbeddings:
         outputs, start = [], 0
         for ticket in batch:
             item, end = ticket.item, start + len(ticket.item.texts)
-            outputs.append(Embedded(vectors[start:end, : item.dimensions], item.tokens))
+            outputs.append(Embedded(_shorten(vectors[start:end], item.dimensions), item.tokens))
             start = end
         return outputs
-
-    def finish(self, output: Embedded) -> Embedded:
-        """Normalise again what was shortened."""
-        import numpy as np
-
-        norms = np.linalg.norm(output.vectors, axis=1, keepdims=True)
-        return Embedded(output.vectors / np.maximum(norms, 1e-12), output.tokens)
 
     def close(self) -> None:
         """Drop the model."""
@@ -121,3 +116,13 @@ class SentenceEmbeddings:
             f"was not trained for others; got {shorten(str(wanted))}.",
             param="dimensions",
         )
+
+
+def _shorten(vectors: Any, dimensions: int | None) -> Any:
+    """Cut unit vectors to their first numbers and make them unit vectors again."""
+    import numpy as np
+
+    if dimensions is None or dimensions == vectors.shape[1]:
+        return vectors
+    cut = vectors[:, :dimensions]
+    return cut / np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), 1e-12)

@@ -36,6 +36,8 @@ class Warm:
         """Prepare, run and finish one request; returns the engine's answer."""
         item = await _beside(self.engine.prepare, request)
         output = await self._batcher.submit(item)
+        if self.engine.finish is None:
+            return output
         return await _beside(self.engine.finish, output)
 
     async def stream(self, request: Any) -> AsyncGenerator[Any, None]:

@@ -1,13 +1,13 @@
 """The protocols between a surface and the engine that serves it.
 
 An engine's life: ``load`` once, then for each request ``prepare`` (CPU work, may refuse this one
-request), ``run`` (the device, many requests at once) and ``finish`` (CPU work on one output), and
-``close`` at the end. Engines take bytes and typed requests, never URLs.
+request), ``run`` (the device, many requests at once) and perhaps ``finish`` (CPU work on one
+output), and ``close`` at the end. Engines take bytes and typed requests, never URLs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -51,8 +51,12 @@ class Engine(Protocol):
     def run(self, batch: Sequence[Ticket[Any]]) -> Sequence[Any]:
         """Run the device once; one output per ticket, in order, an exception for a failed one."""
 
-    def finish(self, output: Any) -> Any:
-        """Turn one output of ``run`` into the engine's answer."""
+    @property
+    def finish(self) -> Callable[[Any], Any] | None:
+        """Turns one output of ``run`` into the engine's answer; None when it is one already.
+
+        It runs in a thread, beside the device; a hop that a job without such work is spared.
+        """
 
     def close(self) -> None:
         """Let go of the device's memory."""

@@ -66,15 +66,17 @@ class Transcript:
 class FasterWhisper:
     """A Whisper model in ctranslate2's form; emits each segment as soon as it is known."""
 
+    finish = None
+
     def __init__(self, model: Any) -> None:
         self._model = model
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> FasterWhisper:
-        """Load the folder: float16 on a GPU, the stored precision's CPU counterpart elsewhere."""
+        """Load the folder: float16 on a GPU, float32 on a CPU."""
         from faster_whisper import WhisperModel
 
-        compute_type = "float16" if device.kind == "cuda" else "default"
+        compute_type = "float16" if device.kind == "cuda" else "float32"
         return cls(WhisperModel(str(folder), device=device.kind, compute_type=compute_type))
 
     async def prepare(self, request: TranscribeRequest) -> TranscribeItem:
@@ -117,10 +119,6 @@ class FasterWhisper:
     def run(self, batch: Sequence[Ticket[TranscribeItem]]) -> list[Transcript]:
         """Transcribe; stops after the current segment once a ticket is cancelled."""
         return [self._transcribe(ticket) for ticket in batch]
-
-    def finish(self, output: Transcript) -> Transcript:
-        """Nothing is left to do."""
-        return output
 
     def close(self) -> None:
         """Drop the model."""

@@ -98,8 +98,10 @@ class Process:
     file: Any
 
     def output(self) -> str:
-        self.file.seek(0)
-        return self.file.read()
+        """All that it wrote; called once, at the end."""
+        with self.file:
+            self.file.seek(0)
+            return self.file.read()
 
 
 def start(url: str, **env: str) -> Process:
