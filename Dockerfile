@@ -37,7 +37,7 @@ ARG MODEL=""
 COPY --chown=quartet builder builder
 COPY --chown=quartet \
     models/__init__.py models/catalog.py models/convert.py models/download.py models/errors.py \
-    models/hardware.py models/quiet.py models/sources.py models/weights.py models/
+    models/hardware.py models/quiet.py models/row.py models/sources.py models/weights.py models/
 COPY --chown=quartet models/tiny models/tiny
 USER 10001
 RUN --mount=type=secret,id=HF_TOKEN,uid=10001 \

@@ -14,8 +14,9 @@ import time
 from pathlib import Path
 
 from models import hardware, tiny
-from models.catalog import CATALOG, Row
+from models.catalog import CATALOG
 from models.errors import QuartetError
+from models.row import Row
 from models.weights import Places, WeightsStore
 
 log = logging.getLogger("builder")

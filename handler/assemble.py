@@ -7,12 +7,13 @@ from handler.contract import SURFACES
 from handler.dispatch import Dispatcher
 from handler.endpoint import Endpoint
 from handler.entry import Worker
-from handler.media import Guard
+from handler.guard import Guard
 from handler.settings import Settings, SettingsError
 from models import hardware
-from models.catalog import CATALOG, GB, Catalog
+from models.catalog import CATALOG, GB
 from models.loader import Loader
 from models.pool import Pool
+from models.row import Catalog
 from models.weights import WeightsStore
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from yarl import URL
 
 from handler.errors import MediaError, StorageFailed
-from handler.media import Guard
+from handler.guard import Guard
 from models.errors import InvalidValue
 
 MAX_TTL_S = 7 * 24 * 3600  # the longest that Signature Version 4 allows

@@ -17,11 +17,12 @@ from handler.bucket import Bucket
 from handler.contract.base import Call, Json, Surface
 from handler.endpoint import Endpoint
 from handler.errors import RouteUnknown, SurfaceAmbiguous, SurfaceUnknown
+from handler.guard import Guard
 from handler.job import Job
-from handler.media import Guard, MediaDoor
-from models.catalog import Row
+from handler.media import MediaDoor
 from models.errors import shorten
 from models.pool import Pool
+from models.row import Row
 
 
 @dataclass(frozen=True)

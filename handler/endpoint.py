@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from handler.contract.base import Surface
 from handler.settings import Settings, SettingsError
-from models.catalog import Catalog, Row
 from models.errors import ModelNotFound
+from models.row import Catalog, Row
 
 
 @dataclass(frozen=True)

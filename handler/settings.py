@@ -1,7 +1,7 @@
 """The environment, read once.
 
 Every variable that the worker reads is a field below; docs/configuration.md is generated from them
-(``python -m handler.settings``) and a test holds the two together.
+(``python -m handler.configuration``) and a test holds the two together.
 """
 
 from __future__ import annotations
@@ -231,35 +231,3 @@ class Settings(BaseModel):
             token=self.hf_token,
             endpoint=self.hf_endpoint,
         )
-
-
-# Set by the gateway on every endpoint; they describe its own policy, and change nothing here.
-GATEWAY_ONLY = {
-    "MODEL_DISPLAY_NAME": "name in catalogues",
-    "MODEL_OPEN_SOURCE_KIND": "always huggingface so far",
-    "MODEL_OPEN_SOURCE_ARTIFACT": "file in the repo; the catalog's row names the files it needs",
-    "MODEL_MIN_CUDA_VERSION": "chooses machines",
-    "MODEL_GPU_CANDIDATES": "chooses machines",
-    "MODEL_QUEUE_DELAY_SECONDS": "scaling",
-    "MODEL_BATCH_WINDOW_SECONDS": "the gateway's enqueue window; an idle engine never waits",
-    "MODEL_FLASHBOOT": "scaling",
-    "MODEL_WORKER_CLASS": "the gateway's name for a kind of worker",
-}
-
-
-def document() -> str:
-    """The tables of docs/configuration.md, in Markdown."""
-    lines = ["| variable | default | meaning |", "| --- | --- | --- |"]
-    for field in Settings.model_fields.values():
-        value = field.default
-        empty = value is None or value in ((), frozenset())
-        shown = "" if empty else f"`{str(value).lower() if isinstance(value, bool) else value}`"
-        lines.append(f"| `{field.validation_alias}` | {shown} | {field.description} |")
-    lines += ["", "Set by the gateway, read by nobody here:", ""]
-    lines += ["| variable | what it is |", "| --- | --- |"]
-    lines += [f"| `{name}` | {meaning} |" for name, meaning in GATEWAY_ONLY.items()]
-    return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    print(document(), end="")  # noqa: T201

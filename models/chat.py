@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.catalog import Row
 from models.chat_text import ChatText
 from models.errors import ContextLengthExceeded
 from models.hardware import Device
 from models.quiet import hush
+from models.row import Row
 from models.surface import Ticket
 
 _COLDEST = 1e-5  # below, dividing scores by it overflows; the likeliest token is the limit anyway

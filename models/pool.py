@@ -17,8 +17,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from models.batch import Batcher, is_out_of_memory, translate
-from models.catalog import Row
 from models.errors import ModelDoesNotFit, ModelLoadFailed, OutOfMemory, QuartetError
+from models.row import Row
 from models.surface import Engine
 
 log = logging.getLogger(__name__)

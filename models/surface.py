@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Generic, Protocol, Self, TypeVar
 
-from models.catalog import Row
 from models.hardware import Device
+from models.row import Row
 
 Item = TypeVar("Item", covariant=True)
 

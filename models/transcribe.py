@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from models import audio
-from models.catalog import Row
 from models.errors import InvalidValue, MediaUndecodable
 from models.hardware import Device
+from models.row import Row
 from models.surface import Ticket
 
 _DECODE_TIMEOUT_S = 120.0

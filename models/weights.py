@@ -23,8 +23,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from models import convert, download, tiny
-from models.catalog import Row
 from models.errors import WeightsUnavailable
+from models.row import Row
 from models.sources import FileSource, HubSource, TinySource, WheelSource, parse
 
 log = logging.getLogger(__name__)

@@ -13,9 +13,10 @@ import pytest
 from handler.assemble import assemble
 from handler.entry import Worker
 from handler.settings import Settings
-from models.catalog import CATALOG, Row
+from models.catalog import CATALOG
 from models.hardware import Device
 from models.loader import Loader
+from models.row import Row
 from models.weights import WeightsStore
 
 ROOT = Path(__file__).parent.parent

@@ -9,8 +9,9 @@ from importlib import import_module
 import pytest
 
 from handler.contract import SURFACES
-from models.catalog import CATALOG, Catalog
+from models.catalog import CATALOG
 from models.errors import ModelNotFound
+from models.row import Catalog
 from models.sources import FileSource, HubSource, TinySource, WheelSource, parse
 
 # contract.md's pins, typed again, so that a slip in the catalog shows.

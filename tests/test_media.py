@@ -22,7 +22,8 @@ from handler.errors import (
     MediaTooLarge,
     MediaUnreachable,
 )
-from handler.media import Guard, MediaDoor, is_public
+from handler.guard import Guard, is_public
+from handler.media import MediaDoor
 from tests.servers import serve
 
 pytestmark = pytest.mark.anyio
@@ -187,7 +188,7 @@ async def test_a_name_that_changes_its_address_is_checked_when_used(site, monkey
 
     monkeypatch.setattr(loop, "getaddrinfo", resolve)
     guard = Guard(frozenset(), timeout_s=5)
-    from handler.media import _GuardedResolver
+    from handler.guard import _GuardedResolver
 
     first = await _GuardedResolver(guard).resolve("rebind.example", port)
     assert [one["host"] for one in first] == ["93.184.216.34"]

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from models import fake
-from models.catalog import Row
 from models.embeddings import EmbedRequest
 from models.errors import ModelDoesNotFit, ModelLoadFailed, WeightsUnavailable
 from models.pool import Pool
+from models.row import Row
 
 pytestmark = pytest.mark.anyio
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from handler.assemble import assemble
+from handler.configuration import GATEWAY_ONLY, document
 from handler.contract import SURFACES
 from handler.endpoint import Endpoint
-from handler.settings import GATEWAY_ONLY, Settings, SettingsError, document
+from handler.settings import Settings, SettingsError
 from models.catalog import CATALOG
 from tests.conftest import ROOT
 
@@ -161,7 +162,7 @@ def test_secrets_do_not_show():
 
 def test_configuration_page_is_the_codes():
     page = (ROOT / "docs" / "configuration.md").read_text()
-    assert document() in page, "run: python -m handler.settings"
+    assert document() in page, "run: python -m handler.configuration"
 
 
 def test_no_variable_is_read_elsewhere():

@@ -12,8 +12,8 @@ import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from models.catalog import Row
 from models.errors import WeightsGated, WeightsUnavailable
+from models.row import Row
 from models.weights import Places, WeightsStore
 from tests.conftest import row
 from tests.servers import serve

@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from handler.bucket import Bucket
 from handler.media import MediaDoor
-from models.catalog import Row
 from models.errors import InvalidValue, RequestError, UnsupportedParameter, shorten
 from models.pool import Warm
+from models.row import Row
 
 # A constraint, even an empty one, has pydantic refuse what is no UTF-8 (lone surrogates).
 Text = Annotated[str, Field(min_length=0)]

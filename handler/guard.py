@@ -1,0 +1,138 @@
+"""HTTP connections to public addresses only.
+
+Addresses are checked where the connection is made: the resolver hands aiohttp only addresses that
+were found public, so neither a redirect nor a DNS answer that changes between check and use leads
+into a private network. Proxies from the environment are not used, because a proxy resolves names
+itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+from handler.errors import MediaForbidden, MediaInvalid
+
+if TYPE_CHECKING:
+    import aiohttp
+    from aiohttp.abc import AbstractResolver
+    from yarl import URL
+
+_CONNECT_TIMEOUT_S = 10.0
+# Ways to private addresses that Python calls global: carrier-grade NAT (RFC 6598), NAT64 (RFC 6052,
+# RFC 8215), IPv4-compatible and IPv4-translated (RFC 2765) addresses, site-local, SRv6 (RFC 9602).
+_INNER_NETWORKS = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            *("100.64.0.0/10", "64:ff9b::/96", "64:ff9b:1::/48", "::/96"),
+            *("::ffff:0:0:0/96", "fec0::/10", "5f00::/16"),
+        ),
+    )
+)
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one that a client may send us to."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if inner is not None:
+            return is_public(str(inner))
+    inside = any(ip in network for network in _INNER_NETWORKS if network.version == ip.version)
+    return ip.is_global and not ip.is_multicast and not inside
+
+
+class Guard:
+    """Opens HTTP connections to public addresses, and to the private hosts that are named.
+
+    Args:
+        private_hosts: host names and addresses that may be reached although they are private.
+        timeout_s: how long one transfer may take.
+    """
+
+    def __init__(self, private_hosts: frozenset[str], timeout_s: float) -> None:
+        self.private_hosts = private_hosts
+        self.timeout_s = timeout_s
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[aiohttp.ClientSession]:
+        """Lend a session; leaving it closes its connections."""
+        import aiohttp
+
+        resolver = cast("AbstractResolver", _GuardedResolver(self))
+        connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False)
+        timeout = aiohttp.ClientTimeout(total=self.timeout_s, sock_connect=_CONNECT_TIMEOUT_S)
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=timeout, trust_env=False, auto_decompress=False
+        ) as session:
+            yield session
+
+    def check_url(self, url: str, param: str) -> URL:
+        """Parse a URL of http or https whose host is no private address.
+
+        aiohttp does not resolve hosts that are addresses already, so those are checked here.
+
+        Raises:
+            MediaInvalid: not an http or https URL.
+            MediaForbidden: a private address.
+        """
+        from yarl import URL
+
+        try:
+            parsed = URL(url)  # as aiohttp reads it: ``http://①②⑦.1/`` is 127.1 to both
+        except ValueError:
+            parsed = URL()
+        if parsed.scheme not in {"http", "https"} or not parsed.host:
+            raise MediaInvalid(f"{param} must be an http or https URL with a host.", param=param)
+        try:
+            public = is_public(parsed.host)
+        except ValueError:
+            return parsed  # a name: the resolver checks what it resolves to
+        if not public and parsed.host not in self.private_hosts:
+            raise forbidden(param)
+        return parsed
+
+
+def forbidden(param: str | None = None) -> MediaForbidden:
+    """The error for an address that is not public; it names no host."""
+    return MediaForbidden(
+        "The URL leads to an address that is not public. Give a public URL, a data URI or base64, "
+        "or have the operator name the host in MEDIA_PRIVATE_HOSTS.",
+        param=param,
+    )
+
+
+class _GuardedResolver:
+    """aiohttp's resolver protocol: only addresses that may be reached come out."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[dict[str, Any]]:
+        """Resolve ``host``; one private address among the answers makes all of them suspect."""
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
+        addresses = [str(info[4][0]) for info in found]
+        if host not in self._guard.private_hosts and not all(map(is_public, addresses)):
+            raise forbidden()
+        return [
+            {
+                "hostname": host,
+                "host": str(info[4][0]),
+                "port": port,
+                "family": info[0],
+                "proto": info[2],
+                "flags": socket.AI_NUMERICHOST,
+            }
+            for info in found
+        ]
+
+    async def close(self) -> None:
+        """Nothing is held."""

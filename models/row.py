@@ -1,0 +1,99 @@
+"""What the catalog is made of: a row per model, and how one is found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from models.errors import ModelNotFound
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model.
+
+    Attributes:
+        slug: the model's name in requests and answers.
+        surface: the surface it serves.
+        tasks: what it can do there, in the gateway's words (``txt2img``, ``txt2embedding``, …).
+        weights: where they come from, pinned: see ``models.sources``.
+        engine: import path of the engine class, ``module:Class``.
+        memory_bytes: what the warm model takes of GPU memory (or RAM), working space included.
+        licence: SPDX id or name of the weights' licence.
+        gated: whether the hub asks for a token and an accepted licence.
+        names: further names answered to, besides the slug and the repo id.
+        files: glob patterns of the files needed from a repository; empty = all.
+        options: what the engine needs to know at load: pipeline class, context length, …
+        defaults: what a request that leaves a field out gets; merged over the surface's own.
+        timeout_s: the endpoint's execution timeout for this model, from the gateway.
+        default_on: device kinds on which it is its surface's default.
+        notice: what every answer must say about this model, None for real ones.
+    """
+
+    slug: str
+    surface: str
+    tasks: frozenset[str]
+    weights: str
+    engine: str
+    memory_bytes: int
+    licence: str
+    gated: bool = False
+    names: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    timeout_s: float = 600.0
+    default_on: frozenset[str] = frozenset()
+    notice: str | None = None
+
+    def __post_init__(self) -> None:
+        """Freeze the mappings, so that a row can be shared."""
+        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
+        object.__setattr__(self, "defaults", MappingProxyType(dict(self.defaults)))
+
+    @property
+    def repo(self) -> str | None:
+        """The hub repository of the weights, None for weights from elsewhere."""
+        match = re.match(r"hf://([^@#]+)", self.weights)
+        return match[1] if match else None
+
+    def answers_to(self, name: str) -> bool:
+        """Whether ``name`` means this model: slug, repo id or alias, in any letter case."""
+        known = (self.slug, self.repo or "", *self.names)
+        return name.lower() in {one.lower() for one in known if one}
+
+    def at_revision(self, revision: str) -> Row:
+        """The same model from another revision of its repository."""
+        return replace(self, weights=re.sub(r"@[^#]+", f"@{revision}", self.weights))
+
+
+class Catalog:
+    """The rows a worker may serve from."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self.rows = tuple(rows)
+
+    def find(self, name: str) -> Row:
+        """The row that answers to ``name``.
+
+        Raises:
+            ModelNotFound: no row does; names those there are.
+        """
+        for row in self.rows:
+            if row.answers_to(name):
+                return row
+        raise ModelNotFound(name, (row.slug for row in self.rows))
+
+    def of(self, surface: str) -> Catalog:
+        """The part of the catalog that serves ``surface``."""
+        return Catalog(row for row in self.rows if row.surface == surface)
+
+    def default(self, surface: str, device_kind: str) -> Row:
+        """The row that serves ``surface`` when a request names no model."""
+        for row in self.rows:
+            if row.surface == surface and device_kind in row.default_on:
+                return row
+        raise ModelNotFound(f"default {surface} model", (row.slug for row in self.rows))
