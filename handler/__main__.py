@@ -82,7 +82,7 @@ def _read(text: str | None) -> object:
 
 
 def _print(output: Any) -> int:
-    if isinstance(output, dict) and set(output) == {"error"}:
+    if isinstance(output, dict) and "error" in output:
         return _print_error(output)
     if isinstance(output, str) and output.startswith("data: "):
         print(output, end="", flush=True)  # server-sent events, as they go over the wire
@@ -91,7 +91,7 @@ def _print(output: Any) -> int:
     return 0
 
 
-def _print_error(output: dict[str, str]) -> int:
+def _print_error(output: dict[str, Any]) -> int:
     print(json.dumps({"error": json.loads(output["error"])}), flush=True)
     return 1
 

@@ -140,7 +140,7 @@ class Worker:
 
     def _failed(
         self, raw: Any, task: Task | None, error: Exception, start: float
-    ) -> dict[str, str]:
+    ) -> dict[str, str | bool]:
         job_id = raw.get("id") if isinstance(raw, dict) else None
         surface = task.surface.name if task else "job"
         code = error_object(error)["code"]

@@ -21,7 +21,7 @@ from __future__ import annotations
 import json
 from typing import TypedDict
 
-from models.errors import QuartetError, RequestError, WorkerError
+from models.errors import DeviceLost, QuartetError, RequestError, WorkerError
 
 
 class JobInvalid(RequestError):
@@ -127,6 +127,13 @@ def error_object(error: BaseException) -> ErrorObject:
     }
 
 
-def wire(error: BaseException) -> dict[str, str]:
-    """Return what the SDK is given: plain ASCII, so that no text can break its delivery."""
-    return {"error": json.dumps(error_object(error))}
+def wire(error: BaseException) -> dict[str, str | bool]:
+    """Return what the SDK is given: plain ASCII, so that no text can break its delivery.
+
+    A lost device comes with the SDK's ``refresh_worker``, which has the platform replace the worker
+    after this job, where it would otherwise fail, and bill, every job that follows.
+    """
+    output: dict[str, str | bool] = {"error": json.dumps(error_object(error))}
+    if isinstance(error, DeviceLost):
+        output["refresh_worker"] = True
+    return output

@@ -20,7 +20,7 @@ from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from models.errors import EngineFailed, OutOfMemory, QuartetError
+from models.errors import DeviceLost, EngineFailed, OutOfMemory, QuartetError
 from models.surface import Engine
 
 log = logging.getLogger(__name__)
@@ -183,6 +183,8 @@ def translate(error: BaseException) -> QuartetError:
             "(fewer or shorter inputs, a smaller size, a smaller n)."
         )
     log.error("engine failure", exc_info=error)
+    if "CUDA error" in str(error):  # torch's words for errors that stay, a device-side assert first
+        return DeviceLost("The GPU failed on this request; the worker restarts. Send it again.")
     return EngineFailed("The model failed on this request. The worker's log has the details.")
 
 

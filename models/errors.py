@@ -13,6 +13,7 @@
         ├── WeightsUnavailable
         │   └── WeightsGated         a token or an accepted licence is missing
         ├── OutOfMemory
+        ├── DeviceLost               no later request can run on this device either
         └── EngineFailed             the device refused a request that looked right
 
 Messages are written for the client: they name the field, the limit and what was got, and never
@@ -126,6 +127,12 @@ class OutOfMemory(WorkerError):
     """The device ran out of memory for this request alone."""
 
     code = "out_of_memory"
+
+
+class DeviceLost(WorkerError):
+    """The GPU's context is broken: every later request would fail too, until the process ends."""
+
+    code = "device_lost"
 
 
 class EngineFailed(WorkerError):

@@ -42,6 +42,20 @@ async def test_unknown_errors_say_nothing_of_the_inside(worker, caplog):
     assert "failed with internal_error" in caplog.text
 
 
+async def test_a_lost_gpu_has_the_platform_replace_the_worker(worker):
+    """A device-side assert breaks every later job; the SDK is told to stop the pod."""
+    row = worker.dispatcher.endpoint.pick("embeddings", None)
+
+    def broken(batch: Any) -> Any:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    async with worker.dispatcher.pool.lease(row) as model:
+        model.engine.run = broken
+    output = await worker.answer({"id": "j", "input": {"input": "x"}})
+    assert output.pop("refresh_worker") is True
+    assert error_of(output)["code"] == "device_lost"
+
+
 async def test_every_domain_error_has_its_own_code():
     def tree(kind: type) -> set[type]:
         return {kind}.union(*(tree(one) for one in kind.__subclasses__()))
