@@ -17,6 +17,12 @@ GATEWAY_ONLY = {
     "MODEL_WORKER_CLASS": "the gateway's name for a kind of worker",
 }
 
+# Set by RunPod on every worker, and read by ``handler.__main__`` before the settings.
+PLATFORM = {
+    "RUNPOD_WEBHOOK_GET_JOB": "where jobs come from: with it the SDK's loop starts",
+    "RUNPOD_ENDPOINT_ID": "on an endpoint, logs are JSON lines",
+}
+
 
 def document() -> str:
     """The tables of docs/configuration.md, in Markdown."""
@@ -26,9 +32,13 @@ def document() -> str:
         empty = value is None or value in ((), frozenset())
         shown = "" if empty else f"`{str(value).lower() if isinstance(value, bool) else value}`"
         lines.append(f"| `{field.validation_alias}` | {shown} | {field.description} |")
-    lines += ["", "Set by the gateway, read by nobody here:", ""]
-    lines += ["| variable | what it is |", "| --- | --- |"]
-    lines += [f"| `{name}` | {meaning} |" for name, meaning in GATEWAY_ONLY.items()]
+    others = {
+        "Set by RunPod:": PLATFORM,
+        "Set by the gateway, and without effect here:": GATEWAY_ONLY,
+    }
+    for title, variables in others.items():
+        lines += ["", title, "", "| variable | what it is |", "| --- | --- |"]
+        lines += [f"| `{name}` | {meaning} |" for name, meaning in variables.items()]
     return "\n".join(lines) + "\n"
 
 

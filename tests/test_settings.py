@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from handler.assemble import assemble
-from handler.configuration import GATEWAY_ONLY, document
+from handler.configuration import PLATFORM, document
 from handler.contract import SURFACES
 from handler.endpoint import Endpoint
 from handler.settings import Settings, SettingsError
@@ -167,8 +168,12 @@ def test_configuration_page_is_the_codes():
 
 def test_no_variable_is_read_elsewhere():
     """Settings reads the environment; the entry points hand it over, the builder has its own."""
-    names = {str(f.validation_alias) for f in Settings.model_fields.values()} | set(GATEWAY_ONLY)
-    assert {"RUNPOD_LOG_LEVEL", "SURFACE", "MODEL_WORKER_CLASS"} <= names
+    known = {str(f.validation_alias) for f in Settings.model_fields.values()} | set(PLATFORM)
+    for entry in ("handler/__main__.py", "builder/__main__.py"):
+        lines = [one for one in (ROOT / entry).read_text().splitlines() if "environ" in one]
+        named = {name for one in lines for name in re.findall(r'"([A-Z_]{4,})"', one)}
+        assert named
+        assert named <= known
     readers = [
         path.relative_to(ROOT).as_posix()
         for folder in ("handler", "models", "builder")
