@@ -28,7 +28,6 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     arguments = _arguments()
-    arguments.to.mkdir(parents=True, exist_ok=True)
     store = WeightsStore(_places(arguments.to))
     try:
         rows = _tiny_rows(arguments.names) if arguments.command == "tiny" else [_row(arguments)]
@@ -38,6 +37,9 @@ def main() -> int:
             log.info("%s: %s (%.1f s)", row.slug, path, time.monotonic() - start)
     except QuartetError as error:
         log.error("builder: %s", error.message)
+        return 1
+    except OSError as error:
+        log.error("builder: %s: %s", arguments.to, error.strerror)
         return 1
     return 0
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import json
 import os
 import sys
@@ -42,6 +43,8 @@ def main() -> int:
     if on_platform:
         _serve(worker, settings, start)
         return 0
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # JSON is, whatever the terminal's locale says
     return asyncio.run(_run_once(worker, _arguments().test_input))
 
 
@@ -71,14 +74,14 @@ async def _run_once(worker: Worker, text: str | None) -> int:
 
 def _read(text: str | None) -> object:
     """The job from the command line, else from the file in the current folder."""
-    if text is None:
-        if not _TEST_INPUT.is_file():
-            raise JobInvalid(f"There is no {_TEST_INPUT} here; write one or give --test_input.")
-        text = _TEST_INPUT.read_text(encoding="utf-8")
+    if text is None and not _TEST_INPUT.is_file():
+        raise JobInvalid(f"There is no {_TEST_INPUT} here; write one or give --test_input.")
     try:
-        return json.loads(text)
-    except ValueError as error:
-        raise JobInvalid("The test input is not JSON.") from error
+        return json.loads(_TEST_INPUT.read_text(encoding="utf-8") if text is None else text)
+    except (ValueError, RecursionError) as error:
+        raise JobInvalid("The test input is not JSON in UTF-8.") from error
+    except OSError as error:
+        raise JobInvalid("The test input cannot be read.") from error
 
 
 def _print(output: Any) -> int:

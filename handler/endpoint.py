@@ -101,12 +101,22 @@ def _configured(settings: Settings, catalog: Catalog) -> Row | None:
     meant = {row.slug: row for row in rows.values() if row is not None}
     if len(meant) > 1:
         raise SettingsError(f"MODEL_SLUG: {' and '.join(meant)} cannot both be meant")
-    revision = settings.revision()
     for row in meant.values():
-        # The environment's revision counts where it speaks of the repo that the row has.
-        same_repo = any(name.lower() == (row.repo or "").lower() for name in names)
-        return row.at_revision(revision) if revision and same_repo else row
+        by_task = _surfaces_of_tasks(settings, catalog)
+        if by_task and not row.tasks & set(settings.model_tasks):
+            raise SettingsError(
+                f"MODEL_TASKS: {row.slug} does {', '.join(sorted(row.tasks))}, "
+                f"not {', '.join(settings.model_tasks)}"
+            )
+        return _at_revision(row, settings)
     return None
+
+
+def _at_revision(row: Row, settings: Settings) -> Row:
+    """The row at the environment's revision, where that is one of the row's own repo."""
+    revision, repo = settings.pin()
+    own = repo is None or repo.lower() == (row.repo or "").lower()
+    return row.at_revision(revision) if revision and own and row.repo else row
 
 
 def _find(catalog: Catalog, name: str) -> Row | None:

@@ -26,6 +26,10 @@ from models.errors import QuartetError
 log = logging.getLogger(__name__)
 
 _END = object()
+_ASK_LESS = (
+    "Ask for less at once (a smaller n or size, fewer inputs, base64 for numbers), or configure a "
+    "bucket."
+)
 _MARGIN = 0.05  # of the platform's timeout, kept for telling the client what happened
 _MIN_MARGIN_S = 2.0
 
@@ -117,19 +121,18 @@ class Worker:
             return output
         bucket = self.dispatcher.bucket_of(task.job)
         if bucket is None:
-            raise self._too_large(len(content))
+            raise self._too_large(len(content), _ASK_LESS)
         url = await bucket.store(f"{task.job.id}/output.json", content, "application/json")
         return {"object": "stored_output", "url": url, "bytes": len(content)}
 
     def _check_size(self, size_bytes: int) -> None:
         if size_bytes > self.output_limit_bytes:
-            raise self._too_large(size_bytes)
+            raise self._too_large(size_bytes, "Ask for a shorter answer.")
 
-    def _too_large(self, size_bytes: int) -> OutputTooLarge:
+    def _too_large(self, size_bytes: int, advice: str) -> OutputTooLarge:
         return OutputTooLarge(
             f"The answer has {size_bytes} bytes or more and the platform delivers at most "
-            f"{self.output_limit_bytes}. Ask for less at once (a smaller n or size, fewer "
-            "inputs, base64 for numbers), or configure a bucket."
+            f"{self.output_limit_bytes}. {advice}"
         )
 
     def _done(self, task: Task, start: float) -> None:

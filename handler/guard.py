@@ -72,6 +72,11 @@ class Guard:
         ) as session:
             yield session
 
+    async def lookup(self, host: str, port: int, family: int) -> list[Any]:
+        """Resolve a name, as ``socket.getaddrinfo`` answers."""
+        loop = asyncio.get_running_loop()
+        return await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
+
     def check_url(self, url: str, param: str) -> URL:
         """Parse a URL of http or https whose host is no private address.
 
@@ -117,8 +122,7 @@ class _GuardedResolver:
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[dict[str, Any]]:
         """Resolve ``host``; one private address among the answers makes all of them suspect."""
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
+        found = await self._guard.lookup(host, port, family)
         addresses = [str(info[4][0]) for info in found]
         if host not in self._guard.private_hosts and not all(map(is_public, addresses)):
             raise forbidden()

@@ -59,16 +59,18 @@ def parse_job(raw: object) -> Job:
     """
     if not isinstance(raw, dict) or not isinstance(raw.get("input"), dict):
         raise JobInvalid('A job is an object with an object under "input": {"input": {…}}.')
-    envelope: dict[str, Any] = {key: raw[key] for key in ("s3Config", "policy") if raw.get(key)}
+    envelope = _envelope(raw)
     content: dict[str, Any] = raw["input"]
     surface = content.get("surface")
     if "openai_route" not in content and _is_wrapped(content):
-        envelope |= {key: content[key] for key in ("s3Config", "policy") if content.get(key)}
+        envelope |= _envelope(content)
         content = content["input"]
         surface = content.get("surface", surface)
     route, body = None, content
     if "openai_route" in content:
-        route, body = content["openai_route"], content.get("openai_input") or {}
+        route = content["openai_route"]
+        given = content.get("openai_input")
+        body = {} if given is None else given
         if not isinstance(route, str) or not isinstance(body, dict):
             raise JobInvalid('"openai_route" is a string and "openai_input" an object.')
     return Job(
@@ -79,6 +81,10 @@ def parse_job(raw: object) -> Job:
         bucket=BucketConfig.from_job(envelope["s3Config"]) if "s3Config" in envelope else None,
         timeout_s=_timeout_s(envelope.get("policy")),
     )
+
+
+def _envelope(outer: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: outer[key] for key in ("s3Config", "policy") if outer.get(key) is not None}
 
 
 def _is_wrapped(content: Mapping[str, Any]) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from handler.bucket import MAX_TTL_S, BucketConfig
+from handler.contract import SURFACES
 from models.weights import Places
 
 _IMAGE_TAG = re.compile(r"(hf|gh)://[\w.-]+/[\w.-]+@[\w./-]+(#.+)?")
@@ -34,8 +35,8 @@ class Settings(BaseModel):
 
     surface: tuple[str, ...] = _env(
         "SURFACE",
-        "Surfaces to serve, comma-separated: chat, images, transcribe, embeddings. Unset or `all`: "
-        "the configured model's surface, else all four.",
+        f"Surfaces to serve, comma-separated, of: {', '.join(SURFACES)}. Unset or `all`: the "
+        "configured model's surface, else all of them.",
         (),
     )
     model_slug: str | None = _env("MODEL_SLUG", "The model that this endpoint serves.")
@@ -179,10 +180,12 @@ class Settings(BaseModel):
         )
         return list(dict.fromkeys(name for name in names if name))
 
-    def revision(self) -> str | None:
-        """The revision that the environment pins."""
+    def pin(self) -> tuple[str | None, str | None]:
+        """The revision that the environment pins, and of which repo; None where it says nothing."""
         tag = self.model_open_source_image_tag or ""
-        return self.model_open_source_revision or tag.partition("@")[2].partition("#")[0] or None
+        address, _, rest = tag.partition("://")[2].partition("@")
+        revision = self.model_open_source_revision or rest.partition("#")[0]
+        return revision or None, self.model_open_source_repo or address or None
 
     def bucket(self) -> BucketConfig | None:
         """The endpoint's bucket.

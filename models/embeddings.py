@@ -14,6 +14,7 @@ from models.row import Row
 from models.surface import Ticket
 from models.tokens import TokenCounter
 
+_SLICE_TEXTS = 32  # the library's own batch size; a cancelled job stops after this many texts
 _RUN_TOKENS = 65_536  # beyond this, a run of many jobs only delays the first ones in it
 
 
@@ -89,18 +90,40 @@ class SentenceEmbeddings:
         """Jobs share a run up to a bound on its length."""
         return sum(item.tokens for item in batch) + other.tokens <= _RUN_TOKENS
 
-    def run(self, batch: Sequence[Ticket[EmbedItem]]) -> list[Embedded]:
-        """Encode the texts of all jobs together; the library sorts them by length."""
-        texts = [text for ticket in batch for text in ticket.item.texts]
-        vectors = self._model.encode(
-            texts, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
+    def run(self, batch: Sequence[Ticket[EmbedItem]]) -> list[Embedded | None]:
+        """Encode the texts of all jobs together, the longest first, a few at a time.
+
+        Neighbours in length share a slice, so that little is padded. Between slices the texts of
+        jobs that were cancelled are dropped; such a job's output is None.
+        """
+        import numpy as np
+
+        vectors: list[list[Any]] = [[None] * len(ticket.item.texts) for ticket in batch]
+        texts = [
+            (text, ticket, vectors[job], index)
+            for job, ticket in enumerate(batch)
+            for index, text in enumerate(ticket.item.texts)
+        ]
+        texts.sort(key=lambda one: len(one[0]), reverse=True)
+        while texts := [one for one in texts if not one[1].cancelled]:
+            part, texts = texts[:_SLICE_TEXTS], texts[_SLICE_TEXTS:]
+            for (_, _, row, index), vector in zip(part, self._encode(part), strict=True):
+                row[index] = vector
+        return [
+            None
+            if ticket.cancelled
+            else Embedded(_shorten(np.stack(row), ticket.item.dimensions), ticket.item.tokens)
+            for ticket, row in zip(batch, vectors, strict=True)
+        ]
+
+    def _encode(self, part: Sequence[tuple[str, Any, Any, int]]) -> Any:
+        return self._model.encode(
+            [text for text, *_ in part],
+            batch_size=_SLICE_TEXTS,
+            normalize_embeddings=True,
+            convert_to_numpy=True,
+            show_progress_bar=False,
         ).astype("float32", copy=False)
-        outputs, start = [], 0
-        for ticket in batch:
-            item, end = ticket.item, start + len(ticket.item.texts)
-            outputs.append(Embedded(_shorten(vectors[start:end], item.dimensions), item.tokens))
-            start = end
-        return outputs
 
     def close(self) -> None:
         """Drop the model."""

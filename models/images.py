@@ -70,6 +70,10 @@ class Picture:
     seed: int
 
 
+class _Stopped(Exception):
+    """Ends a picture that nobody waits for."""
+
+
 class DiffusersImages:
     """A diffusers pipeline; emits ``(step, steps)`` as it goes.
 
@@ -107,19 +111,24 @@ class DiffusersImages:
         picture = self._input(request)
         width, height = self._size(request, picture)
         defaults = self._row.defaults
-        guidance = defaults["guidance"] if request.guidance is None else request.guidance
         arguments: dict[str, Any] = {
             "prompt": request.prompt,
             "width": _up(width),
             "height": _up(height),
             "num_inference_steps": request.steps or defaults["steps"],
-            "guidance_scale": guidance,
+            "guidance_scale": defaults["guidance"],
             "max_sequence_length": self._row.options["prompt_tokens"],
         }
         if picture is not None:
             arguments["image"] = picture
         if request.negative_prompt:
             arguments |= self._negative(request)
+        elif request.guidance is not None and request.guidance != defaults["guidance"]:
+            raise UnsupportedParameter(
+                f"{self._row.slug} is distilled: guidance changes nothing without a "
+                "negative_prompt; leave it out.",
+                param="guidance",
+            )
         seeds = tuple(request.seed + index for index in range(request.n))
         return ImageItem(arguments, seeds, width, height, request.format, request.compression)
 
@@ -151,16 +160,20 @@ class DiffusersImages:
 
         def on_step(pipeline: Any, step: int, _timestep: Any, kwargs: dict[str, Any]) -> Any:
             ticket.emit((step + 1, steps))
-            pipeline._interrupt = ticket.cancelled  # diffusers' own switch, read at every step
+            if ticket.cancelled:
+                raise _Stopped  # diffusers' own switch would still decode what is there
             return kwargs
 
         device = self._pipeline.device.type
-        result = self._pipeline(
-            **item.arguments,
-            num_images_per_prompt=len(item.seeds),
-            generator=[torch.Generator(device).manual_seed(seed) for seed in item.seeds],
-            callback_on_step_end=on_step,
-        )
+        try:
+            result = self._pipeline(
+                **item.arguments,
+                num_images_per_prompt=len(item.seeds),
+                generator=[torch.Generator(device).manual_seed(seed) for seed in item.seeds],
+                callback_on_step_end=on_step,
+            )
+        except _Stopped:
+            return item, []
         return item, result.images
 
     def _check_prompt(self, param: str, prompt: str) -> None:

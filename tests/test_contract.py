@@ -243,7 +243,17 @@ MALFORMED = [
     ({"input": {**CHAT, "surface": 3}}, "surface_unknown", "surface"),
     ({"input": {"openai_route": "/v1/nothing", "openai_input": {}}}, "unknown_url", "openai_route"),
     ({"input": {"openai_route": 7}}, "job_invalid", None),
-    ({"input": {"openai_route": "/v1/embeddings", "openai_input": []}}, "missing_required_parameter", "input"),
+    ({"input": {"openai_route": "/v1/embeddings", "openai_input": {}}}, "missing_required_parameter", "input"),
+    ({"input": {"openai_route": "/v1/embeddings", "openai_input": []}}, "job_invalid", None),
+    ({"input": CHAT, "policy": 0}, "invalid_value", "policy"),
+    ({"input": CHAT, "s3Config": []}, "invalid_value", "s3Config"),
+    (chat(metadata={}, parallel_tool_calls="x"), "unsupported_parameter", "parallel_tool_calls"),
+    (message(name="Ada"), "unsupported_parameter", "messages[0].name"),
+    (message(tool_calls=[{}]), "unsupported_parameter", "messages[0].tool_calls"),
+    (images(output_compression=50), "unsupported_parameter", "output_compression"),
+    (images(svg=True), "unsupported_parameter", "svg"),
+    (transcribe(chunking_strategy="auto"), "unsupported_parameter", "chunking_strategy"),
+    (transcribe(timestamp_granularities=["word"]), "invalid_value", "timestamp_granularities"),
     ({"input": {"openai_route": "/v1/embeddings", "openai_input": "x"}}, "job_invalid", None),
     ({"input": {"input": CHAT, "policy": {"executionTimeout": "1"}}}, "invalid_value", "policy.executionTimeout"),
     ({"input": CHAT, "policy": {"executionTimeout": 10**400}}, "invalid_value", "policy.executionTimeout"),
@@ -327,7 +337,6 @@ MALFORMED = [
 
 @pytest.mark.parametrize(("job", "code", "param"), MALFORMED)
 async def test_malformed_jobs_get_a_clear_error(worker, job, code, param):
-    assert not worker.wants_stream(job) or param not in ("surface", None)
     error = error_of(await worker.answer(job))
     assert (error["code"], error["param"]) == (code, param)
     assert error["type"] == "invalid_request_error"

@@ -280,6 +280,27 @@ def test_jobs_in_one_run_get_their_own_vectors(load):
         assert np.abs(output.vectors - alone.vectors).max() < 1e-4
 
 
+def test_a_cancelled_job_of_many_texts_stops_after_a_slice(load):
+    engine = load(MINILM)
+
+    class Late(Ticket):
+        """Cancelled at the third look."""
+
+        looks = 0
+
+        @property
+        def cancelled(self) -> bool:
+            self.looks += 1
+            return self.looks > 64 + 32
+
+    many = Late(prepare(engine, EmbedRequest(("word " * 20,) * 64)))
+    few = Ticket(prepare(engine, EmbedRequest(("a text of its own",))))
+    output, other = engine.run([many, few])
+    assert output is None
+    alone = run(engine, EmbedRequest(("a text of its own",)))
+    assert np.abs(other.vectors - alone.vectors).max() < 1e-4
+
+
 def test_over_long_input_is_an_error_not_a_cut(load):
     engine = load(MINILM)
     with pytest.raises(ContextLengthExceeded, match=r"input\[1\] has 302 tokens.*at most 256") as e:
@@ -343,6 +364,10 @@ def test_prompts_steps_guidance_and_negative_prompts_matter(load):
     assert make() == base
     for change in ({"prompt": "b"}, {"steps": 2}, {"seed": 8}, {"negative_prompt": "blurry"}):
         assert make(**change) != base, change
+    negative = {"negative_prompt": "blurry"}
+    assert make(**negative, guidance=4.0) != make(**negative)
+    with pytest.raises(UnsupportedParameter, match="distilled"):
+        make(guidance=4.0)
 
 
 @pytest.mark.parametrize(("width", "height"), [(100, 70), (65, 64), (1000 // 8, 72)])

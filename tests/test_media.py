@@ -176,24 +176,39 @@ def test_public_addresses(address):
     assert is_public(address)
 
 
-async def test_a_name_that_changes_its_address_is_checked_when_used(site, monkeypatch):
-    """DNS rebinding: the check and the connection use the same answer."""
-    loop = asyncio.get_running_loop()
-    port = int(site.rpartition(":")[2])
-    answers = [("93.184.216.34", port), ("127.0.0.1", port)]
+class Rebinding(Guard):
+    """A name server that changes its mind with every answer."""
 
-    async def resolve(host: str, *_: Any, **__: Any) -> list[Any]:
-        address = answers.pop(0) if len(answers) > 1 else answers[0]
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address)]
+    def __init__(self, *addresses: str) -> None:
+        super().__init__(frozenset(), timeout_s=5)
+        self.addresses = list(addresses)
+        self.asked = 0
 
-    monkeypatch.setattr(loop, "getaddrinfo", resolve)
-    guard = Guard(frozenset(), timeout_s=5)
-    from handler.guard import _GuardedResolver
+    async def lookup(self, host: str, port: int, family: int) -> list[Any]:
+        address = self.addresses[min(self.asked, len(self.addresses) - 1)]
+        self.asked += 1
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
 
-    first = await _GuardedResolver(guard).resolve("rebind.example", port)
-    assert [one["host"] for one in first] == ["93.184.216.34"]
-    with pytest.raises(MediaForbidden):
-        await fetch(f"http://rebind.example:{port}/file", hosts=frozenset())
+
+async def test_a_name_is_resolved_once_and_what_was_checked_is_used(site):
+    """DNS rebinding lives on a second look at the name. There is none."""
+    port = site.rpartition(":")[2]
+    guard = Rebinding("127.0.0.1", "93.184.216.34")
+    async with MediaDoor(guard) as one:
+        with pytest.raises(MediaForbidden):
+            await one.fetch(f"http://rebind.example:{port}/file", "audioUrl", 1000)
+    assert guard.asked == 1
+
+
+async def test_one_private_address_among_several_is_enough_to_refuse(site):
+    class Mixed(Rebinding):
+        async def lookup(self, host: str, port: int, family: int) -> list[Any]:
+            first = await super().lookup(host, port, family)
+            return first + await super().lookup(host, port, family)
+
+    async with MediaDoor(Mixed("93.184.216.34", "127.0.0.1")) as one:
+        with pytest.raises(MediaForbidden):
+            await one.fetch("http://mixed.example/file", "audioUrl", 1000)
 
 
 async def test_files_are_removed_whatever_happens(site):

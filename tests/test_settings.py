@@ -69,6 +69,28 @@ def test_the_gateways_revision_wins_in_the_same_repo():
     assert moved.configured.weights == f"hf://BAAI/bge-large-en-v1.5@{'a' * 40}"
 
 
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"MODEL_SLUG": "BGE_Large"},
+        {"HUGGINGFACE_MODEL": "BAAI/bge-large-en-v1.5"},
+        {"MODEL_SLUG": "BGE_Large", "MODEL_OPEN_SOURCE_REPO": "BAAI/bge-large-en-v1.5"},
+    ],
+)
+def test_a_revision_is_never_ignored(env):
+    row = endpoint(**env, MODEL_OPEN_SOURCE_REVISION="b" * 40).configured
+    assert row.weights.endswith("@" + "b" * 40)
+
+
+def test_a_revision_of_another_repo_is_not_ours():
+    env = {
+        "HUGGINGFACE_MODEL": "Systran/faster-whisper-large-v3",
+        "MODEL_OPEN_SOURCE_REPO": "openai/whisper-large-v3",
+        "MODEL_OPEN_SOURCE_REVISION": "b" * 40,
+    }
+    assert endpoint(**env).configured == CATALOG.find("WhisperLargeV3")
+
+
 def test_the_gateways_whisper_is_our_whisper_at_our_revision():
     """It pins OpenAI's repo, which needs converting; ours holds the converted weights."""
     env = gateway(
@@ -120,6 +142,7 @@ NONSENSE = [
     ({"MODEL_SLUG": "BGE_Large", "MODEL_TASKS": "txt2img"}, "MODEL_TASKS"),
     ({"MODEL_SLUG": "BGE_Large", "HUGGINGFACE_MODEL": "someone/fork-of-bge"}, "MODEL_SLUG"),
     ({"MODEL_TASKS": "img-rmbg"}, "MODEL_TASKS"),
+    ({"MODEL_SLUG": "Flux1schnell", "MODEL_TASKS": "img2img"}, "MODEL_TASKS"),
     ({"MEMORY_BUDGET_GB": "inf"}, "MEMORY_BUDGET_GB"),
     ({"MODEL_MAX_BATCH_SIZE": "0"}, "MODEL_MAX_BATCH_SIZE"),
     ({"MODEL_MAX_BATCH_SIZE": "many"}, "MODEL_MAX_BATCH_SIZE"),

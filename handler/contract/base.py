@@ -6,6 +6,8 @@ it. ``handler.dispatch`` reads nothing else of a surface.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -30,16 +32,17 @@ class Request(BaseModel):
 
     Unknown keys are left aside: a gateway passes its own along. Null means absent, as OpenAI's
     clients mean it. Known fields that are not supported are listed in ``unsupported`` with the
-    values that change nothing; any other value is refused by name.
+    values that change nothing; any other value is refused by name. ``informational`` fields are
+    taken and change no answer, for OpenAI neither.
     """
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True, allow_inf_nan=False)
 
     unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {}
     aliases: ClassVar[Mapping[str, str]] = {}
+    informational: ClassVar[frozenset[str]] = frozenset({"metadata", "safety_identifier", "user"})
 
     model: str | None = None
-    user: str | None = None
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Self:
@@ -50,10 +53,7 @@ class Request(BaseModel):
             InvalidValue: a missing field, a wrong type or a value out of range.
         """
         given = {key: value for key, value in body.items() if value is not None}
-        for name, neutral in cls.unsupported.items():
-            if name in given and not any(_same(given[name], value) for value in neutral):
-                hint = f"leave it out or send {neutral[0]!r}" if neutral else "leave it out"
-                raise UnsupportedParameter(f"{name} is not supported; {hint}.", param=name)
+        refuse_unsupported(given, cls.unsupported)
         for alias, name in cls.aliases.items():
             if alias in given:
                 given.setdefault(name, given[alias])
@@ -61,6 +61,22 @@ class Request(BaseModel):
             return cls.model_validate(given)
         except ValidationError as error:
             raise _explain(error) from None
+
+
+def refuse_unsupported(
+    given: Mapping[str, Any], unsupported: Mapping[str, tuple[object, ...]], path: str = ""
+) -> None:
+    """Refuse known fields by name, unless their value changes nothing.
+
+    Raises:
+        UnsupportedParameter: names the field, below ``path``, and the value that would do.
+    """
+    for name, neutral in unsupported.items():
+        value = given.get(name)
+        if value is not None and not any(_same(value, one) for one in neutral):
+            hint = f"leave it out or send {json.dumps(neutral[0])}" if neutral else "leave it out"
+            param = path + name
+            raise UnsupportedParameter(f"{param} is not supported; {hint}.", param=param)
 
 
 def _same(left: object, right: object) -> bool:
@@ -119,6 +135,9 @@ def _path(location: tuple[int | str, ...]) -> str:
     return text or "input"
 
 
+_WORD = re.compile(r"[\w.+-]{1,40}")  # a mistaken name of a choice; prose has spaces
+
+
 def describe(value: object, kind: str = "") -> str:
     """Say what was got without repeating a client's content: numbers yes, prose no."""
     if isinstance(value, bool) or value is None:
@@ -127,7 +146,7 @@ def describe(value: object, kind: str = "") -> str:
         return shorten(str(value), 40)
     if isinstance(value, str):
         short = kind in {"literal_error", "value_error", "string_pattern_mismatch", "enum"}
-        if short and value and len(value) <= 40:
+        if short and _WORD.fullmatch(value):
             return repr(value)
         return f"a string of {len(value)} characters" if value else "an empty string"
     if isinstance(value, list):

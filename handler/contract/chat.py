@@ -153,5 +153,5 @@ SURFACE = Surface(
     routes=("/v1/chat/completions",),
     answer=answer,
     stream=stream,
-    concurrency=8,
+    concurrency=3,
 )

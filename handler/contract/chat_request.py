@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from handler.contract.base import Call, NonEmpty, Request
+from handler.contract.base import Call, NonEmpty, Request, refuse_unsupported
 from models.chat import Sampling
 
 MAX_TOKENS = 8192
@@ -39,12 +40,23 @@ class Message(BaseModel):
         return {"role": role, "content": "".join(part.text for part in self.content)}
 
 
+_MESSAGE_UNSUPPORTED: dict[str, tuple[object, ...]] = {
+    "audio": (),
+    "function_call": (),
+    "name": (),
+    "refusal": (),
+    "tool_call_id": (),
+    "tool_calls": ([],),
+}
+
+
 class StreamOptions(BaseModel):
     """What a stream carries besides the text."""
 
     model_config = ConfigDict(strict=True)
 
     include_usage: bool = False
+    include_obfuscation: bool = False  # random padding against eavesdroppers; taken, never sent
 
 
 class ChatRequest(Request):
@@ -59,6 +71,8 @@ class ChatRequest(Request):
         "logprobs": (False,),
         "modalities": (["text"],),
         "n": (1,),
+        "moderation": (),
+        "parallel_tool_calls": (True, False),
         "prediction": (),
         "presence_penalty": (0,),
         "reasoning_effort": ("none",),
@@ -70,6 +84,12 @@ class ChatRequest(Request):
         "top_logprobs": (0,),
         "verbosity": ("medium",),
         "web_search_options": (),
+    }
+
+    informational: ClassVar = Request.informational | {
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
     }
 
     messages: Annotated[list[Message], Field(min_length=1)]
@@ -85,6 +105,15 @@ class ChatRequest(Request):
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
     webhook_url: str | None = None
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any]) -> Self:
+        """Validate a body; also inside the messages nothing known is ignored in silence."""
+        messages = body.get("messages")
+        for index, message in enumerate(messages if isinstance(messages, list) else ()):
+            if isinstance(message, dict):
+                refuse_unsupported(message, _MESSAGE_UNSUPPORTED, f"messages[{index}].")
+        return super().parse(body)
 
     @model_validator(mode="before")
     @classmethod

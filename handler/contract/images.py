@@ -11,11 +11,12 @@ from typing import Annotated, Any, ClassVar, Literal, NotRequired, Self, TypedDi
 from pydantic import Field, field_validator, model_validator
 
 from handler.contract.base import Call, NonEmpty, Request, Surface, Text, with_notice
-from models.errors import InvalidValue
+from models.errors import InvalidValue, UnsupportedParameter
 from models.images import ImageRequest, Picture
 
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 MIN_SIDE, MAX_SIDE = 64, 2048
+_QUALITY = 90  # of jpeg and webp
 IMAGE_LIMIT_BYTES = 32 * 1024 * 1024
 
 
@@ -24,6 +25,11 @@ class ImagesRequest(Request):
 
     unsupported: ClassVar = {
         "background": ("auto",),
+        "complexity": (),
+        "frame_count": (1,),
+        "frame_duration_ms": (),
+        "markup": (),
+        "svg": (False,),
         "mask": (),
         "moderation": ("auto",),
         "partial_images": (0,),
@@ -46,7 +52,7 @@ class ImagesRequest(Request):
     height: Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE)] | None = None
     response_format: Literal["url", "b64_json"] | None = None
     output_format: Literal["png", "jpeg", "webp"] = "png"
-    output_compression: Annotated[int, Field(ge=0, le=100)] = 90
+    output_compression: Annotated[int, Field(ge=0, le=100)] | None = None
     steps: Annotated[int, Field(ge=1, le=100)] | None = None
     guidance: Annotated[float, Field(ge=0, le=30)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
@@ -69,6 +75,11 @@ class ImagesRequest(Request):
         if (self.width is None) != (self.height is None):
             missing = "height" if self.height is None else "width"
             raise InvalidValue("width and height go together; send both.", param=missing)
+        if self.output_compression is not None and self.output_format == "png":
+            raise UnsupportedParameter(
+                "output_compression is for jpeg and webp; png is lossless.",
+                param="output_compression",
+            )
         if self.prompt is None and self.image is None:
             raise InvalidValue(
                 "prompt is required, or an input image.",
@@ -158,7 +169,7 @@ async def _to_engine(call: Call) -> ImageRequest:
         guidance=request.guidance,
         image=image,
         format=request.output_format,
-        compression=request.output_compression,
+        compression=_QUALITY if request.output_compression is None else request.output_compression,
     )
 
 

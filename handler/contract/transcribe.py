@@ -8,11 +8,12 @@ The answer's shapes are OpenAI's: an object for ``json`` and ``verbose_json``, a
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, ClassVar, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, ClassVar, Literal, NotRequired, Self, TypedDict
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from handler.contract.base import Call, Json, NonEmpty, Request, Surface, Text, with_notice
+from models.errors import InvalidValue
 from models.transcribe import TranscribeRequest, Transcript
 
 Granularity = Literal["word", "segment"]
@@ -23,10 +24,13 @@ class TranscriptionRequest(Request):
     """The body of a transcription request."""
 
     unsupported: ClassVar = {
-        "chunking_strategy": ("auto",),
+        "chunking_strategy": (),
+        "file": (),
         "include": ([],),
+        "keywords": ([],),
         "known_speaker_names": ([],),
         "known_speaker_references": ([],),
+        "languages": ([],),
         "stream": (False,),
     }
     aliases: ClassVar = {"audio_url": "audioUrl"}
@@ -41,6 +45,15 @@ class TranscriptionRequest(Request):
     vad_filter: bool = False
     hotwords: Text | None = None
     webhook_url: str | None = None
+
+    @model_validator(mode="after")
+    def _words_need_a_place(self) -> Self:
+        if "word" in self.timestamp_granularities and self.response_format != "verbose_json":
+            raise InvalidValue(
+                "Timestamps of words are in verbose_json answers only.",
+                param="timestamp_granularities",
+            )
+        return self
 
     @field_validator("language")
     @classmethod
