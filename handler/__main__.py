@@ -52,7 +52,11 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m handler", description="Run one job, or on RunPod start the worker."
     )
-    parser.add_argument("--test_input", metavar="JSON", help="the job; default: test_input.json")
+    parser.add_argument(
+        "--test_input",
+        metavar="JSON",
+        help="the job, or @FILE to read it from a file; default: @test_input.json",
+    )
     return parser.parse_args()
 
 
@@ -73,11 +77,14 @@ async def _run_once(worker: Worker, text: str | None) -> int:
 
 
 def _read(text: str | None) -> object:
-    """The job from the command line, else from the file in the current folder."""
+    """The job from the command line or the file that it names, else from the current folder."""
     if text is None and not _TEST_INPUT.is_file():
         raise JobInvalid(f"There is no {_TEST_INPUT} here; write one or give --test_input.")
+    given = f"@{_TEST_INPUT}" if text is None else text
     try:
-        return json.loads(_TEST_INPUT.read_text(encoding="utf-8") if text is None else text)
+        if given.startswith("@"):
+            given = Path(given[1:]).read_text(encoding="utf-8")
+        return json.loads(given)
     except (ValueError, RecursionError) as error:
         raise JobInvalid("The test input is not JSON in UTF-8.") from error
     except OSError as error:
@@ -186,5 +193,16 @@ def _preload(worker: Worker, settings: Settings) -> None:
         logging.getLogger("handler").error("not preloaded: %s", error_object(error)["message"])
 
 
+def _exit_quietly() -> int:
+    """Ctrl-C and a reader that goes away are no errors to show a stack for."""
+    try:
+        return main()
+    except KeyboardInterrupt:
+        return 130  # what shells expect of SIGINT
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        return 1
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_exit_quietly())

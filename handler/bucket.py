@@ -14,8 +14,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from yarl import URL
 
-from handler.errors import MediaError, StorageFailed
-from handler.guard import Guard
+from handler.errors import MediaError, MediaForbidden, StorageFailed
+from handler.guard import Guard, forbidden
 from models.errors import InvalidValue
 
 MAX_TTL_S = 7 * 24 * 3600  # the longest that Signature Version 4 allows
@@ -80,6 +80,7 @@ class Bucket:
         """Upload ``content`` and return a URL that anyone may read it from, for ``ttl_s``.
 
         Raises:
+            MediaForbidden: a job's own bucket is at a private address.
             StorageFailed: the bucket cannot be reached or refuses.
         """
         import aiohttp
@@ -101,6 +102,8 @@ class Bucket:
                 ) as response,
             ):
                 status = response.status
+        except MediaForbidden:
+            raise forbidden("s3Config") from None  # the operator's own store is never forbidden
         except (aiohttp.ClientError, OSError, MediaError) as error:
             raise StorageFailed(
                 "The result could not be stored: the bucket cannot be reached."

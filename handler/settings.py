@@ -154,6 +154,9 @@ class Settings(BaseModel):
     @field_validator("media_private_hosts")
     @classmethod
     def _lower(cls, hosts: frozenset[str]) -> frozenset[str]:
+        for host in hosts:
+            if "/" in host or host.count(":") == 1:
+                raise ValueError("must be hosts alone, without scheme or port")
         return frozenset(host.lower().strip("[]") for host in hosts)
 
     @field_validator("log_level", mode="before")

@@ -39,6 +39,8 @@ class Ticket:
 
     def emit(self, event: object) -> None:
         """Hand an event to whoever streams this ticket; called from the device thread."""
+        if self.cancelled:  # nobody listens, and the loop itself may be gone
+            return
         self.emitted = True
         self._loop.call_soon_threadsafe(self.events.put_nowait, event)
 

@@ -44,10 +44,6 @@ def hub(row: Row, source: HubSource, into: Path, token: str | None, endpoint: st
         )
     except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, httpx.HTTPError) as error:
         raise _refused(row, source, error) from error
-    except OSError as error:
-        raise WeightsUnavailable(
-            f"The weights of {row.slug} could not be stored: {error.strerror or 'write failed'}."
-        ) from error
 
 
 def _refused(row: Row, source: HubSource, error: Exception) -> WeightsUnavailable:

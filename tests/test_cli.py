@@ -76,6 +76,46 @@ def test_input_that_is_no_json(text):
     assert "Traceback" not in done.stderr
 
 
+def test_a_job_in_a_file_of_any_size(tmp_path):
+    text = "word " * 100_000
+    (tmp_path / "job.json").write_text(json.dumps({"input": {"input": text}}))
+    done = handler("--test_input", f"@{tmp_path}/job.json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["usage"]["total_tokens"] == len(text)
+    done = handler("--test_input", f"@{tmp_path}/gone.json")
+    assert json.loads(done.stdout)["error"]["code"] == "job_invalid"
+
+
+def test_ctrl_c_shows_no_stack():
+    import signal
+    import time
+
+    env = {**os.environ, "FAKE_ENGINES": "1", "FAKE_DELAY_S": "0.05", "DEVICE": "cpu"}
+    job = {"input": {"messages": [{"role": "user", "content": "x" * 1000}], "stream": True}}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "handler", "--test_input", json.dumps(job)],
+        cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert "engine failure" not in errors
+
+
+def test_a_reader_that_goes_away_shows_no_stack():
+    job = json.dumps({"input": {**CHAT, "stream": True}})
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m handler --test_input '{job}' | head -1"],
+        cwd=ROOT, env={**os.environ, "FAKE_ENGINES": "1", "FAKE_DELAY_S": "0.1", "DEVICE": "cpu"},
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+
+
 def test_a_file_that_is_no_utf8(tmp_path):
     (tmp_path / "test_input.json").write_bytes(b'{"input": "\xff"}')
     done = handler(cwd=tmp_path)

@@ -171,8 +171,9 @@ async def test_transcription_answers(worker):
     assert await ask(response_format="srt") == "1\n00:00:00,000 --> 00:00:01,000\n12 bytes\n\n"
     vtt = "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\n12 bytes\n\n"
     assert await ask(response_format="vtt") == vtt
-    german = await ask(response_format="verbose_json", language="de-AT")
-    assert german["language"] == "german"
+    for language in ("de-AT", "de", "German"):
+        german = await ask(response_format="verbose_json", language=language)
+        assert (german["language"], german["language_code"]) == ("german", "de")
     route = {"openai_route": "/v1/audio/translations", "openai_input": dict(TRANSCRIBE)}
     route["openai_input"]["response_format"] = "verbose_json"
     assert (await worker.answer({"id": "j", "input": route}))["task"] == "translate"
@@ -361,6 +362,12 @@ async def test_neutral_values_change_nothing(worker, neutral):
 async def test_errors_name_the_limit_and_what_was_got(worker):
     message_ = error_of(await worker.answer(chat(temperature=3.5)))["message"]
     assert message_ == "temperature: must be less than or equal to 2; got 3.5."
+    message_ = error_of(await worker.answer(chat(stop=list("abcde"))))["message"]
+    assert message_ == "stop: must have at most 4 items; got a list of 5."
+    message_ = error_of(await worker.answer(message(content="")))["message"]
+    assert message_ == "messages[0].content: must have at least 1 character; got an empty string."
+    message_ = error_of(await worker.answer(embeddings(input="\ud800")))["message"]
+    assert message_ == "input: must be text that UTF-8 can hold; got a string of 1 characters."
     message_ = error_of(await worker.answer(chat(model="gpt-4o")))["message"]
     assert "'gpt-4o'" in message_
     assert "Fake_Chat" in message_

@@ -47,6 +47,20 @@ def test_command_examples_run(command):
         assert answer["object"] == "list"
 
 
+JOBS = re.findall(r"```json\n(\{\"input.*?)\n```", (ROOT / "docs/jobs.md").read_text())
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("job", JOBS)
+async def test_job_examples_run(worker, job):
+    answer = await worker.answer(json.loads(job))
+    assert answer["choices"][0]["message"]["content"] == "Hello"
+
+
+def test_there_are_three_forms():
+    assert len(JOBS) == 3
+
+
 def test_the_readme_has_commands():
     assert len(COMMANDS) == 2
 

@@ -95,10 +95,13 @@ def generate(engine: Any, prompt: list[int], **arguments: Any) -> list[int]:
     return [token for token in said if token not in engine._ends]
 
 
-@pytest.mark.parametrize("temperature", [1e-320, 1e-45, 1e-6])
-def test_the_coldest_sampling_is_greedy(llama, temperature):
+@pytest.mark.parametrize(
+    "sampling",
+    [{"temperature": 1e-320}, {"temperature": 1e-45}, {"temperature": 1e-6}, {"top_p": 0.0}],
+)
+def test_the_coldest_sampling_is_greedy(llama, sampling):
     prompt = list(b"Once upon")
-    cold, _ = tokens(llama, prompt, temperature=temperature, max_tokens=10)
+    cold, _ = tokens(llama, prompt, max_tokens=10, **sampling)
     assert cold == tokens(llama, prompt, temperature=0.0, max_tokens=10)[0]
 
 

@@ -90,6 +90,14 @@ def test_a_volume_that_cannot_be_written_is_passed_over(tmp_path, index):
     assert folder.is_relative_to(tmp_path / "cache")
 
 
+def test_a_cache_that_cannot_be_is_said_clearly(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    store = WeightsStore(places(tmp_path, volume=None, cache=tmp_path / "file" / "cache"))
+    with pytest.raises(WeightsUnavailable, match="could not be stored.*QUARTET_CACHE") as caught:
+        store.resolve(replace(HUB_ROW, weights="tiny://llama"))
+    assert str(tmp_path) not in str(caught.value)
+
+
 def test_one_file_of_a_repository(tmp_path):
     one = replace(HUB_ROW, weights=f"{HUB_ROW.weights}#model.bin")
     folder = fill(tmp_path / "models" / f"hf--some-org--some.model--{SHA}")

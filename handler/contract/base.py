@@ -120,8 +120,12 @@ def _telling(problem: Any) -> tuple[int, bool]:
 
 def _reason(message: str) -> str:
     """Pydantic's reason as the middle of a sentence: ``must be less than or equal to 2``."""
-    text = message.removeprefix("Value error, ")
-    return text.replace("Input should be", "must be").replace("Input should", "must")
+    if "unicode" in message:
+        return "must be text that UTF-8 can hold"
+    if "valid dictionary" in message:
+        return "must be an object"
+    text = message.removeprefix("Value error, ").partition(" after validation")[0]
+    return re.sub(r"^(Input|String|List) should", "must", text)
 
 
 def _path(location: tuple[int | str, ...]) -> str:

@@ -58,7 +58,9 @@ class TranscriptionRequest(Request):
     @field_validator("language")
     @classmethod
     def _language_tag(cls, language: str) -> str:
-        """BCP 47: Whisper knows the primary subtag, ``en`` of ``en-US``."""
+        """BCP 47: Whisper knows the primary subtag, ``en`` of ``en-US``; or an English name."""
+        if language.lower() in _CODES:
+            return _CODES[language.lower()]
         primary = language.replace("_", "-").split("-")[0]
         if not (primary.isascii() and primary.isalpha()):
             raise ValueError("must be a language tag such as en or pt-BR")
@@ -226,6 +228,7 @@ uk ukrainian  ur urdu  uz uzbek  vi vietnamese  yi yiddish  yo yoruba  yue canto
 """
 _WORDS = _TABLE.split()
 _NAMES = dict(zip(_WORDS[::2], _WORDS[1::2], strict=True))
+_CODES = {name: code for code, name in _NAMES.items()}
 
 SURFACE = Surface(
     name="transcribe",
