@@ -16,6 +16,8 @@ from models.sources import HubSource, WheelSource
 
 log = logging.getLogger(__name__)
 
+_REACH_TIMEOUT_S = 10.0
+
 
 def hub(row: Row, source: HubSource, into: Path, token: str | None, endpoint: str | None) -> None:
     """Download a pinned snapshot into ``into``; an interrupted one goes on where it stopped.
@@ -30,10 +32,12 @@ def hub(row: Row, source: HubSource, into: Path, token: str | None, endpoint: st
             f"licence ({row.licence}) on the page of {source.repo}."
         )
     import httpx
-    from huggingface_hub import errors, snapshot_download
+    from huggingface_hub import constants, errors, snapshot_download
 
     patterns = [source.file] if source.file else list(row.files) or None
     try:
+        # The library tries five times, 24 seconds, before it says that nobody is there.
+        httpx.head(endpoint or constants.ENDPOINT, timeout=_REACH_TIMEOUT_S)
         snapshot_download(
             source.repo,
             revision=source.revision,

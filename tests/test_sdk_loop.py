@@ -144,7 +144,7 @@ def platform() -> Iterator[Platform]:
     """A platform and one worker of all four surfaces."""
     one = Platform()
     with serve(one.application()) as url:
-        process = start(url)
+        process = start(url, CONCURRENCY="16")
         yield one
         output = stop(process)
         assert "Traceback" not in output
