@@ -119,13 +119,14 @@ class Batcher:
     async def _run_all(self) -> None:
         loop = asyncio.get_running_loop()
         while batch := self._gather():
-            outcomes: Sequence[object] = ()
+            outcomes: Sequence[object]
             try:
                 outcomes = await loop.run_in_executor(self._device, self._run, batch)
-            finally:  # even when the device thread is gone: nobody is left waiting
+            except RuntimeError:  # the device thread is gone; those who wait still hear of it
                 lost = EngineFailed("The engine was stopped before it ran this request.")
-                for ticket, outcome in zip(batch, outcomes or [lost] * len(batch), strict=True):
-                    ticket.settle(outcome)
+                outcomes = [lost] * len(batch)
+            for ticket, outcome in zip(batch, outcomes, strict=True):
+                ticket.settle(outcome)
 
     def _gather(self) -> list[Ticket]:
         """Take the oldest waiting ticket and, in order, all that may run with it."""

@@ -19,7 +19,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,10 +159,10 @@ def _heartbeat(row: Row, folder: Path) -> Iterator[None]:
 
     def beat() -> None:
         while not done.wait(_HEARTBEAT_S):
-            size = sum(one.stat().st_size for one in folder.rglob("*") if one.is_file())
-            log.info(
-                "%s: %.1f GB on disk after %.0f s", row.slug, size / 1e9, time.monotonic() - start
-            )
+            with suppress(OSError):  # a file that is renamed under our eyes
+                size = sum(one.stat().st_size for one in folder.rglob("*") if one.is_file())
+                after_s = time.monotonic() - start
+                log.info("%s: %.1f GB on disk after %.0f s", row.slug, size / 1e9, after_s)
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()

@@ -168,7 +168,8 @@ def _fake_worker() -> Any:
     return assemble(Settings.from_env({"FAKE_ENGINES": "1", "DEVICE": "cpu"}))
 
 
-async def test_the_deadline_comes_before_the_platforms(worker):
+def hanging() -> tuple[Any, asyncio.Event]:
+    """An answer that never comes, and the event that tells that it was stopped."""
     stopped = asyncio.Event()
 
     async def slow(call: Any) -> Any:
@@ -177,6 +178,11 @@ async def test_the_deadline_comes_before_the_platforms(worker):
         finally:
             stopped.set()
 
+    return slow, stopped
+
+
+async def test_the_deadline_comes_before_the_platforms(worker):
+    slow, stopped = hanging()
     worker = replace(with_surface(worker, answer=slow), job_timeout_s=2.2)
     start = asyncio.get_running_loop().time()
     error = error_of(await worker.answer(JOB))
@@ -230,14 +236,7 @@ async def test_a_slow_consumer_does_not_outwit_the_deadline(worker):
 
 
 async def test_cancellation_stops_the_work_and_is_not_swallowed(worker):
-    stopped = asyncio.Event()
-
-    async def slow(call: Any) -> Any:
-        try:
-            await asyncio.sleep(60)
-        finally:
-            stopped.set()
-
+    slow, stopped = hanging()
     task = asyncio.create_task(with_surface(worker, answer=slow).answer(JOB))
     await asyncio.sleep(0.05)
     task.cancel()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from handler.contract.base import Call, Json, Surface, with_notice
@@ -58,8 +59,6 @@ async def _texts(call: Call, model: Warm, progress: Progress) -> AsyncGenerator[
 
 
 async def _encode(text: Any, request: ChatRequest) -> list[int]:
-    import asyncio
-
     messages = [message.plain() for message in request.messages]
     tokens: list[int] = await asyncio.to_thread(text.encode, messages)
     return tokens
@@ -67,8 +66,6 @@ async def _encode(text: Any, request: ChatRequest) -> list[int]:
 
 def _fit(sampling: Sampling, request: ChatRequest, model: Warm, prompt_tokens: int) -> Sampling:
     """A default answer length shrinks to the room that is left; one that was asked for does not."""
-    from dataclasses import replace
-
     asked = request.max_completion_tokens or request.max_tokens
     room = model.engine.context - prompt_tokens
     if asked is None and room > 0:
