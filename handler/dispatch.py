@@ -1,20 +1,21 @@
 """Which surface, which model; then the surface's own function answers.
 
 The surface is found, in this order, by: an explicit ``surface`` key; the OpenAI route; the
-endpoint, when it serves one surface; the marks in the body.
+endpoint, when it serves one surface; the marks in the body. The route then says which of the
+surface's operations; a job without one is for the first.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from handler.bucket import Bucket
-from handler.contract.base import Call, Json, Surface
+from handler.contract.base import Call, Json, Operation, Surface, plain_route
 from handler.endpoint import Endpoint
 from handler.errors import RouteUnknown, SurfaceAmbiguous, SurfaceUnknown
 from handler.guard import Guard
@@ -27,10 +28,11 @@ from models.row import Row
 
 @dataclass(frozen=True)
 class Task:
-    """A job that is understood: its surface, its typed request, its model."""
+    """A job that is understood: its surface, what it asks of it, its typed request, its model."""
 
     job: Job
     surface: Surface
+    operation: Operation
     request: Any
     row: Row
 
@@ -57,25 +59,30 @@ class Dispatcher:
         Raises:
             RequestError: whatever is wrong with the job; see ``models.errors``.
         """
-        surface = self.surface_of(job)
-        request = surface.request.parse(job.body)
-        return Task(job, surface, request, self.endpoint.pick(surface.name, request.model))
+        surface, operation = self.find(job)
+        request = operation.request.parse(job.body)
+        row = self.endpoint.pick(surface.name, request.model)
+        return Task(job, surface, operation, request, row)
 
-    def surface_of(self, job: Job) -> Surface:
-        """Find the surface that a job is for; raises as ``find_surface`` does."""
-        return find_surface(job, self.endpoint)
+    def find(self, job: Job) -> tuple[Surface, Operation]:
+        """Find what a job is for; raises as ``find_surface`` does."""
+        surface = find_surface(job, self.endpoint.seen_at(job.endpoint))
+        operation = surface.operation(job.route)
+        if operation is None:
+            raise _route_unknown(str(job.route), surface.routes)
+        return surface, operation
 
     async def answer(self, task: Task) -> Json:
         """Answer a task in one piece."""
         async with self._call(task) as call:
-            return await task.surface.answer(call)
+            return await task.operation.answer(call)
 
     async def stream(self, task: Task) -> AsyncGenerator[Json, None]:
-        """Answer a task event by event; the surface must be one that streams."""
-        if task.surface.stream is None:
+        """Answer a task event by event; its operation must be one that streams."""
+        if task.operation.stream is None:
             raise TypeError(f"{task.surface.name} cannot stream")
         async with self._call(task) as call:
-            events = task.surface.stream(call)
+            events = task.operation.stream(call)
             try:
                 async for event in events:
                     yield event
@@ -86,16 +93,17 @@ class Dispatcher:
         """Answer ``GET /v1/models`` and ``/v1/models/{id}``; None for every other job."""
         if job.route is None:
             return None
-        first, _, name = _path(job.route).lstrip("/").partition("/")
+        first, _, name = plain_route(job.route).lstrip("/").partition("/")
         if first != "models":
             return None
+        catalog = self.endpoint.seen_at(job.endpoint).catalog
         if name:
-            return _model(self.endpoint.catalog.find(name))
-        return {"object": "list", "data": [_model(row) for row in self.endpoint.catalog.rows]}
+            return _model(catalog.find(name))
+        return {"object": "list", "data": [_model(row) for row in catalog.rows]}
 
     @asynccontextmanager
     async def _call(self, task: Task) -> AsyncIterator[Call]:
-        async with MediaDoor(self.guard) as door:
+        async with MediaDoor(self.guard, task.job.uploads) as door:
             yield Call(
                 job_id=task.job.id,
                 request=task.request,
@@ -147,21 +155,17 @@ def find_surface(job: Job, endpoint: Endpoint) -> Surface:
 
 
 def _by_route(route: str, served: Mapping[str, Surface]) -> Surface:
-    wanted = _path(route)
     for surface in served.values():
-        if any(one.removeprefix("/v1") == wanted for one in surface.routes):
+        if surface.operation(route) is not None:
             return surface
-    routes = [one for surface in served.values() for one in surface.routes]
-    raise RouteUnknown(
-        f"Unknown route {shorten(route)}; this worker answers "
-        f"{', '.join([*routes, '/v1/models'])}.",
+    raise _route_unknown(route, [one for surface in served.values() for one in surface.routes])
+
+
+def _route_unknown(route: str, known: Iterable[str]) -> RouteUnknown:
+    return RouteUnknown(
+        f"Unknown route {shorten(route)}; this worker answers {', '.join([*known, '/v1/models'])}.",
         param="openai_route",
     )
-
-
-def _path(route: str) -> str:
-    """An OpenAI route without query and version: ``/embeddings``."""
-    return "/" + route.split("?")[0].strip("/").removeprefix("v1/")
 
 
 def _by_marks(body: Mapping[str, Any], served: Mapping[str, Surface]) -> Surface:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from handler.contract.base import Surface
 from handler.settings import Settings, SettingsError
@@ -74,6 +74,17 @@ class Endpoint:
         if self.configured is not None and self.configured.surface == surface:
             return self.configured
         return held.default(surface, self.device_kind)
+
+    def seen_at(self, name: str | None) -> Endpoint:
+        """What a job sees that was queued at endpoint ``name``.
+
+        A platform may queue for several endpoints and serve them with one worker; one that is named
+        like a surface serves that surface alone.
+        """
+        if name is None or name not in self.surfaces or len(self.surfaces) == 1:
+            return self
+        rows = [row for row in self.catalog.rows if row.surface == name]
+        return replace(self, surfaces={name: self.surfaces[name]}, catalog=Catalog(rows))
 
     @property
     def only(self) -> Surface | None:

@@ -19,7 +19,7 @@ from handler.contract.base import Json
 from handler.contract.streaming import sse
 from handler.dispatch import Dispatcher, Task
 from handler.errors import JobTimeout, OutputTooLarge, error_object, wire
-from handler.job import parse_job
+from handler.job import Job, parse_job
 from handler.wire import encode
 from models.errors import QuartetError
 
@@ -51,8 +51,8 @@ class Worker:
     def wants_stream(self, raw: object) -> bool:
         """Whether a job asks for a stream and is for a surface that has one."""
         try:
-            job = parse_job(raw)
-            return job.wants_stream and self.dispatcher.surface_of(job).stream is not None
+            job = _job(raw)
+            return job.wants_stream and self.dispatcher.find(job)[1].stream is not None
         except Exception:
             return False  # ``answer`` will say what is wrong
 
@@ -60,7 +60,7 @@ class Worker:
         """Answer a job in one piece; an error comes back as ``{"error": "<JSON>"}``."""
         start, task = time.monotonic(), None
         try:
-            job = parse_job(raw)
+            job = _job(raw)
             listing = self.dispatcher.listing(job)
             if listing is not None:
                 return listing
@@ -80,7 +80,7 @@ class Worker:
         """
         start, task, sent_bytes = time.monotonic(), None, 0
         try:
-            task = self.dispatcher.understand(parse_job(raw))
+            task = self.dispatcher.understand(_job(raw))
             async with aclosing(self._events(task, start)) as events:
                 async for event in events:
                     sent_bytes += len(encode(event)) + 2  # the platform keeps a list of them
@@ -144,7 +144,9 @@ class Worker:
     def _failed(
         self, raw: Any, task: Task | None, error: Exception, start: float
     ) -> dict[str, str | bool]:
-        job_id = raw.get("id") if isinstance(raw, dict) else None
+        job_id = (
+            raw.id if isinstance(raw, Job) else raw.get("id") if isinstance(raw, dict) else None
+        )
         surface = task.surface.name if task else "job"
         code = error_object(error)["code"]
         known = isinstance(error, QuartetError)
@@ -154,6 +156,11 @@ class Worker:
             extra={"job_id": job_id}, exc_info=None if known else error,
         )  # fmt: skip
         return wire(error)
+
+
+def _job(raw: object) -> Job:
+    """The platform's object, or a job that another door has understood."""
+    return raw if isinstance(raw, Job) else parse_job(raw)
 
 
 @asynccontextmanager

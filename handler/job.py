@@ -12,7 +12,8 @@ else plain.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from handler.bucket import BucketConfig
@@ -35,6 +36,8 @@ class Job:
         route: the OpenAI route, None for the other forms.
         bucket: the job's own bucket.
         timeout_s: the job's own execution timeout, None when it brings none.
+        endpoint: the endpoint that the job was queued at, where the platform says it (``local``).
+        uploads: files that came with the request, by the reference that the body has for each.
     """
 
     id: str
@@ -43,6 +46,8 @@ class Job:
     route: str | None = None
     bucket: BucketConfig | None = None
     timeout_s: float | None = None
+    endpoint: str | None = None
+    uploads: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def wants_stream(self) -> bool:
@@ -80,6 +85,7 @@ def parse_job(raw: object) -> Job:
         route=route,
         bucket=BucketConfig.from_job(envelope["s3Config"]) if "s3Config" in envelope else None,
         timeout_s=_timeout_s(envelope.get("policy")),
+        endpoint=raw["endpoint"] if isinstance(raw.get("endpoint"), str) else None,
     )
 
 

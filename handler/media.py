@@ -7,6 +7,7 @@ import binascii
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -32,10 +33,16 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class MediaDoor:
-    """Fetches one job's files; a context manager that removes them at the end."""
+    """Fetches one job's files; a context manager that removes them at the end.
 
-    def __init__(self, guard: Guard) -> None:
+    Args:
+        guard: for URLs.
+        uploads: files that came with the request, by reference; their owner removes them.
+    """
+
+    def __init__(self, guard: Guard, uploads: Mapping[str, Path] | None = None) -> None:
         self._guard = guard
+        self._uploads = uploads or {}
         self._folder: Path | None = None
 
     async def __aenter__(self) -> Self:
@@ -56,13 +63,15 @@ class MediaDoor:
         """Bring a file here.
 
         Args:
-            reference: an http(s) URL, a data URI, or bare base64.
+            reference: an http(s) URL, a data URI, bare base64, or that of an uploaded file.
             param: the request's field, for errors.
             limit_bytes: the largest file taken.
 
         Raises:
             MediaError: one class for each way that this fails; see ``handler.errors``.
         """
+        if reference in self._uploads:
+            return _within(self._uploads[reference], param, limit_bytes)
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="quartet-"))
         path = self._folder / f"{len(list(self._folder.iterdir()))}.bin"
@@ -112,6 +121,15 @@ class MediaDoor:
                 await _save(response, path, param, limit_bytes)
                 return
         raise MediaRefused(f"{param} redirects more than {_MAX_REDIRECTS} times.", param=param)
+
+
+def _within(path: Path, param: str, limit_bytes: int) -> Path:
+    size_bytes = path.stat().st_size
+    if not size_bytes:
+        raise MediaInvalid(f"{param} holds no data.", param=param)
+    if size_bytes > limit_bytes:
+        raise _too_large(param, limit_bytes, size_bytes)
+    return path
 
 
 async def _save(response: aiohttp.ClientResponse, path: Path, param: str, limit_bytes: int) -> None:

@@ -40,6 +40,21 @@ class ChatText:
             ) from error
         return list(self._backend.encode(text, add_special_tokens=False).ids)
 
+    def encode_text(self, text: str) -> list[int]:
+        """Tokenise text as it is, with what the model begins every text with."""
+        return list(self._backend.encode(text).ids)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of token ids, without special ones."""
+        text: str = self._backend.decode(list(tokens))
+        return text
+
+    @property
+    def vocabulary(self) -> int:
+        """How many token ids there are."""
+        size: int = self._backend.get_vocab_size()
+        return size
+
     def decoder(self) -> Detokenizer:
         """A fresh incremental decoder for one answer."""
         return Detokenizer(self._backend)

@@ -61,6 +61,16 @@ class FakeEngine:
 class FakeText:
     """UTF-8 bytes as token ids."""
 
+    vocabulary = 256
+
+    def encode_text(self, text: str) -> list[int]:
+        """The bytes of the text, and a newline."""
+        return list((text + "\n").encode())
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The bytes as text."""
+        return bytes(tokens).decode("utf-8", "replace")
+
     def encode(self, messages: Sequence[dict[str, str]]) -> list[int]:
         """The bytes of all contents, a newline after each."""
         return [byte for one in messages for byte in (one["content"] + "\n").encode()]

@@ -151,7 +151,7 @@ def test_the_hubs_files_speak_of_what_there_is():
         Settings.from_env(preset["defaults"])
     for test in json.loads((ROOT / ".runpod/tests.json").read_text())["tests"]:
         job = parse_job({"input": test["input"]})
-        SURFACES["embeddings"].request.parse(job.body)
+        SURFACES["embeddings"].operations[0].request.parse(job.body)
 
 
 @pytest.mark.parametrize(

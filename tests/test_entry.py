@@ -26,7 +26,8 @@ JOB = {"id": "j", "input": {"messages": [{"role": "user", "content": "x" * 50}]}
 def with_surface(worker: Any, **changes: Any) -> Any:
     """The worker with another chat surface."""
     dispatcher = worker.dispatcher
-    surface = replace(dispatcher.endpoint.surfaces["chat"], **changes)
+    chat = dispatcher.endpoint.surfaces["chat"]
+    surface = replace(chat, operations=(replace(chat.operations[0], **changes),))
     endpoint = replace(dispatcher.endpoint, surfaces={"chat": surface})
     return replace(worker, dispatcher=replace(dispatcher, endpoint=endpoint))
 

@@ -4,11 +4,11 @@ A new surface is its engine in ``models``, its module here, and its line below.
 """
 
 from handler.contract import chat, embeddings, images, transcribe
-from handler.contract.base import Call, Request, Surface
+from handler.contract.base import Call, Operation, Request, Surface
 
 SURFACES: dict[str, Surface] = {
     surface.name: surface
     for surface in (chat.SURFACE, images.SURFACE, transcribe.SURFACE, embeddings.SURFACE)
 }
 
-__all__ = ["SURFACES", "Call", "Request", "Surface"]
+__all__ = ["SURFACES", "Call", "Operation", "Request", "Surface"]

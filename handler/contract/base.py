@@ -1,7 +1,7 @@
 """What every surface's contract is made of.
 
-A surface is one request type, the marks by which its body is known, and the function that answers
-it. ``handler.dispatch`` reads nothing else of a surface.
+A surface is the marks by which its body is known and its operations: a request type each, and the
+functions that answer it. ``handler.dispatch`` reads nothing else of a surface.
 """
 
 from __future__ import annotations
@@ -186,29 +186,60 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Operation:
+    """One thing that a surface does.
+
+    Attributes:
+        request: the type that validates its body.
+        routes: OpenAI routes that lead here.
+        answer: answers one call, in OpenAI's shape.
+        stream: yields the events of a call whose request has ``stream``; None = cannot stream.
+    """
+
+    request: type[Request]
+    routes: tuple[str, ...]
+    answer: Callable[[Call], Awaitable[Json]]
+    stream: Callable[[Call], AsyncGenerator[Json, None]] | None = None
+
+
+@dataclass(frozen=True)
 class Surface:
     """One surface of the worker.
 
     Attributes:
         name: as in ``SURFACE`` and in a job's explicit ``surface`` key.
-        request: the type that validates its body.
+        operations: what it does; a job that comes by no OpenAI route is for the first.
         marks: fields whose presence says that a body is for this surface.
         companions: marks of other surfaces that are ordinary fields here, and so mean nothing.
-        routes: OpenAI routes that lead here.
-        answer: answers one call, in OpenAI's shape.
-        stream: yields the events of a call whose request has ``stream``; None = cannot stream.
         concurrency: how many jobs the worker takes at once: enough to keep the engine busy over
             the SDK's pause of a second when full, few enough to be done within seconds.
     """
 
     name: str
-    request: type[Request]
+    operations: tuple[Operation, ...]
     marks: tuple[str, ...]
-    routes: tuple[str, ...]
-    answer: Callable[[Call], Awaitable[Json]]
     concurrency: int
     companions: frozenset[str] = field(default_factory=frozenset)
-    stream: Callable[[Call], AsyncGenerator[Json, None]] | None = None
+
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """Every OpenAI route that leads here."""
+        return tuple(route for one in self.operations for route in one.routes)
+
+    def operation(self, route: str | None) -> Operation | None:
+        """The operation behind an OpenAI route, None where it leads elsewhere."""
+        if route is None:
+            return self.operations[0]
+        wanted = plain_route(route)
+        for one in self.operations:
+            if wanted in map(plain_route, one.routes):
+                return one
+        return None
+
+
+def plain_route(route: str) -> str:
+    """An OpenAI route without query and version: ``/embeddings``."""
+    return "/" + route.split("?")[0].strip("/").removeprefix("v1/")
 
 
 def with_notice(answer: dict[str, Any], row: Row) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Chat: ``POST /v1/chat/completions``."""
+"""Chat: ``POST /v1/chat/completions``, and its elder ``/v1/completions``."""
 
 from __future__ import annotations
 
@@ -7,70 +7,24 @@ import time
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
 from typing import Any
 
-from handler.contract.base import Call, Json, Surface, with_notice
-from handler.contract.chat_request import MAX_TOKENS, ChatRequest
+from handler.contract import completions
+from handler.contract.base import Call, Json, Operation, Surface, with_notice
+from handler.contract.chat_request import ChatRequest
+from handler.contract.generation import Progress, pieces, usage
 from handler.contract.streaming import coalesce, sse
-from models.chat import Generated, Prompt, Sampling
-from models.chat_text import StopStrings
 from models.pool import Warm
 
 
-@dataclass
-class Progress:
-    """What is known of an answer while it grows."""
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    finish_reason: str | None = None
-
-    def usage(self) -> dict[str, int]:
-        """OpenAI's CompletionUsage."""
-        return {
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
-            "total_tokens": self.prompt_tokens + self.completion_tokens,
-        }
-
-
 async def _texts(call: Call, model: Warm, progress: Progress) -> AsyncGenerator[str, None]:
-    """Yield the answer's text in pieces, whole characters only, ending before a stop string."""
+    """Yield the answer's text in pieces."""
     request: ChatRequest = call.request
-    text = model.engine.text
-    tokens = await _encode(text, request)
-    progress.prompt_tokens = len(tokens)
-    decoder, stops = text.decoder(), StopStrings(request.stops)
-    prompt = Prompt(tuple(tokens), _fit(request.sampling(call), request, model, len(tokens)))
-    async with aclosing(model.stream(prompt)) as events:
-        async for event in events:
-            if isinstance(event, Generated):
-                progress.finish_reason = event.finish_reason
-                break
-            progress.completion_tokens += 1
-            if piece := stops.push(decoder.push(event)):
-                yield piece
-            if stops.found:
-                progress.finish_reason = "stop"
-                return
-    if rest := stops.flush():
-        yield rest
-
-
-async def _encode(text: Any, request: ChatRequest) -> list[int]:
     messages = [message.plain() for message in request.messages]
-    tokens: list[int] = await asyncio.to_thread(text.encode, messages)
-    return tokens
-
-
-def _fit(sampling: Sampling, request: ChatRequest, model: Warm, prompt_tokens: int) -> Sampling:
-    """A default answer length shrinks to the room that is left; one that was asked for does not."""
-    asked = request.max_completion_tokens or request.max_tokens
-    room = model.engine.context - prompt_tokens
-    if asked is None and room > 0:
-        return replace(sampling, max_tokens=min(sampling.max_tokens or MAX_TOKENS, room))
-    return sampling
+    tokens = await asyncio.to_thread(model.engine.text.encode, messages)
+    async with aclosing(pieces(call, model, tokens, progress)) as parts:
+        async for part in parts:
+            yield part
 
 
 async def answer(call: Call) -> Json:
@@ -87,7 +41,7 @@ async def answer(call: Call) -> Json:
     completion = {
         **_head(call, "chat.completion"),
         "choices": [choice],
-        "usage": progress.usage(),
+        "usage": usage(progress),
     }
     return with_notice(completion, call.row)
 
@@ -114,13 +68,13 @@ async def _chunks(call: Call) -> AsyncGenerator[dict[str, Any], None]:
         # OpenAI: with include_usage every chunk has the field, null until the last.
         return {**head, "choices": [choice], **({"usage": None} if include_usage else {})}
 
-    async with call.lease() as model, aclosing(_texts(call, model, progress)) as pieces:
+    async with call.lease() as model, aclosing(_texts(call, model, progress)) as texts:
         yield chunk({"role": "assistant", "content": ""})
-        async for piece in pieces:
-            yield chunk({"content": piece})
+        async for text in texts:
+            yield chunk({"content": text})
         yield chunk({}, progress.finish_reason)
     if include_usage:
-        yield {**head, "choices": [], "usage": progress.usage()}
+        yield {**head, "choices": [], "usage": usage(progress)}
 
 
 def _merge(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any] | None:
@@ -145,10 +99,10 @@ def _head(call: Call, kind: str) -> dict[str, Any]:
 
 SURFACE = Surface(
     name="chat",
-    request=ChatRequest,
     marks=("messages",),
-    routes=("/v1/chat/completions",),
-    answer=answer,
-    stream=stream,
+    operations=(
+        Operation(ChatRequest, ("/v1/chat/completions",), answer, stream),
+        completions.OPERATION,
+    ),
     concurrency=3,
 )

@@ -7,10 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from handler.contract.base import Call, NonEmpty, Request, refuse_unsupported
-from models.chat import Sampling
-
-MAX_TOKENS = 8192
+from handler.contract.base import NonEmpty, refuse_unsupported
+from handler.contract.generation import MAX_TOKENS, GenerationRequest
 
 _NEUTRAL_FORMAT = {"type": "text"}
 
@@ -50,31 +48,18 @@ _MESSAGE_UNSUPPORTED: dict[str, tuple[object, ...]] = {
 }
 
 
-class StreamOptions(BaseModel):
-    """What a stream carries besides the text."""
-
-    model_config = ConfigDict(strict=True)
-
-    include_usage: bool = False
-    include_obfuscation: bool = False  # random padding against eavesdroppers; taken, never sent
-
-
-class ChatRequest(Request):
+class ChatRequest(GenerationRequest):
     """The body of a chat request; a bare ``prompt`` stands for one user message."""
 
-    unsupported: ClassVar = {
+    unsupported: ClassVar = GenerationRequest.unsupported | {
         "audio": (),
-        "frequency_penalty": (0,),
         "function_call": ("none",),
         "functions": ([],),
-        "logit_bias": ({},),
         "logprobs": (False,),
         "modalities": (["text"],),
-        "n": (1,),
         "moderation": (),
         "parallel_tool_calls": (True, False),
         "prediction": (),
-        "presence_penalty": (0,),
         "reasoning_effort": ("none",),
         "response_format": (_NEUTRAL_FORMAT,),
         "service_tier": ("auto", "default"),
@@ -86,25 +71,14 @@ class ChatRequest(Request):
         "web_search_options": (),
     }
 
-    informational: ClassVar = Request.informational | {
+    informational: ClassVar = GenerationRequest.informational | {
         "prompt_cache_key",
         "prompt_cache_options",
         "prompt_cache_retention",
     }
 
     messages: Annotated[list[Message], Field(min_length=1)]
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=0)] | None = None
-    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    repetition_penalty: Annotated[float, Field(ge=0.01, le=10)] | None = None
-    max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None
-    stop: NonEmpty | Annotated[list[NonEmpty], Field(max_length=4)] = Field(default=[])
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    stream: bool = False
-    stream_options: StreamOptions = StreamOptions()
-    webhook_url: str | None = None
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Self:
@@ -127,23 +101,6 @@ class ChatRequest(Request):
         return body
 
     @property
-    def stops(self) -> list[str]:
-        """Stop strings as a list."""
-        return [self.stop] if isinstance(self.stop, str) else list(self.stop)
-
-    def sampling(self, call: Call) -> Sampling:
-        """The request's sampling, the model's defaults where it says nothing."""
-
-        def pick(name: str, fallback: Any) -> Any:
-            given = getattr(self, name)
-            return call.default(name, fallback) if given is None else given
-
-        return Sampling(
-            max_tokens=self.max_completion_tokens or pick("max_tokens", None),
-            temperature=pick("temperature", 1.0),
-            top_p=pick("top_p", 1.0),
-            top_k=pick("top_k", 0),
-            min_p=pick("min_p", 0.0),
-            repetition_penalty=pick("repetition_penalty", 1.0),
-            seed=self.seed,
-        )
+    def asked_tokens(self) -> int | None:
+        """The answer's length, under its newer name or its older one."""
+        return self.max_completion_tokens or self.max_tokens

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypedDict
 
 from pydantic import Field
 
-from handler.contract.base import Call, NonEmpty, Request, Surface
+from handler.contract.base import Call, NonEmpty, Operation, Request, Surface
 from models.embeddings import Embedded, EmbedRequest
 
 
@@ -72,9 +72,7 @@ def _base64(vector: Any) -> str:
 
 SURFACE = Surface(
     name="embeddings",
-    request=EmbeddingsRequest,
     marks=("input",),
-    routes=("/v1/embeddings",),
-    answer=answer,
+    operations=(Operation(EmbeddingsRequest, ("/v1/embeddings",), answer),),
     concurrency=256,
 )

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, NotRequired, Self, TypedDi
 
 from pydantic import Field, field_validator, model_validator
 
-from handler.contract.base import Call, NonEmpty, Request, Surface, Text, with_notice
+from handler.contract.base import Call, NonEmpty, Operation, Request, Surface, Text, with_notice
 from models.errors import InvalidValue, UnsupportedParameter
 from models.images import ImageRequest, Picture
 
@@ -187,9 +187,7 @@ async def _data(call: Call, picture: Picture, as_url: bool) -> ImageData:
 
 SURFACE = Surface(
     name="images",
-    request=ImagesRequest,
     marks=("prompt", "image", "image_url"),
-    routes=("/v1/images/generations", "/v1/images/edits"),
-    answer=answer,
+    operations=(Operation(ImagesRequest, ("/v1/images/generations", "/v1/images/edits"), answer),),
     concurrency=4,
 )

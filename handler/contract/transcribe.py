@@ -12,7 +12,16 @@ from typing import Annotated, Any, ClassVar, Literal, NotRequired, Self, TypedDi
 
 from pydantic import Field, field_validator, model_validator
 
-from handler.contract.base import Call, Json, NonEmpty, Request, Surface, Text, with_notice
+from handler.contract.base import (
+    Call,
+    Json,
+    NonEmpty,
+    Operation,
+    Request,
+    Surface,
+    Text,
+    with_notice,
+)
 from models.errors import InvalidValue
 from models.transcribe import TranscribeRequest, Transcript
 
@@ -232,10 +241,12 @@ _CODES = {name: code for code, name in _NAMES.items()}
 
 SURFACE = Surface(
     name="transcribe",
-    request=TranscriptionRequest,
     marks=("audioUrl", "audio_url"),
     companions=frozenset({"prompt"}),
-    routes=("/v1/audio/transcriptions", "/v1/audio/translations"),
-    answer=answer,
+    operations=(
+        Operation(
+            TranscriptionRequest, ("/v1/audio/transcriptions", "/v1/audio/translations"), answer
+        ),
+    ),
     concurrency=4,
 )
