@@ -135,8 +135,8 @@ def main() -> None:
         rows.append([surface, f"{ready:.2f}", f"{answer:.2f}"])
     server.shutdown()
     plain = seconds("import runpod")
-    ours = seconds("from handler.__main__ import _import_runpod; _import_runpod('INFO')")
-    handler = seconds("import handler.__main__")
+    ours = seconds("from handler.sdk import import_runpod; import_runpod('INFO')")
+    handler = seconds("import handler.sdk")
     named |= {"import_sdk_s": plain, "import_handler_and_sdk_s": ours, "import_handler_s": handler}
     named["import_ratio"] = plain / ours
     table(["surface", "start to ready, s", "start to first answer, s"], rows)

@@ -16,6 +16,9 @@ from models.pool import Pool
 from models.row import Catalog
 from models.weights import WeightsStore
 
+# A little below what carries it: the queue keeps 10 MB, the load balancer lets 30 MB through.
+_OUTPUT_LIMIT_BYTES = {False: 9_500_000, True: 28_500_000}
+
 
 def assemble(settings: Settings) -> Worker:
     """Build the worker; loads no model and imports no engine.
@@ -39,7 +42,7 @@ def assemble(settings: Settings) -> Worker:
             guard=Guard(settings.media_private_hosts, settings.media_timeout_s),
             bucket=_bucket(settings),
         ),
-        output_limit_bytes=settings.output_limit_bytes,
+        output_limit_bytes=settings.output_limit_bytes or _OUTPUT_LIMIT_BYTES[settings.serve],
         job_timeout_s=settings.job_timeout_s,
     )
 

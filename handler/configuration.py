@@ -21,6 +21,7 @@ GATEWAY_ONLY = {
 PLATFORM = {
     "RUNPOD_WEBHOOK_GET_JOB": "where jobs come from: with it the SDK's loop starts",
     "RUNPOD_ENDPOINT_ID": "on an endpoint, logs are JSON lines",
+    "RUNPOD_POD_ID": "on RunPod, `--serve` listens to the outside",
 }
 
 

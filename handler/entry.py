@@ -56,6 +56,17 @@ class Worker:
         except Exception:
             return False  # ``answer`` will say what is wrong
 
+    async def warm(self) -> None:
+        """Load the model that most jobs will ask for, where the endpoint serves one surface.
+
+        Raises:
+            QuartetError: it cannot be loaded.
+        """
+        endpoint = self.dispatcher.endpoint
+        if endpoint.only is not None:
+            async with self.dispatcher.pool.lease(endpoint.pick(endpoint.only.name, None)):
+                pass
+
     async def answer(self, raw: object) -> Json:
         """Answer a job in one piece; an error comes back as ``{"error": "<JSON>"}``."""
         start, task = time.monotonic(), None

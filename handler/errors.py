@@ -9,6 +9,7 @@ The handler's own part of the tree that ``models.errors`` begins:
     ├── JobInvalid               the job is not of a form that lands here
     ├── SurfaceUnknown, SurfaceAmbiguous
     ├── RouteUnknown             an OpenAI route that no surface answers
+    ├── RequestTooLarge          over HTTP: the body is larger than the limit
     ├── OutputTooLarge           the answer is larger than the platform delivers
     └── MediaError               fetching a client's file: one class per way it fails
     WorkerError
@@ -46,6 +47,12 @@ class RouteUnknown(RequestError):
     """No surface answers this OpenAI route."""
 
     code = "unknown_url"
+
+
+class RequestTooLarge(RequestError):
+    """The body of an HTTP request is larger than the limit."""
+
+    code = "request_too_large"
 
 
 class OutputTooLarge(RequestError):
@@ -125,6 +132,27 @@ def error_object(error: BaseException) -> ErrorObject:
         "param": error.param,
         "code": error.code,
     }
+
+
+# Where an error has a status of its own; the others are 400 and 500, by their type.
+_STATUS = {
+    "model_not_found": 404,
+    "unknown_url": 404,
+    "request_too_large": 413,
+    "storage_failed": 502,
+    "model_does_not_fit": 503,
+    "model_load_failed": 503,
+    "weights_unavailable": 503,
+    "weights_gated": 503,
+    "out_of_memory": 503,
+    "device_lost": 503,
+    "job_timeout": 504,
+}
+
+
+def http_status(error: ErrorObject) -> int:
+    """The status that an error has over HTTP, as OpenAI's clients tell errors apart by it."""
+    return _STATUS.get(error["code"], 400 if error["type"] == "invalid_request_error" else 500)
 
 
 def wire(error: BaseException) -> dict[str, str | bool]:

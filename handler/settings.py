@@ -82,11 +82,26 @@ class Settings(BaseModel):
         "answers a little earlier, with a clear error.",
         ge=5,
     )
-    output_limit_bytes: int = _env(
+    output_limit_bytes: int | None = _env(
         "OUTPUT_LIMIT_BYTES",
-        "The largest answer; the platform keeps 10 MB.",
-        9_500_000,
+        "The largest answer. Unset: 9,500,000 behind the queue, which keeps 10 MB, and 28,500,000 "
+        "with `--serve`, where the balancer lets 30 MB through.",
         ge=1000,
+    )
+    serve: bool = _env(
+        "SERVE", "Answer OpenAI's routes over HTTP, with no queue (the same as `--serve`).", False
+    )
+    serve_host: str | None = _env(
+        "SERVE_HOST", "The address to serve on. Unset: 0.0.0.0 on RunPod, elsewhere 127.0.0.1."
+    )
+    port: int | None = _env(
+        "PORT", "The port to serve on. Unset: 80 on RunPod, elsewhere 8000.", ge=0, le=65535
+    )
+    port_health: int | None = _env(
+        "PORT_HEALTH", "Another port that answers /ping too.", ge=0, le=65535
+    )
+    request_limit_bytes: int = _env(
+        "REQUEST_LIMIT_BYTES", "The largest request served over HTTP.", 30_000_000, ge=1000
     )
     media_timeout_s: float = _env(
         "MEDIA_TIMEOUT_S", "How long fetching a client's file may take.", 60.0, gt=0

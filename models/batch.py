@@ -102,6 +102,11 @@ class Batcher:
         finally:
             ticket.cancel()
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for the device."""
+        return sum(not ticket.cancelled for ticket in self._waiting)
+
     async def close(self) -> None:
         """Close the engine once its device thread is idle, and give its memory back."""
         loop = asyncio.get_running_loop()

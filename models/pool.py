@@ -50,6 +50,11 @@ class Warm:
         finally:
             await events.aclose()
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for the device."""
+        return self._batcher.waiting
+
     async def close(self) -> None:
         """Free the device once it is idle."""
         await self._batcher.close()
@@ -113,6 +118,11 @@ class Pool:
     def warm(self) -> list[str]:
         """The slugs of the loaded models."""
         return [slug for slug, entry in self._entries.items() if entry.warm is not None]
+
+    def waiting(self) -> dict[str, int]:
+        """How many requests wait for the device of each loaded model, by slug."""
+        entries = [entry.warm for entry in self._entries.values()]
+        return {warm.row.slug: warm.waiting for warm in entries if warm is not None}
 
     @asynccontextmanager
     async def lease(self, row: Row) -> AsyncIterator[Warm]:

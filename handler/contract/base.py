@@ -33,13 +33,15 @@ class Request(BaseModel):
     Unknown keys are left aside: a gateway passes its own along. Null means absent, as OpenAI's
     clients mean it. Known fields that are not supported are listed in ``unsupported`` with the
     values that change nothing; any other value is refused by name. ``informational`` fields are
-    taken and change no answer, for OpenAI neither.
+    taken and change no answer, for OpenAI neither. ``files`` says which field stands for a file
+    that a form brings.
     """
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True, allow_inf_nan=False)
 
     unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {}
     aliases: ClassVar[Mapping[str, str]] = {}
+    files: ClassVar[Mapping[str, str]] = {}
     informational: ClassVar[frozenset[str]] = frozenset({"metadata", "safety_identifier", "user"})
 
     model: str | None = None

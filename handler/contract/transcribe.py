@@ -43,6 +43,7 @@ class TranscriptionRequest(Request):
         "stream": (False,),
     }
     aliases: ClassVar = {"audio_url": "audioUrl"}
+    files: ClassVar = {"file": "audioUrl"}
 
     audioUrl: NonEmpty
     language: Annotated[str, Field(min_length=2, max_length=35)] | None = None

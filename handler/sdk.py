@@ -1,0 +1,120 @@
+"""The worker in the SDK's loop: jobs from the queue, answers to the platform.
+
+The only module that knows the SDK. It is pinned; ``tests/test_sdk_loop.py`` drives the real one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import AsyncGenerator
+from types import ModuleType
+from typing import Any
+
+from handler.entry import Worker
+from handler.errors import error_object
+from handler.settings import Settings
+from models.errors import QuartetError
+
+log = logging.getLogger(__name__)
+
+
+def run(worker: Worker, settings: Settings, start: float) -> None:
+    """Warm the model, then take jobs until the platform says stop.
+
+    Args:
+        worker: answers.
+        settings: concurrency, log level, preload.
+        start: when the process began, ``time.monotonic``, for the log.
+    """
+    runpod = import_runpod(settings.log_level)
+    _choose_kind_per_job(worker)
+    _run_what_the_closing_poll_brings()
+    if settings.preload:
+        _preload(worker)
+    concurrency = settings.concurrency or worker.dispatcher.endpoint.concurrency
+    log.info("ready after %.1f s", time.monotonic() - start)
+    runpod.serverless.start(
+        {
+            "handler": worker.answer,
+            "return_aggregate_stream": True,
+            # A constant: when this value changes, the SDK takes no job until all in flight end.
+            "concurrency_modifier": lambda _current: concurrency,
+        }
+    )
+
+
+def import_runpod(log_level: str) -> ModuleType:
+    """Import the SDK without what it does to a cold start.
+
+    At import it asks py-cpuinfo for the processor's name, for a debugger's report that is not used
+    here: more than a second, two thirds of the import. An empty answer is one that it handles.
+    """
+    nobody = ModuleType("cpuinfo")
+    nobody.get_cpu_info = dict  # type: ignore[attr-defined]
+    real = sys.modules.get("cpuinfo")
+    sys.modules["cpuinfo"] = nobody
+    try:
+        import runpod
+    finally:
+        del sys.modules["cpuinfo"]
+        if real is not None:
+            sys.modules["cpuinfo"] = real
+    # Its default, DEBUG, prints every answer whole.
+    runpod.RunPodLogger().level = log_level
+    module: ModuleType = runpod
+    return module
+
+
+def _choose_kind_per_job(worker: Worker) -> None:
+    """Let a job that streams run as a generator and every other as a coroutine.
+
+    The SDK decides once, by the kind of ``config["handler"]``; a generator's answer then arrives
+    as a list even when it is one object. Its own ``handle_job`` does the work for both kinds.
+    """
+    from runpod.serverless.modules import rp_scale
+
+    sdk_handle_job = rp_scale.handle_job
+
+    async def stream(job: dict[str, Any]) -> AsyncGenerator[Any, None]:
+        async for event in worker.stream(job):
+            yield event
+
+    async def handle_job(session: Any, config: dict[str, Any], job: dict[str, Any]) -> None:
+        handler = stream if worker.wants_stream(job) else worker.answer
+        await sdk_handle_job(session, {**config, "handler": handler}, job)
+
+    rp_scale.handle_job = handle_job
+
+
+def _run_what_the_closing_poll_brings() -> None:
+    """Run the job that comes in answer to the poll that is open at shutdown.
+
+    At SIGTERM the SDK stops running jobs as soon as its queue is empty, while its last poll for one
+    may wait on; what that brings is taken from the platform and never run.
+    """
+    from runpod.serverless.modules import rp_scale
+
+    class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
+        """Ends only after the last poll, and what it brought."""
+
+        async def get_jobs(self, session: Any) -> None:
+            """Take jobs until shutdown, then run those that are left."""
+            await super().get_jobs(session)
+            await self.run_jobs(session)
+
+    rp_scale.JobScaler = Scaler
+
+
+def _preload(worker: Worker) -> None:
+    """Warm the model that most jobs will ask for, before the first job is taken.
+
+    A failure is logged and the worker goes on: each job then gets the clear error, where a worker
+    that exits would be started again and again, and billed.
+    """
+    try:
+        asyncio.run(worker.warm())
+    except QuartetError as error:
+        log.error("not preloaded: %s", error_object(error)["message"])
