@@ -1,0 +1,193 @@
+"""``python -m local``: RunPod's queue and the gateway's front door on this machine.
+
+Starts the server and its workers, says ``ready`` once they take jobs, and on Ctrl-C lets the jobs
+in flight finish. A second Ctrl-C ends everything at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import errno
+import logging
+import os
+import shlex
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from local.app import SURFACES, Options, build
+from local.platform import EVERYTHING, Platform
+from local.processes import WorkerDied, Workers, variables
+
+HOST = "127.0.0.1"
+_DEFAULT_PORT = 8000
+
+
+class Usage(Exception):
+    """The arguments or this machine do not allow it; the message is the line to print."""
+
+
+def main() -> int:
+    """Run; returns the exit status."""
+    try:
+        arguments = _arguments()
+        options = Options(
+            surfaces=_surfaces(arguments.surfaces),
+            key=os.environ.get("LOCAL_API_KEY", "").strip() or None,
+            webhook_secret=os.environ.get("WEBHOOK_SIGNING_SECRET") or Options.webhook_secret,
+        )
+        listener = _listen(arguments.port)
+        logging.basicConfig(level=logging.WARNING, format="%(message)s")
+        asyncio.run(_run(options, listener, 0 if arguments.no_worker else arguments.workers))
+    except (Usage, WorkerDied) as error:
+        print(f"local: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m local",
+        description="RunPod's queue, the gateway's front door and real workers, on this machine.",
+        epilog="LOCAL_API_KEY: the key that clients must bring (any without it). "
+        "WEBHOOK_SIGNING_SECRET: signs the gateway's webhooks (local). All other variables go to "
+        "the workers.",
+    )
+    parser.add_argument("--workers", type=_count, default=1, metavar="N", help="default: 1")
+    parser.add_argument("--port", type=int, default=_DEFAULT_PORT, help="default: 8000; 0: any")
+    parser.add_argument(
+        "--surfaces",
+        default=os.environ.get("SURFACE") or EVERYTHING,
+        help=f"comma-separated, of {', '.join(SURFACES)}; default: SURFACE, else all",
+    )
+    parser.add_argument(
+        "--no-worker", action="store_true", help="start none, and say how to start one by hand"
+    )
+    return parser.parse_args()
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def _surfaces(text: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if names in {(), (EVERYTHING,)}:
+        return SURFACES
+    for name in names:
+        if name not in SURFACES:
+            raise Usage(f"--surfaces: {name!r} is none of {', '.join(SURFACES)}")
+    return names
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+    except (OSError, OverflowError) as error:
+        taken = getattr(error, "errno", None) == errno.EADDRINUSE
+        reason = "is taken; choose another with --port" if taken else "cannot be used"
+        raise Usage(f"port {port} {reason}") from None
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to us: stopping begins with the workers."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _run(options: Options, listener: socket.socket, count: int) -> None:
+    application, platform = build(options)
+    url = f"http://{HOST}:{listener.getsockname()[1]}"
+    config = uvicorn.Config(
+        application, log_config=None, access_log=False, timeout_graceful_shutdown=5
+    )
+    server = _Server(config)
+    workers = Workers(platform, url, options.token, ",".join(options.surfaces), os.environ, _say)
+    stop = _stop_event(workers)
+    serving = asyncio.create_task(server.serve([listener]))
+    _introduce(url, options, count)
+    ready = asyncio.create_task(_say_ready(platform, count))
+    keeping = [asyncio.create_task(workers.keep()) for _ in range(count)]
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({stopped, *keeping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ready.cancel()
+        await _drain(platform, workers)
+        server.should_exit = True
+        await serving
+    await asyncio.gather(*keeping)  # raises what ended one of them
+
+
+def _stop_event(workers: Workers) -> asyncio.Event:
+    """Set at the first Ctrl-C or SIGTERM; the second kills the workers."""
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            workers.kill()
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, on_signal)
+    return stop
+
+
+async def _drain(platform: Platform, workers: Workers) -> None:
+    endpoints = platform.queues.endpoints
+    in_flight = sum(len(worker.jobs) for worker in platform.workers.values())
+    waiting = platform.queues.waiting(endpoints)
+    platform.drain()
+    if in_flight:
+        _say(f"stopping: {in_flight} in flight finish first (Ctrl-C again ends them)")
+    if waiting:
+        _say(f"stopping: {waiting} in the queue are given up")
+    await workers.stop()
+
+
+async def _say_ready(platform: Platform, count: int) -> None:
+    """One line once the workers take jobs."""
+    while True:
+        changed = platform.workers_changed
+        taking = sum(worker.taking for worker in platform.workers.values())
+        if taking >= max(1, count):
+            break
+        await changed.wait()
+    _say(f"ready: {taking} worker{'s' if taking > 1 else ''}")
+
+
+def _introduce(url: str, options: Options, count: int) -> None:
+    key = "$LOCAL_API_KEY" if options.key else "any"
+    first = options.surfaces[0]
+    _say(f"listening on {url}")
+    _say(f"  RunPod's routes    {url}/v2/{{{','.join((*options.surfaces, EVERYTHING))}}}/run …")
+    _say(f"  OpenAI's, queued   {url}/v2/{first}/openai/v1   (base_url of the openai package)")
+    _say(f"  the gateway's      {url}/v1 …, documented at {url}/docs")
+    _say("try:")
+    _say(f"  curl -s {url}/v2/{first}/health -H 'Authorization: Bearer {key}'")
+    if not count:
+        said = variables(url, EVERYTHING, "worker-by-hand", options.token)
+        _say("no worker is started; one by hand:")
+        words = " ".join(f"{name}={shlex.quote(value)}" for name, value in said.items())
+        _say(f"  {words} {shlex.quote(sys.executable)} -m handler")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

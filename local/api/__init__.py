@@ -1,0 +1,1 @@
+"""The routes: workers', RunPod's, the OpenAI proxy's, the gateway's."""

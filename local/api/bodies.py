@@ -1,0 +1,122 @@
+"""The bodies of the gateway's routes, as its contract has them; unknown keys are always allowed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+NonEmpty = Annotated[str, Field(min_length=1)]
+
+
+class Body(BaseModel):
+    """Base: what the gateway checks, and no more."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    object_name: ClassVar[str]
+    surface: ClassVar[str]
+
+    model: NonEmpty | None = None
+    webhook_url: str | None = None
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _url(cls, url: str) -> str:
+        _check_url(url)
+        return url
+
+
+class Message(BaseModel):
+    """One turn of a conversation."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    role: Literal["system", "user", "assistant"]
+    content: NonEmpty
+
+
+class ChatBody(Body):
+    """``POST /v1/chat/completions``."""
+
+    object_name: ClassVar = "chat.completion.enqueue"
+    surface: ClassVar = "chat"
+
+    messages: Annotated[list[Message], Field(min_length=1)]
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=8192)] | None = None
+    stream: bool = False
+    user: NonEmpty | None = None
+
+
+class ImagesBody(Body):
+    """``POST /v1/images/generations``."""
+
+    object_name: ClassVar = "image.generation.enqueue"
+    surface: ClassVar = "images"
+
+    prompt: NonEmpty
+    negative_prompt: str | None = None
+    n: Annotated[int, Field(ge=1, le=8)] = 1
+    size: str | None = None
+    response_format: Literal["url", "b64_json"] | None = None
+
+
+class TranscriptionBody(Body):
+    """``POST /v1/audio/transcriptions``."""
+
+    object_name: ClassVar = "audio.transcription.enqueue"
+    surface: ClassVar = "transcribe"
+
+    audioUrl: str
+    language: Annotated[str, Field(min_length=2)] | None = None
+    prompt: str | None = None
+    response_format: Literal["json", "text", "srt", "verbose_json", "vtt"] | None = None
+
+    @field_validator("audioUrl")
+    @classmethod
+    def _uri(cls, uri: str) -> str:
+        if not urlsplit(uri).scheme:
+            raise ValueError("must be a URI")
+        return uri
+
+
+class EmbeddingsBody(Body):
+    """``POST /v1/embeddings``."""
+
+    object_name: ClassVar = "embedding.enqueue"
+    surface: ClassVar = "embeddings"
+
+    input: NonEmpty | Annotated[list[NonEmpty], Field(min_length=1)]
+    dimensions: Annotated[int, Field(ge=1)] | None = None
+    encoding_format: Literal["float", "base64"] | None = None
+    user: NonEmpty | None = None
+
+
+class DirectBody(BaseModel):
+    """``POST /v1/runpod/{surface}/run`` and ``/runsync``: a job, or just its input."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    input: Any = None
+    model: NonEmpty | None = None
+    endpointId: NonEmpty | None = None
+    policy: dict[str, Any] | None = None
+    s3Config: dict[str, Any] | None = None
+    webhook: str | None = None
+    webhook_url: str | None = None
+
+    @field_validator("webhook", "webhook_url")
+    @classmethod
+    def _url(cls, url: str) -> str:
+        _check_url(url)
+        return url
+
+
+def _check_url(url: str) -> None:
+    """https; here also http to this machine, where there are no certificates to try with."""
+    parts = urlsplit(url)
+    own = parts.hostname in {"127.0.0.1", "localhost", "::1"}
+    if not parts.hostname or parts.scheme not in ({"http", "https"} if own else {"https"}):
+        raise ValueError("must be an https URL")

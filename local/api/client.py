@@ -1,0 +1,219 @@
+"""RunPod's own routes, for clients: ``/v2/{endpoint}/run`` and the rest.
+
+They answer with RunPod's JSON and status codes; query parameters that they do not know are left
+aside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from local.api.common import Refused, authorised, json_response, read_object
+from local.jobs import Job, Order
+from local.limits import Limits
+from local.platform import Platform
+from local.webhooks import Webhooks
+
+_STREAM_WAIT_S = 1.0
+_MS = 1000
+
+
+class ClientRoutes:
+    """The client's side of every endpoint.
+
+    Args:
+        platform: the queues.
+        webhooks: told of jobs that have one.
+        key: the key that clients must bring; None = any.
+    """
+
+    def __init__(self, platform: Platform, webhooks: Webhooks, key: str | None) -> None:
+        self._platform = platform
+        self._webhooks = webhooks
+        self._key = key
+
+    def routes(self) -> list[Route]:
+        """All of them, below ``/v2/{endpoint}``."""
+        table: list[tuple[str, str, Callable[[Request, str], Awaitable[Response]]]] = [
+            ("POST", "run", self._run),
+            ("POST", "runsync", self._runsync),
+            ("GET", "status/{job}", self._status),
+            ("POST", "status/{job}", self._status),
+            ("GET", "stream/{job}", self._stream),
+            ("POST", "stream/{job}", self._stream),
+            ("POST", "cancel/{job}", self._cancel),
+            ("POST", "retry/{job}", self._retry),
+            ("POST", "purge-queue", self._purge),
+            ("GET", "health", self._health),
+        ]
+        return [
+            Route(f"/v2/{{endpoint}}/{path}", self._of_client(handler), methods=[method])
+            for method, path, handler in table
+        ]
+
+    def _of_client(
+        self, handler: Callable[[Request, str], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(http: Request) -> Response:
+            if not authorised(http, self._key):
+                raise Refused(401, "unauthorized")
+            return await handler(http, self.endpoint(http.path_params["endpoint"]))
+
+        return endpoint
+
+    def endpoint(self, name: str) -> str:
+        """The endpoint of that name.
+
+        Raises:
+            Refused: there is none.
+        """
+        if name not in self._platform.queues.endpoints:
+            raise Refused(404, "endpoint not found")
+        return name
+
+    def job(self, endpoint: str, job_id: str) -> Job:
+        """The job of that id.
+
+        Raises:
+            Refused: there is none, or none any more.
+        """
+        job = self._platform.queues.find(endpoint, job_id)
+        if job is None:
+            raise Refused(404, "job not found")
+        return job
+
+    def submit(self, endpoint: str, order: Order) -> Job:
+        """Queue a job, and follow it where it has a webhook.
+
+        Raises:
+            Refused: the platform is stopping.
+        """
+        if self._platform.draining:
+            raise Refused(503, "the platform is stopping")
+        job = self._platform.queues.submit(endpoint, order)
+        if order.webhook is not None:
+            self._webhooks.on_end(job, order.webhook)
+        return job
+
+    def run(self, endpoint: str, body: dict[str, Any], *, sync: bool = False) -> Job:
+        """What ``/run`` and ``/runsync`` do with a body; raises as ``read_order`` does."""
+        return self.submit(endpoint, replace(read_order(body, self._platform.limits), sync=sync))
+
+    async def stream(self, job: Job) -> dict[str, Any]:
+        """What ``/stream`` answers: the chunks not given out yet, waiting a moment for one."""
+        if job.read == len(job.chunks) and not job.final:
+            await job.change(_STREAM_WAIT_S)
+        fresh, job.read = job.chunks[job.read :], len(job.chunks)
+        view = {"id": job.id, "status": str(job.status)}
+        stream = [{"output": chunk} for chunk in fresh]
+        return {**view, "stream": stream, **({"error": job.error} if job.error else {})}
+
+    async def _run(self, http: Request, endpoint: str) -> Response:
+        body = await read_object(http, self._platform.limits.run_bytes)
+        return json_response(accepted(self.run(endpoint, body)))
+
+    async def _runsync(self, http: Request, endpoint: str) -> Response:
+        wait_s = read_wait_s(http.query_params.get("wait"), self._platform.limits)
+        body = await read_object(http, self._platform.limits.runsync_bytes)
+        job = self.run(endpoint, body, sync=True)
+        await job.end(wait_s)
+        return json_response(job.view())
+
+    async def _status(self, http: Request, endpoint: str) -> Response:
+        return json_response(self.job(endpoint, http.path_params["job"]).view())
+
+    async def _stream(self, http: Request, endpoint: str) -> Response:
+        return json_response(await self.stream(self.job(endpoint, http.path_params["job"])))
+
+    async def _cancel(self, http: Request, endpoint: str) -> Response:
+        job = self.job(endpoint, http.path_params["job"])
+        self._platform.queues.cancel(job)
+        return json_response(accepted(job))
+
+    async def _retry(self, http: Request, endpoint: str) -> Response:
+        job = self.job(endpoint, http.path_params["job"])
+        self.retry(job)
+        return json_response(accepted(job))
+
+    def retry(self, job: Job) -> None:
+        """What ``/retry`` does.
+
+        Raises:
+            Refused: the job runs, or has its result.
+        """
+        if not self._platform.queues.retry(job):
+            raise Refused(400, f"a job that is {job.status} cannot be retried")
+
+    async def _purge(self, http: Request, endpoint: str) -> Response:
+        return json_response(self.purge(endpoint))
+
+    def purge(self, endpoint: str) -> dict[str, Any]:
+        """What ``/purge-queue`` answers."""
+        return {"removed": self._platform.queues.purge(endpoint), "status": "completed"}
+
+    async def _health(self, http: Request, endpoint: str) -> Response:
+        return json_response(self._platform.health(endpoint))
+
+
+def accepted(job: Job) -> dict[str, str]:
+    """The answer of ``/run``, ``/cancel`` and ``/retry``."""
+    return {"id": job.id, "status": str(job.status)}
+
+
+def read_wait_s(wait: str | None, limits: Limits) -> float:
+    """How long ``/runsync`` waits: ``?wait=`` in milliseconds, held within the limits.
+
+    Raises:
+        Refused: it is no number.
+    """
+    if wait is None:
+        return limits.sync_wait_s
+    if not wait.isdigit():
+        raise Refused(400, "wait is a number of milliseconds")
+    return min(max(int(wait) / _MS, limits.min_sync_wait_s), limits.max_sync_wait_s)
+
+
+def read_order(body: dict[str, Any], limits: Limits) -> Order:
+    """Understand the body of ``/run``.
+
+    Raises:
+        Refused: it has no input, or its policy makes no sense.
+    """
+    if not isinstance(body.get("input"), dict):
+        raise Refused(400, 'the body must have an object under "input"')
+    policy = body.get("policy") or {}
+    if not isinstance(policy, dict):
+        raise Refused(400, "policy must be an object")
+    webhook = body.get("webhook")
+    if webhook is not None and not _is_url(webhook):
+        raise Refused(400, "webhook must be an http or https URL")
+    return Order(
+        input=body["input"],
+        execution_timeout_s=_seconds(policy, "executionTimeout", 5, limits.execution_timeout_s),
+        ttl_s=_seconds(policy, "ttl", 10, limits.ttl_s),
+        envelope={name: body[name] for name in ("policy", "s3Config") if body.get(name)},
+        webhook=webhook,
+    )
+
+
+def _is_url(value: object) -> bool:
+    return isinstance(value, str) and value.startswith(("http://", "https://"))
+
+
+def _seconds(policy: dict[str, Any], name: str, least_s: float, default_s: float) -> float:
+    value = policy.get(name)
+    if value is None:
+        return default_s
+    most_s = 7 * 24 * 3600
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not least_s <= value / _MS <= most_s:
+        raise Refused(
+            400, f"policy.{name} must be from {least_s * _MS} to {most_s * _MS} milliseconds"
+        )
+    return float(value) / _MS

@@ -1,0 +1,85 @@
+"""The gateway's direct routes to RunPod's operations: ``/v1/runpod/{surface}/…``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from local.api.bodies import DirectBody
+from local.api.client import accepted, read_wait_s
+from local.api.common import json_response
+from local.api.front import EndpointId, Front, JobId, SurfaceName
+from local.jobs import Job
+
+
+def direct_routes(front: Front) -> APIRouter:
+    """All of them."""
+    router = APIRouter(prefix="/v1/runpod/{surface}", tags=["RunPod Jobs"])
+    _add_submissions(router, front)
+    _add_operations(router, front)
+    return router
+
+
+def _add_submissions(router: APIRouter, front: Front) -> None:
+    async def submit(
+        surface: str, body: DirectBody, http: Request, endpoint: str | None, *, sync: bool
+    ) -> Job:
+        name = front.endpoint(surface, endpoint or body.endpointId)
+        job = front.client.run(name, direct_job(await http.json()), sync=sync)
+        front.follow(job, body.webhook_url, surface)
+        return job
+
+    @router.post("/run")
+    async def run(
+        surface: SurfaceName, body: DirectBody, http: Request, endpoint: EndpointId = None
+    ) -> Response:
+        return json_response(accepted(await submit(surface, body, http, endpoint, sync=False)))
+
+    @router.post("/runsync")
+    async def runsync(
+        surface: SurfaceName, body: DirectBody, http: Request, endpoint: EndpointId = None
+    ) -> Response:
+        wait_s = read_wait_s(http.query_params.get("wait"), front.platform.limits)
+        job = await submit(surface, body, http, endpoint, sync=True)
+        await job.end(wait_s)
+        return json_response(job.view())
+
+
+def _add_operations(router: APIRouter, front: Front) -> None:
+    @router.get("/status/{jobId}")
+    async def status(surface: SurfaceName, job_id: JobId, endpoint: EndpointId = None) -> Response:
+        return json_response(front.job(surface, job_id, endpoint).view())
+
+    @router.get("/stream/{jobId}")
+    async def stream(surface: SurfaceName, job_id: JobId, endpoint: EndpointId = None) -> Response:
+        return json_response(await front.client.stream(front.job(surface, job_id, endpoint)))
+
+    @router.post("/cancel/{jobId}")
+    async def cancel(surface: SurfaceName, job_id: JobId, endpoint: EndpointId = None) -> Response:
+        job = front.job(surface, job_id, endpoint)
+        front.platform.queues.cancel(job)
+        return json_response(accepted(job))
+
+    @router.post("/retry/{jobId}")
+    async def retry(surface: SurfaceName, job_id: JobId, endpoint: EndpointId = None) -> Response:
+        job = front.job(surface, job_id, endpoint)
+        front.client.retry(job)
+        return json_response(accepted(job))
+
+    @router.post("/purge-queue")
+    async def purge(surface: SurfaceName, endpoint: EndpointId = None) -> Response:
+        return json_response(front.client.purge(front.endpoint(surface, endpoint)))
+
+    @router.get("/health")
+    async def health(surface: SurfaceName, endpoint: EndpointId = None) -> Response:
+        return json_response(front.platform.health(front.endpoint(surface, endpoint)))
+
+
+def direct_job(body: dict[str, Any]) -> dict[str, Any]:
+    """The job of a direct route: the body, if its input is an object; else that is the input."""
+    if isinstance(body.get("input"), dict):
+        kept = ("input", "webhook", "policy", "s3Config")
+        return {name: body[name] for name in kept if name in body}
+    return {"input": {name: value for name, value in body.items() if name != "endpointId"}}

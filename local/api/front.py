@@ -1,0 +1,89 @@
+"""What the gateway's routes stand on."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from fastapi import Path, Query
+from starlette.requests import HTTPConnection
+
+from local.api.client import ClientRoutes
+from local.api.common import Refused, authorised
+from local.jobs import Job
+from local.platform import Platform
+from local.webhooks import Webhooks
+
+SurfaceName = Literal["chat", "images", "embeddings", "transcribe"]
+JobId = Annotated[str, Path(alias="jobId")]
+EndpointId = Annotated[str | None, Query(alias="endpointId", min_length=1)]
+
+
+class GatewayError(Exception):
+    """An answer in the gateway's shape: ``{"error": {"code", "message", "detail"}}``."""
+
+    def __init__(self, status: int, code: str, message: str, detail: Any = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.content = {"error": {"code": code, "message": message, "detail": detail}}
+
+
+def upstream(refused: Refused) -> GatewayError:
+    """RunPod's refusal, as the gateway hands it on."""
+    detail = {
+        "provider": "runpod",
+        "upstream_status": refused.status,
+        "upstream_body": json.dumps({"error": refused.message}),
+    }
+    message = "Upstream runpod request failed"
+    return GatewayError(refused.status, "upstream_error", message, detail)
+
+
+class Front:
+    """The gateway's own part: keys, endpoints and webhooks.
+
+    Args:
+        platform: the queues.
+        client: RunPod's routes, which the gateway's lead to.
+        webhooks: told of jobs with a ``webhook_url``.
+        key: the key that clients must bring; None = any.
+    """
+
+    def __init__(
+        self, platform: Platform, client: ClientRoutes, webhooks: Webhooks, key: str | None
+    ) -> None:
+        self.platform = platform
+        self.client = client
+        self._webhooks = webhooks
+        self._key = key
+
+    def check_key(self, http: HTTPConnection) -> None:
+        """Let a request through that brings the key.
+
+        Raises:
+            GatewayError: it does not.
+        """
+        if not authorised(http, self._key):
+            raise GatewayError(401, "unauthorized", "Unauthorized user.")
+
+    def endpoint(self, surface: str, explicit: str | None) -> str:
+        """The endpoint for a surface: here each has one of its own, whatever the model.
+
+        Raises:
+            GatewayError: it has none.
+        """
+        name = explicit or surface
+        if name not in self.platform.queues.endpoints:
+            raise GatewayError(
+                400, "missing_endpoint_id", f"No RunPod endpoint configured for surface {surface}"
+            )
+        return name
+
+    def job(self, surface: str, job_id: str, endpoint: str | None) -> Job:
+        """The job of that id; raises as ``endpoint`` and ``ClientRoutes.job`` do."""
+        return self.client.job(self.endpoint(surface, endpoint), job_id)
+
+    def follow(self, job: Job, webhook_url: str | None, surface: str) -> None:
+        """Tell the client of each step, where it asked for it."""
+        if webhook_url is not None:
+            self._webhooks.on_steps(job, webhook_url, surface)

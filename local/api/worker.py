@@ -1,0 +1,120 @@
+"""What the SDK's loop talks to, by its ``RUNPOD_WEBHOOK_*`` variables.
+
+``job-take`` gives one job, ``job-take-batch`` up to ``batch_size``, both after a while 204;
+``job-stop`` names jobs to stop; ``job-done`` and ``job-stream`` bring a result and a chunk of one;
+``ping`` is a sign of life.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from local.api.common import Gone, Refused, json_response, while_connected
+from local.jobs import Job
+from local.platform import Platform
+from local.workers import Worker
+
+Handler = Callable[[Request, Worker], Awaitable[Response]]
+
+
+class WorkerRoutes:
+    """The worker's side of every endpoint.
+
+    Args:
+        platform: the queues.
+        token: the secret in the workers' addresses.
+    """
+
+    def __init__(self, platform: Platform, token: str) -> None:
+        self._platform = platform
+        self._token = token
+
+    def routes(self) -> list[Route]:
+        """All of them, below ``/v2/{endpoint}``."""
+        table: list[tuple[str, str, Handler]] = [
+            ("GET", "job-take/{worker}", self._take),
+            ("GET", "job-take-batch/{worker}", self._take),
+            ("GET", "job-stop/{worker}", self._stop),
+            ("POST", "job-done/{worker}/{job}", self._done),
+            ("POST", "job-stream/{worker}/{job}", self._stream),
+            ("GET", "ping/{worker}", self._ping),
+        ]
+        return [
+            Route(f"/v2/{{endpoint}}/{path}", self._of_worker(handler), methods=[method])
+            for method, path, handler in table
+        ]
+
+    def _of_worker(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(http: Request) -> Response:
+            if not hmac.compare_digest(http.query_params.get("token", ""), self._token):
+                raise Refused(401, "this address is for workers")
+            name = http.path_params["endpoint"]
+            if name not in self._platform.queues.endpoints:
+                raise Refused(404, "no such endpoint")
+            worker_id = http.path_params["worker"]
+            worker = self._platform.worker(name, worker_id, joins=handler in polls)
+            return await handler(http, worker)
+
+        polls = (self._take, self._stop)
+        return endpoint
+
+    async def _take(self, http: Request, worker: Worker) -> Response:
+        batch = http.query_params.get("batch_size")
+        count = int(batch) if batch is not None and batch.isdigit() else 1
+        jobs = await self._poll(http, worker, self._platform.take(worker, max(1, count)))
+        if not jobs:
+            return Response(status_code=204)
+        told = [self._told(job) for job in jobs]
+        return json_response(told[0] if batch is None else told)
+
+    def _told(self, job: Job) -> dict[str, Any]:
+        """A job as the worker gets it; the endpoint of one surface says so."""
+        return job.for_worker(job.endpoint if job.endpoint in self._platform.surfaces else None)
+
+    async def _stop(self, http: Request, worker: Worker) -> Response:
+        stops = await self._poll(http, worker, self._platform.stops(worker))
+        return json_response({"jobsToStop": stops}) if stops else Response(status_code=204)
+
+    async def _poll(self, http: Request, worker: Worker, work: Awaitable[list[Any]]) -> list[Any]:
+        worker.open_polls += 1
+        worker.polled = worker.seen
+        try:
+            return await while_connected(http, work)
+        except Gone:
+            self._platform.poll_cut(worker)
+            return []
+        finally:
+            worker.open_polls -= 1
+
+    async def _done(self, http: Request, worker: Worker) -> Response:
+        content = await http.body()
+        result = _parsed(content)
+        self._platform.finish(worker, http.path_params["job"], result, len(content))
+        return Response()
+
+    async def _stream(self, http: Request, worker: Worker) -> Response:
+        content = await http.body()
+        chunk = _parsed(content).get("output")
+        self._platform.stream(worker, http.path_params["job"], chunk, len(content))
+        return Response()
+
+    async def _ping(self, http: Request, worker: Worker) -> Response:
+        return Response()
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+    """What the SDK posts is JSON, whatever its content type says."""
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        raise Refused(400, "body: not JSON") from None
+    if not isinstance(body, dict):
+        raise Refused(400, "body: not a JSON object")
+    return body

@@ -1,0 +1,136 @@
+"""A job as the platform keeps it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Status(StrEnum):
+    """RunPod's job states."""
+
+    IN_QUEUE = "IN_QUEUE"
+    IN_PROGRESS = "IN_PROGRESS"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    TIMED_OUT = "TIMED_OUT"
+
+
+FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TIMED_OUT})
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a client asks for.
+
+    Attributes:
+        input: the job's input, passed to the worker as it is.
+        envelope: ``policy`` and ``s3Config``, passed along too.
+        execution_timeout_s: how long it may run.
+        ttl_s: how long it may live, queue time included.
+        webhook: RunPod's own webhook: gets the job's status when it is final.
+        sync: it came by ``/runsync``, with that route's limits and retention.
+    """
+
+    input: Mapping[str, Any]
+    execution_timeout_s: float
+    ttl_s: float
+    envelope: Mapping[str, Any] = field(default_factory=dict)
+    webhook: str | None = None
+    sync: bool = False
+
+
+@dataclass(eq=False)
+class Job:
+    """One job, from its submission to the end of its retention. Times are the event loop's.
+
+    Attributes:
+        worker: the id of the worker that has it, or had it last.
+        tries: how often a worker took it.
+        output: what the worker answered; None before, and where it answered nothing.
+        error: why it failed.
+        chunks: what the worker streamed so far.
+        read: how many of them ``/stream`` has given out.
+        timer: the one thing that happens to the job by itself next.
+    """
+
+    id: str
+    endpoint: str
+    order: Order
+    submitted: float
+    status: Status = Status.IN_QUEUE
+    worker: str | None = None
+    tries: int = 0
+    taken: float | None = None
+    finished: float | None = None
+    output: Any = None
+    error: str | None = None
+    chunks: list[Any] = field(default_factory=list)
+    read: int = 0
+    timer: asyncio.TimerHandle | None = None
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.status in FINAL
+
+    def touch(self) -> None:
+        """Wake everybody who waits for a change."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def change(self, timeout_s: float | None = None) -> bool:
+        """Wait for the next change; False when there was none in time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def end(self, timeout_s: float | None = None) -> bool:
+        """Wait until the job is final; False when it is not in time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not self.final:
+                    await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def states(self) -> AsyncGenerator[Status, None]:
+        """Yield the status now and at every change, the final one last."""
+        seen = None
+        while True:
+            changed, status = self._changed, self.status
+            if status != seen:
+                seen = status
+                yield status
+                if status in FINAL:
+                    return
+            if changed is self._changed:
+                await changed.wait()
+
+    def for_worker(self, surface: str | None) -> dict[str, Any]:
+        """What a worker takes; ``surface`` names the endpoint where that serves one surface."""
+        said = {} if surface is None else {"endpoint": surface}
+        return {"id": self.id, "input": self.order.input, **self.order.envelope, **said}
+
+    def view(self) -> dict[str, Any]:
+        """The answer of ``/status``; times in milliseconds."""
+        view: dict[str, Any] = {"id": self.id, "status": str(self.status)}
+        if self.taken is not None:
+            view["delayTime"] = round((self.taken - self.submitted) * 1000)
+            view["workerId"] = self.worker
+            if self.finished is not None:
+                view["executionTime"] = round((self.finished - self.taken) * 1000)
+        if self.output is not None:
+            view["output"] = self.output
+        if self.error is not None:
+            view["error"] = self.error
+        return view

@@ -1,0 +1,241 @@
+"""Workers on one side of the queues: who they are, what they take, and what they answer.
+
+A job belongs to the worker that took it; only that worker's answer counts, and only once. All of it
+lives in one event loop, so that every method that does not wait is atomic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from local.jobs import Job, Status
+from local.limits import Limits
+from local.queues import Queues
+from local.workers import Taker, Worker
+
+log = logging.getLogger(__name__)
+
+EVERYTHING = "all"  # the endpoint whose workers serve every surface, and every queue
+
+
+class TooLarge(Exception):
+    """A result or a chunk is over the platform's limit."""
+
+
+class Platform:
+    """Queues, and the workers that serve them.
+
+    Args:
+        surfaces: one endpoint each, and ``all``.
+        limits: the platform's numbers.
+    """
+
+    def __init__(self, surfaces: Iterable[str], limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.surfaces = tuple(surfaces)
+        self.queues = Queues((*self.surfaces, EVERYTHING), self.limits, self._on_change)
+        self.workers: dict[str, Worker] = {}
+        self.draining = False
+        self.workers_changed = asyncio.Event()
+        self._takers: list[Taker] = []
+
+    def worker(self, endpoint_id: str, worker_id: str, *, joins: bool = False) -> Worker:
+        """The worker of that id, which has just been heard of.
+
+        One that is not known joins only with a poll: a ping may come from a process that outlives
+        its worker.
+        """
+        worker = self.workers.get(worker_id) or Worker(worker_id, endpoint_id, _now())
+        worker.seen = _now()
+        if joins:
+            self.workers[worker_id] = worker
+        return worker
+
+    async def take(self, worker: Worker, count: int) -> list[Job]:
+        """Hand out up to ``count`` jobs, waiting for the first as long as a poll is held."""
+        if not worker.taking:
+            worker.taking = True
+            self._announce()
+        taker = Taker(worker)
+        self._takers.append(taker)
+        try:
+            async with asyncio.timeout(self.limits.poll_s):
+                while not (self.draining or worker.leaving):
+                    if jobs := self._hand_out(worker, count):
+                        return jobs
+                    taker.woken.clear()
+                    await taker.woken.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._takers.remove(taker)
+            self._wake_one()  # what this poll was woken for and left
+        return []
+
+    async def stops(self, worker: Worker) -> list[str]:
+        """The jobs that a worker is to stop, waiting for the first as long as a poll is held."""
+        try:
+            async with asyncio.timeout(self.limits.poll_s):
+                while not (worker.stops or self.draining or worker.leaving):
+                    worker.told.clear()
+                    await worker.told.wait()
+        except TimeoutError:
+            pass
+        stops, worker.stops = worker.stops, []
+        return stops
+
+    def stream(self, worker: Worker, job_id: str, chunk: Any, size_bytes: int) -> None:
+        """Keep a chunk of a job's stream.
+
+        Raises:
+            TooLarge: over the limit; the chunk is lost, as on the platform.
+        """
+        if size_bytes > self.limits.chunk_bytes:
+            raise TooLarge(f"exceeded max chunk size of {self.limits.chunk_bytes} bytes")
+        if (job := worker.jobs.get(job_id)) is not None:
+            job.chunks.append(chunk)
+            job.touch()
+
+    def finish(self, worker: Worker, job_id: str, result: dict[str, Any], size_bytes: int) -> None:
+        """Keep a job's result; one that is not, or no more, that worker's is left aside.
+
+        Raises:
+            TooLarge: over the limit. The job fails: the result is lost, and running it again would
+                lose it again.
+        """
+        if result.get("stopPod") is True:
+            self.dismiss(worker)
+        job = worker.jobs.get(job_id)
+        if job is None:
+            return
+        if result.get("status") == Status.IN_PROGRESS:  # the SDK's progress_update
+            job.output = result.get("output")
+            job.touch()
+            return
+        limit = self.limits.runsync_bytes if job.order.sync else self.limits.run_bytes
+        if size_bytes > limit:
+            reason = f"The result has {size_bytes} bytes; the platform keeps {limit} at most."
+            self.queues.finish(job, Status.FAILED, error=reason)
+            raise TooLarge(f"exceeded max body size of {limit} bytes")
+        error = result.get("error")
+        status = Status.COMPLETED if error is None else Status.FAILED
+        self.queues.finish(job, status, output=result.get("output"), error=error)
+
+    def dismiss(self, worker: Worker) -> None:
+        """Give a worker no more jobs; its polls are answered at once."""
+        worker.leaving = True
+        worker.told.set()
+        for taker in self._takers:
+            taker.woken.set()
+        self._announce()
+
+    def drain(self) -> None:
+        """Hand out no more jobs to anybody."""
+        self.draining = True
+        for worker in self.workers.values():
+            self.dismiss(worker)
+
+    def gone(self, worker: Worker) -> None:
+        """Forget a worker that ended, and put back what it had."""
+        if self.workers.get(worker.id) is worker:
+            del self.workers[worker.id]
+        for job in list(worker.jobs.values()):
+            log.warning("%s is gone; job %s goes back to the queue", worker.id, job.id)
+            self.queues.put_back(job)
+        worker.jobs.clear()
+        self._announce()
+
+    async def watch(self) -> None:
+        """Look for workers that fell silent, for ever."""
+        while True:
+            await asyncio.sleep(self.limits.worker_silence_s / 10)
+            for worker in list(self.workers.values()):
+                silent_s = _now() - worker.seen
+                started = worker.taking and not worker.open_polls
+                if started and silent_s > self.limits.worker_silence_s:
+                    self.gone(worker)
+
+    def poll_cut(self, worker: Worker) -> None:
+        """A worker's poll broke off: it is gone, unless it comes back soon.
+
+        The SDK pings from a process of its own, which may well outlive the worker.
+        """
+
+        def check(before: float) -> None:
+            if worker.polled == before and not worker.open_polls:
+                self.gone(worker)
+
+        worker.polled = _now()
+        asyncio.get_running_loop().call_later(self.limits.cut_poll_s, check, worker.polled)
+
+    def health(self, endpoint_id: str) -> dict[str, dict[str, int]]:
+        """The answer of ``/health``."""
+        endpoint = self.queues.endpoints[endpoint_id]
+        states = Counter(job.status for job in endpoint.jobs.values())
+        workers = [
+            one for one in self.workers.values() if one.endpoint in {endpoint_id, EVERYTHING}
+        ]
+        ready = [one for one in workers if one.taking and not one.leaving]
+        return {
+            "jobs": {
+                "completed": endpoint.ended[Status.COMPLETED],
+                "failed": endpoint.ended[Status.FAILED] + endpoint.ended[Status.TIMED_OUT],
+                "inProgress": states[Status.IN_PROGRESS],
+                "inQueue": len(endpoint.queue),
+                "retried": endpoint.retried,
+            },
+            "workers": {
+                "idle": sum(not one.jobs for one in ready),
+                "initializing": sum(not one.taking for one in workers),
+                "ready": len(ready),
+                "running": sum(bool(one.jobs) for one in workers),
+                "throttled": 0,
+                "unhealthy": 0,
+            },
+        }
+
+    def _hand_out(self, worker: Worker, count: int) -> list[Job]:
+        """The oldest jobs that this worker serves, and no more than its share of them.
+
+        Without shares the first of several idle workers would take all.
+        """
+        names = self._serves(worker)
+        share = math.ceil(self.queues.waiting(names) / len(self._takers))
+        return [self.queues.assign(names, worker.id) for _ in range(min(count, share))]
+
+    def _serves(self, worker: Worker) -> tuple[str, ...]:
+        if worker.endpoint == EVERYTHING:
+            return tuple(self.queues.endpoints)
+        return (worker.endpoint,)
+
+    def _on_change(self, job: Job, was: Status | None) -> None:
+        """Keep the workers' side in step with a job's state."""
+        worker = self.workers.get(job.worker or "")
+        if job.status is Status.IN_PROGRESS and worker is not None:
+            worker.jobs[job.id] = job
+        if was is Status.IN_PROGRESS and worker is not None:
+            worker.jobs.pop(job.id, None)
+            if job.status in {Status.CANCELLED, Status.TIMED_OUT}:
+                worker.stops.append(job.id)
+                worker.told.set()
+        if job.status is Status.IN_QUEUE:
+            self._wake_one()
+
+    def _wake_one(self) -> None:
+        for taker in self._takers:
+            if not taker.woken.is_set() and self.queues.waiting(self._serves(taker.worker)):
+                taker.woken.set()
+                return
+
+    def _announce(self) -> None:
+        self.workers_changed.set()
+        self.workers_changed = asyncio.Event()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

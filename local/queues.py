@@ -1,0 +1,153 @@
+"""The endpoints' queues, and the life of a job: submitted, taken, ended, kept for a while.
+
+All of it lives in one event loop, so that every method is atomic. Workers are of no concern here:
+whoever deals with them hears of each change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from local.jobs import Job, Order, Status
+from local.limits import Limits
+
+_LATE = "The job did not end in time: its executionTimeout or ttl is over."
+
+
+@dataclass(eq=False)
+class Endpoint:
+    """One endpoint: its queue, its jobs by id, and how they ended."""
+
+    id: str
+    queue: deque[Job] = field(default_factory=deque)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    ended: Counter[Status] = field(default_factory=Counter)
+    retried: int = 0
+
+
+class Queues:
+    """The queue of every endpoint.
+
+    Args:
+        names: the endpoints.
+        limits: the platform's numbers.
+        on_change: called with each job that changed its state, and the state before.
+    """
+
+    def __init__(
+        self, names: Iterable[str], limits: Limits, on_change: Callable[[Job, Status | None], None]
+    ) -> None:
+        self.endpoints = {name: Endpoint(name) for name in names}
+        self._limits = limits
+        self._on_change = on_change
+
+    def submit(self, endpoint_id: str, order: Order) -> Job:
+        """Queue a new job."""
+        prefix = "sync-" if order.sync else ""
+        job = Job(f"{prefix}{uuid.uuid4()}-u1", endpoint_id, order, _now())
+        self.endpoints[endpoint_id].jobs[job.id] = job
+        self._enqueue(job, None)
+        return job
+
+    def find(self, endpoint_id: str, job_id: str) -> Job | None:
+        """A job that is still kept."""
+        return self.endpoints[endpoint_id].jobs.get(job_id)
+
+    def cancel(self, job: Job) -> None:
+        """End a job, wherever it is; a final one stays as it is."""
+        if not job.final:
+            self._withdraw(job, Status.CANCELLED)
+
+    def retry(self, job: Job) -> bool:
+        """Queue a job again that ended without a result; False where it did not."""
+        if job.status is Status.IN_QUEUE:
+            return True
+        if not job.final or job.status is Status.COMPLETED:
+            return False
+        job.submitted, job.tries = _now(), 0
+        self._requeue(job)
+        return True
+
+    def purge(self, endpoint_id: str) -> int:
+        """Cancel all that wait in a queue; returns how many."""
+        waiting = list(self.endpoints[endpoint_id].queue)
+        for job in waiting:
+            self._withdraw(job, Status.CANCELLED)
+        return len(waiting)
+
+    def waiting(self, names: Iterable[str]) -> int:
+        """How many jobs wait in these queues."""
+        return sum(len(self.endpoints[name].queue) for name in names)
+
+    def assign(self, names: Iterable[str], worker_id: str) -> Job:
+        """Give a worker the oldest job of these queues; one of them must have one."""
+        queues = [self.endpoints[name].queue for name in names]
+        queue = min(filter(None, queues), key=lambda one: one[0].submitted)
+        job = queue.popleft()
+        job.worker, job.taken = worker_id, _now()
+        job.tries += 1
+        left_s = job.submitted + job.order.ttl_s - job.taken
+        self._arm(job, min(left_s, job.order.execution_timeout_s), self._time_out)
+        self._set(job, Status.IN_PROGRESS)
+        return job
+
+    def put_back(self, job: Job) -> None:
+        """Queue a job again whose worker is lost, in front; one that lost too many fails."""
+        if job.tries >= self._limits.tries:
+            self.finish(job, Status.FAILED, error=f"{job.tries} workers were lost on this job.")
+        else:
+            self._requeue(job, in_front=True)
+
+    def finish(
+        self, job: Job, status: Status, *, output: Any = None, error: str | None = None
+    ) -> None:
+        """End a job, and keep it for a while."""
+        job.finished, job.output, job.error = _now(), output, error
+        endpoint = self.endpoints[job.endpoint]
+        endpoint.ended[status] += 1
+        limits = self._limits
+        kept_s = limits.runsync_retention_s if job.order.sync else limits.run_retention_s
+        self._arm(job, kept_s, lambda ended: endpoint.jobs.pop(ended.id, None))
+        self._set(job, status)
+
+    def _requeue(self, job: Job, *, in_front: bool = False) -> None:
+        self.endpoints[job.endpoint].retried += 1
+        job.taken = job.finished = job.output = job.error = None
+        job.chunks, job.read = [], 0
+        self._enqueue(job, job.status, in_front=in_front)
+
+    def _enqueue(self, job: Job, was: Status | None, *, in_front: bool = False) -> None:
+        queue = self.endpoints[job.endpoint].queue
+        (queue.appendleft if in_front else queue.append)(job)
+        self._arm(job, job.submitted + job.order.ttl_s - _now(), self._time_out)
+        job.status = Status.IN_QUEUE
+        self._on_change(job, was)
+        job.touch()
+
+    def _time_out(self, job: Job) -> None:
+        self._withdraw(job, Status.TIMED_OUT)
+
+    def _withdraw(self, job: Job, status: Status) -> None:
+        if job.status is Status.IN_QUEUE:
+            self.endpoints[job.endpoint].queue.remove(job)
+        self.finish(job, status, error=_LATE if status is Status.TIMED_OUT else None)
+
+    def _set(self, job: Job, status: Status) -> None:
+        was, job.status = job.status, status
+        self._on_change(job, was)
+        job.touch()
+
+    def _arm(self, job: Job, delay_s: float, then: Callable[[Job], object]) -> None:
+        """Have something happen to a job later, in place of what would have."""
+        if job.timer is not None:
+            job.timer.cancel()
+        job.timer = asyncio.get_running_loop().call_later(max(0.0, delay_s), then, job)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
