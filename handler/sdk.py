@@ -31,7 +31,7 @@ def run(worker: Worker, settings: Settings, start: float) -> None:
     """
     runpod = import_runpod(settings.log_level)
     _choose_kind_per_job(worker)
-    _run_what_the_closing_poll_brings()
+    _mend_the_loop()
     if settings.preload:
         _preload(worker)
     concurrency = settings.concurrency or worker.dispatcher.endpoint.concurrency
@@ -89,21 +89,41 @@ def _choose_kind_per_job(worker: Worker) -> None:
     rp_scale.handle_job = handle_job
 
 
-def _run_what_the_closing_poll_brings() -> None:
-    """Run the job that comes in answer to the poll that is open at shutdown.
+def _mend_the_loop() -> None:
+    """Close two gaps of the SDK's loop, each a job lost.
 
-    At SIGTERM the SDK stops running jobs as soon as its queue is empty, while its last poll for one
-    may wait on; what that brings is taken from the platform and never run.
+    At SIGTERM it stops running jobs as soon as its queue is empty, while its last poll for one may
+    wait on; what that brings is taken from the platform and never run. And a stop that comes for a
+    job that is taken and not yet started is dropped: the job runs for nobody.
     """
     from runpod.serverless.modules import rp_scale
 
     class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
-        """Ends only after the last poll, and what it brought."""
+        """Ends only after the last poll and what it brought; stops what has not started too."""
+
+        def __init__(self, config: dict[str, Any]) -> None:
+            super().__init__(config)
+            self._stopped_early: set[str] = set()
 
         async def get_jobs(self, session: Any) -> None:
             """Take jobs until shutdown, then run those that are left."""
             await super().get_jobs(session)
             await self.run_jobs(session)
+
+        async def stop_job(self, job_id: str) -> bool:
+            """Stop a job, now or when it starts."""
+            stopped: bool = await super().stop_job(job_id)
+            if not stopped and self.job_progress.get(job_id) is not None:
+                self._stopped_early.add(job_id)
+            return stopped
+
+        async def handle_job(self, session: Any, job: dict[str, Any]) -> None:
+            """Run a job, unless it was stopped before."""
+            task = asyncio.current_task()
+            if job["id"] in self._stopped_early and task is not None:
+                self._stopped_early.remove(job["id"])
+                task.cancel()  # takes effect inside, where the SDK deals with it
+            await super().handle_job(session, job)
 
     rp_scale.JobScaler = Scaler
 

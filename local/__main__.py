@@ -149,7 +149,7 @@ def _stop_event(workers: Workers) -> asyncio.Event:
 async def _drain(platform: Platform, workers: Workers) -> None:
     endpoints = platform.queues.endpoints
     in_flight = sum(len(worker.jobs) for worker in platform.workers.values())
-    waiting = platform.queues.waiting(endpoints)
+    waiting = platform.queues.depth(endpoints)
     platform.drain()
     if in_flight:
         _say(f"stopping: {in_flight} in flight finish first (Ctrl-C again ends them)")

@@ -26,6 +26,7 @@ class Limits:
         poll_s: how long a worker's long poll is held open (ours).
         worker_silence_s: a worker that is silent for so long is gone (ours).
         cut_poll_s: one whose poll broke off and who did not come back in this time too (ours).
+        letting_go_s: how long a worker may take to let go of a job that it is told to stop (ours).
         tries: how many workers a job may lose before it fails (ours).
     """
 
@@ -44,4 +45,5 @@ class Limits:
     poll_s: float = 5
     worker_silence_s: float = 30
     cut_poll_s: float = 5
+    letting_go_s: float = 1
     tries: int = 3

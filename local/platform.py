@@ -10,7 +10,8 @@ import asyncio
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from local.jobs import Job, Status
@@ -87,6 +88,7 @@ class Platform:
         except TimeoutError:
             pass
         stops, worker.stops = worker.stops, []
+        asyncio.get_running_loop().call_later(self.limits.letting_go_s, self._unbar, worker, stops)
         return stops
 
     def stream(self, worker: Worker, job_id: str, chunk: Any, size_bytes: int) -> None:
@@ -202,11 +204,18 @@ class Platform:
     def _hand_out(self, worker: Worker, count: int) -> list[Job]:
         """The oldest jobs that this worker serves, and no more than its share of them.
 
-        Without shares the first of several idle workers would take all.
+        Without shares the first of several idle workers would take all. A stopped job that is
+        retried waits until the worker has let go of it: it tells jobs apart by their id alone.
         """
-        names = self._serves(worker)
-        share = math.ceil(self.queues.waiting(names) / len(self._takers))
-        return [self.queues.assign(names, worker.id) for _ in range(min(count, share))]
+        share = math.ceil(self.queues.depth(self._serves(worker)) / len(self._takers))
+        jobs = list(islice(self._waiting(worker), min(count, share)))
+        for job in jobs:
+            self.queues.assign(job, worker.id)
+        return jobs
+
+    def _waiting(self, worker: Worker) -> Iterator[Job]:
+        jobs = self.queues.waiting(self._serves(worker))
+        return (job for job in jobs if job.id not in worker.barred)
 
     def _serves(self, worker: Worker) -> tuple[str, ...]:
         if worker.endpoint == EVERYTHING:
@@ -222,13 +231,18 @@ class Platform:
             worker.jobs.pop(job.id, None)
             if job.status in {Status.CANCELLED, Status.TIMED_OUT}:
                 worker.stops.append(job.id)
+                worker.barred.add(job.id)
                 worker.told.set()
         if job.status is Status.IN_QUEUE:
             self._wake_one()
 
+    def _unbar(self, worker: Worker, job_ids: list[str]) -> None:
+        worker.barred.difference_update(job_ids)
+        self._wake_one()
+
     def _wake_one(self) -> None:
         for taker in self._takers:
-            if not taker.woken.is_set() and self.queues.waiting(self._serves(taker.worker)):
+            if not taker.woken.is_set() and any(self._waiting(taker.worker)):
                 taker.woken.set()
                 return
 

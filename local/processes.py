@@ -33,6 +33,7 @@ class WorkerDied(Exception):
 class _Process:
     name: str
     process: subprocess.Popen[str]
+    printer: threading.Thread | None = None
     last_words: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_WORDS))
 
 
@@ -69,13 +70,13 @@ class Workers:
         self._stop = asyncio.Event()
         self._count = 0
 
-    async def keep(self, proved: bool = False) -> None:
+    async def keep(self) -> None:
         """Run one worker, and another one in its place each time it ends, until ``stop``.
 
         Raises:
             WorkerDied: one ended before it took a job, and so would the next.
         """
-        failures = 0
+        proved, failures = False, 0
         while not self._stop.is_set():
             one = self._start()
             took = await self._watch(one)
@@ -128,7 +129,8 @@ class Workers:
             start_new_session=True,
         )
         one = self._running[name] = _Process(name, process)
-        threading.Thread(target=self._repeat, args=(one,), daemon=True).start()
+        one.printer = threading.Thread(target=self._repeat, args=(one,), daemon=True)
+        one.printer.start()
         self._platform.worker(EVERYTHING, name, joins=True)
         return one
 
@@ -136,10 +138,11 @@ class Workers:
         """Print what a worker prints; on a thread of its own, to the end of its output."""
         if one.process.stdout is None:
             return
-        for line in one.process.stdout:
-            if text := line.rstrip():
-                one.last_words.append(text)
-                self._say(f"{one.name} | {text}")
+        with one.process.stdout as output:
+            for line in output:
+                if text := line.rstrip():
+                    one.last_words.append(text)
+                    self._say(f"{one.name} | {text}")
 
     async def _watch(self, one: _Process) -> bool:
         """Wait for a worker's end; says whether it had taken jobs.
@@ -153,6 +156,8 @@ class Workers:
                 asked = True
             await asyncio.sleep(_LOOK_S)
         _kill_group(one.process)
+        if one.printer is not None:
+            await asyncio.to_thread(one.printer.join)
         del self._running[one.name]
         self._platform.gone(worker)
         return worker.taking

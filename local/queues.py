@@ -7,9 +7,10 @@ whoever deals with them hears of each change.
 from __future__ import annotations
 
 import asyncio
+import heapq
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,21 +81,23 @@ class Queues:
             self._withdraw(job, Status.CANCELLED)
         return len(waiting)
 
-    def waiting(self, names: Iterable[str]) -> int:
+    def depth(self, names: Iterable[str]) -> int:
         """How many jobs wait in these queues."""
         return sum(len(self.endpoints[name].queue) for name in names)
 
-    def assign(self, names: Iterable[str], worker_id: str) -> Job:
-        """Give a worker the oldest job of these queues; one of them must have one."""
+    def waiting(self, names: Iterable[str]) -> Iterator[Job]:
+        """The jobs that wait in these queues, the oldest first."""
         queues = [self.endpoints[name].queue for name in names]
-        queue = min(filter(None, queues), key=lambda one: one[0].submitted)
-        job = queue.popleft()
+        return heapq.merge(*queues, key=lambda job: job.submitted)
+
+    def assign(self, job: Job, worker_id: str) -> None:
+        """Give a waiting job to a worker."""
+        self.endpoints[job.endpoint].queue.remove(job)
         job.worker, job.taken = worker_id, _now()
         job.tries += 1
         left_s = job.submitted + job.order.ttl_s - job.taken
         self._arm(job, min(left_s, job.order.execution_timeout_s), self._time_out)
         self._set(job, Status.IN_PROGRESS)
-        return job
 
     def put_back(self, job: Job) -> None:
         """Queue a job again whose worker is lost, in front; one that lost too many fails."""

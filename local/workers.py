@@ -16,6 +16,7 @@ class Worker:
         endpoint: the endpoint that it takes jobs for.
         jobs: those it has.
         stops: those that it is to stop and has not been told of.
+        barred: those that it may still hold on to, having been told, and so must not get again.
         open_polls: how many of its long polls are open.
         seen: when it was last heard of.
         polled: when a poll of its was last opened, or broke off.
@@ -28,6 +29,7 @@ class Worker:
     seen: float
     jobs: dict[str, Job] = field(default_factory=dict)
     stops: list[str] = field(default_factory=list)
+    barred: set[str] = field(default_factory=set)
     told: asyncio.Event = field(default_factory=asyncio.Event)
     open_polls: int = 0
     polled: float = 0.0
