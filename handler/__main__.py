@@ -36,14 +36,14 @@ def main() -> int:
         settings = Settings.from_env({**os.environ, **arguments.variables})
         logs.configure(settings.log_level, as_json="RUNPOD_ENDPOINT_ID" in os.environ)
         worker = assemble(settings)
+        if settings.serve:
+            from handler import serve
+
+            serve.run(worker, settings, on_runpod="RUNPOD_POD_ID" in os.environ)
+            return 0
     except (SettingsError, QuartetError) as error:
         print(f"quartet: {error}", file=sys.stderr)
         return 1
-    if settings.serve:
-        from handler import serve
-
-        serve.run(worker, settings, on_runpod="RUNPOD_POD_ID" in os.environ)
-        return 0
     if "RUNPOD_WEBHOOK_GET_JOB" in os.environ:
         from handler import sdk
 

@@ -70,7 +70,7 @@ class Door:
                 HTTPException: no_such_route,
                 Exception: refused,
             },
-            lifespan=self._lifespan,
+            lifespan=lambda _: self.warming(),
         )
         return Limited(application, self._limit_bytes)
 
@@ -79,12 +79,12 @@ class Door:
         return Response(status_code=_PING[self.state])
 
     @asynccontextmanager
-    async def _lifespan(self, application: Starlette) -> AsyncIterator[None]:
+    async def warming(self) -> AsyncIterator[None]:
         """Warm the model beside the server, so that the balancer sees that it is under way."""
-        warming = asyncio.create_task(self._warm())
+        task = asyncio.create_task(self._warm())
         yield
-        warming.cancel()
-        await asyncio.wait([warming])
+        task.cancel()
+        await asyncio.wait([task])
 
     async def _warm(self) -> None:
         if self.state != "warming":

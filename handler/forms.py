@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException
+from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 
 from handler.contract.base import Request
@@ -43,8 +43,8 @@ async def read_form(
             form = await http.form(
                 max_files=_MAX_FILES, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES
             )
-        except MultiPartException as error:
-            raise InvalidValue(f"The form cannot be read: {error.message}") from error
+        except HTTPException as error:  # what Starlette makes of a form that breaks its rules
+            raise InvalidValue(f"The form cannot be read: {error.detail}") from error
         try:
             uploads: dict[str, Path] = {}
             yield await _body(form, kind, Path(folder), uploads), uploads

@@ -6,7 +6,8 @@
 
 They are told apart by what they hold, in this order: ``openai_route``; an ``input`` that is an
 object with no other surface's mark beside it (an embeddings body has a string or a list there);
-else plain.
+else plain. RunPod's own clients send a body that has an ``input`` as the job itself, so that the
+body of an embeddings request may arrive as the job: ``{"input": "text"}``.
 """
 
 from __future__ import annotations
@@ -62,10 +63,13 @@ def parse_job(raw: object) -> Job:
         JobInvalid: it is of none of the three forms.
         InvalidValue: its ``s3Config`` or ``policy`` is wrong.
     """
-    if not isinstance(raw, dict) or not isinstance(raw.get("input"), dict):
+    given = raw.get("input") if isinstance(raw, dict) else None
+    if isinstance(given, str | list):
+        given = {"input": given}
+    if not isinstance(raw, dict) or not isinstance(given, dict):
         raise JobInvalid('A job is an object with an object under "input": {"input": {…}}.')
     envelope = _envelope(raw)
-    content: dict[str, Any] = raw["input"]
+    content: dict[str, Any] = given
     surface = content.get("surface")
     if "openai_route" not in content and _is_wrapped(content):
         envelope |= _envelope(content)
@@ -74,8 +78,8 @@ def parse_job(raw: object) -> Job:
     route, body = None, content
     if "openai_route" in content:
         route = content["openai_route"]
-        given = content.get("openai_input")
-        body = {} if given is None else given
+        sent = content.get("openai_input")
+        body = {} if sent is None else sent
         if not isinstance(route, str) or not isinstance(body, dict):
             raise JobInvalid('"openai_route" is a string and "openai_input" an object.')
     return Job(

@@ -6,7 +6,9 @@ python -m handler --serve
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import socket
 
 import uvicorn
 from starlette.applications import Starlette
@@ -15,30 +17,48 @@ from starlette.types import ASGIApp
 
 from handler.door import Door
 from handler.entry import Worker
-from handler.settings import Settings
+from handler.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
 
 
 def run(worker: Worker, settings: Settings, on_runpod: bool) -> None:
-    """Serve until SIGTERM or Ctrl-C; requests in flight are finished first."""
+    """Serve until SIGTERM or Ctrl-C; requests in flight are finished first.
+
+    Args:
+        worker: answers.
+        settings: where to listen, what to load first.
+        on_runpod: whether the defaults are those of RunPod: the outside, port 80.
+
+    Raises:
+        SettingsError: a port cannot be had.
+    """
     preload = settings.preload and worker.dispatcher.endpoint.only is not None
     door = Door(worker, settings.request_limit_bytes, preload)
     host = settings.serve_host or ("0.0.0.0" if on_runpod else "127.0.0.1")  # noqa: S104
     port = settings.port if settings.port is not None else (80 if on_runpod else 8000)
-    asyncio.run(_listen(door, host, port, settings.port_health))
-
-
-async def _listen(door: Door, host: str, port: int, health_port: int | None) -> None:
-    servers = [_server(door.application(), host, port)]
-    if health_port not in {None, port}:
+    listeners = [(door.application(), _bind("PORT", host, port))]
+    if settings.port_health not in {None, port}:
         ping = Starlette(routes=[Route("/ping", door.ping)])
-        servers.append(_server(ping, host, health_port or 0))
-    log.info("listening on http://%s:%d", host, port)
-    await asyncio.gather(*(server.serve() for server in servers))
+        listeners.append((ping, _bind("PORT_HEALTH", host, settings.port_health or 0)))
+    log.info("listening on http://%s:%d", host, listeners[0][1].getsockname()[1])
+    asyncio.run(_serve(listeners))
 
 
-def _server(application: ASGIApp, host: str, port: int) -> uvicorn.Server:
-    return uvicorn.Server(
-        uvicorn.Config(application, host=host, port=port, log_config=None, access_log=False)
+def _bind(name: str, host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        reason = "is taken; choose another" if taken else f"of {host} cannot be listened on"
+        raise SettingsError(f"{name}: {port} {reason}") from None
+
+
+async def _serve(listeners: list[tuple[ASGIApp, socket.socket]]) -> None:
+    await asyncio.gather(
+        *(
+            uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False)).serve([listener])
+            for app, listener in listeners
+        )
     )

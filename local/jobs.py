@@ -36,7 +36,7 @@ class Order:
         sync: it came by ``/runsync``, with that route's limits and retention.
     """
 
-    input: Mapping[str, Any]
+    input: Any
     execution_timeout_s: float
     ttl_s: float
     envelope: Mapping[str, Any] = field(default_factory=dict)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -77,6 +80,43 @@ class Local:
         wait_until(lambda: taking() >= count, 60)
 
 
+def environment(**env: str) -> dict[str, str]:
+    """This process's, without what configures a worker, and with fake engines."""
+    foreign = ("MODEL_", "SURFACE", "RUNPOD_", "PORT", "SERVE")
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
+    return {**inherited, "FAKE_ENGINES": "1", "DEVICE": "cpu", "PYTHONPATH": str(ROOT), **env}
+
+
+@contextmanager
+def serve_worker(**env: str) -> Iterator[str]:
+    """Run ``python -m handler --serve``; lends its address once it listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "handler", "--serve", "--port", str(port)]
+    url = f"http://127.0.0.1:{port}"
+
+    def listens() -> bool:
+        assert process.poll() is None, "it ended"
+        try:
+            httpx.get(f"{url}/ping", timeout=5)
+        except httpx.ConnectError:
+            return False
+        return True
+
+    with subprocess.Popen(command, cwd=ROOT, env=environment(**env)) as process:
+        try:
+            wait_until(listens)
+            yield url
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+
+
 @contextmanager
 def run_local(
     count: int = 1,
@@ -88,10 +128,6 @@ def run_local(
     **env: str,
 ) -> Iterator[Local]:
     """Run the platform with ``count`` workers of fake engines."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MODEL_", "SURFACE"))}
-    environment = {
-        **inherited, "FAKE_ENGINES": "1", "DEVICE": "cpu", "PYTHONPATH": str(ROOT), **env
-    }  # fmt: skip
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -113,7 +149,7 @@ def run_local(
         url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
         lines: list[str] = []
         workers = Workers(
-            platform, url, options.token, ",".join(surfaces), environment, lines.append,
+            platform, url, options.token, ",".join(surfaces), environment(**env), lines.append,
             *([command] if command else []),
         )  # fmt: skip
         keeping = [asyncio.create_task(workers.keep()) for _ in range(count)]

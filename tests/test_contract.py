@@ -75,6 +75,13 @@ async def test_every_form_finds_its_surface(worker, surface, body):
         assert task.row.surface == surface
 
 
+@pytest.mark.parametrize("given", ["Hello", ["Hello", "world"]])
+async def test_a_body_that_a_client_sent_as_the_job_itself(worker, given):
+    """``runpod.Endpoint.run({"input": …})`` takes that for a job and does not wrap it."""
+    answer = await worker.answer({"id": "j", "input": given})
+    assert len(answer["data"]) == (1 if given == "Hello" else 2)
+
+
 def _parse(job):
     from handler.job import parse_job
 
@@ -233,7 +240,9 @@ MALFORMED = [
     ([], "job_invalid", None),
     ({}, "job_invalid", None),
     ({"input": None}, "job_invalid", None),
-    ({"input": "hello"}, "job_invalid", None),
+    ({"input": 5}, "job_invalid", None),
+    ({"input": [5]}, "invalid_type", "input[0]"),
+    ({"input": ""}, "invalid_value", "input"),
     ({"input": {}}, "surface_unknown", "surface"),
     ({"input": {"foo": 1}}, "surface_unknown", "surface"),
     ({"input": {"messages": None}}, "surface_unknown", "surface"),

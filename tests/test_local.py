@@ -154,7 +154,7 @@ def test_health_counts_workers_and_jobs(local):
         ("GET", "/v2/chat/run", None, 405),
         ("GET", "/v2/chat/nothing", None, 404),
         ("POST", "/v2/chat/run", {"prompt": "no input"}, 400),
-        ("POST", "/v2/chat/run", {"input": "text"}, 400),
+        ("POST", "/v2/chat/run", {"input": None}, 400),
         ("POST", "/v2/chat/run", {"input": {}, "policy": {"executionTimeout": 10}}, 400),
         ("POST", "/v2/chat/run", {"input": {}, "policy": {"ttl": "long"}}, 400),
         ("POST", "/v2/chat/run", {"input": {}, "webhook": "ftp://x"}, 400),

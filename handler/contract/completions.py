@@ -10,9 +10,9 @@ import time
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, Self, cast
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from handler.contract.base import Call, Json, NonEmpty, Operation, with_notice
 from handler.contract.generation import GenerationRequest, Progress, pieces, usage
@@ -36,10 +36,19 @@ class CompletionRequest(GenerationRequest):
     prompt: (
         NonEmpty
         | Tokens
-        | Annotated[list[NonEmpty], Field(min_length=1, max_length=MAX_PROMPTS)]
-        | Annotated[list[Tokens], Field(min_length=1, max_length=MAX_PROMPTS)]
+        | Annotated[list[NonEmpty], Field(min_length=1)]
+        | Annotated[list[Tokens], Field(min_length=1)]
     )
     echo: bool = False
+
+    @model_validator(mode="after")
+    def _not_too_many(self) -> Self:
+        if len(self.prompts) > MAX_PROMPTS:
+            raise InvalidValue(
+                f"prompt may hold {MAX_PROMPTS} prompts at most; got {len(self.prompts)}.",
+                param="prompt",
+            )
+        return self
 
     @property
     def asked_tokens(self) -> int | None:

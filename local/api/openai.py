@@ -141,7 +141,7 @@ def _event(content: Any) -> str:
 def _answer(job: Job) -> Response:
     if job.status is not Status.COMPLETED:
         error = _error_of(job)
-        return json_response({"error": error}, _status_of(error))
+        return json_response({"error": error}, status_of(error))
     if isinstance(job.output, str):  # a transcript as text, srt or vtt
         return PlainTextResponse(job.output)
     return json_response(job.output)
@@ -164,7 +164,8 @@ def _error(message: str, code: str = "job_failed") -> dict[str, Any]:
     return {"message": message, "type": "server_error", "param": None, "code": code}
 
 
-def _status_of(error: dict[str, Any]) -> int:
+def status_of(error: dict[str, Any]) -> int:
+    """The status that an error object has over HTTP."""
     fallback = 400 if error.get("type") == "invalid_request_error" else 500
     return _STATUS.get(error["code"], fallback)
 
