@@ -39,7 +39,7 @@ async def main() -> None:
         assert "data" in answer
 
     async def bare() -> None:
-        engine.run([Ticket(engine.prepare(request))])
+        engine.run([Ticket(await engine.prepare(request))])
 
     await ours()
     rows, named = [], {}

@@ -48,6 +48,13 @@ class Worker:
     output_limit_bytes: int
     job_timeout_s: float | None = None
 
+    def read(self, raw: object) -> object:
+        """The job inside the platform's object; what is none stays, and is refused later."""
+        try:
+            return _job(raw)
+        except Exception:
+            return raw  # ``answer`` will say what is wrong
+
     def wants_stream(self, raw: object) -> bool:
         """Whether a job asks for a stream and is for a surface that has one."""
         try:

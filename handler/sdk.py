@@ -78,13 +78,18 @@ def _choose_kind_per_job(worker: Worker) -> None:
 
     sdk_handle_job = rp_scale.handle_job
 
-    async def stream(job: dict[str, Any]) -> AsyncGenerator[Any, None]:
-        async for event in worker.stream(job):
-            yield event
+    async def handle_job(session: Any, config: dict[str, Any], raw: dict[str, Any]) -> None:
+        job = worker.read(raw)
 
-    async def handle_job(session: Any, config: dict[str, Any], job: dict[str, Any]) -> None:
-        handler = stream if worker.wants_stream(job) else worker.answer
-        await sdk_handle_job(session, {**config, "handler": handler}, job)
+        async def answer(_: object) -> Any:
+            return await worker.answer(job)
+
+        async def stream(_: object) -> AsyncGenerator[Any, None]:
+            async for event in worker.stream(job):
+                yield event
+
+        handler = stream if worker.wants_stream(job) else answer
+        await sdk_handle_job(session, {**config, "handler": handler}, raw)
 
     rp_scale.handle_job = handle_job
 

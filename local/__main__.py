@@ -118,6 +118,8 @@ async def _run(options: Options, listener: socket.socket, count: int) -> None:
     workers = Workers(platform, url, options.token, ",".join(options.surfaces), os.environ, _say)
     stop = _stop_event(workers)
     serving = asyncio.create_task(server.serve([listener]))
+    while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn has no event for it
+        await asyncio.sleep(0.01)
     _introduce(url, options, count)
     ready = asyncio.create_task(_say_ready(platform, count))
     keeping = [asyncio.create_task(workers.keep()) for _ in range(count)]

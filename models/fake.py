@@ -36,8 +36,8 @@ class FakeEngine:
         """Nothing to load."""
         return cls(row)
 
-    def prepare(self, request: Any) -> Any:
-        """The request is the item."""
+    async def prepare(self, request: Any) -> Any:
+        """The request is the item; nothing here is worth a thread."""
         return request
 
     def mixes(self, batch: Sequence[Any], other: Any) -> bool:
