@@ -2,8 +2,8 @@
 
     .venv/bin/python -m benchmarks.coldstart
 
-For each surface a worker process starts against a local server that speaks the worker protocol,
-with one job waiting. Measured from the start of the process:
+For each surface a worker process starts at the local platform, with one job waiting. Measured from
+the start of the process:
 
 - ready: the model is warm and the worker asks for jobs
 - answer: the first answer is delivered
@@ -15,20 +15,16 @@ The models are the small defaults of a machine without a GPU, already on disk.
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import sys
-import tempfile
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import Any
 
+import requests
+
+from benchmarks.platform import KEY, ROOT, Platform, platform
 from benchmarks.report import figures, table
 
-ROOT = Path(__file__).parent.parent
 ROUNDS = 3
 JOBS = {
     "chat": ROOT / "test_input.json",
@@ -38,74 +34,26 @@ JOBS = {
 }
 
 
-class OneJob(BaseHTTPRequestHandler):
-    """Job-take gives the one job, job-done notes the time."""
+def start_to_answer(on: Platform, surface: str) -> tuple[float, float]:
+    """Seconds from the start of a worker to ready, and to its first answer.
 
-    job: bytes | None = None
-    taken = 0.0
-    done = threading.Event()
-    answer: Any = None
-
-    def do_GET(self) -> None:
-        """Job-take, job-stop and ping."""
-        cls = type(self)
-        content = b""
-        if "/job-take" in self.path and cls.job is not None:
-            content, cls.job, cls.taken = cls.job, None, time.perf_counter()
-            content = b"[" + content + b"]" if "job-take-batch" in self.path else content
-        elif "/job-take" in self.path or "/job-stop" in self.path:
-            time.sleep(0.2)
-        self._reply(200 if content else 204, content)
-
-    def do_POST(self) -> None:
-        """Job-done."""
-        content = self.rfile.read(int(self.headers["Content-Length"]))
-        type(self).answer = json.loads(content)
-        type(self).done.set()
-        self._reply(200, b"")
-
-    def _reply(self, status: int, content: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-def start_to_answer(surface: str, url: str) -> tuple[float, float]:
-    """Seconds from the start of a worker to ready, and to its first answer."""
-    OneJob.job = json.dumps({"id": "first", **json.loads(JOBS[surface].read_text())}).encode()
-    OneJob.done.clear()
-    env = {
-        **{k: v for k, v in os.environ.items() if not k.startswith(("MODEL_", "RUNPOD_"))},
-        "SURFACE": surface,
-        "DEVICE": "cpu",
-        "RUNPOD_WEBHOOK_GET_JOB": f"{url}/job-take/$ID?gpu=none",
-        "RUNPOD_WEBHOOK_POST_OUTPUT": f"{url}/job-done/$RUNPOD_POD_ID/$ID?gpu=none",
-        "RUNPOD_WEBHOOK_POST_STREAM": f"{url}/job-stream/$RUNPOD_POD_ID/$ID?gpu=none",
-        "RUNPOD_WEBHOOK_PING": f"{url}/ping/$RUNPOD_POD_ID",
-        "RUNPOD_POD_ID": "bench",
-        "RUNPOD_AI_API_KEY": "none",
-        "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS": "true",
-        "RUNPOD_SKIP_GPU_CHECK": "true",
-    }
-    with tempfile.TemporaryFile() as output:
-        start = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "handler"], cwd=ROOT, env=env, stdout=output, stderr=output
-        )
-        try:
-            if not OneJob.done.wait(120) or "error" in OneJob.answer:
-                output.seek(0)
-                sys.exit(f"{surface}: no answer\n{output.read().decode()[-2000:]}")
-            answered = time.perf_counter()
-        finally:
-            process.terminate()
-            process.wait(30)
-    return OneJob.taken - start, answered - start
+    The job is queued just before; the platform's own clock says when it is taken and answered.
+    """
+    body = json.loads(JOBS[surface].read_text())
+    queued = requests.post(f"{on.url}/v2/{surface}/run", json=body, headers=KEY, timeout=60).json()
+    status = f"{on.url}/v2/{surface}/status/{queued['id']}"
+    with on.worker(surface, name=f"cold-{time.monotonic_ns()}", SURFACE=surface) as process:
+        while True:
+            job = requests.get(status, headers=KEY, timeout=60).json()
+            if job["status"] not in {"IN_QUEUE", "IN_PROGRESS"}:
+                break
+            if process.poll() is not None:
+                sys.exit(f"{surface}: the worker ended")
+            time.sleep(0.05)
+    if job["status"] != "COMPLETED":
+        sys.exit(f"{surface}: {job}")
+    ready_s = job["delayTime"] / 1000
+    return ready_s, ready_s + job["executionTime"] / 1000
 
 
 def seconds(code: str) -> float:
@@ -121,19 +69,16 @@ def seconds(code: str) -> float:
 
 def main() -> None:
     """Measure and print."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), OneJob)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}"
     named: dict[str, float | str] = {}
     rows = []
-    for surface in JOBS:
-        start_to_answer(surface, url)  # fills the page cache; not counted
-        measured = [start_to_answer(surface, url) for _ in range(ROUNDS)]
-        ready = statistics.median(one for one, _ in measured)
-        answer = statistics.median(one for _, one in measured)
-        named |= {f"ready_s_{surface}": ready, f"first_answer_s_{surface}": answer}
-        rows.append([surface, f"{ready:.2f}", f"{answer:.2f}"])
-    server.shutdown()
+    with platform() as on:
+        for surface in JOBS:
+            start_to_answer(on, surface)  # fills the page cache; not counted
+            measured = [start_to_answer(on, surface) for _ in range(ROUNDS)]
+            ready = statistics.median(one for one, _ in measured)
+            answer = statistics.median(one for _, one in measured)
+            named |= {f"ready_s_{surface}": ready, f"first_answer_s_{surface}": answer}
+            rows.append([surface, f"{ready:.2f}", f"{answer:.2f}"])
     plain = seconds("import runpod")
     ours = seconds("from handler.sdk import import_runpod; import_runpod('INFO')")
     handler = seconds("import handler.sdk")

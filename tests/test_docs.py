@@ -20,6 +20,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PYTHON = [
     (page.name, block)
     for page in PAGES
+    if page.name != "local.md"  # its examples need a platform: tests/test_docs_local.py
     for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
 ]
 COMMANDS = re.findall(r"```sh\n\.venv/bin/(python -m handler .*?)\n```", README)
