@@ -88,18 +88,14 @@ class Settings(BaseModel):
         "with `--serve`, where the balancer lets 30 MB through.",
         ge=1000,
     )
-    serve: bool = _env(
-        "SERVE", "Answer OpenAI's routes over HTTP, with no queue (the same as `--serve`).", False
-    )
+    serve: bool = _env("SERVE", "Answer OpenAI's routes over HTTP, as `--serve` does.", False)
     serve_host: str | None = _env(
         "SERVE_HOST", "The address to serve on. Unset: 0.0.0.0 on RunPod, elsewhere 127.0.0.1."
     )
     port: int | None = _env(
         "PORT", "The port to serve on. Unset: 80 on RunPod, elsewhere 8000.", ge=0, le=65535
     )
-    port_health: int | None = _env(
-        "PORT_HEALTH", "Another port that answers /ping too.", ge=0, le=65535
-    )
+    port_health: int | None = _env("PORT_HEALTH", "A second port for /ping.", ge=0, le=65535)
     request_limit_bytes: int = _env(
         "REQUEST_LIMIT_BYTES", "The largest request served over HTTP.", 30_000_000, ge=1000
     )

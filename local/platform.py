@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -174,32 +173,6 @@ class Platform:
 
         worker.polled = _now()
         asyncio.get_running_loop().call_later(self.limits.cut_poll_s, check, worker.polled)
-
-    def health(self, endpoint_id: str) -> dict[str, dict[str, int]]:
-        """The answer of ``/health``."""
-        endpoint = self.queues.endpoints[endpoint_id]
-        states = Counter(job.status for job in endpoint.jobs.values())
-        workers = [
-            one for one in self.workers.values() if one.endpoint in {endpoint_id, EVERYTHING}
-        ]
-        ready = [one for one in workers if one.taking and not one.leaving]
-        return {
-            "jobs": {
-                "completed": endpoint.ended[Status.COMPLETED],
-                "failed": endpoint.ended[Status.FAILED] + endpoint.ended[Status.TIMED_OUT],
-                "inProgress": states[Status.IN_PROGRESS],
-                "inQueue": len(endpoint.queue),
-                "retried": endpoint.retried,
-            },
-            "workers": {
-                "idle": sum(not one.jobs for one in ready),
-                "initializing": sum(not one.taking for one in workers),
-                "ready": len(ready),
-                "running": sum(bool(one.jobs) for one in workers),
-                "throttled": 0,
-                "unhealthy": 0,
-            },
-        }
 
     def _hand_out(self, worker: Worker, count: int) -> list[Job]:
         """The oldest jobs that this worker serves, and no more than its share of them.

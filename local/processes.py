@@ -1,12 +1,14 @@
 """Worker processes: the real ``python -m handler``, started, watched, replaced and stopped.
 
 Each has a session of its own, so that Ctrl-C at the terminal does not reach it, and so that all of
-it ends with it: the SDK's pings come from a process beside the worker.
+it ends with it: the SDK's pings come from a process beside the worker. On Linux none outlives the
+platform, however that ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
 import subprocess
@@ -127,6 +129,7 @@ class Workers:
             encoding="utf-8",
             errors="replace",
             start_new_session=True,
+            preexec_fn=_end_with_parent,
         )
         one = self._running[name] = _Process(name, process)
         one.printer = threading.Thread(target=self._repeat, args=(one,), daemon=True)
@@ -188,6 +191,16 @@ def variables(url: str, endpoint: str, worker_id: str, token: str) -> dict[str, 
         "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS": "true",
         "RUNPOD_SKIP_GPU_CHECK": "true",
     }
+
+
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def _end_with_parent() -> None:
+    """In the child, before it becomes the worker: SIGTERM when the thread that started it ends."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _kill_group(process: subprocess.Popen[str]) -> None:

@@ -119,6 +119,16 @@ def test_a_second_ctrl_c_ends_it_at_once():
         assert one.wait(10) == 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a signal for it")
+def test_no_worker_outlives_a_platform_that_is_killed():
+    one = Command("--port", "0")
+    wait_until(lambda: "ready: 1 worker\n" in one.text(), 60)
+    [worker] = workers_of(one.process.pid)
+    one.process.kill()
+    one.wait()
+    wait_until(lambda: not os.path.exists(f"/proc/{worker}"), 20)
+
+
 def test_a_port_that_is_taken_is_one_line():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -239,15 +239,12 @@ uk ukrainian  ur urdu  uz uzbek  vi vietnamese  yi yiddish  yo yoruba  yue canto
 _WORDS = _TABLE.split()
 _NAMES = dict(zip(_WORDS[::2], _WORDS[1::2], strict=True))
 _CODES = {name: code for code, name in _NAMES.items()}
+_ROUTES = ("/v1/audio/transcriptions", "/v1/audio/translations")
 
 SURFACE = Surface(
     name="transcribe",
     marks=("audioUrl", "audio_url"),
     companions=frozenset({"prompt"}),
-    operations=(
-        Operation(
-            TranscriptionRequest, ("/v1/audio/transcriptions", "/v1/audio/translations"), answer
-        ),
-    ),
+    operations=(Operation(TranscriptionRequest, _ROUTES, answer),),
     concurrency=4,
 )

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from local.api.common import Refused, authorised, json_response, read_object
+from local.health import health
 from local.jobs import Job, Order
 from local.limits import Limits
 from local.platform import Platform
@@ -158,7 +159,7 @@ class ClientRoutes:
         return {"removed": self._platform.queues.purge(endpoint), "status": "completed"}
 
     async def _health(self, http: Request, endpoint: str) -> Response:
-        return json_response(self._platform.health(endpoint))
+        return json_response(health(self._platform, endpoint))
 
 
 def accepted(job: Job) -> dict[str, str]:

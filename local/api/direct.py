@@ -11,6 +11,7 @@ from local.api.bodies import DirectBody
 from local.api.client import accepted, read_wait_s
 from local.api.common import json_response
 from local.api.front import EndpointId, Front, JobId, SurfaceName
+from local.health import health
 from local.jobs import Job
 
 
@@ -73,8 +74,8 @@ def _add_operations(router: APIRouter, front: Front) -> None:
         return json_response(front.client.purge(front.endpoint(surface, endpoint)))
 
     @router.get("/health")
-    async def health(surface: SurfaceName, endpoint: EndpointId = None) -> Response:
-        return json_response(front.platform.health(front.endpoint(surface, endpoint)))
+    async def endpoint_health(surface: SurfaceName, endpoint: EndpointId = None) -> Response:
+        return json_response(health(front.platform, front.endpoint(surface, endpoint)))
 
 
 def direct_job(body: dict[str, Any]) -> dict[str, Any]:
