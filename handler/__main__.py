@@ -69,6 +69,8 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--port", help="where --serve listens; default: PORT, else 8000")
     arguments = parser.parse_args()
+    if arguments.port is not None and not arguments.serve and not os.environ.get("SERVE"):
+        parser.error("--port goes with --serve")
     arguments.variables = {"SERVE": "1"} if arguments.serve else {}
     if arguments.port is not None:
         arguments.variables["PORT"] = arguments.port

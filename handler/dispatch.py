@@ -96,10 +96,13 @@ class Dispatcher:
         first, _, name = plain_route(job.route).lstrip("/").partition("/")
         if first != "models":
             return None
-        catalog = self.endpoint.seen_at(job.endpoint).catalog
+        endpoint = self.endpoint.seen_at(job.endpoint)
         if name:
-            return _model(catalog.find(name))
-        return {"object": "list", "data": [_model(row) for row in catalog.rows]}
+            return _model(endpoint.catalog.find(name))
+        defaults = [endpoint.pick(surface, None) for surface in endpoint.surfaces]
+        # What serves a request that names no model comes first.
+        rows = {row.slug: row for row in (*defaults, *endpoint.catalog.rows)}
+        return {"object": "list", "data": [_model(row) for row in rows.values()]}
 
     @asynccontextmanager
     async def _call(self, task: Task) -> AsyncIterator[Call]:

@@ -109,11 +109,16 @@ class Door:
         self, route: str, operation: Operation
     ) -> Callable[[HttpRequest], Awaitable[Response]]:
         async def endpoint(http: HttpRequest) -> Response:
-            async with read(http, operation) as (body, uploads):
-                job = Job(id=uuid.uuid4().hex, body=body, route=route, uploads=uploads)
-                if self._worker.wants_stream(job):
-                    return await self._stream(http, job)
-                return await self._answer(http, job)
+            try:
+                async with read(http, operation) as (body, uploads):
+                    job = Job(id=uuid.uuid4().hex, body=body, route=route, uploads=uploads)
+                    if self._worker.wants_stream(job):
+                        return await self._stream(http, job)
+                    return await self._answer(http, job)
+            except QuartetError as error:  # it cannot be read, and is no job
+                with self._metrics.request(route) as outcome:
+                    outcome.code = error.code
+                raise
 
         return endpoint
 
@@ -149,10 +154,12 @@ class Door:
         with self._metrics.request(str(job.route)) as outcome:
             events = self._worker.stream(job)
             try:
-                output: Any = None
+                code = "ok"
                 async for output in events:
+                    if (code := self._code(output)) != "ok":
+                        outcome.code = code  # now: who reads may stop at it
                     yield output
-                outcome.code = self._code(output)
+                outcome.code = code
             finally:
                 await events.aclose()
 

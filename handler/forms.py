@@ -36,7 +36,7 @@ async def read_form(
     """Lend a form's body and its files by reference; the files go away with the block.
 
     Raises:
-        InvalidValue: the form cannot be read.
+        InvalidValue: the form cannot be read, or brings no file where one is needed.
     """
     with tempfile.TemporaryDirectory(prefix="quartet-") as folder:
         try:
@@ -47,7 +47,9 @@ async def read_form(
             raise InvalidValue(f"The form cannot be read: {error.detail}") from error
         try:
             uploads: dict[str, Path] = {}
-            yield await _body(form, kind, Path(folder), uploads), uploads
+            body = await _body(form, kind, Path(folder), uploads)
+            _check_files(body, kind)
+            yield body, uploads
         finally:
             await form.close()
 
@@ -61,8 +63,8 @@ async def _body(
         name = key.removesuffix("[]")
         one: Any = value
         if isinstance(value, UploadFile):
+            one = f"upload:{name}:{uuid.uuid4().hex}"
             name = kind.files.get(name, name)
-            one = f"upload:{uuid.uuid4().hex}"
             uploads[one] = folder / str(len(uploads))
             await asyncio.to_thread(_save, value.file, uploads[one])
         elif name in scalars:
@@ -73,6 +75,16 @@ async def _body(
         else:
             body[name] = one
     return body
+
+
+def _check_files(body: Mapping[str, Any], kind: type[Request]) -> None:
+    for name, field in kind.files.items():
+        if field not in body:
+            raise InvalidValue(
+                f"{name} is required: the file itself (with curl: -F {name}=@path).",
+                param=name,
+                code="missing_required_parameter",
+            )
 
 
 def _save(file: BinaryIO, path: Path) -> None:

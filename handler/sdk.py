@@ -9,7 +9,9 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +21,9 @@ from handler.settings import Settings
 from models.errors import QuartetError
 
 log = logging.getLogger(__name__)
+
+_PAUSE_S = 1.0
+_REMEMBERED = 1000  # job ids that a late or an early stop may name
 
 
 def run(worker: Worker, settings: Settings, start: float) -> None:
@@ -84,22 +89,27 @@ def _choose_kind_per_job(worker: Worker) -> None:
         async def answer(_: object) -> Any:
             return await worker.answer(job)
 
+        events = worker.stream(job)
+
         async def stream(_: object) -> AsyncGenerator[Any, None]:
-            async for event in worker.stream(job):
+            async for event in events:
                 yield event
 
         handler = stream if worker.wants_stream(job) else answer
-        await sdk_handle_job(session, {**config, "handler": handler}, raw)
+        # The SDK leaves a generator open when its job is stopped amid a delivery: the engine would
+        # go on until somebody collects the garbage.
+        async with aclosing(events):
+            await sdk_handle_job(session, {**config, "handler": handler}, raw)
 
     rp_scale.handle_job = handle_job
 
 
 def _mend_the_loop() -> None:
-    """Close two gaps of the SDK's loop, each a job lost.
+    """Close gaps of the SDK's loop, by which jobs are lost.
 
     At SIGTERM it stops running jobs as soon as its queue is empty, while its last poll for one may
     wait on; what that brings is taken from the platform and never run. And a stop that comes for a
-    job that is taken and not yet started is dropped: the job runs for nobody.
+    job that has not started, or overtakes the job itself, is dropped: the job runs for nobody.
     """
     from runpod.serverless.modules import rp_scale
 
@@ -108,7 +118,10 @@ def _mend_the_loop() -> None:
 
         def __init__(self, config: dict[str, Any]) -> None:
             super().__init__(config)
-            self._stopped_early: set[str] = set()
+            self.jobs_fetcher = _patiently(rp_scale.get_job)
+            self._begun: set[str] = set()
+            self._ended: deque[str] = deque(maxlen=_REMEMBERED)
+            self._stopped_early: deque[str] = deque(maxlen=_REMEMBERED)
 
         async def get_jobs(self, session: Any) -> None:
             """Take jobs until shutdown, then run those that are left."""
@@ -116,21 +129,45 @@ def _mend_the_loop() -> None:
             await self.run_jobs(session)
 
         async def stop_job(self, job_id: str) -> bool:
-            """Stop a job, now or when it starts."""
-            stopped: bool = await super().stop_job(job_id)
-            if not stopped and self.job_progress.get(job_id) is not None:
-                self._stopped_early.add(job_id)
-            return stopped
+            """Stop a job now, or when it starts; one that has ended needs none."""
+            if job_id in self._begun:
+                stopped: bool = await super().stop_job(job_id)
+                return stopped
+            if job_id not in self._ended:
+                self._stopped_early.append(job_id)
+            return False
 
         async def handle_job(self, session: Any, job: dict[str, Any]) -> None:
             """Run a job, unless it was stopped before."""
-            task = asyncio.current_task()
-            if job["id"] in self._stopped_early and task is not None:
-                self._stopped_early.remove(job["id"])
+            job_id, task = job["id"], asyncio.current_task()
+            self._begun.add(job_id)
+            if job_id in self._ended:
+                self._ended.remove(job_id)  # it is retried
+            if job_id in self._stopped_early and task is not None:
+                self._stopped_early.remove(job_id)
                 task.cancel()  # takes effect inside, where the SDK deals with it
-            await super().handle_job(session, job)
+            try:
+                await super().handle_job(session, job)
+            finally:
+                self._begun.discard(job_id)
+                self._ended.append(job_id)
 
     rp_scale.JobScaler = Scaler
+
+
+def _patiently(fetch: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Pause after a platform that cannot be reached; the SDK asks again at once, and logs."""
+
+    async def fetch_or_pause(session: Any, count: int = 1) -> Any:
+        from aiohttp import ClientConnectionError
+
+        try:
+            return await fetch(session, count)
+        except ClientConnectionError:
+            await asyncio.sleep(_PAUSE_S)
+            raise
+
+    return fetch_or_pause
 
 
 def _preload(worker: Worker) -> None:

@@ -11,11 +11,12 @@ import asyncio
 import errno
 import logging
 import os
+import secrets
 import shlex
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
@@ -26,6 +27,7 @@ from local.processes import WorkerDied, Workers, variables
 
 HOST = "127.0.0.1"
 _DEFAULT_PORT = 8000
+_LOOK_S = 0.05
 
 
 class Usage(Exception):
@@ -58,8 +60,10 @@ def _arguments() -> argparse.Namespace:
         "WEBHOOK_SIGNING_SECRET: signs the gateway's webhooks (local). All other variables go to "
         "the workers.",
     )
-    parser.add_argument("--workers", type=_count, default=1, metavar="N", help="default: 1")
-    parser.add_argument("--port", type=int, default=_DEFAULT_PORT, help="default: 8000; 0: any")
+    parser.add_argument("--workers", type=_number(1, 64), default=1, metavar="N", help="default: 1")
+    parser.add_argument(
+        "--port", type=_number(0, 65535), default=_DEFAULT_PORT, help="default: 8000; 0: any"
+    )
     parser.add_argument(
         "--surfaces",
         default=os.environ.get("SURFACE") or EVERYTHING,
@@ -71,17 +75,21 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+def _number(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"must be a number from {least} to {most}")
+        return int(text)
+
+    return read
 
 
 def _surfaces(text: str) -> tuple[str, ...]:
     names = tuple(part.strip() for part in text.split(",") if part.strip())
-    if names in {(), (EVERYTHING,)}:
+    if names == (EVERYTHING,):
         return SURFACES
+    if not names:
+        raise Usage("--surfaces: names none")
     for name in names:
         if name not in SURFACES:
             raise Usage(f"--surfaces: {name!r} is none of {', '.join(SURFACES)}")
@@ -89,12 +97,13 @@ def _surfaces(text: str) -> tuple[str, ...]:
 
 
 def _listen(port: int) -> socket.socket:
-    listener = socket.socket()
+    # The protocol said, asyncio turns Nagle's algorithm off: with it each answer waits for 40 ms.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))
-    except (OSError, OverflowError) as error:
-        taken = getattr(error, "errno", None) == errno.EADDRINUSE
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
         reason = "is taken; choose another with --port" if taken else "cannot be used"
         raise Usage(f"port {port} {reason}") from None
     return listener
@@ -115,7 +124,9 @@ async def _run(options: Options, listener: socket.socket, count: int) -> None:
         application, log_config=None, access_log=False, timeout_graceful_shutdown=5
     )
     server = _Server(config)
-    workers = Workers(platform, url, options.token, ",".join(options.surfaces), os.environ, _say)
+    workers = Workers(
+        platform, url, options.token, ",".join(options.surfaces), os.environ, _say, count
+    )
     stop = _stop_event(workers)
     serving = asyncio.create_task(server.serve([listener]))
     while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn has no event for it
@@ -149,15 +160,15 @@ def _stop_event(workers: Workers) -> asyncio.Event:
 
 
 async def _drain(platform: Platform, workers: Workers) -> None:
-    endpoints = platform.queues.endpoints
-    in_flight = sum(len(worker.jobs) for worker in platform.workers.values())
-    waiting = platform.queues.depth(endpoints)
-    platform.drain()
-    if in_flight:
-        _say(f"stopping: {in_flight} in flight finish first (Ctrl-C again ends them)")
-    if waiting:
-        _say(f"stopping: {waiting} in the queue are given up")
+    """Let what is in flight finish, here and at workers started by hand; cancel what waits."""
+    if waiting := platform.drain():
+        _say(f"stopping: {waiting} in the queue are cancelled")
+    if platform.in_flight:
+        _say(f"stopping: {platform.in_flight} in flight finish first (Ctrl-C again ends them)")
     await workers.stop()
+    while platform.in_flight and not workers.killed:  # noqa: ASYNC110 - rare, and short
+        await asyncio.sleep(_LOOK_S)
+    platform.drain()  # what came back from a worker that did not finish
 
 
 async def _say_ready(platform: Platform, count: int) -> None:
@@ -181,14 +192,19 @@ def _introduce(url: str, options: Options, count: int) -> None:
     _say("try:")
     _say(f"  curl -s {url}/v2/{first}/health -H 'Authorization: Bearer {key}'")
     if not count:
-        said = variables(url, EVERYTHING, "worker-by-hand", options.token)
+        name = f"worker-by-hand-{secrets.token_hex(3)}"
+        said = variables(url, EVERYTHING, name, options.token)
         _say("no worker is started; one by hand:")
         words = " ".join(f"{name}={shlex.quote(value)}" for name, value in said.items())
         _say(f"  {words} {shlex.quote(sys.executable)} -m handler")
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:  # nobody reads any more: stop, as Ctrl-C does
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - to the end of the process
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -7,20 +7,22 @@ import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI, Request, WebSocket
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from local.api.client import ClientRoutes
 from local.api.common import Refused, json_response
 from local.api.front import Front, GatewayError, upstream
+from local.api.gate import Gate
 from local.api.gateway import gateway_routes
 from local.api.openai import OpenAiRoutes
 from local.api.worker import WorkerRoutes
-from local.limits import Limits
-from local.platform import Platform, TooLarge
+from local.limits import Limits, TooLarge
+from local.platform import Platform
 from local.webhooks import Webhooks
 
 SURFACES = ("chat", "images", "transcribe", "embeddings")
@@ -74,6 +76,7 @@ def build(options: Options) -> tuple[FastAPI, Platform]:
             GatewayError: _gateway_error,
             RequestValidationError: _invalid,
             HTTPException: _no_such_route,
+            Exception: _broken,
         },
     )
     application.router.routes += [
@@ -82,6 +85,8 @@ def build(options: Options) -> tuple[FastAPI, Platform]:
         *OpenAiRoutes(platform, client, options.key).routes(),
     ]
     application.include_router(gateway_routes(front))
+    application.add_exception_handler(WebSocketRequestValidationError, _invalid_socket)
+    application.add_middleware(Gate, front=front)
     return application, platform
 
 
@@ -89,7 +94,7 @@ async def _refused(http: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)  # noqa: S101 - registered for it
     if http.url.path.startswith("/v2/"):
         return json_response({"error": error.message}, error.status)
-    return await _gateway_error(http, upstream(error))
+    return upstream(error).response()
 
 
 async def _too_large(http: Request, error: Exception) -> Response:
@@ -98,24 +103,45 @@ async def _too_large(http: Request, error: Exception) -> Response:
 
 async def _gateway_error(http: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)  # noqa: S101 - registered for it
-    return json_response(error.content, error.status)
+    return error.response()
 
 
 async def _invalid(http: Request, error: Exception) -> Response:
     """A body or a parameter that the gateway's schema refuses: the field, and why."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
-    first = error.errors()[0]
-    place = [str(step) for step in first["loc"] if step not in {"body", "query", "path"}]
-    message = f"{'.'.join(place) or 'body'}: {first['msg']}"
-    return await _gateway_error(
-        http, GatewayError(400, "invalid_request", message, {"param": ".".join(place) or None})
-    )
+    return _explained(error.errors()[0]).response()
+
+
+async def _invalid_socket(socket: WebSocket, error: Exception) -> None:
+    assert isinstance(error, WebSocketRequestValidationError)  # noqa: S101 - registered for it
+    await socket.send_denial_response(_explained(error.errors()[0]).response())
+
+
+def _explained(first: dict[str, Any]) -> GatewayError:
+    if first["type"] == "json_invalid":
+        return GatewayError(400, "invalid_request", "The body is not JSON", {"param": None})
+    place = ".".join(str(step) for step in first["loc"] if step not in {"body", "query", "path"})
+    reason = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "model_attributes_type":
+        reason = "must be a JSON object, with Content-Type: application/json"
+    message = f"{place or 'body'}: {reason}"
+    return GatewayError(400, "invalid_request", message, {"param": place or None})
 
 
 async def _no_such_route(http: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    code = {404: "not_found", 405: "method_not_allowed"}.get(status, "invalid_request")
-    message = f"There is no {http.method} {http.url.path[:60]} here"
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+    missing = f"There is no {http.method} {http.url.path[:60]} here"
+    message = missing if error.status_code in {404, 405} else error.detail
+    codes = {404: "not_found", 405: "method_not_allowed"}
+    return _said(http, error.status_code, codes.get(error.status_code, "invalid_request"), message)
+
+
+async def _broken(http: Request, error: Exception) -> Response:
+    """A mistake of ours; the log has it."""
+    return _said(http, 500, "internal_error", "The local platform failed on this request")
+
+
+def _said(http: Request, status: int, code: str, message: str) -> Response:
     if http.url.path.startswith("/v2/"):
         return json_response({"error": message}, status)
-    return await _gateway_error(http, GatewayError(status, code, message))
+    return GatewayError(status, code, message).response()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -55,6 +55,7 @@ class Job:
         error: why it failed.
         chunks: what the worker streamed so far.
         read: how many of them ``/stream`` has given out.
+        followers: start what follows the job to its end; called again when it is retried.
         timer: the one thing that happens to the job by itself next.
     """
 
@@ -71,6 +72,7 @@ class Job:
     error: str | None = None
     chunks: list[Any] = field(default_factory=list)
     read: int = 0
+    followers: list[Callable[[], None]] = field(default_factory=list)
     timer: asyncio.TimerHandle | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -120,6 +122,11 @@ class Job:
         """What a worker takes; ``surface`` names the endpoint where that serves one surface."""
         said = {} if surface is None else {"endpoint": surface}
         return {"id": self.id, "input": self.order.input, **self.order.envelope, **said}
+
+    def follow(self, start: Callable[[], None]) -> None:
+        """Have something follow this job, now and at each retry."""
+        self.followers.append(start)
+        start()
 
     def view(self) -> dict[str, Any]:
         """The answer of ``/status``; times in milliseconds."""

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 _MB = 1024 * 1024
 
 
+class TooLarge(Exception):
+    """A result or a chunk is over the platform's limit."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What RunPod documents for queue-based endpoints, and where it says nothing, our choice.

@@ -7,6 +7,7 @@ lives in one event loop, so that every method that does not wait is atomic.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import math
 from collections.abc import Iterable, Iterator
@@ -14,17 +15,13 @@ from itertools import islice
 from typing import Any
 
 from local.jobs import Job, Status
-from local.limits import Limits
+from local.limits import Limits, TooLarge
 from local.queues import Queues
 from local.workers import Taker, Worker
 
 log = logging.getLogger(__name__)
 
 EVERYTHING = "all"  # the endpoint whose workers serve every surface, and every queue
-
-
-class TooLarge(Exception):
-    """A result or a chunk is over the platform's limit."""
 
 
 class Platform:
@@ -43,6 +40,7 @@ class Platform:
         self.draining = False
         self.workers_changed = asyncio.Event()
         self._takers: list[Taker] = []
+        self._lost: dict[str, list[str]] = {}  # what a lost worker had, by its id
 
     def worker(self, endpoint_id: str, worker_id: str, *, joins: bool = False) -> Worker:
         """The worker of that id, which has just been heard of.
@@ -52,8 +50,11 @@ class Platform:
         """
         worker = self.workers.get(worker_id) or Worker(worker_id, endpoint_id, _now())
         worker.seen = _now()
-        if joins:
+        if joins and worker_id not in self.workers:
             self.workers[worker_id] = worker
+            # One that was taken for lost, and was frozen, still runs what others have now.
+            worker.stops = self._lost.pop(worker_id, [])
+            worker.barred.update(worker.stops)
         return worker
 
     async def take(self, worker: Worker, count: int) -> list[Job]:
@@ -65,11 +66,13 @@ class Platform:
         self._takers.append(taker)
         try:
             async with asyncio.timeout(self.limits.poll_s):
-                while not (self.draining or worker.leaving):
+                while not self.draining:
                     if jobs := self._hand_out(worker, count):
                         return jobs
                     taker.woken.clear()
                     await taker.woken.wait()
+                    if worker.leaving:  # its next polls are held: it would ask without a pause
+                        break
         except TimeoutError:
             pass
         finally:
@@ -120,12 +123,25 @@ class Platform:
             return
         limit = self.limits.runsync_bytes if job.order.sync else self.limits.run_bytes
         if size_bytes > limit:
-            reason = f"The result has {size_bytes} bytes; the platform keeps {limit} at most."
-            self.queues.finish(job, Status.FAILED, error=reason)
+            self.refuse(worker, job_id, f"{size_bytes} bytes; the platform keeps {limit} at most")
             raise TooLarge(f"exceeded max body size of {limit} bytes")
         error = result.get("error")
+        if error is not None and not isinstance(error, str):
+            error = json.dumps(error)
         status = Status.COMPLETED if error is None else Status.FAILED
         self.queues.finish(job, status, output=result.get("output"), error=error)
+
+    def refuse(self, worker: Worker, job_id: str, reason: str) -> None:
+        """Fail a job whose result cannot be kept: running it again would lose it again."""
+        if (job := worker.jobs.get(job_id)) is not None:
+            self.queues.finish(job, Status.FAILED, error=f"The result was refused: {reason}.")
+
+    def has_none(self, worker: Worker) -> None:
+        """A worker asks for jobs and has none: what it was given is lost, and put back.
+
+        It may be another process under the same id, or have failed to deliver a result.
+        """
+        self._put_back(worker)
 
     def dismiss(self, worker: Worker) -> None:
         """Give a worker no more jobs; its polls are answered at once."""
@@ -135,20 +151,25 @@ class Platform:
             taker.woken.set()
         self._announce()
 
-    def drain(self) -> None:
-        """Hand out no more jobs to anybody."""
+    def drain(self) -> int:
+        """Hand out no more jobs to anybody, and give up on those that wait; returns how many."""
         self.draining = True
         for worker in self.workers.values():
             self.dismiss(worker)
+        return sum(self.queues.purge(name) for name in self.queues.endpoints)
+
+    @property
+    def in_flight(self) -> int:
+        """How many jobs are with workers."""
+        return sum(len(worker.jobs) for worker in self.workers.values())
 
     def gone(self, worker: Worker) -> None:
         """Forget a worker that ended, and put back what it had."""
         if self.workers.get(worker.id) is worker:
             del self.workers[worker.id]
-        for job in list(worker.jobs.values()):
-            log.warning("%s is gone; job %s goes back to the queue", worker.id, job.id)
-            self.queues.put_back(job)
-        worker.jobs.clear()
+        if worker.jobs:
+            self._lost[worker.id] = list(worker.jobs)
+        self._put_back(worker)
         self._announce()
 
     async def watch(self) -> None:
@@ -180,11 +201,26 @@ class Platform:
         Without shares the first of several idle workers would take all. A stopped job that is
         retried waits until the worker has let go of it: it tells jobs apart by their id alone.
         """
-        share = math.ceil(self.queues.depth(self._serves(worker)) / len(self._takers))
+        if worker.leaving:
+            return []
+        rivals = [one.worker for one in self._takers if not one.worker.leaving]
+        serving = {worker.endpoint, EVERYTHING}
+        competing = sum(
+            worker.endpoint == EVERYTHING or rival.endpoint in serving for rival in rivals
+        )
+        share = math.ceil(self.queues.depth(self._serves(worker)) / competing)
         jobs = list(islice(self._waiting(worker), min(count, share)))
         for job in jobs:
             self.queues.assign(job, worker.id)
         return jobs
+
+    def _put_back(self, worker: Worker) -> None:
+        """Queue its jobs again, in the order they had."""
+        lost = sorted(worker.jobs.values(), key=lambda job: job.submitted, reverse=True)
+        worker.jobs.clear()
+        for job in lost:
+            log.warning("%s has lost job %s; it goes back to the queue", worker.id, job.id)
+            self.queues.put_back(job)
 
     def _waiting(self, worker: Worker) -> Iterator[Job]:
         jobs = self.queues.waiting(self._serves(worker))

@@ -25,6 +25,7 @@ _LOOK_S = 0.05
 _RESTART_S = 1.0
 _STARTS = 5  # of one worker that dies before it takes a job, after the first that did
 _LAST_WORDS = 3
+_CONCURRENCY = "32"
 
 
 class WorkerDied(Exception):
@@ -49,6 +50,7 @@ class Workers:
         surfaces: what they serve, as ``SURFACE`` has it.
         env: the environment they inherit.
         say: prints a line.
+        count: how many will run beside each other.
         command: what to start; tests start other workers.
     """
 
@@ -60,16 +62,26 @@ class Workers:
         surfaces: str,
         env: Mapping[str, str],
         say: Callable[[str], None],
+        count: int = 1,
         command: tuple[str, ...] = (sys.executable, "-u", "-m", "handler"),
     ) -> None:
         self._platform = platform
         self._url = url
         self._token = token
         self._env = {**clean(env), "SURFACE": surfaces}
+        if "," in surfaces:
+            # Each surface's own is kept low, so that one worker of many takes no more than it can
+            # do; here a worker of several surfaces should not hold up one for another.
+            self._env.setdefault("CONCURRENCY", _CONCURRENCY)
         self._say = say
         self._command = command
         self._running: dict[str, _Process] = {}
+        if count > 1:
+            # Each engine's library takes all cores: several of them together, many times too many.
+            share = max(1, (os.cpu_count() or 1) // count)
+            self._env.setdefault("OMP_NUM_THREADS", str(share))
         self._stop = asyncio.Event()
+        self.killed = False
         self._count = 0
 
     async def keep(self) -> None:
@@ -108,6 +120,7 @@ class Workers:
 
     def kill(self) -> None:
         """End all of them now."""
+        self.killed = True
         self._stop.set()
         for one in self._running.values():
             _kill_group(one.process)
@@ -143,18 +156,22 @@ class Workers:
             return
         with one.process.stdout as output:
             for line in output:
-                if text := line.rstrip():
+                # The SDK's errors name the address, and so the secret in it.
+                if text := line.rstrip().replace(self._token, "…"):
                     one.last_words.append(text)
                     self._say(f"{one.name} | {text}")
 
     async def _watch(self, one: _Process) -> bool:
         """Wait for a worker's end; says whether it had taken jobs.
 
-        One that asks to be replaced (the SDK's ``refresh_worker``) is ended once it is idle.
+        One that asks to be replaced (the SDK's ``refresh_worker``) finishes what it has, and ends.
         """
-        worker, asked = self._platform.workers[one.name], False
+        worker, took, asked = self._platform.workers[one.name], False, False
         while one.process.poll() is None:
-            if worker.leaving and not (worker.jobs or asked or self._stop.is_set()):
+            # A worker that was frozen is forgotten, and joins anew when it is back.
+            worker = self._platform.workers.get(one.name, worker)
+            took = took or worker.taking
+            if worker.leaving and not (asked or self._stop.is_set()):
                 one.process.terminate()
                 asked = True
             await asyncio.sleep(_LOOK_S)
@@ -163,13 +180,13 @@ class Workers:
             await asyncio.to_thread(one.printer.join)
         del self._running[one.name]
         self._platform.gone(worker)
-        return worker.taking
+        return took or worker.taking
 
 
 def clean(env: Mapping[str, str]) -> dict[str, str]:
     """The environment without what belongs to another platform, or to another way to start."""
     kept = {"RUNPOD_LOG_LEVEL"}
-    ours = {"SERVE", "PORT", "PORT_HEALTH"}
+    ours = {"LOCAL_API_KEY", "WEBHOOK_SIGNING_SECRET", "SERVE", "PORT", "PORT_HEALTH"}
     return {
         name: value
         for name, value in env.items()

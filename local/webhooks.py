@@ -41,11 +41,11 @@ class Webhooks:
 
     def on_end(self, job: Job, url: str) -> None:
         """RunPod's: the job's status, once it is final."""
-        self._start(self._tell_the_end(job, url))
+        job.follow(lambda: self._start(self._tell_the_end(job, url)))
 
     def on_steps(self, job: Job, url: str, surface: str) -> None:
         """The gateway's: ``job.processing``, then ``job.completed`` or ``job.failed``."""
-        self._start(self._tell_the_steps(job, url, surface))
+        job.follow(lambda: self._start(self._tell_the_steps(job, url, surface)))
 
     async def close(self, timeout_s: float = 5) -> None:
         """Let deliveries under way end, and give up on those that wait."""
@@ -106,11 +106,13 @@ class Webhooks:
         timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
         async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
             for left in reversed(range(self._limits.webhook_tries)):
-                if await _post(session, url, content):
+                refusal = await _post(session, url, content)
+                if refusal is None:
                     return
+                then = "it is tried again" if left else "it is given up"
+                log.warning("webhook to %s: %s; %s", url, refusal, then)
                 if left:
                     await asyncio.sleep(self._limits.webhook_pause_s)
-        log.warning("a webhook was not taken in %d tries", self._limits.webhook_tries)
 
 
 _EVENTS = {
@@ -122,12 +124,13 @@ _EVENTS = {
 }
 
 
-async def _post(session: aiohttp.ClientSession, url: str, content: bytes) -> bool:
+async def _post(session: aiohttp.ClientSession, url: str, content: bytes) -> str | None:
+    """Deliver once; returns why it was not taken, None when it was."""
     try:
         async with session.post(url, data=content, allow_redirects=False) as response:
-            return response.status == 200
-    except (aiohttp.ClientError, OSError, ValueError):  # OSError has the timeout too
-        return False
+            return None if response.status == 200 else f"status {response.status}"
+    except (aiohttp.ClientError, OSError, ValueError) as error:  # OSError has the timeout too
+        return f"not reached ({type(error).__name__})"
 
 
 def sign(secret: str, timestamp_s: int, content: bytes) -> str:

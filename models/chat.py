@@ -83,7 +83,7 @@ class TransformersChat:
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, device_map=device.kind, local_files_only=True
         )
-        return cls(model.eval(), ChatText(folder), row)
+        return cls(model.eval(), ChatText(folder, int(model.config.max_position_embeddings)), row)
 
     def prepare(self, request: Prompt) -> Prompt:
         """Check the length.

@@ -9,24 +9,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from models.errors import InvalidValue
+from models.errors import ContextLengthExceeded, InvalidValue
 
 
 class ChatText:
     """A model's chat template and tokenizer, read from its folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, context: int) -> None:
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self._template = tokenizer
         self._backend = tokenizer.backend_tokenizer
+        longest = max(len(token.encode()) for token in self._backend.get_vocab())
+        self._most_bytes = context * longest
+        self._context = context
 
     def encode(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
         """Render the conversation up to the assistant's turn and tokenise it.
 
         Raises:
             InvalidValue: the model's template refuses the conversation, for instance its roles.
+            ContextLengthExceeded: it is too long, however few tokens it makes.
         """
         from jinja2.exceptions import TemplateError
 
@@ -38,11 +42,27 @@ class ChatText:
             raise InvalidValue(
                 "The model's chat template refuses this order of roles.", param="messages"
             ) from error
+        self._check_length(text, "messages")
         return list(self._backend.encode(text, add_special_tokens=False).ids)
 
     def encode_text(self, text: str) -> list[int]:
-        """Tokenise text as it is, with what the model begins every text with."""
+        """Tokenise text as it is, with what the model begins every text with.
+
+        Raises:
+            ContextLengthExceeded: it is too long, however few tokens it makes.
+        """
+        self._check_length(text, "prompt")
         return list(self._backend.encode(text).ids)
+
+    def _check_length(self, text: str, param: str) -> None:
+        """Megabytes take the tokenizer seconds, in which it lets nothing else run."""
+        size_bytes = len(text.encode())
+        if size_bytes > self._most_bytes:
+            raise ContextLengthExceeded(
+                f"The model's context is {self._context} tokens; {size_bytes} bytes of text are "
+                "more than that.",
+                param=param,
+            )
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of token ids, without special ones."""

@@ -149,7 +149,7 @@ def run_local(
         url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
         lines: list[str] = []
         workers = Workers(
-            platform, url, options.token, ",".join(surfaces), environment(**env), lines.append,
+            platform, url, options.token, ",".join(surfaces), environment(**env), lines.append, count,
             *([command] if command else []),
         )  # fmt: skip
         keeping = [asyncio.create_task(workers.keep()) for _ in range(count)]

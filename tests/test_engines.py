@@ -181,7 +181,7 @@ def test_prompts_are_the_templates(llama, store):
     reference = AutoTokenizer.from_pretrained(folder).apply_chat_template(
         messages, add_generation_prompt=True, return_dict=False
     )
-    assert ChatText(folder).encode(messages) == reference
+    assert ChatText(folder, 2048).encode(messages) == reference
 
 
 def test_a_template_that_refuses_is_the_clients_error(llama):

@@ -168,23 +168,80 @@ def test_a_model_that_is_missing_is_one_line_and_the_worker_lives(tmp_path):
         assert "weights_unavailable" in done["error"]
 
 
-def test_a_worker_by_hand():
+@contextmanager
+def by_hand(one: Command) -> Iterator[subprocess.Popen[bytes]]:
+    """The worker that the platform says how to start."""
+    wait_until(lambda: "-m handler" in one.text())
+    line = next(line for line in one.lines if "-m handler" in line)
+    with subprocess.Popen(
+        ["sh", "-c", f"exec env {line.strip()}"], cwd=ROOT,
+        env=environment(FAKE_DELAY_S="0.02"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    ) as worker:  # fmt: skip
+        try:
+            yield worker
+        finally:
+            worker.terminate()
+            worker.wait(20)
+
+
+def test_a_worker_by_hand_and_ctrl_c_waits_for_it_and_answers_who_waits():
     with command("--port", "0", "--no-worker", "--surfaces", "chat,embeddings") as one:
-        wait_until(lambda: "-m handler" in one.text())
-        assert "ready" not in one.text()
-        line = next(line for line in one.lines if "-m handler" in line)
-        with subprocess.Popen(
-            ["sh", "-c", f"exec env {line.strip()}"], cwd=ROOT, env=environment(),
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        ) as worker:  # fmt: skip
+        with by_hand(one):
             wait_until(lambda: "ready: 1 worker\n" in one.text(), 60)
             done = httpx.post(
                 f"{one.url}/v2/embeddings/runsync", json={"input": EMBEDDINGS}, headers=KEY
             ).json()
             assert done["status"] == "COMPLETED"
-            assert done["workerId"] == "worker-by-hand"
-            worker.terminate()
-            worker.wait(20)
+            assert done["workerId"].startswith("worker-by-hand-")
+            answers: dict[str, httpx.Response] = {}
+
+            def ask(name: str, letters: int) -> None:
+                body = {"input": {"messages": [{"role": "user", "content": "x" * letters}]}}
+                answers[name] = httpx.post(
+                    f"{one.url}/v2/chat/runsync", json=body, headers=KEY, timeout=60
+                )
+
+            jobs = [("running", 350)] + [(f"waiting {n}", 5) for n in range(6)]
+            clients = [threading.Thread(target=ask, args=job) for job in jobs]
+            for client in clients:
+                client.start()
+                time.sleep(0.3)
+            health = httpx.get(f"{one.url}/v2/chat/health", headers=KEY).json()["jobs"]
+            assert health["inQueue"] >= 1
+            one.process.send_signal(signal.SIGINT)
+            assert one.wait(30) == 0
+            for client in clients:
+                client.join()
+    states = {name: answer.json()["status"] for name, answer in answers.items()}
+    assert states["running"] == "COMPLETED"
+    assert set(states.values()) == {"COMPLETED", "CANCELLED"}
+    assert "Traceback" not in one.text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--workers", "0"), "must be a number from 1"),
+        (("--workers", "two"), "must be a number from 1"),
+        (("--port", "99999"), "must be a number from 0 to 65535"),
+        (("--surfaces", ","), "names none"),
+    ],
+)
+def test_wrong_arguments_are_explained(arguments, said):
+    one = Command(*arguments)
+    assert one.wait() in {1, 2}
+    assert said in one.lines[-1]
+    assert "Traceback" not in one.text()
+
+
+def test_a_reader_that_goes_away_ends_it():
+    script = f"{sys.executable} -m local --port 0 | head -2"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=ROOT, env=environment(), capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert "listening" in done.stdout
+    assert "Traceback" not in done.stderr
 
 
 def test_the_key_of_the_environment():

@@ -124,8 +124,9 @@ def test_a_form_is_read_like_json(url):
         ({"temperature": "7"}, {"file": b"123"}, "invalid_value", "temperature"),
         ({"temperature": "warm"}, {"file": b"123"}, "invalid_type", "temperature"),
         ({"stream": "true"}, {"file": b"123"}, "unsupported_parameter", "stream"),
-        ({"language": "en"}, {}, "missing_required_parameter", "audioUrl"),
-        ({}, {"file": b""}, "media_invalid", "audioUrl"),
+        ({"language": "en"}, {}, "missing_required_parameter", "file"),
+        ({"file": "speech.wav"}, {}, "missing_required_parameter", "file"),
+        ({}, {"file": b""}, "media_invalid", "file"),
     ],
 )
 def test_a_form_is_refused_like_json(url, form, files, code, param):

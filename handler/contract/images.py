@@ -120,6 +120,12 @@ class ImagesAnswer(TypedDict):
 async def answer(call: Call) -> dict[str, Any]:
     """Make the pictures of one request."""
     request: ImagesRequest = call.request
+    if (call.route or "").endswith("/edits") and request.image is None:
+        raise InvalidValue(
+            "image is required: the picture to edit.",
+            param="image",
+            code="missing_required_parameter",
+        )
     as_url = _as_url(call)
     engine_request = await _to_engine(call)
     async with call.lease() as model:

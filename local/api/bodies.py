@@ -23,7 +23,7 @@ class Body(BaseModel):
 
     @field_validator("webhook_url")
     @classmethod
-    def _url(cls, url: str) -> str:
+    def _url(cls, url: str | None) -> str | None:
         _check_url(url)
         return url
 
@@ -59,7 +59,7 @@ class ImagesBody(Body):
     prompt: NonEmpty
     negative_prompt: str | None = None
     n: Annotated[int, Field(ge=1, le=8)] = 1
-    size: str | None = None
+    size: Annotated[str, Field(min_length=3)] | None = None
     response_format: Literal["url", "b64_json"] | None = None
 
 
@@ -109,14 +109,16 @@ class DirectBody(BaseModel):
 
     @field_validator("webhook", "webhook_url")
     @classmethod
-    def _url(cls, url: str) -> str:
+    def _url(cls, url: str | None) -> str | None:
         _check_url(url)
         return url
 
 
-def _check_url(url: str) -> None:
+def _check_url(url: str | None) -> None:
     """https; here also http to this machine, where there are no certificates to try with."""
+    if url is None:
+        return
     parts = urlsplit(url)
     own = parts.hostname in {"127.0.0.1", "localhost", "::1"}
     if not parts.hostname or parts.scheme not in ({"http", "https"} if own else {"https"}):
-        raise ValueError("must be an https URL")
+        raise ValueError("must be an https URL, or an http one of this machine")

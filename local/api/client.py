@@ -14,9 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from local.api.common import Refused, authorised, json_response, read_object
+from local.api.common import Refused, authorised, is_number, json_response, read_object
 from local.health import health
-from local.jobs import Job, Order
+from local.jobs import Job, Order, Status
 from local.limits import Limits
 from local.platform import Platform
 from local.webhooks import Webhooks
@@ -148,8 +148,11 @@ class ClientRoutes:
         Raises:
             Refused: the job runs, or has its result.
         """
+        waits = job.status is Status.IN_QUEUE
         if not self._platform.queues.retry(job):
             raise Refused(400, f"a job that is {job.status} cannot be retried")
+        for follow in () if waits else job.followers:
+            follow()
 
     async def _purge(self, http: Request, endpoint: str) -> Response:
         return json_response(self.purge(endpoint))
@@ -175,7 +178,7 @@ def read_wait_s(wait: str | None, limits: Limits) -> float:
     """
     if wait is None:
         return limits.sync_wait_s
-    if not wait.isdigit():
+    if not is_number(wait):
         raise Refused(400, "wait is a number of milliseconds")
     return min(max(int(wait) / _MS, limits.min_sync_wait_s), limits.max_sync_wait_s)
 
@@ -212,8 +215,8 @@ def _seconds(policy: dict[str, Any], name: str, least_s: float, default_s: float
     if value is None:
         return default_s
     most_s = 7 * 24 * 3600
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not least_s <= value / _MS <= most_s:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not least_s * _MS <= value <= most_s * _MS:
         raise Refused(
             400, f"policy.{name} must be from {least_s * _MS} to {most_s * _MS} milliseconds"
         )

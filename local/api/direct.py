@@ -79,8 +79,16 @@ def _add_operations(router: APIRouter, front: Front) -> None:
 
 
 def direct_job(body: dict[str, Any]) -> dict[str, Any]:
-    """The job of a direct route: the body, if its input is an object; else that is the input."""
-    if isinstance(body.get("input"), dict):
-        kept = ("input", "webhook", "policy", "s3Config")
-        return {name: body[name] for name in kept if name in body}
-    return {"input": {name: value for name, value in body.items() if name != "endpointId"}}
+    """The job of a direct route: the body, if its input is an object; else that is the input.
+
+    A model beside the input, by which the gateway finds an endpoint of that model, is the input's.
+    """
+    job: dict[str, Any] = {
+        name: body[name] for name in ("webhook", "policy", "s3Config") if name in body
+    }
+    given = body.get("input")
+    if not isinstance(given, dict):
+        left = {"endpointId", *job}
+        return {**job, "input": {name: one for name, one in body.items() if name not in left}}
+    model = {"model": body["model"]} if body.get("model") is not None else {}
+    return {**job, "input": {**model, **given}}

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query
 from starlette.requests import HTTPConnection
+from starlette.responses import Response
 
 from local.api.client import ClientRoutes
-from local.api.common import Refused, authorised
+from local.api.common import Refused, authorised, json_response
 from local.jobs import Job
 from local.platform import Platform
 from local.webhooks import Webhooks
@@ -26,6 +27,10 @@ class GatewayError(Exception):
         super().__init__(message)
         self.status = status
         self.content = {"error": {"code": code, "message": message, "detail": detail}}
+
+    def response(self) -> Response:
+        """As HTTP."""
+        return json_response(self.content, self.status)
 
 
 def upstream(refused: Refused) -> GatewayError:

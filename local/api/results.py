@@ -48,21 +48,21 @@ def download_of(job: Job, surface: str, file_format: str) -> Response:
 
 
 async def messages(job: Job, download_url: str) -> AsyncGenerator[dict[str, Any], None]:
-    """What the WebSocket says: each state, and each chunk of a stream."""
-    seen, sent = None, 0
+    """What the WebSocket says: each state, and each chunk of a stream before the final one."""
+    seen, sent, tries = None, 0, job.tries
     while True:
-        tries = job.tries
-        if job.status != seen:
+        if job.tries != tries:
+            tries, sent = job.tries, 0  # another worker begins again
+        if job.status != seen and not job.final:
             seen = job.status
             yield {"type": "result", "status": str(seen), **_shown(job, download_url)}
-        while job.tries == tries and sent < len(job.chunks):
+        elif sent < len(job.chunks):
             sent += 1
             yield {"type": "stream", "status": str(job.status), "output": job.chunks[sent - 1]}
-        if job.tries != tries or len(job.chunks) < sent:
-            sent = 0  # another worker begins again
-        elif job.status == seen and sent == len(job.chunks):
-            if job.final:
-                return
+        elif job.final:
+            yield {"type": "result", "status": str(job.status), **_shown(job, download_url)}
+            return
+        else:
             await job.change()
 
 

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import hmac
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -16,7 +15,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from local.api.common import Gone, Refused, json_response, while_connected
+from local.api.common import (
+    Gone,
+    Refused,
+    is_number,
+    json_response,
+    parse,
+    read_body,
+    while_connected,
+)
 from local.jobs import Job
 from local.platform import Platform
 from local.workers import Worker
@@ -53,7 +60,8 @@ class WorkerRoutes:
 
     def _of_worker(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(http: Request) -> Response:
-            if not hmac.compare_digest(http.query_params.get("token", ""), self._token):
+            given = http.query_params.get("token", "")
+            if not hmac.compare_digest(given.encode(), self._token.encode()):
                 raise Refused(401, "this address is for workers")
             name = http.path_params["endpoint"]
             if name not in self._platform.queues.endpoints:
@@ -67,7 +75,9 @@ class WorkerRoutes:
 
     async def _take(self, http: Request, worker: Worker) -> Response:
         batch = http.query_params.get("batch_size")
-        count = int(batch) if batch is not None and batch.isdigit() else 1
+        count = int(batch) if batch is not None and is_number(batch) else 1
+        if http.query_params.get("job_in_progress") == "0":
+            self._platform.has_none(worker)
         jobs = await self._poll(http, worker, self._platform.take(worker, max(1, count)))
         if not jobs:
             return Response(status_code=204)
@@ -94,27 +104,22 @@ class WorkerRoutes:
             worker.open_polls -= 1
 
     async def _done(self, http: Request, worker: Worker) -> Response:
-        content = await http.body()
-        result = _parsed(content)
-        self._platform.finish(worker, http.path_params["job"], result, len(content))
+        limit = self._platform.limits.runsync_bytes
+        job_id = http.path_params["job"]
+        try:
+            content = await read_body(http, limit)
+            result = parse(content)
+        except Refused as refused:
+            self._platform.refuse(worker, job_id, refused.message)
+            raise
+        self._platform.finish(worker, job_id, result, len(content))
         return Response()
 
     async def _stream(self, http: Request, worker: Worker) -> Response:
-        content = await http.body()
-        chunk = _parsed(content).get("output")
+        content = await read_body(http, 2 * self._platform.limits.chunk_bytes)
+        chunk = parse(content).get("output")
         self._platform.stream(worker, http.path_params["job"], chunk, len(content))
         return Response()
 
     async def _ping(self, http: Request, worker: Worker) -> Response:
         return Response()
-
-
-def _parsed(content: bytes) -> dict[str, Any]:
-    """What the SDK posts is JSON, whatever its content type says."""
-    try:
-        body = json.loads(content)
-    except (ValueError, RecursionError):
-        raise Refused(400, "body: not JSON") from None
-    if not isinstance(body, dict):
-        raise Refused(400, "body: not a JSON object")
-    return body

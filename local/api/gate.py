@@ -1,0 +1,69 @@
+"""Before any route: this machine's own names only, keys before bodies, bodies within the limit."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from local.api.common import Refused, read_body
+from local.api.front import Front, GatewayError, upstream
+
+_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+
+class Gate:
+    """Refuses what no route should see.
+
+    A page that has its own name lead here must not speak for the user (DNS rebinding), so that
+    ``Host`` has to be this machine's. The gateway's routes have their bodies read by FastAPI, which
+    knows no limit and asks for no key first; so both happen here.
+    """
+
+    def __init__(self, application: ASGIApp, front: Front) -> None:
+        self._application = application
+        self._front = front
+
+    async def __call__(  # noqa: D102 - ASGI
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        if scope["type"] == "lifespan":
+            await self._application(scope, receive, send)
+            return
+        if not _is_ours(scope):
+            refusal = Response("This is not one of this server's names.", 421)
+            await (refusal(scope, receive, send) if scope["type"] == "http" else _close(send))
+            return
+        if scope["type"] == "http" and scope["path"].startswith("/v1/"):
+            try:
+                receive = await self._let_in(Request(scope, receive))
+            except GatewayError as error:
+                await error.response()(scope, receive, send)
+                return
+        await self._application(scope, receive, send)
+
+    async def _let_in(self, http: Request) -> Receive:
+        """Check the key, read the body, and hand it on."""
+        self._front.check_key(http)
+        limits = self._front.platform.limits
+        sync = http.url.path.endswith("/runsync")
+        try:
+            body = await read_body(http, limits.runsync_bytes if sync else limits.run_bytes)
+        except Refused as refused:
+            raise upstream(refused) from None
+        messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive() -> Message:
+            return messages.pop() if messages else await http.receive()
+
+        return receive
+
+
+def _is_ours(scope: Scope) -> bool:
+    host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+    name = host if host.endswith("]") else host.rpartition(":")[0] or host
+    return name.lower() in _NAMES
+
+
+async def _close(send: Send) -> None:
+    await send({"type": "websocket.close", "code": 1008, "reason": "not a name of this server"})
