@@ -204,11 +204,8 @@ class Platform:
         if worker.leaving:
             return []
         rivals = [one.worker for one in self._takers if not one.worker.leaving]
-        serving = {worker.endpoint, EVERYTHING}
-        competing = sum(
-            worker.endpoint == EVERYTHING or rival.endpoint in serving for rival in rivals
-        )
-        share = math.ceil(self.queues.depth(self._serves(worker)) / competing)
+        competing = sum(any(self._waiting(rival)) for rival in rivals)
+        share = math.ceil(self.queues.depth(self._serves(worker)) / max(1, competing))
         jobs = list(islice(self._waiting(worker), min(count, share)))
         for job in jobs:
             self.queues.assign(job, worker.id)

@@ -184,6 +184,19 @@ def test_prompts_are_the_templates(llama, store):
     assert ChatText(folder, 2048).encode(messages) == reference
 
 
+def test_megabytes_are_refused_before_they_are_tokenised(load):
+    import time
+
+    text = load(SMOL).text
+    start = time.monotonic()
+    with pytest.raises(ContextLengthExceeded, match="bytes"):
+        text.encode([{"role": "user", "content": "word " * 2_000_000}])
+    with pytest.raises(ContextLengthExceeded, match="bytes"):
+        text.encode_text("word " * 2_000_000)
+    assert time.monotonic() - start < 2
+    assert text.encode_text("Hello")
+
+
 def test_a_template_that_refuses_is_the_clients_error(llama):
     text = llama.text
     kept = text._template.chat_template

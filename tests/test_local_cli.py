@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import threading
@@ -104,6 +105,19 @@ def test_it_says_where_it_listens_then_ready_and_drains_on_ctrl_c():
         assert "Traceback" not in one.text()
         assert "xxx" not in one.text(), "a prompt was logged"
         assert not any(os.path.exists(f"/proc/{pid}") for pid in children)
+
+
+def test_an_answer_does_not_wait_for_acknowledgements():
+    """With Nagle's algorithm each answer on a kept connection takes 40 ms."""
+    with command("--port", "0", "--no-worker") as one:
+        wait_until(lambda: "-m handler" in one.text())
+        with httpx.Client(base_url=one.url, headers=KEY) as http:
+            times = []
+            for _ in range(30):
+                start = time.perf_counter()
+                http.post("/v2/embeddings/run", json={"input": EMBEDDINGS})
+                times.append(time.perf_counter() - start)
+        assert statistics.median(times) < 0.03
 
 
 def test_a_second_ctrl_c_ends_it_at_once():

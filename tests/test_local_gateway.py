@@ -136,6 +136,28 @@ def test_errors_in_the_gateways_shape(local):
         )
 
 
+def test_bodies_are_read_within_the_limit_and_with_a_key_only(local):
+    large = {"input": "x" * 11_000_000}
+    with local.http() as http:
+        refused = error_of(http.post("/v1/embeddings", json=large), 400)
+        assert "exceeded max body size" in refused["detail"]["upstream_body"]
+        bad = http.post("/v1/embeddings", content=b"{", headers={"Authorization": ""})
+        assert error_of(bad, 401)
+
+
+def test_a_body_that_is_none_is_explained(local):
+    as_json = {"content-type": "application/json"}
+    with local.http() as http:
+        broken = error_of(http.post("/v1/embeddings", content=b"{", headers=as_json), 400)
+        assert broken["message"] == "The body is not JSON"
+        plain = error_of(http.post("/v1/embeddings", content=b"{}"), 400)
+        assert "Content-Type: application/json" in plain["message"]
+        deep = http.post("/v1/embeddings", content=b"[" * 100_000, headers=as_json)
+        assert "There is no" not in error_of(deep, 400)["message"]
+        null = http.post("/v1/embeddings", json={**EMBEDDINGS, "webhook_url": None})
+        assert null.status_code == 202
+
+
 def test_a_download_is_a_file_where_there_are_no_links(local):
     job_id = enqueue(local, "/v1/embeddings", EMBEDDINGS)["id"]
     local.end("embeddings", job_id)
@@ -221,8 +243,19 @@ def test_a_policy_travels_with_a_direct_job(local):
     with local.http() as http:
         body = {"input": {"prompt": "x"}, "policy": {"executionTimeout": 30_000, "maxCostUsd": 1}}
         job_id = http.post("/v1/runpod/chat/run", json=body).json()["id"]
+        bare = {"input": ["a"], "policy": {"executionTimeout": 30_000}}
+        bare_id = http.post("/v1/runpod/embeddings/run", json=bare).json()["id"]
     assert local.job("chat", job_id).order.execution_timeout_s == 30
     assert local.end("chat", job_id)["status"] == "COMPLETED"
+    assert local.job("embeddings", bare_id).order.execution_timeout_s == 30
+    assert local.job("embeddings", bare_id).order.input == {"input": ["a"]}
+
+
+def test_the_model_of_a_direct_job_is_not_forgotten(local):
+    with local.http() as http:
+        body = {"input": {"input": ["a"]}, "model": "Nobody"}
+        done = http.post("/v1/runpod/embeddings/runsync", json=body).json()
+    assert json.loads(done["error"])["code"] == "model_not_found"
 
 
 @pytest.mark.parametrize(
@@ -304,6 +337,28 @@ def test_a_websocket_that_is_left_does_no_harm(local):
     next(stream)
     stream.close()
     assert local.end("chat", job_id)["status"] == "COMPLETED"
+
+
+def test_websockets_that_are_closed_leave_nothing_behind():
+    with run_local(0) as local:
+        job_id = enqueue(local, "/v1/chat/completions", CHAT)["id"]
+        before = len(asyncio.all_tasks(local.loop))
+        for _ in range(10):
+            stream = messages(local, f"/v1/jobs/chat/{job_id}/ws")
+            assert next(stream)["status"] == "IN_QUEUE"
+            stream.close()
+        wait_until(lambda: len(asyncio.all_tasks(local.loop)) <= before + 1, 10)
+
+
+def test_a_websocket_of_no_surface(local):
+    address = local.url.replace("http", "ws") + "/v1/jobs/poems/x/ws"
+    with (
+        pytest.raises(InvalidStatus) as refused,
+        websocket.connect(address, additional_headers=KEY),
+    ):
+        pass
+    assert refused.value.response.status_code == 400
+    assert json.loads(refused.value.response.body)["error"]["code"] == "invalid_request"
 
 
 def test_openapi_documents_the_front_door(local):

@@ -65,11 +65,14 @@ def test_many_jobs_over_three_workers_while_one_is_killed():
         wait_until(lambda: len(receiver.bodies) >= 200)
         time.sleep(0.5)
         retried = [job_id for job_id in ids if local.job("embeddings", job_id).tries > 1]
+        with local.http() as http:
+            ended = http.get("/v2/embeddings/health").json()["jobs"]["completed"]
     assert [one["status"] for one in ends] == ["COMPLETED"] * 200
     tokens = [one["output"]["usage"]["prompt_tokens"] for one in ends]
     assert tokens == [len(f"text {n}") for n in range(200)]
     told = [json.loads(body)["id"] for body in receiver.bodies]
-    assert sorted(told) == sorted(ids), "a job ended twice, or never"
+    assert sorted(told) == sorted(ids), "a job was told of twice, or never"
+    assert ended == 200, "a job ended twice"
     assert retried, "nothing was in hand when the worker was killed"
     assert len({one["workerId"] for one in ends}) >= 2
 
@@ -106,6 +109,38 @@ def test_a_job_that_is_cancelled_before_it_starts_never_runs():
                 http.post(f"/v2/chat/cancel/{job_id}")
         quick = {"messages": [{"role": "user", "content": "Hi"}]}
         assert local.end("chat", local.run("chat", quick), 10)["status"] == "COMPLETED"
+
+
+def test_a_stop_that_overtakes_its_job_counts():
+    """A job of megabytes is still being read when the stop for it arrives."""
+    with run_local(1, surfaces=("chat",), FAKE_DELAY_S="0.02", CONCURRENCY="16") as local:
+        slow = {"messages": [{"role": "user", "content": "x" * 1000}], "user": "p" * 3_000_000}
+        with local.http() as http:
+            for _ in range(3):
+                job_id = local.run("chat", slow)
+                wait_until(lambda job_id=job_id: local.job("chat", job_id).status == "IN_PROGRESS")
+                http.post(f"/v2/chat/cancel/{job_id}")
+        quick = {"messages": [{"role": "user", "content": "Hi"}]}
+        assert local.end("chat", local.run("chat", quick), 10)["status"] == "COMPLETED"
+
+
+def test_a_stream_that_is_cancelled_at_any_moment_frees_the_engine():
+    """Also amid the delivery of a chunk, where the SDK leaves the generator open."""
+    quick = {"messages": [{"role": "user", "content": "Hi"}]}
+    slow = {"messages": [{"role": "user", "content": "x" * 1000}], "stream": True}
+    with run_local(1, surfaces=("chat",), FAKE_DELAY_S="0.01") as local:
+        with local.http() as http:
+            for round_ in range(12):
+                job_id = local.run("chat", slow)
+                wait_until(lambda job_id=job_id: local.job("chat", job_id).chunks)
+                time.sleep(0.05 + 0.017 * round_)
+                http.post(f"/v2/chat/cancel/{job_id}")
+                start = time.monotonic()
+                assert local.end("chat", local.run("chat", quick), 9)["status"] == "COMPLETED"
+                assert time.monotonic() - start < 3, f"round {round_}"
+    output = "\n".join(local.lines)
+    assert "asynchronous generator" not in output
+    assert "internal_error" not in output
 
 
 @pytest.mark.parametrize("who", ["ours", "the SDK alone"])
@@ -202,6 +237,49 @@ def test_progress_is_shown_and_is_no_result():
         assert local.end("chat", job_id)["output"] == "whole"
 
 
+@pytest.mark.parametrize(
+    ("code", "status", "said"),
+    [
+        ("return {'error': {'code': 'x'}}", "FAILED", '{"code": "x"}'),
+        ("return float('nan')", "FAILED", "not JSON"),
+        ("return '\\ud800'", "FAILED", None),
+        ("return 'x' * 30_000_000", "FAILED", "refused"),
+    ],
+)
+def test_what_a_worker_should_not_answer(code, status, said):
+    """The SDK itself gives up on half a character; the job is run again, and then fails."""
+    limits = Limits(tries=1)
+    with run_local(1, command=worker_of(f"async def handler(job): {code}"), limits=limits) as local:
+        job_id = local.run("chat", CHAT)
+        done = local.end("chat", job_id, 40)
+        assert done["status"] == status
+        if said is not None:
+            assert said in done["error"]
+        with local.http() as http:
+            proxy = http.post("/v2/chat/openai/v1/chat/completions", json=CHAT)
+        assert proxy.status_code == 500
+        assert isinstance(proxy.json()["error"]["code"], str)
+
+
+def test_a_worker_of_many_surfaces_is_not_held_up_by_the_slowest_of_them():
+    with run_local(1) as local:
+        start = time.monotonic()
+        with ThreadPoolExecutor(4) as pool:
+            ids = list(pool.map(lambda _: local.run("embeddings", EMBEDDINGS), range(60)))
+        assert all(local.end("embeddings", one)["status"] == "COMPLETED" for one in ids)
+        assert time.monotonic() - start < 10  # three at a time it takes twenty
+
+
+def test_workers_know_no_secret_and_print_no_address():
+    code = "async def handler(job): print('at', os.environ['RUNPOD_WEBHOOK_PING'], flush=True); return dict(os.environ)"
+    env = {"LOCAL_API_KEY": "secret", "WEBHOOK_SIGNING_SECRET": "secret"}
+    with run_local(1, command=worker_of(code), **env) as local:
+        seen = local.end("chat", local.run("chat", CHAT))["output"]
+        wait_until(lambda: any("at http" in line for line in local.lines))
+    assert not {"LOCAL_API_KEY", "WEBHOOK_SIGNING_SECRET"} & set(seen)
+    assert local.token not in "\n".join(local.lines)
+
+
 class ByHand:
     """A worker that speaks the protocol itself, to do what the SDK would not."""
 
@@ -209,9 +287,14 @@ class ByHand:
         self._http = httpx.Client(base_url=f"{local.url}/v2/all", params={"token": local.token})
         self._name = name
 
-    def take(self) -> dict[str, Any] | None:
-        response = self._http.get(f"/job-take/{self._name}")
+    def take(self, **params: str) -> dict[str, Any] | None:
+        merged = {**dict(self._http.params), **params}
+        response = self._http.get(f"/job-take/{self._name}", params=merged)
         return response.json() if response.status_code == 200 else None
+
+    def stops(self) -> list[str]:
+        response = self._http.get(f"/job-stop/{self._name}")
+        return response.json()["jobsToStop"] if response.status_code == 200 else []
 
     def done(self, job_id: str, output: Any) -> int:
         content = json.dumps({"output": output})
@@ -255,6 +338,49 @@ def test_a_silent_worker_loses_its_jobs_and_a_late_answer_counts_no_more():
         next_one.close()
 
 
+def test_a_worker_that_asks_with_nothing_in_hand_has_lost_what_it_had():
+    """Another process under the same id, or a result that could not be delivered."""
+    with run_local(0) as local:
+        ids = [local.run("chat", {**CHAT, "user": str(n)}) for n in range(3)]
+        worker = ByHand(local, "again")
+        assert [worker.take(job_in_progress="1")["id"] for _ in ids] == ids
+        again = [worker.take(job_in_progress="0" if n == 0 else "1")["id"] for n in range(3)]
+        assert again == ids, "in the order they had"
+        worker.close()
+
+
+def test_a_frozen_worker_that_is_back_stops_what_others_have_now():
+    with run_local(0, limits=Limits(worker_silence_s=0.4, poll_s=0.3)) as local:
+        frozen = ByHand(local, "frozen")
+        job_id = local.run("chat", CHAT)
+        assert frozen.take()
+        wait_until(lambda: local.status("chat", job_id)["status"] == "IN_QUEUE", 5)
+        assert frozen.take() is None, "it still runs it"
+        assert frozen.stops() == [job_id]
+        frozen.done(job_id, "of the first time")
+        wait_until(lambda: frozen.take(), 10)
+        assert local.job("chat", job_id).tries == 2
+        frozen.done(job_id, "good")
+        assert local.status("chat", job_id)["output"] == "good"
+        frozen.close()
+
+
+def test_a_worker_that_is_to_leave_does_not_ask_without_a_pause():
+    with run_local(0, limits=Limits(poll_s=0.5)) as local:
+        worker = ByHand(local, "leaving")
+        local.run("chat", CHAT)
+        job = worker.take()
+        worker.done(job["id"], "x")
+        local.loop.call_soon_threadsafe(
+            lambda: local.platform.dismiss(local.platform.workers["leaving"])
+        )
+        local.run("chat", CHAT)
+        start = time.monotonic()
+        assert [worker.take() for _ in range(2)] == [None, None]
+        assert time.monotonic() - start > 0.9
+        worker.close()
+
+
 def test_a_worker_that_pings_keeps_its_jobs():
     with run_local(0, limits=Limits(worker_silence_s=0.5)) as local:
         worker = ByHand(local, "busy")
@@ -293,6 +419,10 @@ def test_idle_workers_share_what_comes():
             jobs = httpx.get(f"{local.url}/v2/all/job-take-batch/{name}", params=params, timeout=30)
             got[name] = len(jobs.json())
 
+        def elsewhere() -> None:
+            params = {"token": local.token, "batch_size": "100"}
+            httpx.get(f"{local.url}/v2/chat/job-take-batch/other", params=params, timeout=30)
+
         async def submit_at_once() -> None:
             from local.api.client import read_order
 
@@ -301,14 +431,15 @@ def test_idle_workers_share_what_comes():
                 local.platform.queues.submit("embeddings", order)
 
         threads = [threading.Thread(target=take, args=(f"w{n}",)) for n in range(3)]
-        for thread in threads:
+        other = threading.Thread(target=elsewhere)  # serves another endpoint, and is no rival
+        for thread in [*threads, other]:
             thread.start()
-        wait_until(lambda: len(local.platform.workers) == 3)
+        wait_until(lambda: len(local.platform.workers) == 4)
         asyncio.run_coroutine_threadsafe(submit_at_once(), local.loop).result(5)
-        for thread in threads:
+        for thread in [*threads, other]:
             thread.join()
         assert sum(got.values()) == 30
-        assert min(got.values()) >= 7
+        assert min(got.values()) >= 8
 
 
 def test_a_platform_that_stops_takes_no_jobs():

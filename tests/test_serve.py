@@ -190,6 +190,26 @@ def test_metrics_count_by_route_and_code(url):
     assert metric(url, "process_resident_memory_bytes") > 1e6
 
 
+def test_errors_of_streams_and_of_bodies_are_counted(url):
+    chat = {"route": "/v1/chat/completions"}
+    before = metric(url, "quartet_requests_total", code="model_not_found", **chat)
+    body = {**CHAT, "stream": True, "model": "nobody"}
+    httpx.post(f"{url}/v1/chat/completions", json=body)
+    httpx.post(f"{url}/v1/chat/completions", content=b"{")
+    assert metric(url, "quartet_requests_total", code="model_not_found", **chat) == before + 1
+    assert metric(url, "quartet_requests_total", code="invalid_json", **chat) >= 1
+
+
+def test_other_names_are_not_answered_on_this_machine(url):
+    refused = httpx.get(f"{url}/v1/models", headers={"Host": "evil.example"})
+    assert refused.status_code == 400
+
+
+def test_an_edit_needs_a_picture(url):
+    error = error_of(httpx.post(f"{url}/v1/images/edits", json={"prompt": "red"}), 400)
+    assert (error["code"], error["param"]) == ("missing_required_parameter", "image")
+
+
 # Health ------------------------------------------------------------------------------------------
 
 
@@ -263,6 +283,22 @@ async def test_ping_says_broken_once_the_device_is_lost(make_worker):
     async with in_process(worker, preload=False) as (_, client):
         assert (await client.get("/ping")).status_code == 200
         answer = await client.post("/v1/embeddings", json=EMBEDDINGS)
+        assert error_of(answer, 503)["code"] == "device_lost"
+        assert (await client.get("/ping")).status_code == 503
+
+
+@pytest.mark.anyio
+async def test_ping_says_broken_once_a_stream_lost_the_device(make_worker):
+    from models.fake import FakeChat
+
+    class Lost(FakeChat):
+        def run(self, batch: Any) -> Any:
+            raise DeviceLost("The GPU is gone.")
+
+    worker = with_loader(make_worker(SURFACE="chat"), Lost)
+    async with in_process(worker, preload=False) as (_, client):
+        body = {"prompt": "x", "stream": True}
+        answer = await client.post("/v1/completions", json=body)
         assert error_of(answer, 503)["code"] == "device_lost"
         assert (await client.get("/ping")).status_code == 503
 
