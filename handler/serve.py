@@ -68,10 +68,12 @@ def _bind(name: str, host: str, port: int) -> socket.socket:
         raise SettingsError(f"{name}: {port} {reason}") from None
 
 
-async def _serve(listeners: list[tuple[ASGIApp, socket.socket]]) -> None:
-    await asyncio.gather(
-        *(
-            uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False)).serve([listener])
-            for app, listener in listeners
-        )
+def _server(app: ASGIApp) -> uvicorn.Server:
+    # Longer than a balancer keeps an idle connection: it must not find one closed as it sends.
+    return uvicorn.Server(
+        uvicorn.Config(app, log_config=None, access_log=False, timeout_keep_alive=75)
     )
+
+
+async def _serve(listeners: list[tuple[ASGIApp, socket.socket]]) -> None:
+    await asyncio.gather(*(_server(app).serve([listener]) for app, listener in listeners))

@@ -28,6 +28,9 @@ from local.processes import WorkerDied, Workers, variables
 HOST = "127.0.0.1"
 _DEFAULT_PORT = 8000
 _LOOK_S = 0.05
+# Longer than clients keep an idle connection (aiohttp: 15 s): a result that the SDK posts on one
+# that is closed at that moment is lost.
+KEEP_ALIVE_S = 75
 
 
 class Usage(Exception):
@@ -121,7 +124,11 @@ async def _run(options: Options, listener: socket.socket, count: int) -> None:
     application, platform = build(options)
     url = f"http://{HOST}:{listener.getsockname()[1]}"
     config = uvicorn.Config(
-        application, log_config=None, access_log=False, timeout_graceful_shutdown=5
+        application,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=5,
+        timeout_keep_alive=KEEP_ALIVE_S,
     )
     server = _Server(config)
     workers = Workers(

@@ -141,7 +141,7 @@ class Platform:
 
         It may be another process under the same id, or have failed to deliver a result.
         """
-        self._put_back(worker)
+        self._put_back(worker, "asks for jobs with none in hand")
 
     def dismiss(self, worker: Worker) -> None:
         """Give a worker no more jobs; its polls are answered at once."""
@@ -163,13 +163,13 @@ class Platform:
         """How many jobs are with workers."""
         return sum(len(worker.jobs) for worker in self.workers.values())
 
-    def gone(self, worker: Worker) -> None:
+    def gone(self, worker: Worker, why: str) -> None:
         """Forget a worker that ended, and put back what it had."""
         if self.workers.get(worker.id) is worker:
             del self.workers[worker.id]
         if worker.jobs:
             self._lost[worker.id] = list(worker.jobs)
-        self._put_back(worker)
+        self._put_back(worker, why)
         self._announce()
 
     async def watch(self) -> None:
@@ -180,7 +180,7 @@ class Platform:
                 silent_s = _now() - worker.seen
                 started = worker.taking and not worker.open_polls
                 if started and silent_s > self.limits.worker_silence_s:
-                    self.gone(worker)
+                    self.gone(worker, f"was silent for {silent_s:.0f} s")
 
     def poll_cut(self, worker: Worker) -> None:
         """A worker's poll broke off: it is gone, unless it comes back soon.
@@ -190,7 +190,7 @@ class Platform:
 
         def check(before: float) -> None:
             if worker.polled == before and not worker.open_polls:
-                self.gone(worker)
+                self.gone(worker, "broke off and did not come back")
 
         worker.polled = _now()
         asyncio.get_running_loop().call_later(self.limits.cut_poll_s, check, worker.polled)
@@ -211,12 +211,14 @@ class Platform:
             self.queues.assign(job, worker.id)
         return jobs
 
-    def _put_back(self, worker: Worker) -> None:
+    def _put_back(self, worker: Worker, why: str) -> None:
         """Queue its jobs again, in the order they had."""
+        if not worker.jobs:
+            return
+        log.warning("%s %s: %d of its jobs are queued again", worker.id, why, len(worker.jobs))
         lost = sorted(worker.jobs.values(), key=lambda job: job.submitted, reverse=True)
         worker.jobs.clear()
         for job in lost:
-            log.warning("%s has lost job %s; it goes back to the queue", worker.id, job.id)
             self.queues.put_back(job)
 
     def _waiting(self, worker: Worker) -> Iterator[Job]:

@@ -179,7 +179,7 @@ class Workers:
         if one.printer is not None:
             await asyncio.to_thread(one.printer.join)
         del self._running[one.name]
-        self._platform.gone(worker)
+        self._platform.gone(worker, "ended")
         return took or worker.taking
 
 

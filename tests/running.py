@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import uvicorn
 
+from local.__main__ import KEEP_ALIVE_S
 from local.app import SURFACES, Options, build
 from local.jobs import Job
 from local.limits import Limits
@@ -140,7 +141,12 @@ def run_local(
     async def start() -> tuple[Local, uvicorn.Server, list[asyncio.Task[None]], asyncio.Task[None]]:
         application, platform = build(options)
         config = uvicorn.Config(
-            application, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=1
+            application,
+            host="127.0.0.1",
+            port=0,
+            log_config=None,
+            timeout_graceful_shutdown=1,
+            timeout_keep_alive=KEEP_ALIVE_S,
         )
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve())
