@@ -6,10 +6,10 @@ The only module that knows the SDK. It is pinned; ``tests/test_sdk_loop.py`` dri
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from types import ModuleType
@@ -39,6 +39,9 @@ def run(worker: Worker, settings: Settings, start: float) -> None:
     _mend_the_loop()
     if settings.preload:
         _preload(worker)
+    # What is loaded stays: looking through it again for garbage would halt jobs for a while.
+    gc.collect()
+    gc.freeze()
     concurrency = settings.concurrency or worker.dispatcher.endpoint.concurrency
     log.info("ready after %.1f s", time.monotonic() - start)
     runpod.serverless.start(
@@ -120,8 +123,8 @@ def _mend_the_loop() -> None:
             super().__init__(config)
             self.jobs_fetcher = _patiently(rp_scale.get_job)
             self._begun: set[str] = set()
-            self._ended: deque[str] = deque(maxlen=_REMEMBERED)
-            self._stopped_early: deque[str] = deque(maxlen=_REMEMBERED)
+            self._ended = _Recent()
+            self._stopped_early = _Recent()
 
         async def get_jobs(self, session: Any) -> None:
             """Take jobs until shutdown, then run those that are left."""
@@ -134,25 +137,43 @@ def _mend_the_loop() -> None:
                 stopped: bool = await super().stop_job(job_id)
                 return stopped
             if job_id not in self._ended:
-                self._stopped_early.append(job_id)
+                self._stopped_early.add(job_id)
             return False
 
         async def handle_job(self, session: Any, job: dict[str, Any]) -> None:
             """Run a job, unless it was stopped before."""
             job_id, task = job["id"], asyncio.current_task()
             self._begun.add(job_id)
-            if job_id in self._ended:
-                self._ended.remove(job_id)  # it is retried
-            if job_id in self._stopped_early and task is not None:
-                self._stopped_early.remove(job_id)
+            self._ended.discard(job_id)  # it is retried
+            if self._stopped_early.discard(job_id) and task is not None:
                 task.cancel()  # takes effect inside, where the SDK deals with it
             try:
                 await super().handle_job(session, job)
             finally:
                 self._begun.discard(job_id)
-                self._ended.append(job_id)
+                self._ended.add(job_id)
 
     rp_scale.JobScaler = Scaler
+
+
+class _Recent:
+    """The job ids of late, the oldest forgotten."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, None] = {}
+
+    def __contains__(self, job_id: str) -> bool:
+        return job_id in self._ids
+
+    def add(self, job_id: str) -> None:
+        """Remember an id."""
+        self._ids[job_id] = None
+        if len(self._ids) > _REMEMBERED:
+            del self._ids[next(iter(self._ids))]
+
+    def discard(self, job_id: str) -> bool:
+        """Forget an id; says whether it was known."""
+        return self._ids.pop(job_id, self) is None
 
 
 def _patiently(fetch: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:

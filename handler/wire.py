@@ -16,6 +16,9 @@ class NotJson(Exception):
     """An answer of ours is not JSON: a bug, never a client's fault."""
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
+
 def encode(answer: Any) -> bytes:
     """Serialise an answer as the SDK will, refusing what it would lose.
 
@@ -23,6 +26,6 @@ def encode(answer: Any) -> bytes:
         NotJson: the answer holds something that JSON does not have.
     """
     try:
-        return json.dumps(answer, ensure_ascii=False, allow_nan=False).encode("utf-8")
+        return _ENCODER.encode(answer).encode("utf-8")
     except (TypeError, ValueError, RecursionError) as error:
         raise NotJson(f"{type(error).__name__} in an answer") from error

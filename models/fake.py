@@ -7,6 +7,7 @@ costs. Their rows enter the catalog with ``FAKE_ENGINES=1`` only.
 from __future__ import annotations
 
 import io
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -120,10 +121,8 @@ class FakeEmbeddings(FakeEngine):
         """Count bytes by their lowest three bits."""
         import numpy as np
 
-        texts = [np.frombuffer(text.encode(), np.uint8) for text in ticket.item.texts]
-        vectors = np.array([np.bincount(text % 8, minlength=8) for text in texts], np.float32)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        return Embedded(vectors, sum(len(text) for text in texts))
+        texts = [text.encode() for text in ticket.item.texts]
+        return Embedded(np.array([_unit(text) for text in texts], np.float32), sum(map(len, texts)))
 
 
 class FakeImages(FakeEngine):
@@ -158,6 +157,14 @@ class FakeTranscribe(FakeEngine):
         ticket.emit(segment)
         language = ticket.item.language or "en"
         return Transcript([segment], language, 1.0, 1.0, ticket.item.task)
+
+
+def _unit(text: bytes) -> list[float]:
+    counts = [0] * 8
+    for byte in text:
+        counts[byte & 7] += 1
+    length = math.sqrt(sum(count * count for count in counts))
+    return [count / length for count in counts]
 
 
 def _plain(format_: str, width: int, height: int, seed: int) -> Picture:

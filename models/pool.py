@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from models.batch import Batcher, is_out_of_memory, translate
@@ -31,10 +32,12 @@ class Warm:
         self.row = row
         self.engine = engine
         self._batcher = Batcher(engine, max_jobs, row.slug)
+        beside = not inspect.iscoroutinefunction(engine.prepare)
+        self._prepare = partial(_beside, engine.prepare) if beside else engine.prepare
 
     async def run(self, request: Any) -> Any:
         """Prepare, run and finish one request; returns the engine's answer."""
-        item = await _beside(self.engine.prepare, request)
+        item = await self._prepare(request)
         output = await self._batcher.submit(item)
         if self.engine.finish is None:
             return output
@@ -42,7 +45,7 @@ class Warm:
 
     async def stream(self, request: Any) -> AsyncGenerator[Any, None]:
         """Prepare and run one request, yielding the engine's events and its output last."""
-        item = await _beside(self.engine.prepare, request)
+        item = await self._prepare(request)
         events = self._batcher.stream(item)
         try:
             async for event in events:
@@ -61,13 +64,11 @@ class Warm:
 
 
 async def _beside(step: Callable[[Any], Any], value: Any) -> Any:
-    """Run an engine's CPU step: a coroutine here, a function in a thread.
+    """Run an engine's CPU step in a thread.
 
     A panic in a Rust library is no ``Exception``; it becomes one, so that it cannot pass the places
     that answer for every job.
     """
-    if inspect.iscoroutinefunction(step):
-        return await step(value)
 
     def contained() -> Any:
         try:

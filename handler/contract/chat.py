@@ -13,7 +13,7 @@ from handler.contract import completions
 from handler.contract.base import Call, Json, Operation, Surface, with_notice
 from handler.contract.chat_request import ChatRequest
 from handler.contract.generation import Progress, pieces, usage
-from handler.contract.streaming import coalesce, sse
+from handler.contract.streaming import to_client
 from models.pool import Warm
 
 
@@ -48,12 +48,9 @@ async def answer(call: Call) -> Json:
 
 async def stream(call: Call) -> AsyncGenerator[Json, None]:
     """Answer piece by piece: ChatCompletionChunk objects, or SSE text on the OpenAI route."""
-    events = coalesce(_chunks(call), _merge)
-    async with aclosing(events):
+    async with aclosing(to_client(_chunks(call), _merge, call.route)) as events:
         async for event in events:
-            yield event if call.route is None else sse(event)
-    if call.route is not None:
-        yield "data: [DONE]\n\n"
+            yield event
 
 
 async def _chunks(call: Call) -> AsyncGenerator[dict[str, Any], None]:

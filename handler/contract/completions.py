@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from handler.contract.base import Call, Json, NonEmpty, Operation, with_notice
 from handler.contract.generation import GenerationRequest, Progress, pieces, usage
-from handler.contract.streaming import coalesce, sse
+from handler.contract.streaming import to_client
 from models.errors import InvalidValue
 
 Tokens = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
@@ -113,11 +113,9 @@ async def answer(call: Call) -> Json:
 
 async def stream(call: Call) -> AsyncGenerator[Json, None]:
     """Answer piece by piece: Completion objects, or SSE text on the OpenAI route."""
-    async with aclosing(coalesce(_chunks(call), _merge)) as events:
+    async with aclosing(to_client(_chunks(call), _merge, call.route)) as events:
         async for event in events:
-            yield event if call.route is None else sse(event)
-    if call.route is not None:
-        yield "data: [DONE]\n\n"
+            yield event
 
 
 async def _chunks(call: Call) -> AsyncGenerator[dict[str, Any], None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 Event = TypeVar("Event")
@@ -43,6 +44,17 @@ async def coalesce(
     finally:
         pump.cancel()
         await asyncio.wait([pump])
+
+
+async def to_client(
+    events: AsyncGenerator[Any, None], merge: Callable[[Any, Any], Any], route: str | None
+) -> AsyncGenerator[Any, None]:
+    """Yield events as clients read them: objects, or server-sent events on an OpenAI route."""
+    async with aclosing(coalesce(events, merge)) as joined:
+        async for event in joined:
+            yield event if route is None else sse(event)
+    if route is not None:
+        yield "data: [DONE]\n\n"
 
 
 class _End:
