@@ -178,6 +178,58 @@ def test_a_payload_over_the_limit_is_refused(local):
         assert not_json.status_code == 400
 
 
+@pytest.mark.parametrize("path", ["run", "runsync", "openai/v1/embeddings"])
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_numbers_that_json_does_not_have_are_refused(local, path, number):
+    body = '{"input": {"input": "x", "q": NUMBER}}'.replace("NUMBER", number)
+    with local.http() as http:
+        refused = http.post(f"/v2/embeddings/{path}", content=body)
+        assert refused.status_code == 400
+        assert "not JSON" in refused.text
+
+
+def test_half_a_character_reaches_the_worker_and_hurts_no_neighbour(local):
+    body = r'{"input": {"input": "\ud83d"}}'
+    with local.http() as http:
+        half = http.post("/v2/embeddings/run", content=body).json()["id"]
+    others = [local.run("embeddings", EMBEDDINGS) for _ in range(5)]
+    assert "UTF-8" in local.end("embeddings", half)["error"]
+    assert {local.end("embeddings", one)["status"] for one in others} == {"COMPLETED"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v2/chat/runsync?wait=%C2%B2",
+        "/v2/chat/runsync?wait=" + "9" * 5000,
+        "/v2/all/ping/x?token=%C3%A9",
+    ],
+)
+def test_odd_parameters_are_refused_like_others(local, path):
+    with local.http() as http:
+        method = "GET" if "ping" in path else "POST"
+        refused = http.request(method, path, json={"input": CHAT} if method == "POST" else None)
+    assert refused.status_code in {400, 401}
+    assert isinstance(refused.json()["error"], str)
+
+
+def test_only_this_machines_names_are_answered(local):
+    with local.http() as http:
+        for path in ("/v2/chat/health", "/v1/jobs/chat/x", "/openapi.json"):
+            assert http.get(path, headers={"Host": "evil.example"}).status_code == 421
+            assert http.get(path, headers={"Host": "localhost:1"}).status_code != 421
+
+
+def test_a_retried_job_has_its_webhook_again(local):
+    receiver = Receiver()
+    with serve(receiver.application()) as url:
+        job_id = local.run("chat", {**CHAT, "temperature": 9}, webhook=f"{url}/hook")
+        wait_until(lambda: len(receiver.bodies) == 1)
+        with local.http() as http:
+            http.post(f"/v2/chat/retry/{job_id}")
+        wait_until(lambda: len(receiver.bodies) == 2)
+
+
 @pytest.mark.parametrize(
     "path", ["/v2/chat/health", "/v2/chat/openai/v1/models", "/v1/jobs/chat/x"]
 )
