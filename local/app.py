@@ -23,6 +23,7 @@ from local.api.openai import OpenAiRoutes
 from local.api.worker import WorkerRoutes
 from local.limits import Limits, TooLarge
 from local.platform import Platform
+from local.watch import watch
 from local.webhooks import Webhooks
 
 SURFACES = ("chat", "images", "transcribe", "embeddings")
@@ -56,9 +57,9 @@ def build(options: Options) -> tuple[FastAPI, Platform]:
 
     @asynccontextmanager
     async def lifespan(application: FastAPI) -> AsyncIterator[None]:
-        watch = asyncio.create_task(platform.watch())
+        watching = asyncio.create_task(watch(platform))
         yield
-        watch.cancel()
+        watching.cancel()
         await webhooks.close()
 
     application = FastAPI(

@@ -172,29 +172,6 @@ class Platform:
         self._put_back(worker, why)
         self._announce()
 
-    async def watch(self) -> None:
-        """Look for workers that fell silent, for ever."""
-        while True:
-            await asyncio.sleep(self.limits.worker_silence_s / 10)
-            for worker in list(self.workers.values()):
-                silent_s = _now() - worker.seen
-                started = worker.taking and not worker.open_polls
-                if started and silent_s > self.limits.worker_silence_s:
-                    self.gone(worker, f"was silent for {silent_s:.0f} s")
-
-    def poll_cut(self, worker: Worker) -> None:
-        """A worker's poll broke off: it is gone, unless it comes back soon.
-
-        The SDK pings from a process of its own, which may well outlive the worker.
-        """
-
-        def check(before: float) -> None:
-            if worker.polled == before and not worker.open_polls:
-                self.gone(worker, "broke off and did not come back")
-
-        worker.polled = _now()
-        asyncio.get_running_loop().call_later(self.limits.cut_poll_s, check, worker.polled)
-
     def _hand_out(self, worker: Worker, count: int) -> list[Job]:
         """The oldest jobs that this worker serves, and no more than its share of them.
 

@@ -26,6 +26,7 @@ from local.api.common import (
 )
 from local.jobs import Job
 from local.platform import Platform
+from local.watch import poll_cut
 from local.workers import Worker
 
 Handler = Callable[[Request, Worker], Awaitable[Response]]
@@ -98,7 +99,7 @@ class WorkerRoutes:
         try:
             return await while_connected(http, work)
         except Gone:
-            self._platform.poll_cut(worker)
+            poll_cut(self._platform, worker)
             return []
         finally:
             worker.open_polls -= 1

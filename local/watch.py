@@ -1,0 +1,38 @@
+"""Which workers are lost: those that fell silent, and those whose poll broke off."""
+
+from __future__ import annotations
+
+import asyncio
+
+from local.platform import Platform
+from local.workers import Worker
+
+
+async def watch(platform: Platform) -> None:
+    """Look for workers that fell silent, for ever."""
+    limit_s = platform.limits.worker_silence_s
+    while True:
+        await asyncio.sleep(limit_s / 10)
+        for worker in list(platform.workers.values()):
+            silent_s = _now() - worker.seen
+            started = worker.taking and not worker.open_polls
+            if started and silent_s > limit_s:
+                platform.gone(worker, f"was silent for {silent_s:.0f} s")
+
+
+def poll_cut(platform: Platform, worker: Worker) -> None:
+    """A worker's poll broke off: it is gone, unless it comes back soon.
+
+    The SDK pings from a process of its own, which may well outlive the worker.
+    """
+
+    def check(before: float) -> None:
+        if worker.polled == before and not worker.open_polls:
+            platform.gone(worker, "broke off and did not come back")
+
+    worker.polled = _now()
+    asyncio.get_running_loop().call_later(platform.limits.cut_poll_s, check, worker.polled)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
