@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -82,12 +82,9 @@ class Dispatcher:
         if task.operation.stream is None:
             raise TypeError(f"{task.surface.name} cannot stream")
         async with self._call(task) as call:
-            events = task.operation.stream(call)
-            try:
+            async with aclosing(task.operation.stream(call)) as events:
                 async for event in events:
                     yield event
-            finally:
-                await events.aclose()
 
     def listing(self, job: Job) -> Json | None:
         """Answer ``GET /v1/models`` and ``/v1/models/{id}``; None for every other job."""

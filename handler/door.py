@@ -10,7 +10,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from starlette.applications import Starlette
@@ -137,31 +137,24 @@ class Door:
             return response(first, job.id)
 
         async def body() -> AsyncGenerator[str, None]:
-            try:
+            async with aclosing(events):
                 yield first
                 async for event in events:
-                    if isinstance(
-                        event, str
-                    ):  # the last one is the error, said already as an event
+                    if isinstance(event, str):  # an error comes last once more, as an object
                         yield event
-            finally:
-                await events.aclose()
 
         headers = {"x-request-id": job.id, "cache-control": "no-cache", "x-accel-buffering": "no"}
         return StreamingResponse(body(), media_type="text/event-stream", headers=headers)
 
     async def _measured(self, job: Job) -> AsyncGenerator[Any, None]:
         with self._metrics.request(str(job.route)) as outcome:
-            events = self._worker.stream(job)
-            try:
+            async with aclosing(self._worker.stream(job)) as events:
                 code = "ok"
                 async for output in events:
                     if (code := self._code(output)) != "ok":
                         outcome.code = code  # now: who reads may stop at it
                     yield output
                 outcome.code = code
-            finally:
-                await events.aclose()
 
     def _code(self, output: Any) -> str:
         """The error code of an answer, ``ok`` without one; some say that the worker is done for."""

@@ -89,20 +89,18 @@ def _choose_kind_per_job(worker: Worker) -> None:
     async def handle_job(session: Any, config: dict[str, Any], raw: dict[str, Any]) -> None:
         job = worker.read(raw)
 
-        async def answer(_: object) -> Any:
-            return await worker.answer(job)
-
-        events = worker.stream(job)
+        if not worker.wants_stream(job):
+            await sdk_handle_job(session, {**config, "handler": lambda _: worker.answer(job)}, raw)
+            return
 
         async def stream(_: object) -> AsyncGenerator[Any, None]:
             async for event in events:
                 yield event
 
-        handler = stream if worker.wants_stream(job) else answer
         # The SDK leaves a generator open when its job is stopped amid a delivery: the engine would
         # go on until somebody collects the garbage.
-        async with aclosing(events):
-            await sdk_handle_job(session, {**config, "handler": handler}, raw)
+        async with aclosing(worker.stream(job)) as events:
+            await sdk_handle_job(session, {**config, "handler": stream}, raw)
 
     rp_scale.handle_job = handle_job
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -86,24 +87,18 @@ class Job:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def change(self, timeout_s: float | None = None) -> bool:
-        """Wait for the next change; False when there was none in time."""
-        try:
+    async def change(self, timeout_s: float | None = None) -> None:
+        """Wait for the next change, and no longer than told."""
+        with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._changed.wait()
-        except TimeoutError:
-            return False
-        return True
 
-    async def end(self, timeout_s: float | None = None) -> bool:
-        """Wait until the job is final; False when it is not in time."""
-        try:
+    async def end(self, timeout_s: float | None = None) -> None:
+        """Wait until the job is final, and no longer than told."""
+        with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while not self.final:
                     await self._changed.wait()
-        except TimeoutError:
-            return False
-        return True
 
     async def states(self) -> AsyncGenerator[Status, None]:
         """Yield the status now and at every change, the final one last."""
@@ -115,8 +110,7 @@ class Job:
                 yield status
                 if status in FINAL:
                     return
-            if changed is self._changed:
-                await changed.wait()
+            await changed.wait()  # over already, if it changed since
 
     def for_worker(self, surface: str | None) -> dict[str, Any]:
         """What a worker takes; ``surface`` names the endpoint where that serves one surface."""

@@ -46,11 +46,9 @@ async def answer(call: Call) -> Json:
     return with_notice(completion, call.row)
 
 
-async def stream(call: Call) -> AsyncGenerator[Json, None]:
+def stream(call: Call) -> AsyncGenerator[Json, None]:
     """Answer piece by piece: ChatCompletionChunk objects, or SSE text on the OpenAI route."""
-    async with aclosing(to_client(_chunks(call), _merge, call.route)) as events:
-        async for event in events:
-            yield event
+    return to_client(_chunks(call), _merge, call.route)
 
 
 async def _chunks(call: Call) -> AsyncGenerator[dict[str, Any], None]:

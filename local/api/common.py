@@ -30,11 +30,7 @@ class Gone(Exception):
 
 def json_response(content: Any, status: int = 200) -> Response:
     """JSON in ASCII, which can say every text that JSON can bring, halves of characters too."""
-    return text_response(json.dumps(content, allow_nan=False), status)
-
-
-def text_response(text: str, status: int = 200) -> Response:
-    """JSON that is written already."""
+    text = json.dumps(content, allow_nan=False)
     return Response(text, status, media_type="application/json")
 
 
