@@ -23,6 +23,7 @@ from handler.assemble import assemble
 from handler.entry import Worker
 from handler.errors import JobInvalid, wire
 from handler.settings import Settings, SettingsError
+from handler.wire import encode
 from models.errors import QuartetError
 
 _TEST_INPUT = Path("test_input.json")
@@ -114,7 +115,7 @@ def _print(output: Any) -> int:
     if isinstance(output, str) and output.startswith("data: "):
         print(output, end="", flush=True)  # server-sent events, as they go over the wire
     else:
-        print(json.dumps(output, ensure_ascii=False), flush=True)
+        print(encode(output).decode(), flush=True)
     return 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from handler.bucket import Bucket
 from handler.contract import SURFACES
 from handler.dispatch import Dispatcher
@@ -27,7 +29,7 @@ def assemble(settings: Settings) -> Worker:
         SettingsError: the settings make no sense on this machine.
     """
     try:
-        device = hardware.detect(settings.device)
+        device = replace(hardware.detect(settings.device), wanted_dtype=settings.dtype)
     except ValueError as error:
         raise SettingsError(str(error)) from None
     endpoint = Endpoint.build(settings, SURFACES, _catalog(settings), device.kind)

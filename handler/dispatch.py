@@ -2,7 +2,7 @@
 
 The surface is found, in this order, by: an explicit ``surface`` key; the OpenAI route; the
 endpoint, when it serves one surface; the marks in the body. The route then says which of the
-surface's operations; a job without one is for the first.
+surface's operations, or without one the marks; a job with neither is for the first.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from handler.errors import RouteUnknown, SurfaceAmbiguous, SurfaceUnknown
 from handler.guard import Guard
 from handler.job import Job
 from handler.media import MediaDoor
-from models.errors import shorten
+from models.errors import ModelUnsuited, shorten
 from models.pool import Pool
 from models.row import Row
 
@@ -62,14 +62,20 @@ class Dispatcher:
         surface, operation = self.find(job)
         request = operation.request.parse(job.body)
         row = self.endpoint.pick(surface.name, request.model)
+        if operation.task is not None and operation.task not in row.tasks:
+            held = self.endpoint.catalog.of(surface.name).rows
+            able = [one.slug for one in held if operation.task in one.tasks]
+            raise ModelUnsuited(row.slug, operation.task, able)
         return Task(job, surface, operation, request, row)
 
     def find(self, job: Job) -> tuple[Surface, Operation]:
         """Find what a job is for; raises as ``find_surface`` does."""
         surface = find_surface(job, self.endpoint.seen_at(job.endpoint))
+        if job.route is None:
+            return surface, surface.marked(job.body)
         operation = surface.operation(job.route)
         if operation is None:
-            raise _route_unknown(str(job.route), surface.routes)
+            raise _route_unknown(job.route, surface.routes)
         return surface, operation
 
     async def answer(self, task: Task) -> Json:

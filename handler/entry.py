@@ -15,12 +15,12 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from handler.contract.base import Json
+from handler.contract.base import Json, Request
 from handler.contract.streaming import sse
 from handler.dispatch import Dispatcher, Task
 from handler.errors import JobTimeout, OutputTooLarge, error_object, wire
 from handler.job import Job, parse_job
-from handler.wire import encode
+from handler.wire import Encoded, encode
 from models.errors import QuartetError
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ _ASK_LESS = (
     "Ask for less at once (a smaller n or size, fewer inputs, base64 for numbers), or configure a "
     "bucket."
 )
+_MARGIN_OF_SIZE = 0.9  # inputs differ in size
 _MARGIN = 0.05  # of the platform's timeout, kept for telling the client what happened
 _MIN_MARGIN_S = 2.0
 
@@ -74,14 +75,14 @@ class Worker:
             async with self.dispatcher.pool.lease(endpoint.pick(endpoint.only.name, None)):
                 pass
 
-    async def answer(self, raw: object) -> Json:
+    async def answer(self, raw: object) -> Encoded | dict[str, Any]:
         """Answer a job in one piece; an error comes back as ``{"error": "<JSON>"}``."""
         start, task = time.monotonic(), None
         try:
             job = _job(raw)
             listing = self.dispatcher.listing(job)
             if listing is not None:
-                return listing
+                return Encoded(encode(listing))
             task = self.dispatcher.understand(job)
             timeout_s = self._timeout_s(task)
             async with _within(timeout_s, start + timeout_s):
@@ -132,16 +133,23 @@ class Worker:
         timeout_s = min(limit for limit in limits if limit is not None)
         return timeout_s - max(_MIN_MARGIN_S, _MARGIN * timeout_s)
 
-    async def _fitting(self, task: Task, output: Json) -> Json:
+    async def _fitting(self, task: Task, output: Json) -> Encoded:
         """The output if the platform delivers it, else a link to it, else an error."""
         content = encode(output)
         if len(content) <= self.output_limit_bytes:
-            return output
+            return Encoded(content)
         bucket = self.dispatcher.bucket_of(task.job)
         if bucket is None:
-            raise self._too_large(len(content), _ASK_LESS)
+            raise self._too_large(len(content), self._advice(task.request, len(content)))
         url = await bucket.store(f"{task.job.id}/output.json", content, "application/json")
-        return {"object": "stored_output", "url": url, "bytes": len(content)}
+        stored = {"object": "stored_output", "url": url, "bytes": len(content)}
+        return Encoded(encode(stored))
+
+    def _advice(self, request: Request, size_bytes: int) -> str:
+        fitting = int(request.parts * _MARGIN_OF_SIZE * self.output_limit_bytes / size_bytes)
+        if request.parts == 1 or not fitting:
+            return _ASK_LESS
+        return f"It answers {request.parts} inputs: send at most {fitting} at once. {_ASK_LESS}"
 
     def _check_size(self, size_bytes: int) -> None:
         if size_bytes > self.output_limit_bytes:

@@ -88,9 +88,10 @@ def response(output: Any, job_id: str = "") -> Response:
     error = error_of(output)
     if error is not None:
         return _json({"error": error}, http_status(error), headers)
-    if isinstance(output, str):  # a transcript as text, srt or vtt
-        return PlainTextResponse(output, headers=headers)
-    return _json(output, 200, headers)
+    content = encode(output)
+    if content.startswith(b'"'):  # a transcript as text, srt or vtt
+        return PlainTextResponse(json.loads(content), headers=headers)
+    return Response(content, 200, headers, media_type="application/json")
 
 
 def _json(content: Any, status: int, headers: dict[str, str] | None = None) -> Response:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import logging
 import sys
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from handler.entry import Worker
 from handler.errors import error_object
 from handler.settings import Settings
+from handler.wire import Encoded
 from models.errors import QuartetError
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ def run(worker: Worker, settings: Settings, start: float) -> None:
     runpod = import_runpod(settings.log_level)
     _choose_kind_per_job(worker)
     _mend_the_loop()
+    _send_as_encoded()
     if settings.preload:
         _preload(worker)
     # What is loaded stays: looking through it again for garbage would halt jobs for a while.
@@ -103,6 +106,27 @@ def _choose_kind_per_job(worker: Worker) -> None:
             await sdk_handle_job(session, {**config, "handler": stream}, raw)
 
     rp_scale.handle_job = handle_job
+
+
+def _send_as_encoded() -> None:
+    """Let the SDK send answers that are JSON already, without going through them once more."""
+    from runpod.serverless.modules import rp_http
+
+    rp_http.json = _Json
+
+
+class _Json:
+    """What the SDK needs of the ``json`` module to deliver a result."""
+
+    @staticmethod
+    def dumps(result: Mapping[str, Any], ensure_ascii: bool) -> bytes:
+        """A result of the SDK, ``{"output": …}`` and perhaps more."""
+        output, others = result.get("output"), dict(result)
+        if not isinstance(output, Encoded):
+            return json.dumps(result, ensure_ascii=ensure_ascii).encode()
+        del others["output"]
+        rest = json.dumps(others, ensure_ascii=ensure_ascii).encode()[1:]
+        return b'{"output": ' + output.content + (b", " if others else b"") + rest
 
 
 def _mend_the_loop() -> None:

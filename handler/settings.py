@@ -60,10 +60,15 @@ class Settings(BaseModel):
         "Repo and revision in one: `hf://repo@revision#file` or `gh://repo@tag#file`.",
     )
     max_batch_size: int = _env(
-        "MODEL_MAX_BATCH_SIZE", "How many jobs one run may mix at most; 1 = never mix.", 64, ge=1
+        "MODEL_MAX_BATCH_SIZE", "How many jobs one run may mix at most; 1 = never mix.", 256, ge=1
     )
     device: Literal["auto", "cuda", "cpu"] = _env(
         "DEVICE", "Where models run; auto takes the GPU when there is one.", "auto"
+    )
+    dtype: Literal["bfloat16", "float16", "float32"] | None = _env(
+        "DTYPE",
+        "What chat and embeddings compute in. Unset: bfloat16 where the GPU or CPU has it, else "
+        "float16 on a GPU and float32 on a CPU.",
     )
     memory_budget_gb: float | None = _env(
         "MEMORY_BUDGET_GB",

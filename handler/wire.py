@@ -3,12 +3,13 @@
 The SDK serialises with ``json.dumps(…, ensure_ascii=False)`` and sends UTF-8. What that cannot do
 is lost in silence: a numpy value or bytes (TypeError), a lone surrogate (UnicodeEncodeError), an
 answer over the platform's limit (refused). NaN leaves as invalid JSON. So every answer is
-serialised here first, strictly.
+serialised here, strictly and once; ``handler.sdk`` has the SDK send it as it is.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -16,15 +17,28 @@ class NotJson(Exception):
     """An answer of ours is not JSON: a bug, never a client's fault."""
 
 
+@dataclass(frozen=True, repr=False)
+class Encoded:
+    """An answer as JSON in UTF-8, serialised once: megabytes are not looked through again."""
+
+    content: bytes
+
+    def __repr__(self) -> str:
+        """Its size; the SDK formats every answer for a log that nobody may read."""
+        return f"<{len(self.content)} bytes of JSON>"
+
+
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
 def encode(answer: Any) -> bytes:
-    """Serialise an answer as the SDK will, refusing what it would lose.
+    """Serialise an answer, refusing what JSON or the SDK would lose; one that is stays as it is.
 
     Raises:
         NotJson: the answer holds something that JSON does not have.
     """
+    if isinstance(answer, Encoded):
+        return answer.content
     try:
         return _ENCODER.encode(answer).encode("utf-8")
     except (TypeError, ValueError, RecursionError) as error:

@@ -1,62 +1,113 @@
-"""Gather requests, run the device once, settle every one of them.
+"""Gather requests, run the device, settle every one of them.
 
-One ``Batcher`` stands before each warm engine. It owns the engine's only device thread. While a
-batch runs, requests queue; when it is done, all that queued and may mix go together. There is no
-timer: an idle device never waits.
+One ``Batcher`` stands before each warm engine. It owns the engine's only device thread. A request
+is cut into the parts that its engine made of it; while one run is on the device, parts queue, and
+when it is done the next run takes of them what goes well together (``models.waiting``). There is
+no timer: an idle device never waits. A request is answered as soon as its own parts are done.
 
-Every ticket is settled exactly once, whatever happens: with its output, with its own error, or by
-cancellation. When a batch of several fails as a whole, its tickets run again one by one, so that
-a bad request fails alone.
+Every request is settled exactly once, whatever happens: with its answer, with its own error, or by
+cancellation. A run that fails is halved until what fails stands alone, so that a bad part fails
+its own request only. A run that is out of memory lowers the budget for those to come, too.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
-import sys
-from collections import deque
+import math
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
-from models.errors import DeviceLost, EngineFailed, OutOfMemory, QuartetError
-from models.surface import Engine
+from models.errors import EngineFailed
+from models.foreign import free_memory, is_out_of_memory, translate
+from models.surface import Engine, Work
+from models.waiting import Waiting
 
 log = logging.getLogger(__name__)
 
+_REGROWTH = 1.01  # of a lowered budget, with every run that goes well
 
-class Ticket:
-    """One request: its item, its future result, and the events on the way there."""
 
-    def __init__(self, item: Any) -> None:
-        self.item = item
+class Job:
+    """One request on the device: its parts, its future outputs, and the events on the way there."""
+
+    def __init__(self, work: Work) -> None:
+        sizes = work.sizes or (1,) * len(work.parts)
+        self.tickets = [
+            Ticket(self, index, part, size, work.kind)
+            for index, (part, size) in enumerate(zip(work.parts, sizes, strict=True))
+        ]
         self.cancelled = False
         self.emitted = False
-        self._loop = asyncio.get_running_loop()
-        self.result: asyncio.Future[Any] = self._loop.create_future()
+        self.loop = asyncio.get_running_loop()
+        self.result: asyncio.Future[list[Any]] = self.loop.create_future()
         self.events: asyncio.Queue[Any] = asyncio.Queue()
-
-    def emit(self, event: object) -> None:
-        """Hand an event to whoever streams this ticket; called from the device thread."""
-        if self.cancelled:  # nobody listens, and the loop itself may be gone
-            return
-        self.emitted = True
-        self._loop.call_soon_threadsafe(self.events.put_nowait, event)
+        self._outputs: list[Any] = [None] * len(self.tickets)
+        self._left = len(self.tickets)
+        if not self._left:
+            self.result.set_result([])
 
     def cancel(self) -> None:
         """Nobody waits any more: the engine stops at its next look at ``cancelled``."""
         self.cancelled = True
         self.result.cancel()
 
-    def settle(self, outcome: object) -> None:
-        """Set the result, or the error if ``outcome`` is one."""
+    def settle(self, index: int, outcome: object) -> None:
+        """Note the output of one part; the last one, or an error, settles the request."""
         if self.result.done():
             return
         if isinstance(outcome, BaseException):
+            self.cancelled = True  # what is left of it would run for nobody
             self.result.set_exception(outcome)
-        else:
-            self.result.set_result(outcome)
+            return
+        self._outputs[index] = outcome
+        self._left -= 1
+        if not self._left:
+            self.result.set_result(self._outputs)
+
+
+class Ticket:
+    """One part of a request, as the engine sees it."""
+
+    __slots__ = ("index", "item", "job", "kind", "size", "taken")
+
+    def __init__(self, job: Job, index: int, item: Any, size: int, kind: Any) -> None:
+        self.job = job
+        self.index = index
+        self.item = item
+        self.size = size
+        self.kind = kind
+        self.taken = False
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for its request any more."""
+        return self.job.cancelled
+
+    def emit(self, event: object) -> None:
+        """Hand an event to whoever streams the request; called from the device thread."""
+        job = self.job
+        if job.cancelled:  # nobody listens, and the loop itself may be gone
+            return
+        job.emitted = True
+        job.loop.call_soon_threadsafe(job.events.put_nowait, event)
+
+
+@dataclass
+class Load:
+    """What a device has done: runs, and the sizes of their parts without and with padding."""
+
+    runs: int = 0
+    size: int = 0
+    padded_size: int = 0
+
+    def add(self, batch: Sequence[Ticket]) -> None:
+        """Count one more run."""
+        self.runs += 1
+        self.size += sum(ticket.size for ticket in batch)
+        self.padded_size += _padded(batch)
 
 
 class Batcher:
@@ -64,48 +115,56 @@ class Batcher:
 
     Args:
         engine: the warm engine; ``run`` and ``close`` are called on one thread of ours only.
-        max_jobs: how many requests one run may mix at most; 1 = never mix.
+        max_jobs: of how many requests one run may mix parts; 1 = never mix.
         name: names the device thread, for logs and profilers.
     """
 
     def __init__(self, engine: Engine, max_jobs: int, name: str = "engine") -> None:
+        self.load = Load()
         self._engine = engine
         self._max_jobs = max_jobs
-        self._waiting: deque[Ticket] = deque()
+        self._largest: float = engine.budget or math.inf
+        self._budget = self._largest
+        self._waiting = Waiting()
         self._drain: asyncio.Task[None] | None = None
         self._device = ThreadPoolExecutor(1, thread_name_prefix=f"device-{name}")
 
-    async def submit(self, item: Any) -> Any:
-        """Run ``item`` and return its output; cancelling the caller cancels the work."""
-        ticket = self._enqueue(item)
+    async def submit(self, work: Work) -> list[Any]:
+        """Run the parts and return their outputs; cancelling the caller cancels the work."""
+        job = self._enqueue(work)
         try:
-            return await ticket.result
+            return await job.result
         finally:
-            ticket.cancelled = True
+            job.cancelled = True
 
-    async def stream(self, item: Any) -> AsyncGenerator[Any, None]:
-        """Yield the events of ``item`` as they come, and its output last.
+    async def stream(self, work: Work) -> AsyncGenerator[Any, None]:
+        """Yield the events of the parts as they come, and the engine's answer last.
 
         Closing the iterator early cancels the work.
         """
-        ticket = self._enqueue(item)
+        job = self._enqueue(work)
         try:
-            while not (ticket.result.done() and ticket.events.empty()):
-                event = asyncio.ensure_future(ticket.events.get())
+            while not (job.result.done() and job.events.empty()):
+                event = asyncio.ensure_future(job.events.get())
                 try:
-                    await asyncio.wait({event, ticket.result}, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait({event, job.result}, return_when=asyncio.FIRST_COMPLETED)
                     if event.done():
                         yield event.result()
                 finally:
                     event.cancel()
-            yield ticket.result.result()
+            yield work.finish(job.result.result())
         finally:
-            ticket.cancel()
+            job.cancel()
 
     @property
     def waiting(self) -> int:
-        """How many requests wait for the device."""
-        return sum(not ticket.cancelled for ticket in self._waiting)
+        """How many requests wait for the device, or for more of it."""
+        return len({id(ticket.job) for ticket in self._waiting})
+
+    @property
+    def budget(self) -> float:
+        """The largest padded size of a run; infinite without a bound."""
+        return self._budget
 
     async def close(self) -> None:
         """Close the engine once its device thread is idle, and give its memory back."""
@@ -114,16 +173,16 @@ class Batcher:
         await loop.run_in_executor(self._device, free_memory)
         self._device.shutdown(wait=False)
 
-    def _enqueue(self, item: Any) -> Ticket:
-        ticket = Ticket(item)
-        self._waiting.append(ticket)
+    def _enqueue(self, work: Work) -> Job:
+        job = Job(work)
+        self._waiting.add(job.tickets)
         if self._drain is None or self._drain.done():
             self._drain = asyncio.create_task(self._run_all())
-        return ticket
+        return job
 
     async def _run_all(self) -> None:
         loop = asyncio.get_running_loop()
-        while batch := self._gather():
+        while batch := self._waiting.take(self._budget, self._max_jobs):
             outcomes: Sequence[object]
             try:
                 outcomes = await loop.run_in_executor(self._device, self._run, batch)
@@ -131,81 +190,51 @@ class Batcher:
                 lost = EngineFailed("The engine was stopped before it ran this request.")
                 outcomes = [lost] * len(batch)
             for ticket, outcome in zip(batch, outcomes, strict=True):
-                ticket.settle(outcome)
-
-    def _gather(self) -> list[Ticket]:
-        """Take the oldest waiting ticket and, in order, all that may run with it."""
-        batch: list[Ticket] = []
-        left: deque[Ticket] = deque()
-        while self._waiting and len(batch) < self._max_jobs:
-            ticket = self._waiting.popleft()
-            if ticket.cancelled:
-                continue
-            (batch if self._mixes(batch, ticket) else left).append(ticket)
-        self._waiting.extendleft(reversed(left))
-        return batch
-
-    def _mixes(self, batch: Sequence[Ticket], ticket: Ticket) -> bool:
-        if not batch:
-            return True
-        try:
-            return self._engine.mixes([one.item for one in batch], ticket.item)
-        except Exception as error:  # an item that cannot even be compared runs alone
-            log.warning("mixes failed (%s)", type(error).__name__)
-            return False
+                ticket.job.settle(ticket.index, outcome)
 
     def _run(self, batch: Sequence[Ticket]) -> list[object]:
         """Run on the device thread; never raises, returns one outcome per ticket."""
         outcomes, failure = self._try(batch)
+        if failure is not None and is_out_of_memory(failure):
+            self._back_off(batch)
+            if len(batch) == 1:  # once more, now that the memory is as free as it can be
+                outcomes, failure = self._try(batch)
         if failure is None:
             return outcomes
-        if is_out_of_memory(failure):
-            free_memory()  # here, where no traceback holds the tensors any more
-        if len(batch) == 1 or any(ticket.emitted for ticket in batch):
+        if len(batch) == 1 or any(ticket.job.emitted for ticket in batch):
             return [translate(failure)] * len(batch)
-        log.warning("a batch of %d failed; running it one by one", len(batch))
-        return [None if ticket.cancelled else self._run([ticket])[0] for ticket in batch]
+        log.warning("a run of %d failed (%s); halving it", len(batch), type(failure).__name__)
+        middle = len(batch) // 2
+        return self._run(batch[:middle]) + self._run(batch[middle:])
 
     def _try(self, batch: Sequence[Ticket]) -> tuple[list[object], BaseException | None]:
+        if all(ticket.cancelled for ticket in batch):
+            return [None] * len(batch), None
         try:
             outputs = _checked(self._engine.run(batch), len(batch))
         # The boundary to foreign code. A panic in a Rust library is a BaseException.
         except BaseException as error:
             return [], error.with_traceback(None) if is_out_of_memory(error) else error
+        self.load.add(batch)
+        self._budget = min(self._largest, self._budget * _REGROWTH)
         return [translate(o) if isinstance(o, BaseException) else o for o in outputs], None
+
+    def _back_off(self, batch: Sequence[Ticket]) -> None:
+        """Free what can be freed after a run was out of memory, and halve the budget.
+
+        A part that was alone says nothing of the budget: it runs alone under any.
+        """
+        free_memory()  # here, where no traceback holds the tensors any more
+        if len(batch) > 1:
+            self._budget = max(1, min(self._budget, _padded(batch)) // 2)
+            log.warning("out of memory; a run now holds at most %d", self._budget)
+
+
+def _padded(batch: Sequence[Ticket]) -> int:
+    return len(batch) * max(ticket.size for ticket in batch)
 
 
 def _checked(outputs: Sequence[object], expected: int) -> Sequence[object]:
     if len(outputs) != expected:
         raise EngineFailed(f"the engine returned {len(outputs)} outputs for {expected} requests")
     return outputs
-
-
-def translate(error: BaseException) -> QuartetError:
-    """Give a foreign error its name; the original stays in the log, not in the answer."""
-    if isinstance(error, QuartetError):
-        return error
-    if is_out_of_memory(error):
-        return OutOfMemory(
-            "The device ran out of memory for this request. Send a smaller one "
-            "(fewer or shorter inputs, a smaller size, a smaller n)."
-        )
-    log.error("engine failure", exc_info=error)
-    if "CUDA error" in str(error):  # torch's words for errors that stay, a device-side assert first
-        return DeviceLost("The GPU failed on this request; the worker restarts. Send it again.")
-    return EngineFailed("The model failed on this request. The worker's log has the details.")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Recognise torch's, ctranslate2's, onnxruntime's and Python's out-of-memory errors."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    return isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
-
-
-def free_memory() -> None:
-    """Return what nobody uses any more, also what torch's allocator keeps for itself."""
-    gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()

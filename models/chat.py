@@ -15,7 +15,7 @@ from models.errors import ContextLengthExceeded
 from models.hardware import Device
 from models.quiet import hush
 from models.row import Row
-from models.surface import Ticket
+from models.surface import Ticket, Work
 
 _COLDEST = 1e-5  # below, dividing scores by it overflows; the likeliest token is the limit anyway
 
@@ -61,7 +61,7 @@ class Generated:
 class TransformersChat:
     """A causal language model of transformers; emits token ids, ends with ``Generated``."""
 
-    finish = None
+    budget = None
 
     def __init__(self, model: Any, text: ChatText, row: Row) -> None:
         self._model = model
@@ -73,19 +73,18 @@ class TransformersChat:
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> TransformersChat:
-        """Load the folder in bfloat16 where that is native, else in float32."""
+        """Load the folder in the device's own precision."""
         import torch
         from transformers import AutoModelForCausalLM
 
         hush("transformers")
-        dtype = torch.bfloat16 if device.bf16 else torch.float32
-        dtype = row.options.get("dtype", dtype)
+        dtype = row.options.get("dtype", getattr(torch, device.dtype))
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, device_map=device.kind, local_files_only=True
         )
         return cls(model.eval(), ChatText(folder, int(model.config.max_position_embeddings)), row)
 
-    def prepare(self, request: Prompt) -> Prompt:
+    def prepare(self, request: Prompt) -> Work:
         """Check the length.
 
         Raises:
@@ -99,11 +98,7 @@ class TransformersChat:
                 f"in the messages{asked}.",
                 param="messages",
             )
-        return request
-
-    def mixes(self, batch: Sequence[Prompt], other: Prompt) -> bool:
-        """One conversation at a time."""
-        return False
+        return Work((request,))
 
     def run(self, batch: Sequence[Ticket[Prompt]]) -> list[Generated]:
         """Generate, emitting every token id but the one that ends the turn."""

@@ -5,6 +5,7 @@
     │   ├── InvalidValue             a field is missing, of the wrong type or out of its range
     │   ├── UnsupportedParameter     a known field that this model or worker does not take
     │   ├── ModelNotFound
+    │   ├── ModelUnsuited            it is held, and does something else
     │   ├── ContextLengthExceeded
     │   └── MediaUndecodable         bytes that are no audio or image (handler.media adds its own)
     └── WorkerError                  the operator can mend it, or a later try may go through
@@ -75,6 +76,16 @@ class ModelNotFound(RequestError):
             f"This worker does not hold the model {shorten(wanted)!r}. It holds: {names}.",
             param="model",
         )
+
+
+class ModelUnsuited(RequestError):
+    """The model does not do what the request asks for."""
+
+    code = "model_not_supported"
+
+    def __init__(self, slug: str, task: str, able: Iterable[str]) -> None:
+        others = ", ".join(able) or "no model of this worker"
+        super().__init__(f"{slug} does not do {task}; {others} does.", param="model")
 
 
 class ContextLengthExceeded(RequestError):

@@ -9,24 +9,26 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from models.catalog import CPU, GPU
 from models.chat import Generated, Prompt
-from models.embeddings import Embedded, EmbedRequest
+from models.embeddings.ranking import score
+from models.embeddings.request import Embedded, EmbedRequest, Ranked, RerankRequest, Vectors
 from models.hardware import Device
 from models.images import ImageRequest, Picture
 from models.row import Row
-from models.surface import Ticket
+from models.surface import Ticket, Work
 from models.transcribe import TranscribeRequest, Transcript
 
 
 class FakeEngine:
     """What the fakes share; row option ``delay_s`` is how long each step takes."""
 
-    finish = None
+    budget = None
 
     def __init__(self, row: Row) -> None:
         self.row = row
@@ -37,13 +39,9 @@ class FakeEngine:
         """Nothing to load."""
         return cls(row)
 
-    async def prepare(self, request: Any) -> Any:
-        """The request is the item; nothing here is worth a thread."""
-        return request
-
-    def mixes(self, batch: Sequence[Any], other: Any) -> bool:
-        """Anything mixes."""
-        return True
+    async def prepare(self, request: Any) -> Work:
+        """The request is the only part, and mixes with any; nothing here is worth a thread."""
+        return Work((request,), kind="any")
 
     def run(self, batch: Sequence[Ticket[Any]]) -> list[Any]:
         """Answer every request."""
@@ -115,14 +113,24 @@ class FakeChat(FakeEngine):
 
 
 class FakeEmbeddings(FakeEngine):
-    """Unit vectors of 8 numbers that depend on the text's bytes only."""
+    """Unit vectors of 8 numbers that depend on a text's bytes only; a text is a part."""
 
-    def one(self, ticket: Ticket[EmbedRequest]) -> Embedded:
+    async def prepare(self, request: EmbedRequest | RerankRequest) -> Work:
+        """A byte is a token, and so is a token id."""
+        if isinstance(request, RerankRequest):
+            texts = [text.encode() for text in (request.query, *request.documents)]
+            return self._work(texts, _ranked)
+        return self._work([_bytes(one) for one in request.inputs], _embedded)
+
+    def one(self, ticket: Ticket[bytes]) -> Vectors:
         """Count bytes by their lowest three bits."""
         import numpy as np
 
-        texts = [text.encode() for text in ticket.item.texts]
-        return Embedded(np.array([_unit(text) for text in texts], np.float32), sum(map(len, texts)))
+        return Vectors(np.array(_unit(ticket.item), np.float32))
+
+    def _work(self, texts: list[bytes], answer: Callable[[int, Sequence[Vectors]], Any]) -> Work:
+        sizes = [len(text) for text in texts]
+        return Work(texts, sizes, "text", partial(answer, sum(sizes)))
 
 
 class FakeImages(FakeEngine):
@@ -159,6 +167,19 @@ class FakeTranscribe(FakeEngine):
         return Transcript([segment], language, 1.0, 1.0, ticket.item.task)
 
 
+def _bytes(one: str | tuple[int, ...]) -> bytes:
+    return one.encode() if isinstance(one, str) else bytes(token % 256 for token in one)
+
+
+def _embedded(tokens: int, vectors: Sequence[Vectors]) -> Embedded:
+    return Embedded(tuple(vectors), tokens)
+
+
+def _ranked(tokens: int, vectors: Sequence[Vectors]) -> Ranked:
+    query, *documents = vectors
+    return Ranked(tuple(score(query, one) for one in documents), tokens)
+
+
 def _unit(text: bytes) -> list[float]:
     counts = [0] * 8
     for byte in text:
@@ -176,11 +197,11 @@ def _plain(format_: str, width: int, height: int, seed: int) -> Picture:
     return Picture(buffer.getvalue(), format_, width, height, seed)
 
 
-def _row(surface: str, engine: type[FakeEngine], task: str, delay_s: float) -> Row:
+def _row(surface: str, engine: type[FakeEngine], delay_s: float, *tasks: str) -> Row:
     return Row(
         slug=f"Fake_{surface.title()}",
         surface=surface,
-        tasks=frozenset({task}),
+        tasks=frozenset(tasks),
         weights="file:///",
         engine=f"models.fake:{engine.__name__}",
         memory_bytes=1,
@@ -194,8 +215,8 @@ def _row(surface: str, engine: type[FakeEngine], task: str, delay_s: float) -> R
 def rows(delay_s: float = 0.0) -> tuple[Row, ...]:
     """One row per surface; every step of their engines takes ``delay_s``."""
     return (
-        _row("chat", FakeChat, "chat", delay_s),
-        _row("images", FakeImages, "txt2img", delay_s),
-        _row("transcribe", FakeTranscribe, "transcribe", delay_s),
-        _row("embeddings", FakeEmbeddings, "txt2embedding", delay_s),
+        _row("chat", FakeChat, delay_s, "chat"),
+        _row("images", FakeImages, delay_s, "txt2img"),
+        _row("transcribe", FakeTranscribe, delay_s, "transcribe"),
+        _row("embeddings", FakeEmbeddings, delay_s, "txt2embedding", "rerank"),
     )

@@ -18,11 +18,22 @@ class Device:
         kind: ``cuda`` or ``cpu``.
         memory_bytes: memory of the first GPU, or this process's share of RAM.
         bf16: whether bfloat16 arithmetic is native, so that it is worth using.
+        wanted_dtype: what the operator wants instead of the device's own choice.
     """
 
     kind: str
     memory_bytes: int
     bf16: bool
+    wanted_dtype: str | None = None
+
+    @property
+    def dtype(self) -> str:
+        """The precision to compute in, as torch names it."""
+        if self.wanted_dtype is not None:
+            return self.wanted_dtype
+        if self.bf16:
+            return "bfloat16"
+        return "float16" if self.kind == "cuda" else "float32"
 
     @property
     def budget_bytes(self) -> int:

@@ -12,7 +12,7 @@ from models.errors import ContextLengthExceeded, MediaUndecodable, UnsupportedPa
 from models.hardware import Device
 from models.quiet import hush
 from models.row import Row
-from models.surface import Ticket
+from models.surface import Ticket, Work, only
 from models.tokens import TokenCounter
 
 _GRID = 16  # latents are 1/8 of the picture and are taken in 2x2 patches
@@ -81,6 +81,8 @@ class DiffusersImages:
     ``negative`` (the argument that switches a negative prompt on; absent = it takes none).
     """
 
+    budget = None
+
     def __init__(self, pipeline: Any, row: Row) -> None:
         self._pipeline = pipeline
         self._row = row
@@ -99,8 +101,8 @@ class DiffusersImages:
         pipeline = pipeline_class.from_pretrained(folder, dtype=dtype, local_files_only=True)
         return cls(pipeline.to(device.kind), row)
 
-    def prepare(self, request: ImageRequest) -> ImageItem:
-        """Check the request against the model and decode the input picture.
+    def prepare(self, request: ImageRequest) -> Work:
+        """Check the request against the model and decode the input picture; it runs alone.
 
         Raises:
             UnsupportedParameter: an input picture or negative prompt that the model cannot use.
@@ -130,23 +132,12 @@ class DiffusersImages:
                 param="guidance",
             )
         seeds = tuple(request.seed + index for index in range(request.n))
-        return ImageItem(arguments, seeds, width, height, request.format, request.compression)
-
-    def mixes(self, batch: Sequence[ImageItem], other: ImageItem) -> bool:
-        """One job at a time: no gain was measured from mixing."""
-        return False
+        item = ImageItem(arguments, seeds, width, height, request.format, request.compression)
+        return Work((item,), finish=_finish, beside=True)
 
     def run(self, batch: Sequence[Ticket[ImageItem]]) -> list[Any]:
         """Run the pipeline; stops at the next step once a ticket is cancelled."""
         return [self._generate(ticket) for ticket in batch]
-
-    def finish(self, output: tuple[ImageItem, list[Any]]) -> list[Picture]:
-        """Cut the pictures to the size that was asked for and encode them."""
-        item, pictures = output
-        return [
-            Picture(_encode(picture, item), item.format, item.width, item.height, seed)
-            for picture, seed in zip(pictures, item.seeds, strict=True)
-        ]
 
     def close(self) -> None:
         """Drop the pipeline."""
@@ -238,6 +229,15 @@ def decode(content: bytes) -> Any:
         raise MediaUndecodable(
             "The image cannot be read; send a PNG, JPEG, WebP or GIF.", param="image"
         ) from error
+
+
+def _finish(outputs: Sequence[tuple[ImageItem, list[Any]]]) -> list[Picture]:
+    """Cut the pictures to the size that was asked for and encode them."""
+    item, pictures = only(outputs)
+    return [
+        Picture(_encode(picture, item), item.format, item.width, item.height, seed)
+        for picture, seed in zip(pictures, item.seeds, strict=True)
+    ]
 
 
 def _up(pixels: int) -> int:

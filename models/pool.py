@@ -17,10 +17,11 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from models.batch import Batcher, is_out_of_memory, translate
+from models.batch import Batcher, Load
 from models.errors import ModelDoesNotFit, ModelLoadFailed, OutOfMemory, QuartetError
+from models.foreign import is_out_of_memory, translate
 from models.row import Row
-from models.surface import Engine
+from models.surface import Engine, Work
 
 log = logging.getLogger(__name__)
 
@@ -37,16 +38,16 @@ class Warm:
 
     async def run(self, request: Any) -> Any:
         """Prepare, run and finish one request; returns the engine's answer."""
-        item = await self._prepare(request)
-        output = await self._batcher.submit(item)
-        if self.engine.finish is None:
-            return output
-        return await _beside(self.engine.finish, output)
+        work: Work = await self._prepare(request)
+        outputs = await self._batcher.submit(work)
+        if work.beside:
+            return await _beside(work.finish, outputs)
+        return work.finish(outputs)
 
     async def stream(self, request: Any) -> AsyncGenerator[Any, None]:
         """Prepare and run one request, yielding the engine's events and its output last."""
-        item = await self._prepare(request)
-        events = self._batcher.stream(item)
+        work: Work = await self._prepare(request)
+        events = self._batcher.stream(work)
         try:
             async for event in events:
                 yield event
@@ -57,6 +58,11 @@ class Warm:
     def waiting(self) -> int:
         """How many requests wait for the device."""
         return self._batcher.waiting
+
+    @property
+    def load(self) -> Load:
+        """What the device has done so far."""
+        return self._batcher.load
 
     async def close(self) -> None:
         """Free the device once it is idle."""

@@ -1,13 +1,15 @@
 """The protocols between a surface and the engine that serves it.
 
 An engine's life: ``load`` once, then for each request ``prepare`` (CPU work, may refuse this one
-request), ``run`` (the device, many requests at once) and perhaps ``finish`` (CPU work on one
-output), and ``close`` at the end. Engines take bytes and typed requests, never URLs.
+request) and ``run`` (the device, many requests at once), and ``close`` at the end. ``prepare`` says
+what the request asks of the device as ``Work``: one part or many, which ``models.batch`` mixes
+with the parts of other requests. Engines take bytes and typed requests, never URLs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -17,12 +19,42 @@ from models.row import Row
 Item = TypeVar("Item", covariant=True)
 
 
+def only(outputs: Sequence[Any]) -> Any:
+    """The answer of a request that is one part: that part's output."""
+    [output] = outputs
+    return output
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one request asks of the device.
+
+    Attributes:
+        parts: what ``run`` gets, apart from each other: a text, a picture, a stretch of audio.
+        sizes: of each part, in the unit of the engine's budget (tokens, say). A run is padded to
+            its largest part, so that parts of a like size are run together. Empty = 1 each.
+        kind: parts share a run only with those of an equal kind; None = a part runs alone.
+        finish: makes the engine's answer from the outputs, one per part and in their order.
+        beside: whether ``finish`` is work worth a thread of its own.
+    """
+
+    parts: Sequence[Any]
+    sizes: Sequence[int] = ()
+    kind: Hashable = None
+    finish: Callable[[Sequence[Any]], Any] = only
+    beside: bool = False
+
+
 class Ticket(Protocol, Generic[Item]):
-    """One request on the device, as its engine sees it (``models.batch`` makes them)."""
+    """One part on the device, as its engine sees it (``models.batch`` makes them)."""
 
     @property
     def item(self) -> Item:
-        """What ``prepare`` returned."""
+        """The part."""
+
+    @property
+    def kind(self) -> Hashable:
+        """As its ``Work`` says; all that run together have the same."""
 
     @property
     def cancelled(self) -> bool:
@@ -33,30 +65,27 @@ class Ticket(Protocol, Generic[Item]):
 
 
 class Engine(Protocol):
-    """What serves one model. Its own module says which request, item and output it works with."""
+    """What serves one model. Its own module says which request, part and output it works with."""
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> Self:
         """Make the engine from a local folder (or file) of weights; may take minutes."""
 
+    @property
+    def budget(self) -> int | None:
+        """The largest padded size of a run (parts times the largest of them); None = no bound.
+
+        A part that is larger runs alone.
+        """
+
     def prepare(self, request: Any) -> Any:
-        """Turn a request into an item for ``run``; raise a ``RequestError`` to refuse it.
+        """Turn a request into ``Work``; raise a ``RequestError`` to refuse it.
 
         It runs in a thread of its own; as a coroutine function it runs on the event loop.
         """
 
-    def mixes(self, batch: Sequence[Any], other: Any) -> bool:
-        """Whether another item may join these in one ``run``."""
-
     def run(self, batch: Sequence[Ticket[Any]]) -> Sequence[Any]:
         """Run the device once; one output per ticket, in order, an exception for a failed one."""
-
-    @property
-    def finish(self) -> Callable[[Any], Any] | None:
-        """Turns one output of ``run`` into the engine's answer; None when it is one already.
-
-        It runs in a thread, beside the device; a hop that a job without such work is spared.
-        """
 
     def close(self) -> None:
         """Let go of the device's memory."""

@@ -11,7 +11,7 @@ from models import audio
 from models.errors import InvalidValue, MediaUndecodable
 from models.hardware import Device
 from models.row import Row
-from models.surface import Ticket
+from models.surface import Ticket, Work
 
 _DECODE_TIMEOUT_S = 120.0
 _LIMIT_S = 6 * 3600.0
@@ -66,7 +66,7 @@ class Transcript:
 class FasterWhisper:
     """A Whisper model in ctranslate2's form; emits each segment as soon as it is known."""
 
-    finish = None
+    budget = None
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -79,8 +79,8 @@ class FasterWhisper:
         compute_type = "float16" if device.kind == "cuda" else "float32"
         return cls(WhisperModel(str(folder), device=device.kind, compute_type=compute_type))
 
-    async def prepare(self, request: TranscribeRequest) -> TranscribeItem:
-        """Decode the audio.
+    async def prepare(self, request: TranscribeRequest) -> Work:
+        """Decode the audio; a file is one part: conditioning on earlier text makes it a sequence.
 
         Raises:
             InvalidValue: a language that the model does not know.
@@ -110,11 +110,7 @@ class FasterWhisper:
             "vad_filter": request.vad,
             "hotwords": request.hotwords,
         }
-        return TranscribeItem(samples, arguments)
-
-    def mixes(self, batch: Sequence[TranscribeItem], other: TranscribeItem) -> bool:
-        """One file at a time: conditioning on earlier text makes a file a sequence."""
-        return False
+        return Work((TranscribeItem(samples, arguments),))
 
     def run(self, batch: Sequence[Ticket[TranscribeItem]]) -> list[Transcript]:
         """Transcribe; stops after the current segment once a ticket is cancelled."""

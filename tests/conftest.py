@@ -13,6 +13,7 @@ import pytest
 from handler.assemble import assemble
 from handler.entry import Worker
 from handler.settings import Settings
+from handler.wire import Encoded
 from models.catalog import CATALOG
 from models.hardware import Device
 from models.loader import Loader
@@ -72,6 +73,11 @@ def tiny(slug: str, recipe: str) -> Row:
     from dataclasses import replace
 
     return replace(row(slug), weights=f"tiny://{recipe}", memory_bytes=10**8, gated=False)
+
+
+def decoded(output: Any) -> Any:
+    """What leaves the worker as JSON, read again; an error as it is."""
+    return json.loads(output.content) if isinstance(output, Encoded) else output
 
 
 def error_of(output: Any) -> dict[str, Any]:

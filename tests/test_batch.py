@@ -12,6 +12,7 @@ import pytest
 
 from models.batch import Batcher
 from models.errors import EngineFailed, OutOfMemory, RequestError
+from models.surface import Work, only
 
 pytestmark = pytest.mark.anyio
 
@@ -19,14 +20,13 @@ pytestmark = pytest.mark.anyio
 class Engine:
     """Squares numbers; does what it is told on the way."""
 
+    budget: int | None = None
+
     def __init__(self, act: Callable[[Sequence[Any]], None] = lambda batch: None) -> None:
         self.act = act
         self.batches: list[list[Any]] = []
         self.threads: set[int] = set()
         self.closed = False
-
-    def mixes(self, batch: Sequence[Any], other: Any) -> bool:
-        return type(batch[0]) is type(other)
 
     def run(self, batch: Sequence[Any]) -> list[Any]:
         self.threads.add(threading.get_ident())
@@ -38,10 +38,21 @@ class Engine:
         self.closed = True
 
 
+def work(*parts: Any, sizes: Sequence[int] = ()) -> Work:
+    """Parts mix with those of their own type."""
+    finish = list if len(parts) > 1 else only
+    return Work(parts, sizes, kind=type(parts[0]), finish=finish)
+
+
+async def submit(batcher: Batcher, *parts: Any, sizes: Sequence[int] = ()) -> Any:
+    asked = work(*parts, sizes=sizes)
+    return asked.finish(await batcher.submit(asked))
+
+
 async def test_what_queues_while_a_batch_runs_goes_together():
     engine = Engine(lambda batch: time.sleep(0.02))
     batcher = Batcher(engine, max_jobs=8)
-    outputs = await asyncio.gather(*(batcher.submit(n) for n in range(20)))
+    outputs = await asyncio.gather(*(submit(batcher, n) for n in range(20)))
     assert outputs == [n * 2 for n in range(20)]
     assert len(engine.batches) <= 4
     assert max(map(len, engine.batches)) <= 8
@@ -50,17 +61,17 @@ async def test_what_queues_while_a_batch_runs_goes_together():
 
 async def test_an_idle_engine_never_waits():
     batcher = Batcher(Engine(), max_jobs=8)
-    await batcher.submit(1)
+    await submit(batcher, 1)
     start = time.perf_counter()
     for n in range(100):
-        await batcher.submit(n)
+        await submit(batcher, n)
     assert (time.perf_counter() - start) / 100 < 0.01
 
 
 async def test_max_jobs_of_one_never_mixes():
     engine = Engine(lambda batch: time.sleep(0.001))
     batcher = Batcher(engine, max_jobs=1)
-    await asyncio.gather(*(batcher.submit(n) for n in range(10)))
+    await asyncio.gather(*(submit(batcher, n) for n in range(10)))
     assert all(len(batch) == 1 for batch in engine.batches)
 
 
@@ -68,7 +79,7 @@ async def test_items_that_do_not_mix_keep_their_order():
     engine = Engine(lambda batch: time.sleep(0.005))
     batcher = Batcher(engine, max_jobs=8)
     items = [1, 2, "a", 3, "b", 4]
-    assert await asyncio.gather(*(batcher.submit(i) for i in items)) == [2, 4, "aa", 6, "bb", 8]
+    assert await asyncio.gather(*(submit(batcher, i) for i in items)) == [2, 4, "aa", 6, "bb", 8]
     for batch in engine.batches:
         assert len({type(item) for item in batch}) == 1
         assert batch == sorted(batch)
@@ -81,7 +92,7 @@ async def test_a_bad_item_fails_alone():
 
     engine = Engine(act)
     batcher = Batcher(engine, max_jobs=8)
-    outputs = await asyncio.gather(*(batcher.submit(n) for n in range(6)), return_exceptions=True)
+    outputs = await asyncio.gather(*(submit(batcher, n) for n in range(6)), return_exceptions=True)
     assert [o for n, o in enumerate(outputs) if n != 3] == [0, 2, 4, 8, 10]
     assert isinstance(outputs[3], EngineFailed)
     assert "bad item" not in str(outputs[3])
@@ -93,7 +104,7 @@ async def test_an_engine_that_returns_too_little_settles_all():
             return super().run(batch)[1:]
 
     batcher = Batcher(Short(), max_jobs=8)
-    outputs = await asyncio.gather(*(batcher.submit(n) for n in range(3)), return_exceptions=True)
+    outputs = await asyncio.gather(*(submit(batcher, n) for n in range(3)), return_exceptions=True)
     assert all(isinstance(output, EngineFailed) for output in outputs)
 
 
@@ -107,26 +118,15 @@ async def test_a_panic_settles_its_own_ticket_only():
             raise PanicException
 
     batcher = Batcher(Engine(act), max_jobs=8)
-    outputs = await asyncio.gather(*(batcher.submit(n) for n in range(3)), return_exceptions=True)
+    outputs = await asyncio.gather(*(submit(batcher, n) for n in range(3)), return_exceptions=True)
     assert [outputs[0], outputs[2]] == [0, 4]
     assert isinstance(outputs[1], EngineFailed)
-
-
-async def test_items_that_cannot_be_compared_run_alone():
-    class Odd(Engine):
-        def mixes(self, batch: Sequence[Any], other: Any) -> bool:
-            raise KeyError
-
-    engine = Odd()
-    batcher = Batcher(engine, max_jobs=8)
-    assert await asyncio.gather(*(batcher.submit(n) for n in range(3))) == [0, 2, 4]
-    assert engine.batches == [[0], [1], [2]]
 
 
 async def test_a_device_that_is_gone_leaves_nobody_waiting():
     batcher = Batcher(Engine(), max_jobs=1)
     await batcher.close()
-    lost = asyncio.gather(*(batcher.submit(n) for n in range(3)), return_exceptions=True)
+    lost = asyncio.gather(*(submit(batcher, n) for n in range(3)), return_exceptions=True)
     for result in await asyncio.wait_for(lost, timeout=2):
         assert isinstance(result, EngineFailed)
 
@@ -142,7 +142,7 @@ async def test_a_stream_that_has_begun_is_not_run_again():
     async def listen(n: int) -> list[Any]:
         events = []
         with pytest.raises(EngineFailed):
-            async for event in batcher.stream(n):
+            async for event in batcher.stream(work(n)):
                 events.append(event)
         return events
 
@@ -157,7 +157,7 @@ async def test_outputs_that_are_errors_settle_their_own_ticket():
             return [RequestError("no") if t.item == 1 else t.item for t in batch]
 
     batcher = Batcher(Picky(), max_jobs=8)
-    outputs = await asyncio.gather(*(batcher.submit(n) for n in range(3)), return_exceptions=True)
+    outputs = await asyncio.gather(*(submit(batcher, n) for n in range(3)), return_exceptions=True)
     assert outputs[0] == 0
     assert isinstance(outputs[1], RequestError)
     assert outputs[2] == 2
@@ -176,10 +176,10 @@ async def test_out_of_memory_poisons_nobody(error):
             raise error
 
     batcher = Batcher(Engine(act), max_jobs=8)
-    outputs = await asyncio.gather(*(batcher.submit(n) for n in range(4)), return_exceptions=True)
+    outputs = await asyncio.gather(*(submit(batcher, n) for n in range(4)), return_exceptions=True)
     assert [outputs[0], outputs[1], outputs[3]] == [0, 2, 6]
     assert isinstance(outputs[2], OutOfMemory)
-    assert await batcher.submit(5) == 10
+    assert await submit(batcher, 5) == 10
 
 
 async def test_a_cancelled_ticket_stops_the_engine_and_frees_the_device():
@@ -194,24 +194,24 @@ async def test_a_cancelled_ticket_stops_the_engine_and_frees_the_device():
                     return
 
     batcher = Batcher(Engine(act), max_jobs=1)
-    task = asyncio.create_task(batcher.submit(1))
+    task = asyncio.create_task(submit(batcher, 1))
     await asyncio.sleep(0.05)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await asyncio.wait_for(batcher.submit(2), timeout=2) == 4
+    assert await asyncio.wait_for(submit(batcher, 2), timeout=2) == 4
     assert seen.is_set()
 
 
 async def test_a_ticket_cancelled_while_it_waits_never_runs():
     engine = Engine(lambda batch: time.sleep(0.05))
     batcher = Batcher(engine, max_jobs=1)
-    first = asyncio.create_task(batcher.submit(1))
-    second = asyncio.create_task(batcher.submit(2))
+    first = asyncio.create_task(submit(batcher, 1))
+    second = asyncio.create_task(submit(batcher, 2))
     await asyncio.sleep(0.01)
     second.cancel()
     assert await first == 2
-    assert await batcher.submit(3) == 6
+    assert await submit(batcher, 3) == 6
     assert engine.batches == [[1], [3]]
 
 
@@ -221,7 +221,7 @@ async def test_events_come_in_order_before_the_output():
             batch[0].emit(n)
 
     batcher = Batcher(Engine(act), max_jobs=1)
-    assert [event async for event in batcher.stream(7)] == [*range(100), 14]
+    assert [event async for event in batcher.stream(work(7))] == [*range(100), 14]
 
 
 async def test_an_error_ends_a_stream_after_its_events():
@@ -231,7 +231,7 @@ async def test_an_error_ends_a_stream_after_its_events():
 
     events = []
     with pytest.raises(RequestError, match="then this"):
-        async for event in Batcher(Engine(act), max_jobs=1).stream(1):
+        async for event in Batcher(Engine(act), max_jobs=1).stream(work(1)):
             events.append(event)
     assert events == ["first"]
 
@@ -242,7 +242,7 @@ async def test_a_thousand_jobs_with_bad_and_cancelled_ones_settle_once():
             raise ValueError
 
     batcher = Batcher(Engine(act), max_jobs=16)
-    tasks = [asyncio.create_task(batcher.submit(n)) for n in range(1000)]
+    tasks = [asyncio.create_task(submit(batcher, n)) for n in range(1000)]
     await asyncio.sleep(0)
     for task in tasks[::10]:
         task.cancel()
@@ -259,7 +259,7 @@ async def test_a_thousand_jobs_with_bad_and_cancelled_ones_settle_once():
 async def test_close_waits_for_the_device():
     engine = Engine(lambda batch: time.sleep(0.05))
     batcher = Batcher(engine, max_jobs=1)
-    task = asyncio.create_task(batcher.submit(1))
+    task = asyncio.create_task(submit(batcher, 1))
     await asyncio.sleep(0.01)
     await batcher.close()
     assert engine.closed

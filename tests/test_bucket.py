@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from PIL import Image
 
-from tests.conftest import error_of
+from tests.conftest import decoded, error_of
 from tests.servers import serve
 
 pytestmark = pytest.mark.anyio
@@ -70,7 +70,7 @@ async def read(url: str) -> bytes:
 
 async def test_images_leave_as_urls_where_a_bucket_is(make_worker, store):
     kept, url = store
-    answer = await make_worker(**variables(url)).answer({"id": "job-1", "input": IMAGE})
+    answer = decoded(await make_worker(**variables(url)).answer({"id": "job-1", "input": IMAGE}))
     assert [set(one) for one in answer["data"]] == [{"url", "seed", "width", "height"}] * 2
     for one in answer["data"]:
         assert one["url"].startswith(f"{url}/results/")
@@ -82,7 +82,7 @@ async def test_images_leave_as_urls_where_a_bucket_is(make_worker, store):
 async def test_base64_can_still_be_asked_for(make_worker, store):
     kept, url = store
     body = {**IMAGE, "response_format": "b64_json"}
-    answer = await make_worker(**variables(url)).answer({"id": "j", "input": body})
+    answer = decoded(await make_worker(**variables(url)).answer({"id": "j", "input": body}))
     assert base64.b64decode(answer["data"][0]["b64_json"])[:4] == b"\x89PNG"
     assert kept.objects == {}
 
@@ -100,7 +100,7 @@ async def test_a_jobs_own_bucket(make_worker, store):
         {"id": "j", "input": IMAGE, "s3Config": config},
         {"id": "j", "input": {"input": IMAGE, "s3Config": config}},
     ):
-        answer = await worker.answer(job)
+        answer = decoded(await worker.answer(job))
         assert answer["data"][0]["url"].startswith(f"{url}/mine/")
 
 
@@ -158,7 +158,7 @@ async def test_an_answer_over_the_limit_is_stored(make_worker, store):
     kept, url = store
     worker = make_worker(**variables(url), OUTPUT_LIMIT_BYTES="2000")
     body = {"input": [f"text {n}" for n in range(50)]}
-    answer = await worker.answer({"id": "j", "input": body})
+    answer = decoded(await worker.answer({"id": "j", "input": body}))
     assert set(answer) == {"object", "url", "bytes"}
     whole: dict[str, Any] = json.loads(await read(answer["url"]))
     assert len(whole["data"]) == 50

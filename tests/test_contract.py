@@ -13,7 +13,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
 
 from handler.contract import SURFACES
-from tests.conftest import error_of
+from tests.conftest import decoded, error_of
 
 pytestmark = pytest.mark.anyio
 
@@ -78,7 +78,7 @@ async def test_every_form_finds_its_surface(worker, surface, body):
 @pytest.mark.parametrize("given", ["Hello", ["Hello", "world"]])
 async def test_a_body_that_a_client_sent_as_the_job_itself(worker, given):
     """``runpod.Endpoint.run({"input": …})`` takes that for a job and does not wrap it."""
-    answer = await worker.answer({"id": "j", "input": given})
+    answer = decoded(await worker.answer({"id": "j", "input": given}))
     assert len(answer["data"]) == (1 if given == "Hello" else 2)
 
 
@@ -89,7 +89,7 @@ def _parse(job):
 
 
 async def test_chat_answer(worker):
-    answer = await worker.answer({"id": "j", "input": CHAT})
+    answer = decoded(await worker.answer({"id": "j", "input": CHAT}))
     completion = check(ChatCompletion, answer)
     assert completion.choices[0].message.content == "Hello"
     assert completion.choices[0].finish_reason == "stop"
@@ -132,16 +132,16 @@ async def test_chat_stream_on_the_openai_route_is_sse(worker):
 async def test_chat_content_parts_developer_role_and_bare_prompt(worker, make_worker):
     parts = [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}]
     body = {"messages": [{"role": "developer", "content": "A"}, {"role": "user", "content": parts}]}
-    answer = await worker.answer({"id": "j", "input": body})
+    answer = decoded(await worker.answer({"id": "j", "input": body}))
     assert answer["choices"][0]["message"]["content"] == "A\nHello"
     job = {"id": "j", "input": {"input": {"prompt": "Hi"}}}
-    answer = await make_worker(SURFACE="chat").answer(job)
+    answer = decoded(await make_worker(SURFACE="chat").answer(job))
     assert answer["choices"][0]["message"]["content"] == "Hi"
 
 
 async def test_images_answer(worker):
     body = {"prompt": "x", "n": 3, "size": "128x64", "seed": 5, "model": "Fake_Images"}
-    answer = await worker.answer({"id": "j", "input": body})
+    answer = decoded(await worker.answer({"id": "j", "input": body}))
     images = check(ImagesResponse, answer, {"seed", "width", "height", "model"})
     assert [image.model_extra["seed"] for image in images.data] == [5, 6, 7]
     import io
@@ -155,13 +155,13 @@ async def test_images_answer(worker):
 
 @pytest.mark.parametrize("alias", [{"width": 320, "height": 192}, {"size": "320x192"}])
 async def test_images_sizes(worker, alias):
-    answer = await worker.answer({"id": "j", "input": {"prompt": "x", **alias}})
+    answer = decoded(await worker.answer({"id": "j", "input": {"prompt": "x", **alias}}))
     assert (answer["data"][0]["width"], answer["data"][0]["height"]) == (320, 192)
 
 
 async def test_transcription_answers(worker):
     async def ask(**fields: Any) -> Any:
-        return await worker.answer({"id": "j", "input": {**TRANSCRIBE, **fields}})
+        return decoded(await worker.answer({"id": "j", "input": {**TRANSCRIBE, **fields}}))
 
     plain = check(Transcription, await ask())
     assert plain.text == "12 bytes"
@@ -183,17 +183,17 @@ async def test_transcription_answers(worker):
         assert (german["language"], german["language_code"]) == ("german", "de")
     route = {"openai_route": "/v1/audio/translations", "openai_input": dict(TRANSCRIBE)}
     route["openai_input"]["response_format"] = "verbose_json"
-    assert (await worker.answer({"id": "j", "input": route}))["task"] == "translate"
+    assert (decoded(await worker.answer({"id": "j", "input": route})))["task"] == "translate"
 
 
 async def test_embeddings_answers(worker):
     texts = ["abc", "Grüße", "日本"]
-    answer = await worker.answer({"id": "j", "input": {"input": texts}})
+    answer = decoded(await worker.answer({"id": "j", "input": {"input": texts}}))
     floats = check(CreateEmbeddingResponse, answer)
     assert [one.index for one in floats.data] == [0, 1, 2]
     assert floats.usage.prompt_tokens == 3 + 7 + 6
-    packed = await worker.answer(
-        {"id": "j", "input": {"input": texts, "encoding_format": "base64"}}
+    packed = decoded(
+        await worker.answer({"id": "j", "input": {"input": texts, "encoding_format": "base64"}})
     )
     for number, one in zip(floats.data, packed["data"], strict=True):
         raw = base64.b64decode(one["embedding"])
@@ -201,15 +201,17 @@ async def test_embeddings_answers(worker):
 
 
 async def test_an_unknown_key_called_input_is_left_aside(worker):
-    answer = await worker.answer({"id": "j", "input": {**CHAT, "input": {"meta": 1}}})
+    answer = decoded(await worker.answer({"id": "j", "input": {**CHAT, "input": {"meta": 1}}}))
     assert answer["object"] == "chat.completion"
 
 
 async def test_models_route(worker):
     for empty in ({}, {"openai_input": {}}, {"openai_input": None}):
-        answer = await worker.answer({"id": "j", "input": {"openai_route": "/v1/models", **empty}})
+        answer = decoded(
+            await worker.answer({"id": "j", "input": {"openai_route": "/v1/models", **empty}})
+        )
         assert next(one["id"] for one in answer["data"]) == "Fake_Chat"
-    one = await worker.answer({"id": "j", "input": {"openai_route": "models/fake_images"}})
+    one = decoded(await worker.answer({"id": "j", "input": {"openai_route": "models/fake_images"}}))
     assert one["id"] == "Fake_Images"
     job = {"id": "j", "input": {"openai_route": "/v1/models/nobody"}}
     assert error_of(await worker.answer(job))["code"] == "model_not_found"
@@ -231,6 +233,10 @@ def transcribe(**fields: Any) -> dict[str, Any]:
     return {"input": {**TRANSCRIBE, **fields}}
 
 
+def rerank(**fields: Any) -> dict[str, Any]:
+    return {"input": {"query": "a", "documents": ["b", "c"], **fields}}
+
+
 def embeddings(**fields: Any) -> dict[str, Any]:
     return {"input": {**EMBEDDINGS, **fields}}
 
@@ -241,7 +247,7 @@ MALFORMED = [
     ({}, "job_invalid", None),
     ({"input": None}, "job_invalid", None),
     ({"input": 5}, "job_invalid", None),
-    ({"input": [5]}, "invalid_type", "input[0]"),
+    ({"input": [5.5]}, "invalid_type", "input[0]"),
     ({"input": ""}, "invalid_value", "input"),
     ({"input": {}}, "surface_unknown", "surface"),
     ({"input": {"foo": 1}}, "surface_unknown", "surface"),
@@ -337,7 +343,29 @@ MALFORMED = [
     (embeddings(input=""), "invalid_value", "input"),
     (embeddings(input=[]), "invalid_value", "input"),
     (embeddings(input=["a", ""]), "invalid_value", "input[1]"),
-    (embeddings(input=[1, 2]), "invalid_type", "input[0]"),
+    (embeddings(input=[1, "x"]), "invalid_type", "input[1]"),
+    (embeddings(input=["x", 1]), "invalid_type", "input[1]"),
+    (embeddings(input=[1, -2]), "invalid_value", "input[1]"),
+    (embeddings(input=[True]), "invalid_type", "input[0]"),
+    (embeddings(input=[[1], []]), "invalid_value", "input[1]"),
+    (embeddings(input=[[1], ["x"]]), "invalid_type", "input[1][0]"),
+    (embeddings(input=[[1]] * 2049), "invalid_value", "input"),
+    (embeddings(input=7), "invalid_type", "input"),
+    (embeddings(output_dtype="float64"), "invalid_value", "output_dtype"),
+    (embeddings(embedding_types=[]), "invalid_value", "embedding_types"),
+    (embeddings(embedding_types=["splade"]), "invalid_value", "embedding_types[0]"),
+    (embeddings(input_type="title"), "invalid_value", "input_type"),
+    (embeddings(truncate="yes"), "invalid_type", "truncate"),
+    (embeddings(token_encoding="p50k"), "invalid_value", "token_encoding"),
+    (embeddings(encoding_format="npy"), "unsupported_parameter", "encoding_format"),
+    (rerank(query=""), "invalid_value", "query"),
+    (rerank(query=None), "missing_required_parameter", "query"),
+    (rerank(documents=[]), "invalid_value", "documents"),
+    (rerank(documents=["x", ""]), "invalid_value", "documents[1]"),
+    (rerank(documents=[{"title": "x"}]), "invalid_type", "documents[0]"),
+    (rerank(documents=["x"] * 2049), "invalid_value", "documents"),
+    (rerank(top_n=0), "invalid_value", "top_n"),
+    (rerank(stream=True), "unsupported_parameter", "stream"),
     (embeddings(input=["x"] * 2049), "invalid_value", "input"),
     (embeddings(dimensions=0), "invalid_value", "dimensions"),
     (embeddings(dimensions=1.5), "invalid_type", "dimensions"),
@@ -364,7 +392,7 @@ async def test_malformed_jobs_get_a_clear_error(worker, job, code, param):
     ],
 )  # fmt: skip
 async def test_neutral_values_change_nothing(worker, neutral):
-    answer = await worker.answer(chat(**neutral))
+    answer = decoded(await worker.answer(chat(**neutral)))
     assert answer["choices"][0]["message"]["content"] == "Hello"
 
 
@@ -393,17 +421,17 @@ async def test_errors_never_repeat_content(worker):
     ]
     for body in bodies:
         for surface in ("chat", "images", "transcribe", "embeddings"):
-            answer = await worker.answer({"input": {**body, "surface": surface}})
+            answer = decoded(await worker.answer({"input": {**body, "surface": surface}}))
             assert secret not in str(answer)
             assert secret.replace(" ", "") not in str(answer)
 
 
 async def test_stop_strings_and_length(worker):
     body = {"messages": [{"role": "user", "content": "one two three"}]}
-    answer = await worker.answer({"input": {**body, "stop": [" three", "two"]}})
+    answer = decoded(await worker.answer({"input": {**body, "stop": [" three", "two"]}}))
     assert answer["choices"][0]["message"]["content"] == "one "
     assert answer["choices"][0]["finish_reason"] == "stop"
-    answer = await worker.answer({"input": {**body, "max_completion_tokens": 5}})
+    answer = decoded(await worker.answer({"input": {**body, "max_completion_tokens": 5}}))
     assert answer["choices"][0]["message"]["content"] == "one t"
     assert answer["choices"][0]["finish_reason"] == "length"
 

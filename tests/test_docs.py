@@ -13,7 +13,7 @@ import pytest
 
 from handler.contract import SURFACES
 from models.catalog import CATALOG
-from tests.conftest import ROOT
+from tests.conftest import ROOT, decoded
 
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -54,7 +54,7 @@ JOBS = re.findall(r"```json\n(\{\"input.*?)\n```", (ROOT / "docs/jobs.md").read_
 @pytest.mark.anyio
 @pytest.mark.parametrize("job", JOBS)
 async def test_job_examples_run(worker, job):
-    answer = await worker.answer(json.loads(job))
+    answer = decoded(await worker.answer(json.loads(job)))
     assert answer["choices"][0]["message"]["content"] == "Hello"
 
 

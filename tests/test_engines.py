@@ -20,7 +20,6 @@ from PIL import Image
 from models import audio
 from models.chat import Generated, Prompt, Sampling
 from models.chat_text import ChatText, StopStrings
-from models.embeddings import EmbedRequest
 from models.errors import (
     ContextLengthExceeded,
     InvalidValue,
@@ -29,12 +28,11 @@ from models.errors import (
 )
 from models.images import ImageRequest
 from models.transcribe import TranscribeRequest
-from tests.conftest import ROOT, row, tiny
+from tests.conftest import ROOT, decoded, row, tiny
 
 Load = Callable[[Any], Any]
 FLUX = row("Tiny_Flux")
 WHISPER = row("Tiny_Whisper")
-MINILM = row("All_MiniLM_L6_v2")
 SMOL = row("SmolLM2_135M_Instruct")
 
 
@@ -55,13 +53,17 @@ class Ticket:
 
 
 def prepare(engine: Any, request: Any) -> Any:
-    item = engine.prepare(request)
-    return asyncio.run(item) if asyncio.iscoroutine(item) else item
+    """The only part of what the request asks of the device."""
+    work = engine.prepare(request)
+    work = asyncio.run(work) if asyncio.iscoroutine(work) else work
+    [item] = work.parts
+    return item
 
 
 def run(engine: Any, request: Any) -> Any:
-    [output] = engine.run([Ticket(prepare(engine, request))])
-    return output if engine.finish is None else engine.finish(output)
+    work = engine.prepare(request)
+    work = asyncio.run(work) if asyncio.iscoroutine(work) else work
+    return work.finish(engine.run([Ticket(part) for part in work.parts]))
 
 
 def decode(path: Path, timeout_s: float = 30, limit_s: float = 3600) -> Any:
@@ -79,7 +81,7 @@ def llama(load: Load) -> Any:
 
 
 def tokens(engine: Any, prompt: list[int], **sampling: Any) -> tuple[list[int], str]:
-    ticket = Ticket(engine.prepare(Prompt(tuple(prompt), Sampling(**sampling))))
+    ticket = Ticket(prepare(engine, Prompt(tuple(prompt), Sampling(**sampling))))
     [output] = engine.run([ticket])
     assert isinstance(output, Generated)
     return ticket.events, output.finish_reason
@@ -246,7 +248,7 @@ def test_stop_strings_however_the_text_is_cut(stops):
 async def test_the_default_model_knows_paris(make_worker):
     worker = make_worker(FAKE_ENGINES="0", SURFACE="chat")
     job = json.loads((ROOT / "test_input.json").read_text())
-    answer = await worker.answer(job)
+    answer = decoded(await worker.answer(job))
     assert "Paris" in answer["choices"][0]["message"]["content"]
     assert answer["choices"][0]["finish_reason"] == "stop"
     assert answer["model"] == "SmolLM2_135M_Instruct"
@@ -254,87 +256,6 @@ async def test_the_default_model_knows_paris(make_worker):
     stream = {"input": {**job["input"], "stream": True}}
     pieces = [e["choices"][0]["delta"].get("content", "") async for e in worker.stream(stream)]
     assert "".join(pieces) == answer["choices"][0]["message"]["content"]
-
-
-# Embeddings --------------------------------------------------------------------------------------
-
-SCRIPTS = [
-    "The quick brown fox", "Быстрая лиса", "الثعلب البني السريع", "השועל החום", "素早い茶色の狐",
-    "빠른 갈색 여우", "तेज़ भूरी लोमड़ी", "ไวสุนัขจิ้งจอก", "γρήγορη αλεπού", "速い狐 mixed ñandú 👩‍🚀",
-    "a", "word " * 120,
-]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def bge(load: Load) -> Any:
-    from dataclasses import replace
-
-    return load(replace(tiny("BGE_M3", "bge-m3"), slug="bge"))
-
-
-@pytest.mark.parametrize("which", ["minilm", "bge"])
-def test_vectors_are_sentence_transformers(load, store, bge, which):
-    from sentence_transformers import SentenceTransformer
-
-    engine = load(MINILM) if which == "minilm" else bge
-    model = tiny("BGE_M3", "bge-m3") if which == "bge" else MINILM
-    reference = SentenceTransformer(str(store.resolve(model)), device="cpu")
-    expected = reference.encode(SCRIPTS, normalize_embeddings=True)
-    ours = run(engine, EmbedRequest(tuple(SCRIPTS)))
-    assert np.abs(ours.vectors - expected).max() < 1e-4
-    assert ours.vectors.dtype == np.float32
-    counts = reference.tokenizer(SCRIPTS, padding=False)["input_ids"]
-    assert ours.tokens == sum(map(len, counts))
-
-
-def test_jobs_in_one_run_get_their_own_vectors(load):
-    engine = load(MINILM)
-    requests = [EmbedRequest(tuple(SCRIPTS[n : n + 3])) for n in range(0, 12, 3)]
-    together = engine.run([Ticket(engine.prepare(one)) for one in requests])
-    for request, output in zip(requests, together, strict=True):
-        alone = run(engine, request)
-        assert np.abs(output.vectors - alone.vectors).max() < 1e-4
-
-
-def test_a_cancelled_job_of_many_texts_stops_after_a_slice(load):
-    engine = load(MINILM)
-
-    class Late(Ticket):
-        """Cancelled at the third look."""
-
-        looks = 0
-
-        @property
-        def cancelled(self) -> bool:
-            self.looks += 1
-            return self.looks > 64 + 32
-
-    many = Late(prepare(engine, EmbedRequest(("word " * 20,) * 64)))
-    few = Ticket(prepare(engine, EmbedRequest(("a text of its own",))))
-    output, other = engine.run([many, few])
-    assert output is None
-    alone = run(engine, EmbedRequest(("a text of its own",)))
-    assert np.abs(other.vectors - alone.vectors).max() < 1e-4
-
-
-def test_over_long_input_is_an_error_not_a_cut(load):
-    engine = load(MINILM)
-    with pytest.raises(ContextLengthExceeded, match=r"input\[1\] has 302 tokens.*at most 256") as e:
-        engine.prepare(EmbedRequest(("short", "word " * 300)))
-    assert e.value.param == "input[1]"
-
-
-def test_dimensions_are_for_models_trained_for_them(load, bge):
-    from dataclasses import replace
-
-    engine = load(MINILM)
-    with pytest.raises(UnsupportedParameter, match="384 dimensions"):
-        engine.prepare(EmbedRequest(("x",), dimensions=64))
-    assert run(engine, EmbedRequest(("x",), dimensions=384)).vectors.shape == (1, 384)
-    trained = type(engine)(engine._model, replace(MINILM, options={"dimensions": (64, 128)}))
-    cut = run(trained, EmbedRequest(("x",), dimensions=64)).vectors
-    whole = run(engine, EmbedRequest(("x",))).vectors[:, :64]
-    assert np.allclose(cut, whole / np.linalg.norm(whole), atol=1e-6)
 
 
 # Images ------------------------------------------------------------------------------------------
@@ -456,7 +377,7 @@ def test_a_picture_bomb_is_refused(klein):
 
 def test_a_cancelled_picture_stops_at_the_next_step(load):
     engine = load(FLUX)
-    ticket = Ticket(engine.prepare(ImageRequest("x", seed=1, steps=50)), cancel_at=2)
+    ticket = Ticket(prepare(engine, ImageRequest("x", seed=1, steps=50)), cancel_at=2)
     engine.run([ticket])
     assert ticket.events == [(1, 50), (2, 50)]
 
@@ -630,5 +551,7 @@ def test_a_cancelled_transcript_stops_after_its_segment(load, speech, tmp_path):
 async def test_the_stand_ins_say_so(make_worker):
     worker = make_worker(FAKE_ENGINES="0")
     for name in ("images", "transcribe"):
-        answer = await worker.answer(json.loads((ROOT / f"examples/{name}.json").read_text()))
+        answer = decoded(
+            await worker.answer(json.loads((ROOT / f"examples/{name}.json").read_text()))
+        )
         assert "random weights" in answer["notice"]

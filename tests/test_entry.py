@@ -16,7 +16,7 @@ from handler import wire
 from handler.contract.base import Surface
 from models.catalog import CATALOG
 from models.errors import RequestError
-from tests.conftest import error_of
+from tests.conftest import decoded, error_of
 
 pytestmark = pytest.mark.anyio
 
@@ -52,7 +52,7 @@ async def test_a_lost_gpu_has_the_platform_replace_the_worker(worker):
 
     async with worker.dispatcher.pool.lease(row) as model:
         model.engine.run = broken
-    output = await worker.answer({"id": "j", "input": {"input": "x"}})
+    output = decoded(await worker.answer({"id": "j", "input": {"input": "x"}}))
     assert output.pop("refresh_worker") is True
     assert error_of(output)["code"] == "device_lost"
 
@@ -154,7 +154,7 @@ def test_no_job_whatever_gets_a_traceback(value):
     """Any JSON at all is answered, or refused with an error object that the SDK can deliver."""
     worker = _fake_worker()
     for raw in (value, {"id": "j", "input": value}):
-        output = asyncio.run(worker.answer(raw))
+        output = decoded(asyncio.run(worker.answer(raw)))
         json.dumps(output, ensure_ascii=False, allow_nan=False).encode("utf-8")
         if isinstance(output, dict) and "error" in output:
             error = error_of(output)
@@ -257,7 +257,7 @@ async def test_a_closed_stream_frees_the_engine(make_worker):
     await anext(events)
     await events.aclose()
     short = {"input": {"messages": [{"role": "user", "content": "hi"}]}}
-    answer = await asyncio.wait_for(worker.answer(short), timeout=5)
+    answer = decoded(await asyncio.wait_for(worker.answer(short), timeout=5))
     assert answer["choices"][0]["message"]["content"] == "hi"
 
 

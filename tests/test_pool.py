@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from models import fake
-from models.embeddings import EmbedRequest
+from models.embeddings.request import EmbedRequest
 from models.errors import ModelDoesNotFit, ModelLoadFailed, WeightsUnavailable
 from models.pool import Pool
 from models.row import Row

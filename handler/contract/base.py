@@ -46,6 +46,11 @@ class Request(BaseModel):
 
     model: str | None = None
 
+    @property
+    def parts(self) -> int:
+        """How many things are asked for at once; a smaller request asks for fewer."""
+        return 1
+
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Self:
         """Validate a body.
@@ -196,12 +201,16 @@ class Operation:
         routes: OpenAI routes that lead here.
         answer: answers one call, in OpenAI's shape.
         stream: yields the events of a call whose request has ``stream``; None = cannot stream.
+        marks: fields whose presence says that a body is for this operation.
+        task: what a model must be able to do, in the catalog's words; None = any of the surface's.
     """
 
     request: type[Request]
     routes: tuple[str, ...]
     answer: Callable[[Call], Awaitable[Json]]
     stream: Callable[[Call], AsyncGenerator[Json, None]] | None = None
+    marks: tuple[str, ...] = ()
+    task: str | None = None
 
 
 @dataclass(frozen=True)
@@ -210,8 +219,7 @@ class Surface:
 
     Attributes:
         name: as in ``SURFACE`` and in a job's explicit ``surface`` key.
-        operations: what it does; a job that comes by no OpenAI route is for the first.
-        marks: fields whose presence says that a body is for this surface.
+        operations: what it does; a job without an OpenAI route and without a mark is for the first.
         companions: marks of other surfaces that are ordinary fields here, and so mean nothing.
         concurrency: how many jobs the worker takes at once: enough to keep the engine busy over
             the SDK's pause of a second when full, few enough to be done within seconds.
@@ -219,7 +227,6 @@ class Surface:
 
     name: str
     operations: tuple[Operation, ...]
-    marks: tuple[str, ...]
     concurrency: int
     companions: frozenset[str] = field(default_factory=frozenset)
 
@@ -228,10 +235,20 @@ class Surface:
         """Every OpenAI route that leads here."""
         return tuple(route for one in self.operations for route in one.routes)
 
-    def operation(self, route: str | None) -> Operation | None:
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Fields whose presence says that a body is for this surface."""
+        return tuple(mark for one in self.operations for mark in one.marks)
+
+    def marked(self, body: Mapping[str, Any]) -> Operation:
+        """The operation that a body without a route is for."""
+        marked = (
+            one for one in self.operations if any(body.get(mark) is not None for mark in one.marks)
+        )
+        return next(marked, self.operations[0])
+
+    def operation(self, route: str) -> Operation | None:
         """The operation behind an OpenAI route, None where it leads elsewhere."""
-        if route is None:
-            return self.operations[0]
         wanted = plain_route(route)
         for one in self.operations:
             if wanted in map(plain_route, one.routes):

@@ -94,9 +94,8 @@ def _head(call: Call, kind: str) -> dict[str, Any]:
 
 SURFACE = Surface(
     name="chat",
-    marks=("messages",),
     operations=(
-        Operation(ChatRequest, ("/v1/chat/completions",), answer, stream),
+        Operation(ChatRequest, ("/v1/chat/completions",), answer, stream, marks=("messages",)),
         completions.OPERATION,
     ),
     concurrency=3,

@@ -193,7 +193,13 @@ async def _data(call: Call, picture: Picture, as_url: bool) -> ImageData:
 
 SURFACE = Surface(
     name="images",
-    marks=("prompt", "image", "image_url"),
-    operations=(Operation(ImagesRequest, ("/v1/images/generations", "/v1/images/edits"), answer),),
+    operations=(
+        Operation(
+            ImagesRequest,
+            ("/v1/images/generations", "/v1/images/edits"),
+            answer,
+            marks=("prompt", "image", "image_url"),
+        ),
+    ),
     concurrency=4,
 )

@@ -243,8 +243,7 @@ _ROUTES = ("/v1/audio/transcriptions", "/v1/audio/translations")
 
 SURFACE = Surface(
     name="transcribe",
-    marks=("audioUrl", "audio_url"),
     companions=frozenset({"prompt"}),
-    operations=(Operation(TranscriptionRequest, _ROUTES, answer),),
+    operations=(Operation(TranscriptionRequest, _ROUTES, answer, marks=("audioUrl", "audio_url")),),
     concurrency=4,
 )

@@ -18,8 +18,9 @@ RECIPES = {
     "flux2-klein": "models.tiny.flux2_klein",
     "whisper": "models.tiny.whisper",
     "bge-m3": "models.tiny.bge_m3",
+    "bge-reranker": "models.tiny.bge_reranker",
 }
-VERSION = 2  # raised when a recipe changes, so that cached builds are not reused
+VERSION = 3  # raised when a recipe changes, so that cached builds are not reused
 SEED = 20240229
 
 

@@ -1,0 +1,81 @@
+"""How much one run should hold, measured on the device at hand.
+
+Larger runs are faster up to a point: on a GPU until its arithmetic is busy, on a CPU until the
+activations leave its caches. Beyond that they only delay those who wait and take memory.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable
+
+from models.foreign import free_memory, is_out_of_memory
+
+_SMALLEST, _LARGEST = 512, 262_144
+_AS_GOOD = 1.03  # a size that is slower by less than this is as good, and sooner done
+_WORSE = 1.1  # a size that is slower by more than this shows that larger ones are worse still
+_SHORT_S = 0.2  # a run this short is timed again: once may be chance
+_TIMES = 3
+
+
+def measure(
+    probe: Callable[[int], None], working_bytes: int | None = None, patience_s: float = 2.0
+) -> int:
+    """The size of a run beyond which the device does not get much faster.
+
+    Args:
+        probe: runs the device on a given size, and returns when it is done.
+        working_bytes: GPU memory that a run may take, besides what is taken before it.
+        patience_s: about how long this may take; a slow device keeps the size reached by then.
+    """
+    probe = _within(probe, working_bytes)
+    end = time.monotonic() + patience_s
+    probe(_SMALLEST)  # allocations and choices of kernels are made here
+    seconds: dict[int, float] = {}  # for a token, by size
+    size = _SMALLEST
+    while size <= _LARGEST:
+        try:
+            seconds[size] = _seconds(probe, size) / size
+        except BaseException as error:
+            if not is_out_of_memory(error):
+                raise
+            free_memory()
+            break
+        best = min(seconds.values())
+        if seconds[size] > best * _WORSE or time.monotonic() + 2 * size * best > end:
+            break
+        size *= 2
+    if not seconds:
+        return _SMALLEST
+    best = min(seconds.values())
+    return next(size for size, each in seconds.items() if each <= best * _AS_GOOD)
+
+
+def _within(probe: Callable[[int], None], working_bytes: int | None) -> Callable[[int], None]:
+    """The probe, out of memory as soon as it takes more than ``working_bytes``."""
+    torch = sys.modules.get("torch")
+    if working_bytes is None or torch is None or not torch.cuda.is_initialized():
+        return probe
+
+    def checked(size: int) -> None:
+        before_bytes = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        probe(size)
+        if torch.cuda.max_memory_allocated() - before_bytes > working_bytes:
+            raise MemoryError
+
+    return checked
+
+
+def _seconds(probe: Callable[[int], None], size: int) -> float:
+    """The shortest of a few runs, or the only one where it takes long."""
+    shortest = math.inf
+    for _ in range(_TIMES):
+        start = time.perf_counter()
+        probe(size)
+        shortest = min(shortest, time.perf_counter() - start)
+        if shortest > _SHORT_S:
+            break
+    return shortest

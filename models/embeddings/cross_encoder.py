@@ -1,0 +1,102 @@
+"""Rerankers that read the query and a document at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from models.budget import measure
+from models.embeddings.engine import not_finite
+from models.embeddings.padding import pad
+from models.embeddings.request import Ranked, RerankRequest
+from models.embeddings.texts import Texts, Tokens
+from models.hardware import Device
+from models.quiet import hush
+from models.row import Row
+from models.surface import Ticket, Work
+
+
+class CrossEncoder:
+    """A transformers model with one score; a pair of query and document is a part.
+
+    Its score is the sigmoid of the model's only output, from 0 to 1.
+    """
+
+    def __init__(self, model: Any, texts: Texts, row: Row) -> None:
+        self._model = model
+        self._reads_types = getattr(model.config, "type_vocab_size", 1) > 1
+        self.texts = texts
+        self.row = row
+        self.budget: int | None = None
+
+    @classmethod
+    def load(cls, folder: Path, row: Row, device: Device) -> CrossEncoder:
+        """Load the folder, in the device's own precision, and measure the budget."""
+        import numpy as np
+        import torch
+        from tokenizers import Tokenizer
+        from transformers import AutoModelForSequenceClassification
+
+        hush("transformers")
+        model = AutoModelForSequenceClassification.from_pretrained(
+            folder, dtype=getattr(torch, device.dtype), local_files_only=True
+        )
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        engine = cls(
+            model.to(device.kind).eval(), Texts(tokenizer, row.options["max_tokens"], row), row
+        )
+
+        def probe(tokens: int) -> None:
+            ids: Any = np.full((max(1, tokens // 64), 64), engine.texts.pad + 5, np.int64)
+            engine.forward(ids, np.ones_like(ids), np.zeros_like(ids))
+
+        weights_bytes = sum(one.nbytes for one in model.parameters())
+        engine.budget = measure(probe, row.memory_bytes - weights_bytes)
+        return engine
+
+    async def prepare(self, request: RerankRequest) -> Work:
+        """Tokenise the pairs, beside the device.
+
+        Raises:
+            ContextLengthExceeded: a pair is longer than the model reads.
+        """
+        return await asyncio.to_thread(self._work, request)
+
+    def run(self, batch: Sequence[Ticket[Tokens]]) -> list[Any]:
+        """Score pairs."""
+        ids, mask, types = pad([ticket.item for ticket in batch], self.texts.pad)
+        scores = self.forward(ids, mask, types).tolist()
+        return [one if isfinite(one) else not_finite(self.row) for one in scores]
+
+    def forward(self, ids: Any, mask: Any, types: Any) -> Any:
+        """Scores, float32 of shape (pairs,), of int64 arrays of shape (pairs, length)."""
+        import torch
+
+        inputs = {"input_ids": ids, "attention_mask": mask}
+        if self._reads_types:
+            inputs["token_type_ids"] = types
+        with torch.inference_mode():
+            device = self._model.device
+            tensors = {name: torch.from_numpy(one).to(device) for name, one in inputs.items()}
+            logits = self._model(**tensors).logits
+            return torch.sigmoid(logits[:, 0].float()).cpu().numpy()
+
+    def close(self) -> None:
+        """Drop the model."""
+        self._model = None
+
+    def _work(self, request: RerankRequest) -> Work:
+        read = self.texts.read_pairs(
+            request.query,
+            request.documents,
+            lambda index: f"documents[{index}]",
+            truncate=request.truncate,
+        )
+
+        def finish(scores: Sequence[float]) -> Ranked:
+            return Ranked(tuple(scores), sum(read.sizes), read.cut)
+
+        return Work(read.tokens, read.sizes, "pair", finish)

@@ -1,0 +1,210 @@
+"""A request's life in an embeddings engine, whatever its backend."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self, cast
+
+from models.budget import measure
+from models.embeddings.lexical import by_token
+from models.embeddings.padding import pad
+from models.embeddings.ranking import score
+from models.embeddings.request import (
+    COLBERT,
+    DENSE,
+    SPARSE,
+    Embedded,
+    EmbedRequest,
+    Ranked,
+    RerankRequest,
+    Vectors,
+)
+from models.embeddings.texts import Texts, Tokens
+from models.errors import EngineFailed, UnsupportedParameter, shorten
+from models.hardware import Device
+from models.row import Row
+from models.surface import Ticket, Work
+
+log = logging.getLogger(__name__)
+
+_INLINE_CHARACTERS = 2_000  # tokenised in less time than a hop to a thread and back takes
+_PROBE_TOKENS = 64  # of each text in the runs that measure the budget
+
+
+class Embeddings(ABC):
+    """Vectors of texts; a text is a part, its tokens are its size.
+
+    Row options: ``dimensions`` (lengths that the model was trained to be cut to), ``prefixes``
+    (what stands before a text, by input type), ``max_tokens`` (a limit below the model's own).
+
+    Attributes:
+        kinds: which vectors it makes.
+        width: the length of its dense vectors.
+        budget: the padded tokens of a run, measured.
+    """
+
+    kinds: frozenset[str]
+    width: int
+    budget: int | None = None
+
+    def __init__(self, texts: Texts, row: Row) -> None:
+        self.texts = texts
+        self.row = row
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path, row: Row, device: Device) -> Self:
+        """Load the folder."""
+
+    @abstractmethod
+    def forward(self, ids: Any, mask: Any, kinds: frozenset[str]) -> Mapping[str, Any]:
+        """Run the model once.
+
+        Args:
+            ids: token ids, int64 of shape (texts, length), padded on the right.
+            mask: 1 for a token, 0 for padding, of the same type and shape.
+            kinds: what to return.
+
+        Returns:
+            ``dense``: unit vectors, float32 of shape (texts, width); ``sparse``: weights of all
+            positions, float32 of shape (texts, length); ``colbert``: unit vectors of all positions
+            but the first, float16 of shape (texts, length - 1, width).
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the model."""
+
+    async def prepare(self, request: EmbedRequest | RerankRequest) -> Work:
+        """Tokenise, beside the device; short requests at once.
+
+        Raises:
+            ContextLengthExceeded: a text is longer than the model reads.
+            UnsupportedParameter: something that this model does not do; see ``EmbedRequest``.
+            InvalidValue: a token id that is in no vocabulary.
+        """
+        if _characters(request) <= _INLINE_CHARACTERS:
+            return self._work(request)
+        return await asyncio.to_thread(self._work, request)
+
+    def run(self, batch: Sequence[Ticket[Tokens]]) -> list[Any]:
+        """Embed texts; all of them ask for the same kinds of vectors."""
+        import numpy as np
+
+        parts = [ticket.item for ticket in batch]
+        ids, mask, _ = pad(parts, self.texts.pad)
+        out = self.forward(ids, mask, cast("frozenset[str]", batch[0].kind))
+        finite = np.isfinite(out[DENSE]).all(axis=1)
+        return [
+            self._vectors(part, out, row) if finite[row] else not_finite(self.row)
+            for row, part in enumerate(parts)
+        ]
+
+    def measure_budget(self, weights_bytes: int = 0) -> None:
+        """Find how many padded tokens a run should have on this device.
+
+        Args:
+            weights_bytes: what of the row's memory is no working space.
+        """
+        import numpy as np
+
+        def probe(tokens: int) -> None:
+            length = min(_PROBE_TOKENS, self.texts.limit)
+            ids: Any = np.full((max(1, tokens // length), length), self.texts.pad + 5, np.int64)
+            self.forward(ids, np.ones_like(ids), frozenset({DENSE}))
+
+        self.budget = measure(probe, self.row.memory_bytes - weights_bytes)
+        log.info("%s: a run holds %d tokens", self.row.slug, self.budget)
+
+    def _work(self, request: EmbedRequest | RerankRequest) -> Work:
+        if isinstance(request, RerankRequest):
+            return self._ranking(request)
+        return self._embedding(request)
+
+    def _embedding(self, request: EmbedRequest) -> Work:
+        self._check_dimensions(request.dimensions)
+        self._check_kinds(request.kinds)
+        read = self.texts.read(
+            request.inputs,
+            lambda index: "input" if request.single else f"input[{index}]",
+            input_type=request.input_type,
+            truncate=request.truncate,
+            token_encoding=request.token_encoding,
+        )
+
+        def finish(vectors: Sequence[Vectors]) -> Embedded:
+            cut = tuple(_shortened(one, request.dimensions) for one in vectors)
+            return Embedded(cut, sum(read.sizes), read.cut, read.token_encoding)
+
+        return Work(read.tokens, read.sizes, request.kinds, finish)
+
+    def _ranking(self, request: RerankRequest) -> Work:
+        query = self.texts.read([request.query], lambda _: "query", input_type="query")
+        documents = self.texts.read(
+            request.documents,
+            lambda index: f"documents[{index}]",
+            input_type="passage",
+            truncate=request.truncate,
+        )
+
+        def finish(vectors: Sequence[Vectors]) -> Ranked:
+            first, *others = vectors
+            scores = tuple(score(first, one) for one in others)
+            return Ranked(scores, sum(query.sizes) + sum(documents.sizes), documents.cut)
+
+        parts = (*query.tokens, *documents.tokens)
+        return Work(parts, (*query.sizes, *documents.sizes), self.kinds, finish, beside=True)
+
+    def _vectors(self, part: Tokens, out: Mapping[str, Any], row: int) -> Vectors:
+        length, sparse, colbert = len(part), None, None
+        if SPARSE in out:
+            weights = out[SPARSE][row, :length]
+            sparse = by_token(part.ids, weights, self.texts.meaningless)
+        if COLBERT in out:
+            colbert = out[COLBERT][row, : length - 1]
+        return Vectors(out[DENSE][row], sparse, colbert)
+
+    def _check_kinds(self, wanted: frozenset[str]) -> None:
+        if missing := wanted - self.kinds:
+            raise UnsupportedParameter(
+                f"{self.row.slug} gives {' and '.join(sorted(self.kinds))} vectors only, and not "
+                f"{' or '.join(sorted(missing))}.",
+                param="embedding_types",
+            )
+
+    def _check_dimensions(self, wanted: int | None) -> None:
+        trained = (*self.row.options.get("dimensions", ()), self.width)
+        if wanted is None or wanted in trained:
+            return
+        raise UnsupportedParameter(
+            f"{self.row.slug} gives vectors of {' or '.join(map(str, trained))} dimensions and "
+            f"was not trained for others; got {shorten(str(wanted))}.",
+            param="dimensions",
+        )
+
+
+def _characters(request: EmbedRequest | RerankRequest) -> int:
+    """About how much there is to tokenise; a token id counts as a character."""
+    if isinstance(request, RerankRequest):
+        return len(request.query) + sum(map(len, request.documents))
+    return sum(map(len, request.inputs))
+
+
+def _shortened(vectors: Vectors, dimensions: int | None) -> Vectors:
+    """Cut the dense vector to its first numbers and make it a unit vector again."""
+    if dimensions is None or dimensions == len(vectors.dense):
+        return vectors
+    import numpy as np
+
+    cut = vectors.dense[:dimensions]
+    return replace(vectors, dense=cut / max(float(np.linalg.norm(cut)), 1e-12))
+
+
+def not_finite(row: Row) -> EngineFailed:
+    """What a text gets for which the arithmetic broke down."""
+    return EngineFailed(f"{row.slug} gave no finite number for this input.")

