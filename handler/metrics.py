@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from models.pool import Pool
@@ -75,7 +75,19 @@ class _PoolCollector:
         waiting = GaugeMetricFamily(
             "quartet_model_waiting", "Requests that wait for the model's device.", labels=["model"]
         )
-        for slug, count in self._pool.waiting().items():
+        budget = GaugeMetricFamily(
+            "quartet_model_budget", "The largest padded size of a run.", labels=["model"]
+        )
+        runs = CounterMetricFamily("quartet_model_runs", "Runs of the device.", labels=["model"])
+        sizes = CounterMetricFamily(
+            "quartet_model_size", "What ran, in tokens or the like.", labels=["model", "padding"]
+        )
+        for model in self._pool.models():
+            slug = model.row.slug
             warm.add_metric([slug], 1)
-            waiting.add_metric([slug], count)
-        return [warm, waiting]
+            waiting.add_metric([slug], model.waiting)
+            budget.add_metric([slug], model.budget)
+            runs.add_metric([slug], model.load.runs)
+            sizes.add_metric([slug, "without"], model.load.size)
+            sizes.add_metric([slug, "with"], model.load.padded_size)
+        return [warm, waiting, budget, runs, sizes]

@@ -194,6 +194,8 @@ class Batcher:
 
     def _run(self, batch: Sequence[Ticket]) -> list[object]:
         """Run on the device thread; never raises, returns one outcome per ticket."""
+        if len(batch) > 1 and _padded(batch) > self._budget:  # lowered since this run was chosen
+            return self._halves(batch)
         outcomes, failure = self._try(batch)
         if failure is not None and is_out_of_memory(failure):
             self._back_off(batch)
@@ -204,6 +206,9 @@ class Batcher:
         if len(batch) == 1 or any(ticket.job.emitted for ticket in batch):
             return [translate(failure)] * len(batch)
         log.warning("a run of %d failed (%s); halving it", len(batch), type(failure).__name__)
+        return self._halves(batch)
+
+    def _halves(self, batch: Sequence[Ticket]) -> list[object]:
         middle = len(batch) // 2
         return self._run(batch[:middle]) + self._run(batch[middle:])
 
@@ -226,7 +231,7 @@ class Batcher:
         """
         free_memory()  # here, where no traceback holds the tensors any more
         if len(batch) > 1:
-            self._budget = max(1, min(self._budget, _padded(batch)) // 2)
+            self._budget = max(1, min(self._budget, _padded(batch) // 2))
             log.warning("out of memory; a run now holds at most %d", self._budget)
 
 

@@ -64,6 +64,11 @@ class Warm:
         """What the device has done so far."""
         return self._batcher.load
 
+    @property
+    def budget(self) -> float:
+        """The largest padded size of a run at present; infinite without a bound."""
+        return self._batcher.budget
+
     async def close(self) -> None:
         """Free the device once it is idle."""
         await self._batcher.close()
@@ -124,12 +129,12 @@ class Pool:
     @property
     def warm(self) -> list[str]:
         """The slugs of the loaded models."""
-        return [slug for slug, entry in self._entries.items() if entry.warm is not None]
+        return [warm.row.slug for warm in self.models()]
 
-    def waiting(self) -> dict[str, int]:
-        """How many requests wait for the device of each loaded model, by slug."""
+    def models(self) -> list[Warm]:
+        """The loaded models."""
         entries = [entry.warm for entry in self._entries.values()]
-        return {warm.row.slug: warm.waiting for warm in entries if warm is not None}
+        return [warm for warm in entries if warm is not None]
 
     @asynccontextmanager
     async def lease(self, row: Row) -> AsyncIterator[Warm]:

@@ -1,15 +1,20 @@
 """Who waits for the device, and who goes next.
 
-The oldest ticket always goes, and with it those of its kind that are nearest to it in size, until
-the budget is full: little is padded, and nobody waits for long because of an odd size.
+A request with little to do goes before one with much, but none is passed by more work than its own:
+a request's turn is the work that was done when it came, plus its own. Requests of one size go in
+the order in which they came, and a large one is never put off for ever.
+
+A run begins with a ticket of the request whose turn it is, and takes those of its kind that are
+nearest to it in size, whosever they are, until the budget is full: little is padded.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -19,28 +24,31 @@ if TYPE_CHECKING:
 # A run that holds this part of its budget takes no more tickets that would make its padding more
 # than this, relative to what is not padding: a run more costs less than what is padded.
 _ENOUGH = 1 / 8
-_PADDED = 1.15
+_PADDED = 1.1
 
 _Line = list[tuple[int, int, "Ticket"]]  # by size, then by arrival
 
 
 class Waiting:
-    """The tickets that wait, by arrival and, for each kind, by size."""
+    """The tickets that wait, by request and, for each kind, by size."""
 
     def __init__(self) -> None:
-        self._arrivals: deque[tuple[int, Ticket]] = deque()
+        self._requests: list[tuple[int, int, deque[tuple[int, Ticket]]]] = []  # a heap, by turn
         self._lines: dict[Hashable, _Line] = {}
         self._count = count()
+        self._done_size = 0
 
     def __iter__(self) -> Iterator[Ticket]:
-        """The tickets that still wait, the oldest first."""
-        return (one for _, one in self._arrivals if not (one.taken or one.cancelled))
+        """The tickets that still wait, in no order."""
+        for _, _, tickets in self._requests:
+            yield from (one for _, one in tickets if not (one.taken or one.cancelled))
 
-    def add(self, tickets: Iterable[Ticket]) -> None:
+    def add(self, tickets: Sequence[Ticket]) -> None:
         """Queue the tickets of one request."""
-        for ticket in tickets:
-            number = next(self._count)
-            self._arrivals.append((number, ticket))
+        numbered = deque((next(self._count), ticket) for ticket in tickets)
+        turn = self._done_size + sum(ticket.size for ticket in tickets)
+        heappush(self._requests, (turn, next(self._count), numbered))
+        for number, ticket in numbered:
             if ticket.kind is not None:
                 insort(self._lines.setdefault(ticket.kind, []), (ticket.size, number, ticket))
 
@@ -51,31 +59,35 @@ class Waiting:
             budget: the run's largest padded size; a larger ticket goes alone.
             max_jobs: of how many requests the tickets may be.
         """
-        while self._arrivals:
-            number, oldest = self._arrivals.popleft()
-            if oldest.taken:
+        while self._requests:
+            _, _, tickets = self._requests[0]
+            if not tickets:
+                heappop(self._requests)
                 continue
-            if oldest.kind is None:
-                batch = [oldest]
-            else:
-                batch = self._with_neighbours(number, oldest, budget, max_jobs)
+            number, first = tickets.popleft()
+            if first.taken:
+                continue
+            batch = [first]
+            if first.kind is not None:
+                batch = self._with_neighbours(number, first, budget, max_jobs)
             for ticket in batch:
                 ticket.taken = True
+                self._done_size += ticket.size
             if live := [ticket for ticket in batch if not ticket.cancelled]:
                 return live
         return []
 
     def _with_neighbours(
-        self, number: int, oldest: Ticket, budget: float, max_jobs: int
+        self, number: int, first: Ticket, budget: float, max_jobs: int
     ) -> list[Ticket]:
-        line = self._lines[oldest.kind]
-        at = bisect_left(line, (oldest.size, number))
-        chosen = [at] if oldest.cancelled else sorted(_choose(line, at, budget, max_jobs))
+        line = self._lines[first.kind]
+        at = bisect_left(line, (first.size, number))
+        chosen = [at] if first.cancelled else sorted(_choose(line, at, budget, max_jobs))
         batch = [line[index][2] for index in chosen]
         for index in reversed(chosen):
             del line[index]
         if not line:
-            del self._lines[oldest.kind]
+            del self._lines[first.kind]
         return batch
 
 

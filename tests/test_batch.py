@@ -264,3 +264,89 @@ async def test_close_waits_for_the_device():
     await batcher.close()
     assert engine.closed
     assert await task == 2
+
+
+async def test_a_job_is_answered_when_its_own_parts_are_done():
+    """A long job came first: the short one does not wait for all of it."""
+    engine = Engine(lambda batch: time.sleep(0.01))
+    engine.budget = 4
+    batcher = Batcher(engine, max_jobs=8)
+    done: list[str] = []
+
+    async def ask(name: str, *parts: int) -> None:
+        assert await submit(batcher, *parts) == (
+            [n * 2 for n in parts] if len(parts) > 1 else parts[0] * 2
+        )
+        done.append(name)
+
+    long = asyncio.create_task(ask("long", *range(40)))
+    await asyncio.sleep(0)
+    await asyncio.gather(ask("short", 7), long)
+    assert done == ["short", "long"]
+    assert all(len(batch) <= 4 for batch in engine.batches)
+
+
+async def test_a_bad_part_fails_its_own_job_at_once_and_no_other():
+    def act(batch: Sequence[Any]) -> None:
+        if any(ticket.item == 13 for ticket in batch):
+            raise ValueError
+
+    engine = Engine(act)
+    engine.budget = 8
+    batcher = Batcher(engine, max_jobs=100)
+    asked = [submit(batcher, *range(n, n + 5)) for n in range(0, 30, 5)]
+    results = await asyncio.gather(*asked, return_exceptions=True)
+    assert isinstance(results[2], EngineFailed)
+    for n, result in zip(range(0, 30, 5), results, strict=True):
+        if n != 10:
+            assert result == [one * 2 for one in range(n, n + 5)]
+
+
+async def test_out_of_memory_halves_the_budget_and_runs_everything_again():
+    def act(batch: Sequence[Any]) -> None:
+        if len(batch) > 5:
+            raise OutOfMemoryError
+
+    engine = Engine(act)
+    engine.budget = 32
+    batcher = Batcher(engine, max_jobs=100)
+    outputs = await asyncio.gather(*(submit(batcher, n) for n in range(64)))
+    assert outputs == [n * 2 for n in range(64)]
+    assert 4 <= batcher.budget < 6
+    failed = sum(len(batch) > 5 for batch in engine.batches)
+    assert failed <= 3  # 32, then 16 and 8 on the way down, and none of them again
+    for n in range(200):
+        await submit(batcher, n)
+    assert batcher.budget == 32  # it was not the budget's fault for ever
+
+
+async def test_a_part_that_is_out_of_memory_alone_is_tried_once_more_and_blames_nobody():
+    tries: list[int] = []
+
+    def act(batch: Sequence[Any]) -> None:
+        if batch[0].item == 1:
+            tries.append(1)
+            raise OutOfMemoryError
+        if batch[0].item == 2 and not tries.count(2):
+            tries.append(2)
+            raise OutOfMemoryError
+
+    engine = Engine(act)
+    engine.budget = 32
+    batcher = Batcher(engine, max_jobs=1)
+    with pytest.raises(OutOfMemory):
+        await submit(batcher, 1)
+    assert tries == [1, 1]
+    assert await submit(batcher, 2) == 4
+    assert batcher.budget == 32
+
+
+async def test_a_job_of_no_parts_is_done():
+    assert await Batcher(Engine(), max_jobs=1).submit(Work((), finish=list)) == []
+
+
+async def test_the_load_counts_what_ran_with_and_without_padding():
+    batcher = Batcher(Engine(), max_jobs=8)
+    await submit(batcher, 1, 2, sizes=(10, 30))
+    assert (batcher.load.runs, batcher.load.size, batcher.load.padded_size) == (1, 40, 60)
+    assert batcher.waiting == 0

@@ -35,6 +35,10 @@ class TorchEmbeddings(Embeddings):
         model = SentenceTransformer(
             str(folder), device=device.kind, local_files_only=True, model_kwargs={"dtype": dtype}
         ).eval()
+        if device.kind == "cpu":
+            from models.embeddings.onednn import rewire
+
+            rewire(model)
         limit = min(model.max_seq_length, row.options.get("max_tokens", model.max_seq_length))
         texts = Texts(model.tokenizer.backend_tokenizer, limit, row)
         engine = cls(model, _heads(folder, device.kind, dtype), texts, row)
