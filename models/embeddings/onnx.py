@@ -82,7 +82,8 @@ class OnnxEmbeddings(Embeddings):
         if SPARSE in found:
             answer[SPARSE] = _per_token(found[SPARSE].astype(np.float32), ids)
         if COLBERT in found:
-            vectors = found[COLBERT][:, -(ids.shape[1] - 1) :]  # without the first, if it is there
+            first = found[COLBERT].shape[1] - (ids.shape[1] - 1)  # 1 where the first token is there
+            vectors = found[COLBERT][:, first:]
             answer[COLBERT] = _unit(vectors.astype(np.float32)).astype(np.float16)
         return answer
 
