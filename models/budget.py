@@ -14,14 +14,14 @@ from collections.abc import Callable
 from models.foreign import free_memory, is_out_of_memory
 
 _SMALLEST, _LARGEST = 512, 262_144
-_AS_GOOD = 1.03  # a size that is slower by less than this is as good, and sooner done
-_WORSE = 1.1  # a size that is slower by more than this shows that larger ones are worse still
+_BETTER = 1.03  # a size that is faster by less than this only delays those who wait
+_FURTHER = 4  # how far beyond the best size is looked: one step may be slow by chance
 _SHORT_S = 0.2  # a run this short is timed again: once may be chance
-_TIMES = 3
+_TIMES = 2
 
 
 def measure(
-    probe: Callable[[int], None], working_bytes: int | None = None, patience_s: float = 2.0
+    probe: Callable[[int], None], working_bytes: int | None = None, patience_s: float = 1.5
 ) -> int:
     """The size of a run beyond which the device does not get much faster.
 
@@ -33,24 +33,23 @@ def measure(
     probe = _within(probe, working_bytes)
     end = time.monotonic() + patience_s
     probe(_SMALLEST)  # allocations and choices of kernels are made here
-    seconds: dict[int, float] = {}  # for a token, by size
-    size = _SMALLEST
-    while size <= _LARGEST:
+    if time.monotonic() > end:
+        return _SMALLEST
+    chosen, best, size = _SMALLEST, math.inf, _SMALLEST
+    while size <= min(_LARGEST, chosen * _FURTHER):
         try:
-            seconds[size] = _seconds(probe, size) / size
+            each = _seconds(probe, size) / size
         except BaseException as error:
             if not is_out_of_memory(error):
                 raise
             free_memory()
             break
-        best = min(seconds.values())
-        if seconds[size] > best * _WORSE or time.monotonic() + 2 * size * best > end:
+        if each * _BETTER < best:
+            chosen, best = size, each
+        if time.monotonic() + 2 * size * each > end:
             break
         size *= 2
-    if not seconds:
-        return _SMALLEST
-    best = min(seconds.values())
-    return next(size for size, each in seconds.items() if each <= best * _AS_GOOD)
+    return chosen
 
 
 def _within(probe: Callable[[int], None], working_bytes: int | None) -> Callable[[int], None]:

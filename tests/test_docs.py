@@ -58,6 +58,31 @@ async def test_job_examples_run(worker, job):
     assert answer["choices"][0]["message"]["content"] == "Hello"
 
 
+EMBEDDINGS = re.findall(r"```json\n(\{\"input.*?)\n```", (ROOT / "docs/embeddings.md").read_text())
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("job", EMBEDDINGS)
+async def test_embeddings_examples_run(make_worker, job):
+    job = json.loads(job)
+    model = job["input"].pop("model", None)
+    worker = make_worker(FAKE_ENGINES="0", DTYPE="float32")
+    answer = decoded(await worker.answer(job))
+    if model == "BGE_M3":  # its weights are on the hub; what it does is in the tests of the engine
+        assert "dense vectors only" in answer["error"]
+    else:
+        assert answer["object"] == ("rerank" if "documents" in job["input"] else "list")
+
+
+def test_the_page_on_embeddings_names_every_field():
+    page = (ROOT / "docs/embeddings.md").read_text()
+    for operation in SURFACES["embeddings"].operations:
+        for name in operation.request.model_fields.keys() - {"model", "webhook_url"}:
+            assert f"`{name}`" in page, name
+    for row in CATALOG.of("embeddings").rows:
+        assert row.slug in page
+
+
 def test_there_are_three_forms():
     assert len(JOBS) == 3
 

@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import resource
 from collections.abc import Iterator
 from dataclasses import replace
@@ -246,6 +247,17 @@ def test_rerank_through_the_queue():
         assert done["output"]["results"][0]["index"] == 0
         proxied = http.post("/v2/embeddings/openai/v1/rerank", json=body).json()
         assert proxied["results"] == done["output"]["results"]
+
+
+def test_metrics_show_the_batching(door):
+    httpx.post(f"{door}/embeddings", json={"input": ["a", "a longer text"]}, timeout=60)
+    text = httpx.get(door.replace("/v1", "/metrics"), timeout=60).text
+    found = dict(re.findall(r"^(quartet_model_\w+)\{.*?\} (\S+)$", text, re.MULTILINE))
+    sizes = re.findall(r'^quartet_model_size_total\{.*padding="(\w+)"\} (\S+)$', text, re.MULTILINE)
+    without, with_ = (float(dict(sizes)[key]) for key in ("without", "with"))
+    assert 0 < without < with_
+    assert float(found["quartet_model_runs_total"]) >= 1
+    assert float(found["quartet_model_budget"]) >= 512
 
 
 # Clients -----------------------------------------------------------------------------------------

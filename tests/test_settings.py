@@ -63,6 +63,22 @@ def test_any_one_of_the_names_serves_the_model(row, name):
     assert endpoint(**{name: called}).pick(row.surface, None).slug == row.slug
 
 
+def test_the_gateways_int8_embeddings_are_the_file_that_it_pins():
+    env = gateway(
+        "Bge_M3_INT8",
+        "gpahal/bge-m3-onnx-int8",
+        "2b34e84df040034d4b9eabb62383a87c18955822",
+        "txt2embedding",
+    )
+    env["MODEL_OPEN_SOURCE_ARTIFACT"] = "model_quantized.onnx"
+    env["MODEL_OPEN_SOURCE_IMAGE_TAG"] = (
+        "hf://gpahal/bge-m3-onnx-int8@2b34e84df040034d4b9eabb62383a87c18955822#model_quantized.onnx"
+    )
+    served = endpoint(**env)
+    assert list(served.surfaces) == ["embeddings"]
+    assert served.configured == CATALOG.find("Bge_M3_INT8")
+
+
 def test_the_gateways_revision_wins_in_the_same_repo():
     row = CATALOG.find("BGE_Large")
     moved = endpoint(**gateway(row.slug, row.repo, "a" * 40, "txt2embedding"))

@@ -11,12 +11,16 @@ from models.tiny.vocabulary import unigram_characters
 
 def build(into: Path) -> None:
     """Write a sentence-transformers folder, and the sparse and ColBERT heads beside it."""
+    write(into, *parts())
+
+
+def write(into: Path, tokenizer: Any, config: Any) -> None:
+    """Write the same of another size."""
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
     from transformers import XLMRobertaModel
 
-    tokenizer, config = parts()
     with TemporaryDirectory() as scratch:
         XLMRobertaModel(config).save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
@@ -29,19 +33,19 @@ def build(into: Path) -> None:
 
 
 def parts(**changes: Any) -> tuple[Any, Any]:
-    """A tokenizer and a configuration of the architecture, for 8,192 tokens."""
+    """A tokenizer and a configuration of the architecture, for 8,192 tokens, with ``changes``."""
     from transformers import XLMRobertaConfig, XLMRobertaTokenizerFast
 
     vocab = unigram_characters(["<s>", "<pad>", "</s>", "<unk>"])
     tokenizer = XLMRobertaTokenizerFast(vocab=[*vocab, ("<mask>", 0.0)], model_max_length=8192)
+    tiny = {
+        "vocab_size": len(vocab) + 1,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    }
     config = XLMRobertaConfig(
-        vocab_size=len(vocab) + 1,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=8194,
-        type_vocab_size=1,
-        **changes,
+        **{**tiny, **changes}, max_position_embeddings=8194, type_vocab_size=1
     )
     return tokenizer, config

@@ -1,0 +1,126 @@
+"""How much of the device's arithmetic a full-size BGE-M3 uses, with random weights.
+
+    .venv/bin/python -m benchmarks.arithmetic [--texts 512]
+
+Texts of mixed lengths, all at once, through ``Worker.answer`` in the device's own precision. The
+limit is what one large matrix product reaches on this device in that precision; a token takes two
+operations for each weight of the linear layers, and in attention four for each number of a layer's
+width and each token of its text. The first run builds the weights (2 GB) in the temporary folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.report import figures, table
+from handler.assemble import assemble
+from handler.settings import Settings
+from models import hardware, tiny
+from models.catalog import CATALOG
+from models.row import Catalog
+from models.tiny import bge_m3
+
+LAYERS, WIDTH, WIDE = 24, 1024, 4096
+FOLDER = Path(tempfile.gettempdir()) / "quartet-random-bge-m3"
+
+
+def weights() -> Path:
+    """A folder with BGE-M3's architecture and random weights."""
+    if not (FOLDER / "modules.json").exists():
+        torch.manual_seed(tiny.SEED)
+        size = {"vocab_size": 250_002, "hidden_size": WIDTH, "intermediate_size": WIDE,
+                "num_hidden_layers": LAYERS, "num_attention_heads": 16}  # fmt: skip
+        bge_m3.write(FOLDER, *bge_m3.parts(**size))
+    return FOLDER
+
+
+def peak_flops(device: hardware.Device) -> float:
+    """Operations a second of a large matrix product, the best of a few."""
+    side = 8192 if device.kind == "cuda" else 2048
+    left = torch.randn(side, side, device=device.kind, dtype=getattr(torch, device.dtype))
+    best = float("inf")
+    for _ in range(10):
+        start = time.perf_counter()
+        _sync(device, left @ left)
+        best = min(best, time.perf_counter() - start)
+    return 2 * side**3 / best
+
+
+def _sync(device: hardware.Device, result: Any) -> None:
+    if device.kind == "cuda":
+        torch.cuda.synchronize()
+    assert result is not None
+
+
+def texts(count: int) -> list[str]:
+    """Of ten, seven are lines and three passages; a letter is a token of this vocabulary."""
+    chance = random.Random(7)
+    lengths = [
+        chance.randint(10, 60) if chance.random() < 0.7 else chance.randint(300, 500)
+        for _ in range(count)
+    ]
+    return ["".join(chance.choices("abcdefgh", k=length)) for length in lengths]
+
+
+def flops(lengths: list[int]) -> float:
+    """Operations that texts of these lengths take."""
+    linear = 2 * LAYERS * (4 * WIDTH * WIDTH + 2 * WIDTH * WIDE)
+    return sum(length * (linear + 4 * LAYERS * WIDTH * length) for length in lengths)
+
+
+async def seconds(worker: Any, asked: list[str]) -> float:
+    """All texts at once, as jobs of 8."""
+
+    async def one(job: list[str]) -> None:
+        answer = await worker.answer(
+            {"id": "j", "input": {"input": job, "encoding_format": "base64"}}
+        )
+        assert b'"data"' in answer.content, answer
+
+    await one(asked[:8])  # warms up, not counted
+    start = time.perf_counter()
+    await asyncio.gather(*(one(asked[at : at + 8]) for at in range(0, len(asked), 8)))
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.arithmetic")
+    parser.add_argument("--texts", type=int, default=0, help="default: 96, on a GPU 8192")
+    device = hardware.detect()
+    count = parser.parse_args().texts or (8192 if device.kind == "cuda" else 96)
+    row = replace(CATALOG.find("BGE_M3"), weights=f"file://{weights()}")
+    row = replace(row, default_on=frozenset({device.kind}))
+    worker = assemble(Settings.from_env({"SURFACE": "embeddings", "JOB_TIMEOUT_S": "3600"}))
+    endpoint = replace(worker.dispatcher.endpoint, catalog=Catalog([row]))
+    worker = replace(worker, dispatcher=replace(worker.dispatcher, endpoint=endpoint))
+    asked = texts(count)
+    lengths = [len(text) + 3 for text in asked]  # a space before a text, and two special tokens
+    took = asyncio.run(seconds(worker, asked))
+    [model] = worker.dispatcher.pool.models()
+    named: dict[str, float | str] = {
+        "device": torch.cuda.get_device_name() if device.kind == "cuda" else "cpu",
+        "dtype": device.dtype,
+        "tokens_per_s": sum(lengths) / took,
+        "tflops": flops(lengths) / took / 1e12,
+        "tflops_of_a_matrix_product": peak_flops(device) / 1e12,
+        "budget": float(model.budget),
+        "padding_waste": model.load.padded_size / model.load.size,
+    }
+    named["share_of_the_limit"] = named["tflops"] / named["tflops_of_a_matrix_product"]
+    table(["figure", "measured"], [[key, f"{value:.3f}" if isinstance(value, float) else value]
+                                   for key, value in named.items()])  # fmt: skip
+    figures(named)
+
+
+if __name__ == "__main__":
+    main()
