@@ -37,7 +37,7 @@ def test_a_device_with_a_fixed_cost_gets_large_runs():
 def test_a_device_without_one_gets_small_runs():
     """As a CPU: twice as much takes twice as long."""
     probe, _ = device(lambda size: size * 2e-5)
-    assert measure(probe, patience_s=5) in (512, 1024)
+    assert measure(probe, patience_s=5) in (1024, 2048)
 
 
 def test_what_does_not_fit_is_not_chosen():
@@ -46,21 +46,21 @@ def test_what_does_not_fit_is_not_chosen():
 
 
 def test_what_never_fits_is_left_to_the_halving():
-    probe, _ = device(lambda size: 0.0, memory=600)
-    assert measure(probe) == 512
+    probe, _ = device(lambda size: 0.0, memory=1500)
+    assert measure(probe) == 1024
 
 
 def test_a_slow_device_is_not_measured_for_long():
     probe, sizes = device(lambda size: size * 1e-3)
     start = time.monotonic()
-    assert measure(probe, patience_s=0.5) == 512
+    assert measure(probe, patience_s=0.5) == 1024
     assert time.monotonic() - start < 3
-    assert set(sizes) == {512}
+    assert set(sizes) == {1024}
 
 
 def test_other_failures_are_not_hidden():
     def broken(size: int) -> None:
-        if size > 512:
+        if size > 1024:
             raise ValueError("no such kernel")
 
     with pytest.raises(ValueError, match="no such kernel"):

@@ -145,7 +145,7 @@ def test_a_text_has_its_vector_whoever_is_beside_it(minilm):
 
 
 def test_the_budget_is_measured(minilm, bge):
-    assert 512 <= minilm.budget <= 65_536
+    assert 1024 <= minilm.budget <= 65_536
     assert bge.budget >= 512
 
 

@@ -50,7 +50,7 @@ class CrossEncoder:
         )
 
         def probe(tokens: int) -> None:
-            ids: Any = np.full((max(1, tokens // 64), 64), engine.texts.pad + 5, np.int64)
+            ids: Any = np.full((max(1, tokens // 256), 256), engine.texts.pad + 5, np.int64)
             engine.forward(ids, np.ones_like(ids), np.zeros_like(ids))
 
         weights_bytes = sum(one.nbytes for one in model.parameters())

@@ -33,7 +33,7 @@ from models.surface import Ticket, Work
 log = logging.getLogger(__name__)
 
 _INLINE_CHARACTERS = 2_000  # tokenised in less time than a hop to a thread and back takes
-_PROBE_TOKENS = 64  # of each text in the runs that measure the budget
+_PROBE_TOKENS = 256  # of each text in the runs that measure the budget: long ones gain most
 
 
 class Embeddings(ABC):
