@@ -72,7 +72,7 @@ def run(engine: Any, request: Any, batch: int = 7) -> Any:
     """Answer one request, its parts a few at a time."""
 
     async def both() -> Any:
-        work = await engine.prepare(request)
+        work = engine.prepare(request)
         tickets = Job(work).tickets
         outputs: list[Any] = []
         for at in range(0, len(tickets), batch):
@@ -171,7 +171,7 @@ def test_what_is_not_finite_fails_its_own_text_only(bge):
     broken = Broken(bge._model, bge._heads, bge.texts, BGE)
 
     async def outputs() -> Any:
-        return broken.run(Job(await broken.prepare(EmbedRequest(("a", "b", "c")))).tickets)
+        return broken.run(Job(broken.prepare(EmbedRequest(("a", "b", "c")))).tickets)
 
     first, second, third = asyncio.run(outputs())
     assert isinstance(second, EngineFailed)

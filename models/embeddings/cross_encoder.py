@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
@@ -35,7 +34,6 @@ class CrossEncoder:
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> CrossEncoder:
         """Load the folder, in the device's own precision, and measure the budget."""
-        import numpy as np
         import torch
         from tokenizers import Tokenizer
         from transformers import AutoModelForSequenceClassification
@@ -45,25 +43,37 @@ class CrossEncoder:
             folder, dtype=getattr(torch, device.dtype), local_files_only=True
         )
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        engine = cls(
-            model.to(device.kind).eval(), Texts(tokenizer, row.options["max_tokens"], row), row
-        )
+        if device.kind == "cpu":
+            from models.embeddings.onednn import rewire
+
+            rewire(model)
+        texts = Texts(tokenizer, row.options["max_tokens"], row)
+        engine = cls(model.to(device.kind).eval(), texts, row)
 
         def probe(tokens: int) -> None:
-            ids: Any = np.full((max(1, tokens // 256), 256), engine.texts.pad + 5, np.int64)
-            engine.forward(ids, np.ones_like(ids), np.zeros_like(ids))
+            engine.forward(*pad(engine.texts.filler(tokens), engine.texts.pad))
 
         weights_bytes = sum(one.nbytes for one in model.parameters())
         engine.budget = measure(probe, row.memory_bytes - weights_bytes)
         return engine
 
-    async def prepare(self, request: RerankRequest) -> Work:
-        """Tokenise the pairs, beside the device.
+    def prepare(self, request: RerankRequest) -> Work:
+        """Tokenise the pairs.
 
         Raises:
             ContextLengthExceeded: a pair is longer than the model reads.
         """
-        return await asyncio.to_thread(self._work, request)
+        read = self.texts.read_pairs(
+            request.query,
+            request.documents,
+            lambda index: f"documents[{index}]",
+            truncate=request.truncate,
+        )
+
+        def finish(scores: Sequence[float]) -> Ranked:
+            return Ranked(tuple(scores), sum(read.sizes), read.cut)
+
+        return Work(read.tokens, read.sizes, "pair", finish)
 
     def run(self, batch: Sequence[Ticket[Tokens]]) -> list[Any]:
         """Score pairs."""
@@ -87,16 +97,3 @@ class CrossEncoder:
     def close(self) -> None:
         """Drop the model."""
         self._model = None
-
-    def _work(self, request: RerankRequest) -> Work:
-        read = self.texts.read_pairs(
-            request.query,
-            request.documents,
-            lambda index: f"documents[{index}]",
-            truncate=request.truncate,
-        )
-
-        def finish(scores: Sequence[float]) -> Ranked:
-            return Ranked(tuple(scores), sum(read.sizes), read.cut)
-
-        return Work(read.tokens, read.sizes, "pair", finish)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -31,9 +30,6 @@ from models.row import Row
 from models.surface import Ticket, Work
 
 log = logging.getLogger(__name__)
-
-_INLINE_CHARACTERS = 2_000  # tokenised in less time than a hop to a thread and back takes
-_PROBE_TOKENS = 256  # of each text in the runs that measure the budget: long ones gain most
 
 
 class Embeddings(ABC):
@@ -80,17 +76,17 @@ class Embeddings(ABC):
     def close(self) -> None:
         """Let go of the model."""
 
-    async def prepare(self, request: EmbedRequest | RerankRequest) -> Work:
-        """Tokenise, beside the device; short requests at once.
+    def prepare(self, request: EmbedRequest | RerankRequest) -> Work:
+        """Tokenise.
 
         Raises:
             ContextLengthExceeded: a text is longer than the model reads.
             UnsupportedParameter: something that this model does not do; see ``EmbedRequest``.
             InvalidValue: a token id that is in no vocabulary.
         """
-        if _characters(request) <= _INLINE_CHARACTERS:
-            return self._work(request)
-        return await asyncio.to_thread(self._work, request)
+        if isinstance(request, RerankRequest):
+            return self._ranking(request)
+        return self._embedding(request)
 
     def run(self, batch: Sequence[Ticket[Tokens]]) -> list[Any]:
         """Embed texts; all of them ask for the same kinds of vectors."""
@@ -111,20 +107,13 @@ class Embeddings(ABC):
         Args:
             weights_bytes: what of the row's memory is no working space.
         """
-        import numpy as np
 
         def probe(tokens: int) -> None:
-            length = min(_PROBE_TOKENS, self.texts.limit)
-            ids: Any = np.full((max(1, tokens // length), length), self.texts.pad + 5, np.int64)
-            self.forward(ids, np.ones_like(ids), frozenset({DENSE}))
+            ids, mask, _ = pad(self.texts.filler(tokens), self.texts.pad)
+            self.forward(ids, mask, frozenset({DENSE}))
 
         self.budget = measure(probe, self.row.memory_bytes - weights_bytes)
         log.info("%s: a run holds %d tokens", self.row.slug, self.budget)
-
-    def _work(self, request: EmbedRequest | RerankRequest) -> Work:
-        if isinstance(request, RerankRequest):
-            return self._ranking(request)
-        return self._embedding(request)
 
     def _embedding(self, request: EmbedRequest) -> Work:
         self._check_dimensions(request.dimensions)
@@ -186,13 +175,6 @@ class Embeddings(ABC):
             f"was not trained for others; got {shorten(str(wanted))}.",
             param="dimensions",
         )
-
-
-def _characters(request: EmbedRequest | RerankRequest) -> int:
-    """About how much there is to tokenise; a token id counts as a character."""
-    if isinstance(request, RerankRequest):
-        return len(request.query) + sum(map(len, request.documents))
-    return sum(map(len, request.inputs))
 
 
 def _shortened(vectors: Vectors, dimensions: int | None) -> Vectors:

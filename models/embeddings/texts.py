@@ -11,6 +11,7 @@ from models.embeddings.request import Cut, Input
 from models.errors import ContextLengthExceeded, InvalidValue, UnsupportedParameter
 from models.row import Row
 
+_FILLER_TOKENS = 256
 Name = Callable[[int], str]  # how the request calls its input number n
 
 
@@ -129,6 +130,14 @@ class Texts:
                 )
             tokens.append(one)
         return Read(tuple(tokens), tuple(cut))
+
+    def filler(self, tokens: int) -> list[Tokens]:
+        """Texts of about so many tokens together, to try the device with.
+
+        Long ones: they gain most from large runs.
+        """
+        length = min(_FILLER_TOKENS, self.limit)
+        return [Tokens([self.pad + 5] * length)] * max(1, tokens // length)
 
     def _within(
         self, all_ids: Sequence[Sequence[int]], name: Name, truncate: bool, used: str | None
