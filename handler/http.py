@@ -132,7 +132,7 @@ class Limited:
             if read_bytes > self._limit_bytes:
                 raise RequestTooLarge(
                     f"A request may have {self._limit_bytes} bytes at most; got {read_bytes} or "
-                    "more. Send a URL instead of the file."
+                    "more. Send less at once, or a URL instead of a file."
                 )
             return message
 

@@ -21,13 +21,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.errors import EngineFailed
-from models.foreign import free_memory, is_out_of_memory, translate
+from models.foreign import free_memory, is_device_lost, is_out_of_memory, translate
 from models.surface import Engine, Work
 from models.waiting import Waiting
 
 log = logging.getLogger(__name__)
 
-_REGROWTH = 1.01  # of a lowered budget, with every run that goes well
+_REGROWTH = 1.01  # of a lowered budget, with every large run that goes well
 
 
 class Job:
@@ -203,7 +203,8 @@ class Batcher:
                 outcomes, failure = self._try(batch)
         if failure is None:
             return outcomes
-        if len(batch) == 1 or any(ticket.job.emitted for ticket in batch):
+        hopeless = is_device_lost(failure) or any(ticket.job.emitted for ticket in batch)
+        if len(batch) == 1 or hopeless:
             return [translate(failure)] * len(batch)
         log.warning("a run of %d failed (%s); halving it", len(batch), type(failure).__name__)
         return self._halves(batch)
@@ -221,7 +222,8 @@ class Batcher:
         except BaseException as error:
             return [], error.with_traceback(None) if is_out_of_memory(error) else error
         self.load.add(batch)
-        self._budget = min(self._largest, self._budget * _REGROWTH)
+        if _padded(batch) > self._budget / 2:  # a small run says nothing of large ones
+            self._budget = min(self._largest, self._budget * _REGROWTH)
         return [translate(o) if isinstance(o, BaseException) else o for o in outputs], None
 
     def _back_off(self, batch: Sequence[Ticket]) -> None:

@@ -32,12 +32,13 @@ def measure(
     """
     probe = _within(probe, working_bytes)
     end = time.monotonic() + patience_s
-    probe(_SMALLEST)  # allocations and choices of kernels are made here
-    if time.monotonic() > end:
-        return _SMALLEST
     chosen, best, size = _SMALLEST, math.inf, _SMALLEST
     while size <= min(_LARGEST, chosen * _FURTHER):
         try:
+            if best == math.inf:
+                probe(size)  # allocations and choices of kernels are made here
+            if time.monotonic() > end:
+                break
             each = _seconds(probe, size) / size
         except BaseException as error:
             if not is_out_of_memory(error):

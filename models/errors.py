@@ -84,8 +84,9 @@ class ModelUnsuited(RequestError):
     code = "model_not_supported"
 
     def __init__(self, slug: str, task: str, able: Iterable[str]) -> None:
-        others = ", ".join(able) or "no model of this worker"
-        super().__init__(f"{slug} does not do {task}; {others} does.", param="model")
+        others = f"Models that do: {', '.join(able) or 'none of this worker'}."
+        hint = " It ranks documents: POST /v1/rerank." if task == "txt2embedding" else ""
+        super().__init__(f"{slug} does not do {task}.{hint} {others}", param="model")
 
 
 class ContextLengthExceeded(RequestError):

@@ -17,7 +17,7 @@ from typing import Any
 from models.catalog import CPU, GPU
 from models.chat import Generated, Prompt
 from models.embeddings.ranking import score
-from models.embeddings.request import Embedded, EmbedRequest, Ranked, RerankRequest, Vectors
+from models.embeddings.request import Embedded, EmbedRequest, Ranked, RankRequest, Vectors
 from models.hardware import Device
 from models.images import ImageRequest, Picture
 from models.row import Row
@@ -115,9 +115,9 @@ class FakeChat(FakeEngine):
 class FakeEmbeddings(FakeEngine):
     """Unit vectors of 8 numbers that depend on a text's bytes only; a text is a part."""
 
-    async def prepare(self, request: EmbedRequest | RerankRequest) -> Work:
+    async def prepare(self, request: EmbedRequest | RankRequest) -> Work:
         """A byte is a token, and so is a token id."""
-        if isinstance(request, RerankRequest):
+        if isinstance(request, RankRequest):
             texts = [text.encode() for text in (request.query, *request.documents)]
             return self._work(texts, _ranked)
         return self._work([_bytes(one) for one in request.inputs], _embedded)

@@ -21,16 +21,29 @@ def translate(error: BaseException) -> QuartetError:
             "(fewer or shorter inputs, a smaller size, a smaller n)."
         )
     log.error("engine failure", exc_info=error)
-    if "CUDA error" in str(error):  # torch's words for errors that stay, a device-side assert first
+    if is_device_lost(error):
         return DeviceLost("The GPU failed on this request; the worker restarts. Send it again.")
     return EngineFailed("The model failed on this request. The worker's log has the details.")
+
+
+def is_device_lost(error: BaseException) -> bool:
+    """Recognise torch's words for CUDA errors that stay, a device-side assert first."""
+    return "CUDA error" in str(error) and not is_out_of_memory(error)
+
+
+# torch on a GPU and ctranslate2; torch on a CPU; onnxruntime; C++ underneath any of them.
+_OUT_OF_MEMORY = (
+    "out of memory", "can't allocate memory", "failed to allocate memory", "std::bad_alloc"
+)  # fmt: skip
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Recognise torch's, ctranslate2's, onnxruntime's and Python's out-of-memory errors."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
+    if isinstance(error, QuartetError):  # ours have been named, and repeat no library's words
+        return False
+    return any(words in str(error).lower() for words in _OUT_OF_MEMORY)
 
 
 def free_memory() -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # than this, relative to what is not padding: a run more costs less than what is padded.
 _ENOUGH = 1 / 8
 _PADDED = 1.1
+_LOOKED_AT = 4096  # neighbours, of whom some may not come along: choosing must stay quick
 
 _Line = list[tuple[int, int, "Ticket"]]  # by size, then by arrival
 
@@ -72,8 +73,8 @@ class Waiting:
                 batch = self._with_neighbours(number, first, budget, max_jobs)
             for ticket in batch:
                 ticket.taken = True
-                self._done_size += ticket.size
             if live := [ticket for ticket in batch if not ticket.cancelled]:
+                self._done_size += sum(ticket.size for ticket in live)
                 return live
         return []
 
@@ -95,17 +96,19 @@ def _choose(line: _Line, at: int, budget: float, max_jobs: int) -> list[int]:
     """The places in line of those who go with the one at ``at``, and its own."""
     run = _Run.of(line[at][2])
     chosen, left, right = [at], at - 1, at + 1
-    while left >= 0 or right < len(line):
+    for _ in range(_LOOKED_AT):
+        if left < 0 and right >= len(line):
+            break
         # Whoever adds less padding: a shorter one its own, a longer one everybody else's.
         shorter = run.padding(line[left][0]) if left >= 0 else float("inf")
         longer = run.padding(line[right][0]) if right < len(line) else float("inf")
         index = left if shorter <= longer else right
         left, right = (left - 1, right) if index == left else (left, right + 1)
         ticket = line[index][2]
-        if ticket.cancelled or not run.admits(ticket, max_jobs):
-            continue
         if not run.holds(ticket.size, budget):
             break
+        if ticket.cancelled or not run.admits(ticket, max_jobs):
+            continue
         run.add(ticket)
         chosen.append(index)
     return chosen

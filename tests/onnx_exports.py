@@ -12,6 +12,7 @@ import torch
 # By form: the outputs' names, and what each is of the hidden states.
 FORMS: dict[str, tuple[Sequence[str], Callable[..., tuple[Any, ...]]]] = {}
 Maker = Callable[..., tuple[Any, ...]]
+VOCABULARY = 100
 
 
 def form(*names: str) -> Callable[[Maker], Maker]:
@@ -27,27 +28,41 @@ def unit(vectors: Any) -> Any:
 
 
 @form("dense_vecs", "sparse_vecs", "colbert_vecs")
-def normalised(hidden: Any, mask: Any, sparse: Any, colbert: Any) -> tuple[Any, ...]:
+def normalised(hidden: Any, mask: Any, sparse: Any, colbert: Any, ids: Any) -> tuple[Any, ...]:
     """As FlagEmbedding's own outputs: all positions but the first in ColBERT's, masked."""
     vectors = colbert(hidden[:, 1:]) * mask[:, 1:, None]
     return unit(hidden[:, 0]), torch.relu(sparse(hidden)), unit(vectors)
 
 
 @form("dense", "sparse", "colbert")
-def raw(hidden: Any, mask: Any, sparse: Any, colbert: Any) -> tuple[Any, ...]:
+def raw(hidden: Any, mask: Any, sparse: Any, colbert: Any, ids: Any) -> tuple[Any, ...]:
     """Nothing is normalised, weights are flat, and ColBERT's has the first position."""
     return hidden[:, 0], sparse(hidden)[..., 0], colbert(hidden)
 
 
 @form("last_hidden_state")
-def hidden_only(hidden: Any, mask: Any, sparse: Any, colbert: Any) -> tuple[Any, ...]:
+def hidden_only(hidden: Any, mask: Any, sparse: Any, colbert: Any, ids: Any) -> tuple[Any, ...]:
     return (hidden,)
 
 
 @form("token_embeddings", "sentence_embedding")
-def sentence(hidden: Any, mask: Any, sparse: Any, colbert: Any) -> tuple[Any, ...]:
+def sentence(hidden: Any, mask: Any, sparse: Any, colbert: Any, ids: Any) -> tuple[Any, ...]:
     """As sentence-transformers and optimum export."""
     return hidden, unit(hidden[:, 0])
+
+
+@form("last_hidden_state", "pooler_output")
+def pooler(hidden: Any, mask: Any, sparse: Any, colbert: Any, ids: Any) -> tuple[Any, ...]:
+    """As transformers' own exports: BERT's training head beside the hidden states."""
+    return hidden, torch.tanh(hidden[:, 0] * 3)
+
+
+@form("sentence_embedding", "sparse_weights")
+def vocabulary(hidden: Any, mask: Any, sparse: Any, colbert: Any, ids: Any) -> tuple[Any, ...]:
+    """Raw, and a weight for every token of the vocabulary in place of one for every position."""
+    weights = torch.relu(sparse(hidden)) * mask[..., None]
+    places = ids[..., None] == torch.arange(VOCABULARY)  # (texts, length, vocabulary)
+    return hidden[:, 0] * 2, (weights * places).amax(dim=1)
 
 
 class _Graph(torch.nn.Module):
@@ -64,7 +79,7 @@ class _Graph(torch.nn.Module):
 
     def forward(self, input_ids: Any, attention_mask: Any) -> tuple[Any, ...]:
         hidden = self.body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        return self.make(hidden, attention_mask, self.sparse, self.colbert)
+        return self.make(hidden, attention_mask, self.sparse, self.colbert, input_ids)
 
 
 def export(source: Path, into: Path, which: str, *, int8: bool = False) -> None:

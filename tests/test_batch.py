@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from models.batch import Batcher
-from models.errors import EngineFailed, OutOfMemory, RequestError
+from models.errors import DeviceLost, EngineFailed, OutOfMemory, RequestError
 from models.surface import Work, only
 
 pytestmark = pytest.mark.anyio
@@ -315,8 +315,8 @@ async def test_out_of_memory_halves_the_budget_and_runs_everything_again():
     assert 4 <= batcher.budget < 6
     failed = sum(len(batch) > 5 for batch in engine.batches)
     assert failed <= 3  # 32, then 16 and 8 on the way down, and none of them again
-    for n in range(200):
-        await submit(batcher, n)
+    engine.act = lambda batch: time.sleep(0.0005)
+    await asyncio.gather(*(submit(batcher, n) for n in range(6000)))
     assert batcher.budget == 32  # it was not the budget's fault for ever
 
 
@@ -350,3 +350,53 @@ async def test_the_load_counts_what_ran_with_and_without_padding():
     await submit(batcher, 1, 2, sizes=(10, 30))
     assert (batcher.load.runs, batcher.load.size, batcher.load.padded_size) == (1, 40, 60)
     assert batcher.waiting == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: 32 TB.",
+        "[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer of size 5",
+        "CUDA error: out of memory",
+    ],
+)
+async def test_every_librarys_words_for_out_of_memory(words):
+    class Fail(Exception):
+        """As onnxruntime's: no RuntimeError."""
+
+    def act(batch: Sequence[Any]) -> None:
+        if len(batch) > 2:
+            raise Fail(words)
+
+    engine = Engine(act)
+    engine.budget = 8
+    batcher = Batcher(engine, max_jobs=100)
+    outputs = await asyncio.gather(*(submit(batcher, n) for n in range(8)))
+    assert outputs == [n * 2 for n in range(8)]
+    assert batcher.budget < 3
+
+
+async def test_a_lost_gpu_is_asked_once():
+    def act(batch: Sequence[Any]) -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    engine = Engine(act)
+    batcher = Batcher(engine, max_jobs=100)
+    outputs = await asyncio.gather(*(submit(batcher, n) for n in range(8)), return_exceptions=True)
+    assert all(isinstance(one, DeviceLost) for one in outputs)
+    assert len(engine.batches) == 1
+
+
+async def test_small_runs_do_not_prove_that_large_ones_fit():
+    def act(batch: Sequence[Any]) -> None:
+        if len(batch) > 4:
+            raise OutOfMemoryError
+
+    engine = Engine(act)
+    engine.budget = 64
+    batcher = Batcher(engine, max_jobs=100)
+    await asyncio.gather(*(submit(batcher, n) for n in range(64)))
+    lowered = batcher.budget
+    for n in range(300):
+        await submit(batcher, n)
+    assert batcher.budget == lowered

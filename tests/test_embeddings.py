@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from models.batch import Job
 from models.embeddings import token_ids
 from models.embeddings.lexical import by_token
 from models.embeddings.onnx import OnnxEmbeddings
-from models.embeddings.request import Cut, EmbedRequest, RerankRequest
+from models.embeddings.request import Cut, EmbedRequest, RankRequest
 from models.errors import (
     ContextLengthExceeded,
     EngineFailed,
@@ -307,7 +308,7 @@ def test_every_byte_of_openais_encoding_can_be_read():
 def test_prefixes_by_input_type(store, minilm):
     e5 = type(minilm)(minilm._model, {}, minilm.texts, MINILM)
     e5.texts = type(minilm.texts)(
-        minilm.texts._tokenizer, 256, replace(MINILM, options={"prefixes": {"query": "query: "}})
+        minilm.texts.tokenizer, 256, replace(MINILM, options={"prefixes": {"query": "query: "}})
     )
     asked = embed(e5, "fox", input_type="query")
     assert np.abs(dense(asked) - dense(embed(minilm, "query: fox"))).max() < 1e-5
@@ -323,6 +324,29 @@ def test_prefixes_by_input_type(store, minilm):
 def test_the_catalogs_prefixes():
     assert row("E5_Large").options["prefixes"] == {"query": "query: ", "passage": "passage: "}
     assert set(row("BGE_Large").options["prefixes"]) == {"query"}
+
+
+def test_what_is_absurdly_long_is_refused_before_it_is_tokenised(minilm):
+    absurd = [("word " * 1_000_000, "characters"), ((90280,) * 1_000_000, "token ids")]
+    for one, counted in absurd:
+        start = time.monotonic()
+        with pytest.raises(ContextLengthExceeded, match=counted):
+            embed(minilm, one)
+        cut = embed(minilm, one, truncate=True)
+        assert [one.index for one in cut.cut] == [0]
+        assert cut.tokens == 256
+        assert time.monotonic() - start < 3
+
+
+def test_colbert_vectors_that_would_fill_the_memory_are_refused(bge):
+    wide = type(bge)(bge._model, bge._heads, bge.texts, BGE)
+    wide.width = 1024
+    with pytest.raises(InvalidValue, match="Send fewer at once") as caught:
+        embed(wide, *["a" * 4000] * 10, kinds=ALL)
+    assert caught.value.param == "input"
+    with pytest.raises(InvalidValue, match="documents") as caught:
+        run(wide, RankRequest("a", ("a" * 4000,) * 70))
+    assert caught.value.param == "documents"
 
 
 # ONNX --------------------------------------------------------------------------------------------
@@ -344,7 +368,8 @@ def exported(store, tmp_path_factory) -> Callable[..., Any]:
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_export_gives_the_models_vectors(exported, bge, form):
     engine = exported(form)
-    kinds = frozenset({"dense"}) if form in ("hidden_only", "sentence") else ALL
+    names = " ".join(FORMS[form][0])
+    kinds = frozenset({"dense", *(kind for kind in ("sparse", "colbert") if kind in names)})
     assert engine.kinds == kinds
     assert engine.width == bge.width
     texts = TEXTS[:12]
@@ -354,6 +379,7 @@ def test_every_form_of_export_gives_the_models_vectors(exported, bge, form):
     for one, other in zip(ours.vectors, expected.vectors, strict=True):
         if "sparse" in kinds:
             assert one.sparse == pytest.approx(other.sparse, abs=1e-4)
+        if "colbert" in kinds:
             assert np.abs(one.colbert - other.colbert).max() < 2e-3
 
 
@@ -371,7 +397,7 @@ def test_the_int8_graph_runs_as_onnxruntime_runs_it(exported, bge):
     engine = exported("normalised", int8=True)
     text = TEXTS[0]
     ours = embed(engine, text, kinds=ALL).vectors[0]
-    ids = np.array([engine.texts._tokenizer.encode(text).ids])
+    ids = np.array([engine.texts.tokenizer.encode(text).ids])
     names = [one.name for one in engine._session.get_outputs()]
     out = dict(
         zip(
@@ -416,7 +442,7 @@ def test_a_cross_encoder_scores_as_sentence_transformers_does(load, store):
     reference = CrossEncoder(str(store.resolve(RERANKER)), device="cpu")
     query, documents = TEXTS[0], TEXTS[1:20]
     expected = reference.predict([(query, one) for one in documents])
-    ranked = run(load(RERANKER), RerankRequest(query, tuple(documents)))
+    ranked = run(load(RERANKER), RankRequest(query, tuple(documents)))
     assert np.abs(np.array(ranked.scores) - expected).max() < 1e-4
     assert len(set(ranked.scores)) > 10
     pairs = reference.tokenizer([query] * 19, documents)["input_ids"]
@@ -426,10 +452,10 @@ def test_a_cross_encoder_scores_as_sentence_transformers_does(load, store):
 def test_a_cross_encoder_cuts_the_document_only(load, store):
     short = replace(RERANKER, slug="short", options={"max_tokens": 32})
     engine, query, long = load(short), "what is a fox", "a fox " * 50
-    with pytest.raises(ContextLengthExceeded, match="with the query") as caught:
-        run(engine, RerankRequest(query, ("a fox", long)))
+    with pytest.raises(ContextLengthExceeded, match="those of the query included") as caught:
+        run(engine, RankRequest(query, ("a fox", long)))
     assert caught.value.param == "documents[1]"
-    ranked = run(engine, RerankRequest(query, ("a fox", long), truncate=True))
+    ranked = run(engine, RankRequest(query, ("a fox", long), truncate=True))
     assert [one.index for one in ranked.cut] == [1]
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -441,13 +467,24 @@ def test_a_cross_encoder_cuts_the_document_only(load, store):
         model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
         expected = torch.sigmoid(model(**inputs).logits)[0, 0].item()
     assert ranked.scores[1] == pytest.approx(expected, abs=1e-5)
-    with pytest.raises(ContextLengthExceeded):
-        run(engine, RerankRequest("long query " * 10, ("a fox",), truncate=True))
+    for document in ("a fox", " ", ""):
+        with pytest.raises(ContextLengthExceeded, match="never cut") as caught:
+            run(engine, RankRequest("long query " * 10, (document,), truncate=True))
+        assert caught.value.param == "query"
+
+
+def test_a_long_query_is_read_once_however_many_documents_there_are(load):
+    """And refused before the documents are looked at."""
+    engine, start = load(RERANKER), time.monotonic()
+    with pytest.raises(ContextLengthExceeded) as caught:
+        run(engine, RankRequest("a fox " * 5000, ("x",) * 2048))
+    assert caught.value.param == "query"
+    assert time.monotonic() - start < 2
 
 
 def test_dense_models_rank_by_cosine(minilm):
     documents = ("A fox runs in the wood.", "Interest rates rose.", "Foxes are small canids.")
-    ranked = run(minilm, RerankRequest("What animal is a fox?", documents))
+    ranked = run(minilm, RankRequest("What animal is a fox?", documents))
     vectors = dense(embed(minilm, "What animal is a fox?", *documents))
     assert list(ranked.scores) == pytest.approx((vectors[1:] @ vectors[0]).tolist(), abs=1e-5)
     assert sorted(ranked.scores)[0] == ranked.scores[1]
@@ -455,7 +492,7 @@ def test_dense_models_rank_by_cosine(minilm):
 
 def test_bge_m3_ranks_by_its_three_similarities(bge, store):
     folder, query, documents = store.resolve(BGE), TEXTS[0], TEXTS[10:16]
-    ranked = run(bge, RerankRequest(query, tuple(documents)))
+    ranked = run(bge, RankRequest(query, tuple(documents)))
     q_dense, q_sparse, q_colbert = reference_m3(folder, query)
     for document, score in zip(documents, ranked.scores, strict=True):
         d_dense, d_sparse, d_colbert = reference_m3(folder, document)

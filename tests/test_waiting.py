@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from typing import Any
 
 import pytest
@@ -121,3 +122,23 @@ async def test_the_cancelled_do_not_go():
     assert {id(ticket.job) for ticket in gone} == {id(one) for one in jobs[1::2]}
     assert len(gone) == 10
     assert not line._lines
+
+
+async def test_the_cancelled_count_as_no_work():
+    line, gone = Waiting(), job(*[100] * 59)
+    line.add(gone.tickets)
+    large = job(*[100] * 60)
+    line.add(large.tickets)
+    gone.cancel()
+    line.take(100, 1)
+    small = job(10)
+    line.add(small.tickets)
+    assert line.take(100, 1)[0].job is small
+
+
+async def test_choosing_is_quick_whatever_waits():
+    line = waiting(*(job(*[20] * 2048) for _ in range(40)))
+    start = time.monotonic()
+    for _ in range(20):
+        line.take(1024, max_jobs=1)
+    assert (time.monotonic() - start) / 20 < 0.02

@@ -98,5 +98,6 @@ SURFACE = Surface(
         Operation(ChatRequest, ("/v1/chat/completions",), answer, stream, marks=("messages",)),
         completions.OPERATION,
     ),
+    companions=frozenset({"documents"}),  # of a chat with retrieval
     concurrency=3,
 )

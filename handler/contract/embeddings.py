@@ -16,14 +16,13 @@ from pydantic import Discriminator, Field, Tag
 
 from handler.bucket import Bucket
 from handler.contract import rerank
-from handler.contract.base import Call, NonEmpty, Operation, Request, Surface
-from handler.contract.rerank import truncated, usage
+from handler.contract.base import Call, NonEmpty, Operation, Request, Surface, with_notice
+from handler.contract.rerank import MAX_INPUTS, truncated, usage
 from handler.contract.vectors import as_file, convert
 from handler.wire import Encoded
 from models.embeddings.request import COLBERT, DENSE, SPARSE, Embedded, EmbedRequest, Vectors
 from models.errors import UnsupportedParameter
 
-MAX_INPUTS = 2048  # OpenAI's own limit
 _INLINE_NUMBERS = 20_000  # serialised in a millisecond; more goes to a thread
 _INPUT_TYPES = {  # as Cohere and Voyage name them, too
     "query": "query", "search_query": "query",
@@ -38,10 +37,10 @@ TokenIds = Annotated[list[TokenId], Field(min_length=1)]
 _MANY = Field(min_length=1, max_length=MAX_INPUTS)
 
 
-def _shape(given: Any) -> str:
+def _shape(given: Any) -> str | None:
     """Which of the input's forms a client means: the first element says it."""
     if not isinstance(given, list):
-        return "str"
+        return "str" if isinstance(given, str) else None
     first = given[0] if given else ""
     if isinstance(first, list):
         return "list[list]"
@@ -58,7 +57,11 @@ class EmbeddingsRequest(Request):
         | Annotated[list[NonEmpty], _MANY, Tag("list[str]")]
         | Annotated[TokenIds, Tag("list[int]")]
         | Annotated[list[TokenIds], _MANY, Tag("list[list]")],
-        Discriminator(_shape),
+        Discriminator(
+            _shape,
+            custom_error_type="input_type",
+            custom_error_message="must be a text, a list of texts, or token ids",
+        ),
     ]
     dimensions: Annotated[int, Field(ge=1)] | None = None
     encoding_format: Literal["float", "base64", "npy"] = "float"
@@ -109,7 +112,7 @@ async def answer(call: Call) -> Encoded:
     async with call.lease() as model:
         embedded: Embedded = await model.run(asked)
     facts = {"object": "list", "model": call.row.slug, "usage": usage(embedded.tokens)}
-    facts |= truncated(request.truncate, embedded.cut)
+    facts = with_notice(facts, call.row) | truncated(request.truncate, embedded.cut)
     if embedded.token_encoding is not None:
         facts["token_encoding"] = embedded.token_encoding
     if shelf is not None:
@@ -130,8 +133,8 @@ def _shelf(call: Call) -> Bucket | None:
         return None
     if call.bucket is None:
         raise UnsupportedParameter(
-            "encoding_format npy stores the vectors in a bucket, and none is configured; send "
-            "base64, or an s3Config with the job.",
+            "encoding_format npy stores the vectors in a bucket, and there is none. Configure one "
+            "(BUCKET_ENDPOINT_URL, …), send an s3Config with a queued job, or ask for base64.",
             param="encoding_format",
         )
     if request.kinds != {DENSE}:
@@ -169,7 +172,8 @@ def _datum(request: EmbeddingsRequest, index: int, vectors: Vectors) -> dict[str
     datum: dict[str, Any] = {"object": "embedding", "index": index, "embedding": []}
     if DENSE in request.kinds:
         vector = convert(vectors.dense, request.output_dtype)
-        as_text = request.encoding_format == "base64"
+        # base64 means float32 to OpenAI's clients, which ask for it by themselves.
+        as_text = request.encoding_format == "base64" and request.output_dtype == "float"
         datum["embedding"] = _base64(vector) if as_text else vector
     if SPARSE in request.kinds and vectors.sparse is not None:
         datum["sparse"] = {str(token): weight for token, weight in vectors.sparse.items()}

@@ -201,5 +201,6 @@ SURFACE = Surface(
             marks=("prompt", "image", "image_url"),
         ),
     ),
+    companions=frozenset({"documents"}),
     concurrency=4,
 )

@@ -7,16 +7,19 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from handler.contract.base import Call, Json, NonEmpty, Operation, Request
-from models.embeddings.request import Cut, Ranked
-from models.embeddings.request import RerankRequest as Documents
+from handler.contract.base import Call, Json, NonEmpty, Operation, Request, with_notice
+from models.embeddings.request import Cut, Ranked, RankRequest
 
-_MAX_DOCUMENTS = 2048
+MAX_INPUTS = 2048  # OpenAI's own limit, for embeddings
 
 
 def _text(document: Any) -> Any:
     """A document is a text, or an object that has one."""
-    return document.get("text") if isinstance(document, dict) else document
+    if not isinstance(document, dict):
+        return document
+    if "text" not in document:
+        raise ValueError("must be a text, or an object with a text")
+    return document["text"]
 
 
 Document = Annotated[NonEmpty, BeforeValidator(_text)]
@@ -29,7 +32,7 @@ class RerankRequest(Request):
     aliases: ClassVar = {"top_k": "top_n"}
 
     query: NonEmpty
-    documents: Annotated[list[Document], Field(min_length=1, max_length=_MAX_DOCUMENTS)]
+    documents: Annotated[list[Document], Field(min_length=1, max_length=MAX_INPUTS)]
     top_n: Annotated[int, Field(ge=1)] | None = None
     return_documents: bool = False
     truncate: bool = False
@@ -45,14 +48,14 @@ async def answer(call: Call) -> Json:
     request: RerankRequest = call.request
     texts = request.documents
     async with call.lease() as model:
-        ranked: Ranked = await model.run(Documents(request.query, tuple(texts), request.truncate))
+        ranked: Ranked = await model.run(RankRequest(request.query, tuple(texts), request.truncate))
     best = sorted(range(len(texts)), key=lambda index: -ranked.scores[index])[: request.top_n]
     results: list[dict[str, Any]] = [
         {"index": index, "relevance_score": ranked.scores[index]} for index in best
     ]
     if request.return_documents:
-        results = [{**one, "document": {"text": texts[one["index"]]}} for one in results]
-    return {
+        results = [one | _document(texts[one["index"]]) for one in results]
+    answered = {
         "id": f"rerank-{call.job_id}",
         "object": "rerank",
         "model": call.row.slug,
@@ -60,6 +63,12 @@ async def answer(call: Call) -> Json:
         "usage": usage(ranked.tokens),
         **truncated(request.truncate, ranked.cut),
     }
+    return with_notice(answered, call.row)
+
+
+def _document(text: str) -> dict[str, Any]:
+    """The text once more; not one that is an address, which a gateway would take for a result."""
+    return {} if text.startswith(("http://", "https://")) else {"document": {"text": text}}
 
 
 def usage(tokens: int) -> dict[str, int]:

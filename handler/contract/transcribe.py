@@ -243,7 +243,7 @@ _ROUTES = ("/v1/audio/transcriptions", "/v1/audio/translations")
 
 SURFACE = Surface(
     name="transcribe",
-    companions=frozenset({"prompt"}),
+    companions=frozenset({"prompt", "documents"}),
     operations=(Operation(TranscriptionRequest, _ROUTES, answer, marks=("audioUrl", "audio_url")),),
     concurrency=4,
 )

@@ -10,7 +10,8 @@ from typing import Any
 from models.budget import measure
 from models.embeddings.engine import not_finite
 from models.embeddings.padding import pad
-from models.embeddings.request import Ranked, RerankRequest
+from models.embeddings.pairs import Pairs
+from models.embeddings.request import Ranked, RankRequest
 from models.embeddings.texts import Texts, Tokens
 from models.hardware import Device
 from models.quiet import hush
@@ -27,6 +28,7 @@ class CrossEncoder:
     def __init__(self, model: Any, texts: Texts, row: Row) -> None:
         self._model = model
         self._reads_types = getattr(model.config, "type_vocab_size", 1) > 1
+        self._pairs = Pairs(texts)
         self.texts = texts
         self.row = row
         self.budget: int | None = None
@@ -57,18 +59,13 @@ class CrossEncoder:
         engine.budget = measure(probe, row.memory_bytes - weights_bytes)
         return engine
 
-    def prepare(self, request: RerankRequest) -> Work:
+    def prepare(self, request: RankRequest) -> Work:
         """Tokenise the pairs.
 
         Raises:
             ContextLengthExceeded: a pair is longer than the model reads.
         """
-        read = self.texts.read_pairs(
-            request.query,
-            request.documents,
-            lambda index: f"documents[{index}]",
-            truncate=request.truncate,
-        )
+        read = self._pairs.read(request.query, request.documents, truncate=request.truncate)
 
         def finish(scores: Sequence[float]) -> Ranked:
             return Ranked(tuple(scores), sum(read.sizes), read.cut)

@@ -20,16 +20,20 @@ from models.embeddings.request import (
     Embedded,
     EmbedRequest,
     Ranked,
-    RerankRequest,
+    RankRequest,
     Vectors,
 )
-from models.embeddings.texts import Texts, Tokens
-from models.errors import EngineFailed, UnsupportedParameter, shorten
+from models.embeddings.texts import Read, Texts, Tokens
+from models.errors import EngineFailed, InvalidValue, UnsupportedParameter, shorten
 from models.hardware import Device
 from models.row import Row
 from models.surface import Ticket, Work
 
 log = logging.getLogger(__name__)
+
+
+_ANSWERED_BYTES = 64_000_000  # of ColBERT vectors in one answer: twice what any platform delivers
+_RANKED_BYTES = 512_000_000  # of those that a ranking holds until it has them all
 
 
 class Embeddings(ABC):
@@ -76,7 +80,7 @@ class Embeddings(ABC):
     def close(self) -> None:
         """Let go of the model."""
 
-    def prepare(self, request: EmbedRequest | RerankRequest) -> Work:
+    def prepare(self, request: EmbedRequest | RankRequest) -> Work:
         """Tokenise.
 
         Raises:
@@ -84,7 +88,7 @@ class Embeddings(ABC):
             UnsupportedParameter: something that this model does not do; see ``EmbedRequest``.
             InvalidValue: a token id that is in no vocabulary.
         """
-        if isinstance(request, RerankRequest):
+        if isinstance(request, RankRequest):
             return self._ranking(request)
         return self._embedding(request)
 
@@ -95,7 +99,9 @@ class Embeddings(ABC):
         parts = [ticket.item for ticket in batch]
         ids, mask, _ = pad(parts, self.texts.pad)
         out = self.forward(ids, mask, cast("frozenset[str]", batch[0].kind))
-        finite = np.isfinite(out[DENSE]).all(axis=1)
+        finite = np.all(
+            [np.isfinite(one).reshape(len(parts), -1).all(axis=1) for one in out.values()], axis=0
+        )
         return [
             self._vectors(part, out, row) if finite[row] else not_finite(self.row)
             for row, part in enumerate(parts)
@@ -126,20 +132,24 @@ class Embeddings(ABC):
             token_encoding=request.token_encoding,
         )
 
+        self._check_matrices(read, request.kinds, "inputs", _ANSWERED_BYTES)
+
         def finish(vectors: Sequence[Vectors]) -> Embedded:
             cut = tuple(_shortened(one, request.dimensions) for one in vectors)
             return Embedded(cut, sum(read.sizes), read.cut, read.token_encoding)
 
         return Work(read.tokens, read.sizes, request.kinds, finish)
 
-    def _ranking(self, request: RerankRequest) -> Work:
-        query = self.texts.read([request.query], lambda _: "query", input_type="query")
+    def _ranking(self, request: RankRequest) -> Work:
+        query = self.texts.read_query(request.query)
         documents = self.texts.read(
             request.documents,
             lambda index: f"documents[{index}]",
             input_type="passage",
             truncate=request.truncate,
         )
+
+        self._check_matrices(documents, self.kinds, "documents", _RANKED_BYTES)
 
         def finish(vectors: Sequence[Vectors]) -> Ranked:
             first, *others = vectors
@@ -164,6 +174,18 @@ class Embeddings(ABC):
                 f"{self.row.slug} gives {' and '.join(sorted(self.kinds))} vectors only, and not "
                 f"{' or '.join(sorted(missing))}.",
                 param="embedding_types",
+            )
+
+    def _check_matrices(
+        self, read: Read, kinds: frozenset[str], what: str, limit_bytes: int
+    ) -> None:
+        """Refuse ColBERT vectors that would fill the memory before they are answered."""
+        size_bytes = 2 * self.width * sum(read.sizes)
+        if COLBERT in kinds and size_bytes > limit_bytes:
+            raise InvalidValue(
+                f"The ColBERT vectors of these {len(read.tokens)} {what} would have {size_bytes} "
+                f"bytes; at most {limit_bytes} are made at once. Send fewer at once.",
+                param="input" if what == "inputs" else what,
             )
 
     def _check_dimensions(self, wanted: int | None) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from transformers.activations import GELUActivation
 
+_DTYPES = (torch.float32, torch.bfloat16)  # what every CPU build of oneDNN multiplies
+
 
 class OneDnnLinear(torch.nn.Module):  # type: ignore[misc]
     """``x @ weight.T + bias``, with the exact GELU of it where ``gelu`` is set."""
@@ -35,9 +37,9 @@ def rewire(model: torch.nn.Module) -> int:
         return 0
     count = 0
     for parent in list(model.modules()):
-        fuses = _widens(parent)
+        fuses = _widens(parent) and parent.dense.weight.dtype in _DTYPES
         for name, child in list(parent.named_children()):
-            if type(child) is torch.nn.Linear:
+            if type(child) is torch.nn.Linear and child.weight.dtype in _DTYPES:
                 setattr(parent, name, OneDnnLinear(child, gelu=fuses and name == "dense"))
                 count += 1
         if fuses:

@@ -29,11 +29,12 @@ from models.row import Row
 
 _HIDDEN = "hidden"
 _NAMES = {
-    DENSE: ("dense", "sentence_embedding", "text_embedding", "embedding", "pooler_output"),
+    DENSE: ("dense", "sentence_embedding", "text_embedding", "embedding"),
     SPARSE: ("sparse", "lexical"),
     COLBERT: ("colbert", "multi"),
     _HIDDEN: ("last_hidden_state", "token_embeddings", "hidden"),
 }
+_POOLER = "pooler_output"  # beside hidden states it is BERT's training head, and no embedding
 _PROBE = (3, 5)  # tokens of the two texts that show what the graph returns
 
 
@@ -54,17 +55,15 @@ class OnnxEmbeddings(Embeddings):
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> OnnxEmbeddings:
-        """Load the folder's graph and measure the budget."""
+        """Load the folder's graph and measure the budget; on the CPU, see docs/decisions.md."""
         import onnxruntime
         from tokenizers import Tokenizer
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = len(os.sched_getaffinity(0))  # not those of the whole host
-        wanted = ["CUDAExecutionProvider"] if device.kind == "cuda" else []
-        available = onnxruntime.get_available_providers()
-        providers = [*(one for one in wanted if one in available), "CPUExecutionProvider"]
+        if hasattr(os, "sched_getaffinity"):  # as many as are ours, not those of the whole host
+            options.intra_op_num_threads = len(os.sched_getaffinity(0))
         session = onnxruntime.InferenceSession(
-            str(folder / row.options["file"]), options, providers=providers
+            str(folder / row.options["file"]), options, providers=["CPUExecutionProvider"]
         )
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         engine = cls(session, Texts(tokenizer, row.options["max_tokens"], row), row)
@@ -146,6 +145,8 @@ def _roles(session: Any, row: Row) -> dict[str, str]:
                 break
     if DENSE in roles:
         roles.pop(_HIDDEN, None)
+    elif _HIDDEN not in roles and _POOLER in {one.name for one in session.get_outputs()}:
+        roles[DENSE] = _POOLER
     if inputs - known or not roles.keys() & {DENSE, _HIDDEN}:
         raise ModelLoadFailed(
             f"{row.slug}: the graph is not understood. Its inputs are {', '.join(sorted(inputs))}, "

@@ -15,7 +15,7 @@ WEIGHTS = {"dense": 0.4, "sparse": 0.2, "colbert": 0.4}
 
 def score(query: Vectors, document: Vectors) -> float:
     """How near a document is to a query, higher is nearer."""
-    dense = float(query.dense @ document.dense)
+    dense = min(1.0, max(-1.0, float(query.dense @ document.dense)))  # rounding
     if query.sparse is None or document.sparse is None or query.colbert is None:
         return dense
     return (

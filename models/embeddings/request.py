@@ -78,7 +78,7 @@ class Embedded:
 
 
 @dataclass(frozen=True)
-class RerankRequest:
+class RankRequest:
     """Documents to rank for a query; ``truncate`` cuts documents that are too long."""
 
     query: str

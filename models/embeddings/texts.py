@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from models.embeddings import token_ids
 from models.embeddings.request import Cut, Input
-from models.errors import ContextLengthExceeded, InvalidValue, UnsupportedParameter
+from models.errors import ContextLengthExceeded, InvalidValue, UnsupportedParameter, shorten
 from models.row import Row
 
 _FILLER_TOKENS = 256
+# More characters than this for each token of the limit are not tokenised at all: only blanks would
+# fit, and tokenising takes some hundred times the memory of its text.
+_CHARACTERS_A_TOKEN = 64
+_AT_ONCE_CHARACTERS = 500_000
 Name = Callable[[int], str]  # how the request calls its input number n
 
 
@@ -58,10 +62,10 @@ class Texts:
     def __init__(self, tokenizer: Any, limit: int, row: Row) -> None:
         tokenizer.no_truncation()  # every token is counted, and nothing cut in silence
         tokenizer.no_padding()
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._row = row
         self._size = tokenizer.get_vocab_size(with_added_tokens=True)
-        self._head, self._tail = _special(tokenizer, "a")
+        self._head, self._tail = _special(tokenizer)
         self.limit = limit
         self.pad = _first_known(tokenizer, ("<pad>", "[PAD]"), default=0)
         names = ("<s>", "</s>", "<pad>", "<unk>", "[CLS]", "[SEP]", "[PAD]", "[UNK]")
@@ -85,51 +89,65 @@ class Texts:
             UnsupportedParameter: a prefix before token ids of the model's vocabulary.
         """
         prefix = self._row.options.get("prefixes", {}).get(input_type, "")
-        texts: list[str] = []
-        ids: dict[int, Sequence[int]] = {}  # by place, of inputs that need no tokenizer
-        decoded = False
+        texts: dict[int, str] = {}
+        all_ids: dict[int, Sequence[int]] = {}
         for index, one in enumerate(inputs):
             if isinstance(one, str):
-                texts.append(prefix + one)
+                texts[index] = self.short(prefix + one, name(index), truncate)
             elif self._is_own(one, token_encoding):
-                ids[index] = self._own(one, name(index), prefix)
+                all_ids[index] = self._own(one, name(index), prefix)
             else:
-                texts.append(prefix + token_ids.decode(one, name(index)))
-                decoded = True
-        encoded = iter(self._tokenizer.encode_batch_fast(texts))
-        all_ids = [ids[i] if i in ids else next(encoded).ids for i in range(len(inputs))]
-        used = token_ids.MODEL if ids else token_ids.CL100K if decoded else None
-        if ids and decoded:
-            used = token_ids.AUTO  # some this way, some that way
-        return self._within(all_ids, name, truncate, used)
+                ids = self.short(one, name(index), truncate)
+                text = prefix + token_ids.decode(ids, name(index))
+                texts[index] = self.short(text, name(index), truncate)
+        used = _encoding_of(bool(all_ids), len(texts) > sum(isinstance(o, str) for o in inputs))
+        for index, ids in zip(texts, self.tokenise(list(texts.values())), strict=True):
+            all_ids[index] = ids
+            if len(ids) > self.limit and not truncate:
+                raise self.too_long(name(index), f"{len(ids)} tokens")
+        return self._within([all_ids[at] for at in range(len(inputs))], name, truncate, used)
 
-    def read_pairs(
-        self, first: str, seconds: Sequence[str], name: Name, *, truncate: bool = False
-    ) -> Read:
-        """Read pairs of one text with each of several, for models that read both at once.
+    def read_query(self, query: str) -> Read:
+        """Read the query of a ranking, which is never cut; raises as ``read`` does."""
+        return self.read([query], lambda _: "query", input_type="query")
 
-        A cut shortens the second.
+    def tokenise(self, texts: Sequence[str], *, special: bool = True) -> Iterator[Sequence[int]]:
+        """The token ids of each text, some texts at a time."""
+        start = 0
+        while start < len(texts):
+            end, characters = start, 0
+            while end < len(texts) and (end == start or characters < _AT_ONCE_CHARACTERS):
+                characters += len(texts[end])
+                end += 1
+            encoded = self.tokenizer.encode_batch_fast(
+                list(texts[start:end]), add_special_tokens=special
+            )
+            yield from (one.ids for one in encoded)
+            start = end
+
+    def short(self, one: Any, param: str, truncate: bool) -> Any:
+        """What of a text, or of token ids to decode, may be short enough; more is cut or refused.
 
         Raises:
-            ContextLengthExceeded: a pair is too long, and ``truncate`` does not allow to cut it.
+            ContextLengthExceeded: it is so long that counting its tokens would be wasted.
         """
-        pairs = self._tokenizer.encode_batch([(first, second) for second in seconds])
-        tokens, cut = [], []
-        for index, pair in enumerate(pairs):
-            one = Tokens(pair.ids, pair.type_ids)
-            if len(one) > self.limit:
-                belongs = pair.sequence_ids
-                last = len(one) - belongs[::-1].index(1) if 1 in belongs else 0
-                start = last - (len(one) - self.limit)
-                if not truncate or start <= belongs.index(1):
-                    raise self._too_long(name(index), len(one), "with the query ")
-                cut.append(Cut(index, len(one)))
-                one = Tokens(
-                    [*one.ids[:start], *one.ids[last:]],
-                    [*pair.type_ids[:start], *pair.type_ids[last:]],
-                )
-            tokens.append(one)
-        return Read(tuple(tokens), tuple(cut))
+        longest = _CHARACTERS_A_TOKEN * self.limit
+        if len(one) <= longest:
+            return one
+        if not truncate:
+            what = "characters" if isinstance(one, str) else "token ids"
+            raise self.too_long(param, f"{len(one)} {what}")
+        return one[:longest]
+
+    def too_long(self, param: str, got: str) -> ContextLengthExceeded:
+        """The error for an input with ``got`` too many tokens."""
+        advice = 'Split it, or send "truncate": true to have it cut.'
+        if param == "query":
+            advice = "Shorten it; a query is never cut."
+        return ContextLengthExceeded(
+            f"{param} has {got}; {self._row.slug} reads at most {self.limit} tokens. {advice}",
+            param=param,
+        )
 
     def filler(self, tokens: int) -> list[Tokens]:
         """Texts of about so many tokens together, to try the device with.
@@ -146,19 +164,12 @@ class Texts:
         if not cut:
             return Read(tuple(map(Tokens, all_ids)), (), used)
         if not truncate:
-            raise self._too_long(name(cut[0].index), cut[0].tokens)
+            raise self.too_long(name(cut[0].index), f"{cut[0].tokens} tokens")
         kept = self.limit - len(self._tail)
         shortened = [
             ids if len(ids) <= self.limit else [*ids[:kept], *self._tail] for ids in all_ids
         ]
         return Read(tuple(map(Tokens, shortened)), tuple(cut), used)
-
-    def _too_long(self, param: str, tokens: int, beside: str = "") -> ContextLengthExceeded:
-        return ContextLengthExceeded(
-            f"{param} has {beside}{tokens} tokens; {self._row.slug} reads at most {self.limit}. "
-            'Split it, or send "truncate": true to have it cut.',
-            param=param,
-        )
 
     def _is_own(self, ids: Sequence[int], encoding: str) -> bool:
         if encoding != token_ids.AUTO:
@@ -176,8 +187,8 @@ class Texts:
         for position, one in enumerate(ids):
             if not 0 <= one < self._size:
                 raise InvalidValue(
-                    f"{param}[{position}] is {one}; the vocabulary of {self._row.slug} has token "
-                    f"ids from 0 to {self._size - 1}.",
+                    f"{param}[{position}] is {shorten(str(one), 20)}; the vocabulary of "
+                    f"{self._row.slug} has token ids from 0 to {self._size - 1}.",
                     param=f"{param}[{position}]",
                 )
         head = [] if self._begins(ids) else self._head
@@ -192,9 +203,18 @@ class Texts:
         return len(ids) >= least and list(ids[len(ids) - len(self._tail) :]) == self._tail
 
 
-def _special(tokenizer: Any, text: str) -> tuple[list[int], list[int]]:
+def _encoding_of(own: bool, decoded: bool) -> str | None:
+    """As whose token ids a request's were read; ``auto``: some this way, some that way."""
+    if own and decoded:
+        return token_ids.AUTO
+    if own:
+        return token_ids.MODEL
+    return token_ids.CL100K if decoded else None
+
+
+def _special(tokenizer: Any) -> tuple[list[int], list[int]]:
     """The special tokens that a tokenizer puts before and after a text."""
-    encoding = tokenizer.encode(text)
+    encoding = tokenizer.encode("a")
     mask = encoding.special_tokens_mask
     first, last = mask.index(0), len(mask) - mask[::-1].index(0)
     return encoding.ids[:first], encoding.ids[last:]

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from models.errors import InvalidValue
+from models.errors import InvalidValue, shorten
 
 AUTO, MODEL, CL100K = "auto", "model", "cl100k_base"
 ENCODINGS = (AUTO, MODEL, CL100K)
@@ -36,8 +36,9 @@ def decode(ids: Sequence[int], param: str) -> str:
     except KeyError:
         position = next(at for at, one in enumerate(ids) if one not in pieces)
         raise InvalidValue(
-            f"{param}[{position}] is {ids[position]}, which is no token id of {CL100K}; for ids of "
-            f'the model\'s own vocabulary send "token_encoding": "{MODEL}".',
+            f"{param}[{position}] is {shorten(str(ids[position]), 20)}, which stands for no text "
+            f"in {CL100K}; for ids of the model's own vocabulary send "
+            f'"token_encoding": "{MODEL}".',
             param=f"{param}[{position}]",
         ) from None
 
