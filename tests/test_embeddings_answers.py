@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import gzip
 import hashlib
 import io
@@ -21,6 +22,9 @@ import pytest
 from openai.types import CreateEmbeddingResponse
 
 from handler.contract import vectors
+from models.batch import Job
+from models.embeddings.request import Vectors
+from models.surface import Work
 from tests.conftest import decoded, error_of, row
 from tests.running import run_local, serve_worker
 from tests.test_bucket import Store, read, store, variables  # noqa: F401 - a fixture
@@ -347,11 +351,11 @@ def bad(number: int) -> dict[str, Any]:
 
 
 async def test_five_thousand_jobs_with_bad_ones(make_worker):
-    """Each is answered once, the bad ones with an error; memory does not grow."""
+    """Each is answered once, the bad ones with an error, and nothing of them is kept."""
     worker = make_worker(**REAL)
     answered: dict[int, str] = {}
     taken = asyncio.Semaphore(256)  # as many as the worker takes at once
-    peaks: list[int] = []
+    peaks_kb: list[int] = []
 
     async def one(number: int) -> None:
         is_bad = number % 20 == 7
@@ -366,7 +370,7 @@ async def test_five_thousand_jobs_with_bad_ones(make_worker):
             assert len(json.loads(output.content)["data"]) == len(texts)
             answered[number] = "ok"
         if len(answered) in (1500, 5000):
-            peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+            peaks_kb.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
     await asyncio.gather(*(one(number) for number in range(5000)))
     assert len(answered) == 5000
@@ -374,4 +378,8 @@ async def test_five_thousand_jobs_with_bad_ones(make_worker):
     assert set(answered.values()) == {
         "ok", "context_length_exceeded", "invalid_value", "unsupported_parameter", "model_not_found"
     }  # fmt: skip
-    assert peaks[1] - peaks[0] < 30_000, f"{peaks} kB"
+    gc.collect()
+    kept = [one for one in gc.get_objects() if isinstance(one, Job | Vectors | Work)]
+    assert len(kept) <= 1, kept[:3]
+    # oneDNN keeps what it has compiled for a shape, up to a thousand of them: docs/decisions.md.
+    assert peaks_kb[1] - peaks_kb[0] < 100_000, peaks_kb
