@@ -18,7 +18,8 @@ ENV VIRTUAL_ENV=/opt/venv \
     PYTHONUNBUFFERED=1 \
     WEIGHTS_DIR=/models \
     QUARTET_CACHE=/home/quartet/.cache/quartet \
-    RUNPOD_INIT_TIMEOUT=1800
+    RUNPOD_INIT_TIMEOUT=1800 \
+    ONEDNN_PRIMITIVE_CACHE_CAPACITY=64
 
 RUN useradd --create-home --uid 10001 quartet \
     && mkdir -p /models /app \
