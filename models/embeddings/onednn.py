@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from transformers.activations import GELUActivation
 
+_ROWS = 1024  # tokens of the run for which a weight's order is chosen
 _DTYPES = (torch.float32, torch.bfloat16)  # what every CPU build of oneDNN multiplies
 
 
@@ -18,7 +19,9 @@ class OneDnnLinear(torch.nn.Module):  # type: ignore[misc]
 
     def __init__(self, linear: torch.nn.Linear, gelu: bool) -> None:
         super().__init__()
-        self.weight, self.bias = linear.weight, linear.bias
+        # In the order in which the multiplication reads it; any number of rows may come.
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), _ROWS)
+        self.bias = linear.bias
         self._after = ("gelu", "none") if gelu else ("none", "")  # "none": not by tanh
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
