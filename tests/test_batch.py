@@ -167,6 +167,16 @@ class OutOfMemoryError(RuntimeError):
     """Named as torch's."""
 
 
+def holding(parts: int, error: Exception) -> Callable[[Sequence[Any]], None]:
+    """A device that runs so many parts at once, and fails with ``error`` on more."""
+
+    def act(batch: Sequence[Any]) -> None:
+        if len(batch) > parts:
+            raise error
+
+    return act
+
+
 @pytest.mark.parametrize(
     "error", [OutOfMemoryError(), MemoryError(), RuntimeError("CUDA failed with out of memory")]
 )
@@ -303,11 +313,7 @@ async def test_a_bad_part_fails_its_own_job_at_once_and_no_other():
 
 
 async def test_out_of_memory_halves_the_budget_and_runs_everything_again():
-    def act(batch: Sequence[Any]) -> None:
-        if len(batch) > 5:
-            raise OutOfMemoryError
-
-    engine = Engine(act)
+    engine = Engine(holding(5, OutOfMemoryError()))
     engine.budget = 32
     batcher = Batcher(engine, max_jobs=100)
     outputs = await asyncio.gather(*(submit(batcher, n) for n in range(64)))
@@ -364,11 +370,7 @@ async def test_every_librarys_words_for_out_of_memory(words):
     class Fail(Exception):
         """As onnxruntime's: no RuntimeError."""
 
-    def act(batch: Sequence[Any]) -> None:
-        if len(batch) > 2:
-            raise Fail(words)
-
-    engine = Engine(act)
+    engine = Engine(holding(2, Fail(words)))
     engine.budget = 8
     batcher = Batcher(engine, max_jobs=100)
     outputs = await asyncio.gather(*(submit(batcher, n) for n in range(8)))
@@ -388,11 +390,7 @@ async def test_a_lost_gpu_is_asked_once():
 
 
 async def test_small_runs_do_not_prove_that_large_ones_fit():
-    def act(batch: Sequence[Any]) -> None:
-        if len(batch) > 4:
-            raise OutOfMemoryError
-
-    engine = Engine(act)
+    engine = Engine(holding(4, OutOfMemoryError()))
     engine.budget = 64
     batcher = Batcher(engine, max_jobs=100)
     await asyncio.gather(*(submit(batcher, n) for n in range(64)))

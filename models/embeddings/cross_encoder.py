@@ -40,17 +40,17 @@ class CrossEncoder:
         from tokenizers import Tokenizer
         from transformers import AutoModelForSequenceClassification
 
+        from models.embeddings.onednn import rewire
+
         hush("transformers")
         model = AutoModelForSequenceClassification.from_pretrained(
             folder, dtype=getattr(torch, device.dtype), local_files_only=True
         )
+        model = model.to(device.kind).eval()
+        rewire(model)
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        if device.kind == "cpu":
-            from models.embeddings.onednn import rewire
-
-            rewire(model)
         texts = Texts(tokenizer, row.options["max_tokens"], row)
-        engine = cls(model.to(device.kind).eval(), texts, row)
+        engine = cls(model, texts, row)
 
         def probe(tokens: int) -> None:
             engine.forward(*pad(engine.texts.filler(tokens), engine.texts.pad))

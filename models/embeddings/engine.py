@@ -31,7 +31,6 @@ from models.surface import Ticket, Work
 
 log = logging.getLogger(__name__)
 
-
 _ANSWERED_BYTES = 64_000_000  # of ColBERT vectors in one answer: twice what any platform delivers
 _RANKED_BYTES = 512_000_000  # of those that a ranking holds until it has them all
 
@@ -131,7 +130,6 @@ class Embeddings(ABC):
             truncate=request.truncate,
             token_encoding=request.token_encoding,
         )
-
         self._check_matrices(read, request.kinds, "inputs", _ANSWERED_BYTES)
 
         def finish(vectors: Sequence[Vectors]) -> Embedded:
@@ -148,7 +146,6 @@ class Embeddings(ABC):
             input_type="passage",
             truncate=request.truncate,
         )
-
         self._check_matrices(documents, self.kinds, "documents", _RANKED_BYTES)
 
         def finish(vectors: Sequence[Vectors]) -> Ranked:

@@ -31,7 +31,7 @@ class OneDnnLinear(torch.nn.Module):  # type: ignore[misc]
 
 
 def rewire(model: torch.nn.Module) -> int:
-    """Replace the linear layers of a model in place; returns how many.
+    """Replace the linear layers of a model that are on the CPU, in place; returns how many.
 
     None where this build of torch lacks oneDNN or the operator. Results differ by rounding only.
     """
@@ -40,14 +40,18 @@ def rewire(model: torch.nn.Module) -> int:
         return 0
     count = 0
     for parent in list(model.modules()):
-        fuses = _widens(parent) and parent.dense.weight.dtype in _DTYPES
+        fuses = _widens(parent) and _suits(parent.dense)
         for name, child in list(parent.named_children()):
-            if type(child) is torch.nn.Linear and child.weight.dtype in _DTYPES:
+            if type(child) is torch.nn.Linear and _suits(child):
                 setattr(parent, name, OneDnnLinear(child, gelu=fuses and name == "dense"))
                 count += 1
         if fuses:
             parent.intermediate_act_fn = torch.nn.Identity()
     return count
+
+
+def _suits(linear: torch.nn.Linear) -> bool:
+    return linear.weight.device.type == "cpu" and linear.weight.dtype in _DTYPES
 
 
 def _widens(module: torch.nn.Module) -> bool:

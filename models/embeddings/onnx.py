@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from models.embeddings.engine import Embeddings
+from models.embeddings.padding import pad
 from models.embeddings.request import COLBERT, DENSE, SPARSE
-from models.embeddings.texts import Texts
+from models.embeddings.texts import Texts, Tokens
 from models.errors import ModelLoadFailed
 from models.hardware import Device
 from models.row import Row
@@ -93,13 +94,12 @@ class OnnxEmbeddings(Embeddings):
     def _run(self, ids: Any, mask: Any, roles: list[str]) -> dict[str, Any]:
         import numpy as np
 
-        made = {
-            "input_ids": ids,
-            "attention_mask": mask,
-            "token_type_ids": np.zeros_like(ids),
-            "position_ids": np.broadcast_to(np.arange(ids.shape[1]), ids.shape),
-        }
-        given = {name: made[name].astype(dtype) for name, dtype in self._inputs.items()}
+        made = {"input_ids": ids, "attention_mask": mask}
+        if "token_type_ids" in self._inputs:
+            made["token_type_ids"] = np.zeros_like(ids)
+        if "position_ids" in self._inputs:
+            made["position_ids"] = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
+        given = {name: made[name].astype(dtype, copy=False) for name, dtype in self._inputs.items()}
         names = [self._roles[role] for role in roles]
         return dict(zip(roles, self._session.run(names, given), strict=True))
 
@@ -112,12 +112,7 @@ class OnnxEmbeddings(Embeddings):
 
     def _probe(self) -> int:
         """The width of the vectors, and a check of every output's shape."""
-        import numpy as np
-
-        ids: Any = np.full((2, max(_PROBE)), self.texts.pad, np.int64)
-        mask = np.zeros_like(ids)
-        for row, length in enumerate(_PROBE):
-            ids[row, :length], mask[row, :length] = self.texts.pad + 5, 1
+        ids, mask, _ = pad([Tokens([self.texts.pad + 5] * n) for n in _PROBE], self.texts.pad)
         out = self._run(ids, mask, list(self._roles))
         length = ids.shape[1]
         ranks = {DENSE: (2,), SPARSE: (2, 3), COLBERT: (3,), _HIDDEN: (3,)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from models.embeddings import token_ids
@@ -90,22 +91,34 @@ class Texts:
         """
         prefix = self._row.options.get("prefixes", {}).get(input_type, "")
         texts: dict[int, str] = {}
-        all_ids: dict[int, Sequence[int]] = {}
+        own: dict[int, Sequence[int]] = {}
+        encodings: set[str] = set()
         for index, one in enumerate(inputs):
             if isinstance(one, str):
                 texts[index] = self.short(prefix + one, name(index), truncate)
             elif self._is_own(one, token_encoding):
-                all_ids[index] = self._own(one, name(index), prefix)
+                own[index] = self._own(one, name(index), prefix)
+                encodings.add(token_ids.MODEL)
             else:
+                encodings.add(token_ids.CL100K)
                 ids = self.short(one, name(index), truncate)
                 text = prefix + token_ids.decode(ids, name(index))
                 texts[index] = self.short(text, name(index), truncate)
-        used = _encoding_of(bool(all_ids), len(texts) > sum(isinstance(o, str) for o in inputs))
-        for index, ids in zip(texts, self.tokenise(list(texts.values())), strict=True):
-            all_ids[index] = ids
-            if len(ids) > self.limit and not truncate:
-                raise self.too_long(name(index), f"{len(ids)} tokens")
-        return self._within([all_ids[at] for at in range(len(inputs))], name, truncate, used)
+        encoded = zip(texts, self.tokenise(list(texts.values())), strict=True)
+        tokens: dict[int, Tokens] = {}
+        cut: dict[int, Cut] = {}
+        for index, ids in chain(encoded, own.items()):
+            tokens[index] = Tokens(ids)
+            if len(ids) > self.limit:
+                if not truncate:
+                    raise self.too_long(name(index), f"{len(ids)} tokens")
+                cut[index] = Cut(index, len(ids))
+                tokens[index] = Tokens([*ids[: self.limit - len(self._tail)], *self._tail])
+        return Read(
+            tuple(tokens[index] for index in range(len(inputs))),
+            tuple(cut[index] for index in sorted(cut)),
+            token_ids.AUTO if len(encodings) > 1 else next(iter(encodings), None),
+        )
 
     def read_query(self, query: str) -> Read:
         """Read the query of a ranking, which is never cut; raises as ``read`` does."""
@@ -157,20 +170,6 @@ class Texts:
         length = min(_FILLER_TOKENS, self.limit)
         return [Tokens([self.pad + 5] * length)] * max(1, tokens // length)
 
-    def _within(
-        self, all_ids: Sequence[Sequence[int]], name: Name, truncate: bool, used: str | None
-    ) -> Read:
-        cut = [Cut(at, len(ids)) for at, ids in enumerate(all_ids) if len(ids) > self.limit]
-        if not cut:
-            return Read(tuple(map(Tokens, all_ids)), (), used)
-        if not truncate:
-            raise self.too_long(name(cut[0].index), f"{cut[0].tokens} tokens")
-        kept = self.limit - len(self._tail)
-        shortened = [
-            ids if len(ids) <= self.limit else [*ids[:kept], *self._tail] for ids in all_ids
-        ]
-        return Read(tuple(map(Tokens, shortened)), tuple(cut), used)
-
     def _is_own(self, ids: Sequence[int], encoding: str) -> bool:
         if encoding != token_ids.AUTO:
             return encoding == token_ids.MODEL
@@ -201,15 +200,6 @@ class Texts:
     def _ends(self, ids: Sequence[int]) -> bool:
         least = len(self._head) + len(self._tail)
         return len(ids) >= least and list(ids[len(ids) - len(self._tail) :]) == self._tail
-
-
-def _encoding_of(own: bool, decoded: bool) -> str | None:
-    """As whose token ids a request's were read; ``auto``: some this way, some that way."""
-    if own and decoded:
-        return token_ids.AUTO
-    if own:
-        return token_ids.MODEL
-    return token_ids.CL100K if decoded else None
 
 
 def _special(tokenizer: Any) -> tuple[list[int], list[int]]:

