@@ -22,6 +22,7 @@ from typing import Any
 
 from models.errors import EngineFailed
 from models.foreign import free_memory, is_device_lost, is_out_of_memory, translate
+from models.rounding import rounded
 from models.surface import Engine, Work
 from models.waiting import Waiting
 
@@ -97,17 +98,17 @@ class Ticket:
 
 @dataclass
 class Load:
-    """What a device has done: runs, and the sizes of their parts without and with padding."""
+    """What a device has done: runs, and their sizes without and with padding."""
 
     runs: int = 0
     size: int = 0
     padded_size: int = 0
 
-    def add(self, batch: Sequence[Ticket]) -> None:
+    def add(self, size: int, padded_size: int) -> None:
         """Count one more run."""
         self.runs += 1
-        self.size += sum(ticket.size for ticket in batch)
-        self.padded_size += _padded(batch)
+        self.size += size
+        self.padded_size += padded_size
 
 
 class Batcher:
@@ -125,7 +126,7 @@ class Batcher:
         self._max_jobs = max_jobs
         self._largest: float = engine.budget or math.inf
         self._budget = self._largest
-        self._waiting = Waiting()
+        self._waiting = Waiting(packs=engine.packs)
         self._drain: asyncio.Task[None] | None = None
         self._device = ThreadPoolExecutor(1, thread_name_prefix=f"device-{name}")
 
@@ -163,7 +164,7 @@ class Batcher:
 
     @property
     def budget(self) -> float:
-        """The largest padded size of a run; infinite without a bound."""
+        """The largest size of a run, padding included; infinite without a bound."""
         return self._budget
 
     async def close(self) -> None:
@@ -194,7 +195,7 @@ class Batcher:
 
     def _run(self, batch: Sequence[Ticket]) -> list[object]:
         """Run on the device thread; never raises, returns one outcome per ticket."""
-        if len(batch) > 1 and _padded(batch) > self._budget:  # lowered since this run was chosen
+        if len(batch) > 1 and self._size(batch) > self._budget:  # lowered since this run was chosen
             return self._halves(batch)
         outcomes, failure = self._try(batch)
         if failure is not None and is_out_of_memory(failure):
@@ -221,8 +222,8 @@ class Batcher:
         # The boundary to foreign code. A panic in a Rust library is a BaseException.
         except BaseException as error:
             return [], error.with_traceback(None) if is_out_of_memory(error) else error
-        self.load.add(batch)
-        if _padded(batch) > self._budget / 2:  # a small run says nothing of large ones
+        self._count(batch)
+        if self._size(batch) > self._budget / 2:  # a small run says nothing of large ones
             self._budget = min(self._largest, self._budget * _REGROWTH)
         return [translate(o) if isinstance(o, BaseException) else o for o in outputs], None
 
@@ -233,12 +234,17 @@ class Batcher:
         """
         free_memory()  # here, where no traceback holds the tensors any more
         if len(batch) > 1:
-            self._budget = max(1, min(self._budget, _padded(batch) // 2))
+            self._budget = max(1, min(self._budget, self._size(batch) // 2))
             log.warning("out of memory; a run now holds at most %d", self._budget)
 
+    def _size(self, batch: Sequence[Ticket]) -> int:
+        """What the budget bounds."""
+        sizes = [ticket.size for ticket in batch]
+        return sum(sizes) if self._engine.packs else len(sizes) * max(sizes)
 
-def _padded(batch: Sequence[Ticket]) -> int:
-    return len(batch) * max(ticket.size for ticket in batch)
+    def _count(self, batch: Sequence[Ticket]) -> None:
+        padded = rounded(self._size(batch)) if self._engine.packs else self._size(batch)
+        self.load.add(sum(ticket.size for ticket in batch), padded)
 
 
 def _checked(outputs: Sequence[object], expected: int) -> Sequence[object]:

@@ -62,6 +62,7 @@ class TransformersChat:
     """A causal language model of transformers; emits token ids, ends with ``Generated``."""
 
     budget = None
+    packs = False
 
     def __init__(self, model: Any, text: ChatText, row: Row) -> None:
         self._model = model

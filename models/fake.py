@@ -29,6 +29,7 @@ class FakeEngine:
     """What the fakes share; row option ``delay_s`` is how long each step takes."""
 
     budget = None
+    packs = False
 
     def __init__(self, row: Row) -> None:
         self.row = row

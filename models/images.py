@@ -82,6 +82,7 @@ class DiffusersImages:
     """
 
     budget = None
+    packs = False
 
     def __init__(self, pipeline: Any, row: Row) -> None:
         self._pipeline = pipeline

@@ -31,8 +31,7 @@ class Work:
 
     Attributes:
         parts: what ``run`` gets, apart from each other: a text, a picture, a stretch of audio.
-        sizes: of each part, in the unit of the engine's budget (tokens, say). A run is padded to
-            its largest part, so that parts of a like size are run together. Empty = 1 each.
+        sizes: of each part, in the unit of the engine's budget (tokens, say). Empty = 1 each.
         kind: parts share a run only with those of an equal kind; None = a part runs alone.
         finish: makes the engine's answer from the outputs, one per part and in their order.
         beside: whether ``finish`` is work worth a thread of its own.
@@ -73,9 +72,16 @@ class Engine(Protocol):
 
     @property
     def budget(self) -> int | None:
-        """The largest padded size of a run (parts times the largest of them); None = no bound.
+        """The largest size of a run, padding included; None = no bound.
 
         A part that is larger runs alone.
+        """
+
+    @property
+    def packs(self) -> bool:
+        """Whether a run is as large as its parts together, filled up to a round size.
+
+        Where it is not, each part is padded to the largest: parts of a like size run together.
         """
 
     def prepare(self, request: Any) -> Any:

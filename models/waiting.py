@@ -4,8 +4,9 @@ A request with little to do goes before one with much, but none is passed by mor
 a request's turn is the work that was done when it came, plus its own. Requests of one size go in
 the order in which they came, and a large one is never put off for ever.
 
-A run begins with a ticket of the request whose turn it is, and takes those of its kind that are
-nearest to it in size, whosever they are, until the budget is full: little is padded.
+A run begins with a ticket of the request whose turn it is. Where parts are packed, it takes those
+of its kind whose turn is next, until the budget is full. Where they are padded, it takes those that
+are nearest to it in size, whosever they are: little is padded.
 """
 
 from __future__ import annotations
@@ -31,9 +32,15 @@ _Line = list[tuple[int, int, "Ticket"]]  # by size, then by arrival
 
 
 class Waiting:
-    """The tickets that wait, by request and, for each kind, by size."""
+    """The tickets that wait, by request and, for each kind, by size.
 
-    def __init__(self) -> None:
+    Args:
+        packs: whether a run is as large as its tickets together; else each is padded to the
+            largest.
+    """
+
+    def __init__(self, packs: bool = False) -> None:
+        self._packs = packs
         self._requests: list[tuple[int, int, deque[tuple[int, Ticket]]]] = []  # a heap, by turn
         self._lines: dict[Hashable, _Line] = {}
         self._count = count()
@@ -50,14 +57,14 @@ class Waiting:
         turn = self._done_size + sum(ticket.size for ticket in tickets)
         heappush(self._requests, (turn, next(self._count), numbered))
         for number, ticket in numbered:
-            if ticket.kind is not None:
+            if ticket.kind is not None and not self._packs:
                 insort(self._lines.setdefault(ticket.kind, []), (ticket.size, number, ticket))
 
     def take(self, budget: float, max_jobs: int) -> list[Ticket]:
         """Remove the tickets of the next run, by size; empty when nobody waits.
 
         Args:
-            budget: the run's largest padded size; a larger ticket goes alone.
+            budget: the run's largest size, padding included; a larger ticket goes alone.
             max_jobs: of how many requests the tickets may be.
         """
         while self._requests:
@@ -69,7 +76,9 @@ class Waiting:
             if first.taken:
                 continue
             batch = [first]
-            if first.kind is not None:
+            if first.kind is not None and self._packs:
+                batch = sorted(self._next(first, budget, max_jobs), key=lambda one: one.size)
+            elif first.kind is not None:
                 batch = self._with_neighbours(number, first, budget, max_jobs)
             for ticket in batch:
                 ticket.taken = True
@@ -77,6 +86,22 @@ class Waiting:
                 self._done_size += sum(ticket.size for ticket in live)
                 return live
         return []
+
+    def _next(self, first: Ticket, budget: float, max_jobs: int) -> list[Ticket]:
+        """The ticket whose turn it is, and those whose turn is next, in no order of size."""
+        run, batch = _Run.of(first), [first]
+        for _, _, tickets in sorted(self._requests):
+            while tickets:
+                ticket = tickets[0][1]
+                if ticket.kind != first.kind or not run.admits(ticket, max_jobs):
+                    break  # as are all of this request
+                if not ticket.cancelled:
+                    if run.total + ticket.size > budget:
+                        return batch
+                    run.add(ticket)
+                    batch.append(ticket)
+                tickets.popleft()
+        return batch
 
     def _with_neighbours(
         self, number: int, first: Ticket, budget: float, max_jobs: int

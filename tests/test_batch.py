@@ -21,6 +21,7 @@ class Engine:
     """Squares numbers; does what it is told on the way."""
 
     budget: int | None = None
+    packs = False
 
     def __init__(self, act: Callable[[Sequence[Any]], None] = lambda batch: None) -> None:
         self.act = act
@@ -356,6 +357,24 @@ async def test_the_load_counts_what_ran_with_and_without_padding():
     await submit(batcher, 1, 2, sizes=(10, 30))
     assert (batcher.load.runs, batcher.load.size, batcher.load.padded_size) == (1, 40, 60)
     assert batcher.waiting == 0
+
+
+async def test_packed_parts_are_as_large_as_they_are_together():
+    engine = Engine()
+    engine.packs, engine.budget = True, 100
+    batcher = Batcher(engine, max_jobs=8)
+    await submit(batcher, 1, 2, 3, sizes=(10, 80, 8))  # padded, two of them would be too much
+    assert engine.batches == [[3, 1, 2]]
+    assert (batcher.load.size, batcher.load.padded_size) == (98, 100)  # 98 is not round
+
+
+async def test_packed_parts_that_are_out_of_memory_are_halved():
+    engine = Engine(holding(5, OutOfMemoryError()))
+    engine.packs, engine.budget = True, 32
+    batcher = Batcher(engine, max_jobs=100)
+    outputs = await asyncio.gather(*(submit(batcher, n) for n in range(64)))
+    assert outputs == [n * 2 for n in range(64)]
+    assert 4 <= batcher.budget < 6
 
 
 @pytest.mark.parametrize(

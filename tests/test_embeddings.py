@@ -19,6 +19,7 @@ from models.embeddings import token_ids
 from models.embeddings.lexical import by_token
 from models.embeddings.onnx import OnnxEmbeddings
 from models.embeddings.request import Cut, EmbedRequest, RankRequest
+from models.embeddings.torch import TorchEmbeddings
 from models.errors import (
     ContextLengthExceeded,
     EngineFailed,
@@ -27,6 +28,7 @@ from models.errors import (
     UnsupportedParameter,
 )
 from models.hardware import Device
+from models.rounding import rounded
 from tests.conftest import CPU, row, tiny
 from tests.onnx_exports import FORMS, export
 
@@ -145,6 +147,47 @@ def test_a_text_has_its_vector_whoever_is_beside_it(minilm):
     assert np.abs(together - alone).max() < 1e-4
 
 
+@pytest.mark.parametrize("model", ["minilm", "bge"])
+def test_packed_texts_have_the_vectors_of_padded_ones(model, request):
+    """All three kinds, for lengths that repeat, and a run that is filled up."""
+    engine = request.getfixturevalue(model)
+    parts = sorted(engine.prepare(EmbedRequest((*TEXTS, *TEXTS[:9]))).parts, key=len)
+    assert engine.packs
+    assert sum(map(len, parts)) != rounded(sum(map(len, parts)))
+    packed = engine.forward(parts, engine.kinds)
+    engine._model[0].model.set_attn_implementation("sdpa")
+    packing, engine._packing = engine._packing, None
+    try:
+        padded = engine.forward(parts, engine.kinds)
+    finally:
+        engine._packing = packing
+        engine._model[0].model.set_attn_implementation("packed")
+    for kind in engine.kinds:
+        for text, part in enumerate(parts):
+            end = {"dense": None, "sparse": len(part), "colbert": len(part) - 1}[kind]
+            assert np.abs(packed[kind][text, :end] - padded[kind][text, :end]).max() < 2e-3, kind
+    assert np.abs(packed["dense"] - padded["dense"]).max() < 1e-5
+
+
+def test_an_architecture_that_is_not_known_is_padded(store, load, tmp_path):
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from transformers import DistilBertConfig, DistilBertModel
+
+    torch.manual_seed(1)
+    tokenizer = SentenceTransformer(str(store.resolve(MINILM)), device="cpu").tokenizer
+    config = DistilBertConfig(vocab_size=len(tokenizer), dim=32, n_layers=2, n_heads=4)
+    DistilBertModel(config).save_pretrained(tmp_path / "bare")
+    tokenizer.save_pretrained(tmp_path / "bare")
+    bare = Transformer(str(tmp_path / "bare"))
+    reference = SentenceTransformer(modules=[bare, Pooling(32, "mean")], device="cpu")
+    reference.save(str(tmp_path / "model"))
+    engine = TorchEmbeddings.load(tmp_path / "model", MINILM, CPU)
+    assert not engine.packs
+    expected = reference.encode(TEXTS, normalize_embeddings=True)
+    assert np.abs(dense(embed(engine, *TEXTS)) - expected).max() < 1e-4
+
+
 def test_the_budget_is_measured(minilm, bge):
     assert 1024 <= minilm.budget <= 65_536
     assert bge.budget >= 512
@@ -164,8 +207,8 @@ def test_dimensions_are_for_models_trained_for_them(minilm):
 
 def test_what_is_not_finite_fails_its_own_text_only(bge):
     class Broken(type(bge)):
-        def forward(self, ids: Any, mask: Any, kinds: Any) -> Any:
-            out = dict(super().forward(ids, mask, kinds))
+        def forward(self, parts: Any, kinds: Any) -> Any:
+            out = dict(super().forward(parts, kinds))
             out["dense"][1] = np.nan
             return out
 

@@ -267,7 +267,7 @@ def test_rerank_through_the_queue():
 
 
 def test_metrics_show_the_batching(door):
-    httpx.post(f"{door}/embeddings", json={"input": ["a", "a longer text"]}, timeout=60)
+    httpx.post(f"{door}/embeddings", json={"input": ["a", "a " * 40]}, timeout=60)
     text = httpx.get(door.replace("/v1", "/metrics"), timeout=60).text
     found = dict(re.findall(r"^(quartet_model_\w+)\{.*?\} (\S+)$", text, re.MULTILINE))
     sizes = re.findall(r'^quartet_model_size_total\{.*padding="(\w+)"\} (\S+)$', text, re.MULTILINE)

@@ -31,6 +31,13 @@ def waiting(*jobs: Job) -> Waiting:
     return line
 
 
+def packed(*jobs: Job) -> Waiting:
+    line = Waiting(packs=True)
+    for one in jobs:
+        line.add(one.tickets)
+    return line
+
+
 def drain(line: Waiting, budget: float = math.inf, max_jobs: int = 1000) -> list[list[Any]]:
     batches = []
     while batch := line.take(budget, max_jobs):
@@ -136,8 +143,55 @@ async def test_the_cancelled_count_as_no_work():
     assert line.take(100, 1)[0].job is small
 
 
-async def test_choosing_is_quick_whatever_waits():
-    line = waiting(*(job(*[20] * 2048) for _ in range(40)))
+async def test_packed_a_run_is_filled_by_turns_and_comes_by_size():
+    jobs = [job(50, 400), job(30, 30), job(500), job(60)]
+    line = packed(*jobs)
+    assert sizes(line.take(200, 100)) == [30, 30, 50, 60]  # and what it can of the next request
+    assert sizes(line.take(200, 100)) == [400]
+    assert sizes(line.take(200, 100)) == [500]  # larger than the budget, and alone
+    assert line.take(200, 100) == []
+
+
+async def test_packed_no_run_is_over_the_budget_and_everyone_goes_once():
+    chance = random.Random(1)
+    jobs = [
+        job(*(chance.randint(1, 400) for _ in range(chance.randint(1, 20))), kind=chance.choice("ab"))
+        for _ in range(100)
+    ]  # fmt: skip
+    batches = drain(packed(*jobs), budget=1024, max_jobs=5)
+    for batch in batches:
+        assert sum(sizes(batch)) <= 1024
+        assert len({id(ticket.job) for ticket in batch}) <= 5
+        assert len({ticket.kind for ticket in batch}) == 1
+    gone = [ticket for batch in batches for ticket in batch]
+    assert len(set(map(id, gone))) == len(gone) == sum(len(one.tickets) for one in jobs)
+
+
+async def test_packed_a_request_is_done_before_the_next_begins():
+    jobs = [job(*[10] * 5) for _ in range(6)]
+    batches = drain(packed(*jobs), budget=100)
+    assert [{jobs.index(ticket.job) for ticket in batch} for batch in batches] == [
+        {0, 1},
+        {2, 3},
+        {4, 5},
+    ]
+
+
+async def test_packed_the_cancelled_do_not_go():
+    jobs = [job(10, 20) for _ in range(10)]
+    line = packed(*jobs)
+    for one in jobs[::2]:
+        one.cancel()
+    gone = [ticket for batch in drain(line, budget=60) for ticket in batch]
+    assert {id(ticket.job) for ticket in gone} == {id(one) for one in jobs[1::2]}
+    assert len(gone) == 10
+
+
+@pytest.mark.parametrize("packs", [False, True])
+async def test_choosing_is_quick_whatever_waits(packs):
+    line = Waiting(packs)
+    for _ in range(40):
+        line.add(job(*[20] * 2048).tickets)
     start = time.monotonic()
     for _ in range(20):
         line.take(1024, max_jobs=1)

@@ -5,6 +5,7 @@ texts          from inputs to token ids: prefixes, vocabularies, limits, cuts
 token_ids      whose ids are they, when a client sends ids
 pairs          a query and a document in one
 padding        from texts of several lengths to one rectangle
+packing        from texts of several lengths to one row, on a CPU
 engine         a request's life: prepare, run, finish; what every backend shares
 torch, onnx    the backends: one forward pass each
 onednn         torch's linear layers on a CPU

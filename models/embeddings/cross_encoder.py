@@ -25,6 +25,8 @@ class CrossEncoder:
     Its score is the sigmoid of the model's only output, from 0 to 1.
     """
 
+    packs = False
+
     def __init__(self, model: Any, texts: Texts, row: Row) -> None:
         self._model = model
         self._reads_types = getattr(model.config, "type_vocab_size", 1) > 1

@@ -11,7 +11,6 @@ from typing import Any, Self, cast
 
 from models.budget import measure
 from models.embeddings.lexical import by_token
-from models.embeddings.padding import pad
 from models.embeddings.ranking import score
 from models.embeddings.request import (
     COLBERT,
@@ -44,12 +43,14 @@ class Embeddings(ABC):
     Attributes:
         kinds: which vectors it makes.
         width: the length of its dense vectors.
-        budget: the padded tokens of a run, measured.
+        budget: the tokens of a run, padding included, measured.
+        packs: whether its runs have no padding.
     """
 
     kinds: frozenset[str]
     width: int
     budget: int | None = None
+    packs: bool = False
 
     def __init__(self, texts: Texts, row: Row) -> None:
         self.texts = texts
@@ -61,18 +62,18 @@ class Embeddings(ABC):
         """Load the folder."""
 
     @abstractmethod
-    def forward(self, ids: Any, mask: Any, kinds: frozenset[str]) -> Mapping[str, Any]:
+    def forward(self, parts: Sequence[Tokens], kinds: frozenset[str]) -> Mapping[str, Any]:
         """Run the model once.
 
         Args:
-            ids: token ids, int64 of shape (texts, length), padded on the right.
-            mask: 1 for a token, 0 for padding, of the same type and shape.
+            parts: the texts; it is fastest with those of one length side by side.
             kinds: what to return.
 
         Returns:
-            ``dense``: unit vectors, float32 of shape (texts, width); ``sparse``: weights of all
-            positions, float32 of shape (texts, length); ``colbert``: unit vectors of all positions
-            but the first, float16 of shape (texts, length - 1, width).
+            With the length of the longest text as ``length``: ``dense``, unit vectors, float32 of
+            shape (texts, width); ``sparse``, weights of all positions, float32 of shape (texts,
+            length); ``colbert``, unit vectors of all positions but the first, float16 of shape
+            (texts, length - 1, width). What is beyond a text's end has no meaning.
         """
 
     @abstractmethod
@@ -96,8 +97,7 @@ class Embeddings(ABC):
         import numpy as np
 
         parts = [ticket.item for ticket in batch]
-        ids, mask, _ = pad(parts, self.texts.pad)
-        out = self.forward(ids, mask, cast("frozenset[str]", batch[0].kind))
+        out = self.forward(parts, cast("frozenset[str]", batch[0].kind))
         finite = np.all(
             [np.isfinite(one).reshape(len(parts), -1).all(axis=1) for one in out.values()], axis=0
         )
@@ -107,15 +107,14 @@ class Embeddings(ABC):
         ]
 
     def measure_budget(self, weights_bytes: int = 0) -> None:
-        """Find how many padded tokens a run should have on this device.
+        """Find how many tokens a run should have on this device.
 
         Args:
             weights_bytes: what of the row's memory is no working space.
         """
 
         def probe(tokens: int) -> None:
-            ids, mask, _ = pad(self.texts.filler(tokens), self.texts.pad)
-            self.forward(ids, mask, frozenset({DENSE}))
+            self.forward(self.texts.filler(tokens), frozenset({DENSE}))
 
         self.budget = measure(probe, self.row.memory_bytes - weights_bytes)
         log.info("%s: a run holds %d tokens", self.row.slug, self.budget)

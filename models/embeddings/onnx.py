@@ -16,7 +16,7 @@ in a run of two texts at load.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +71,11 @@ class OnnxEmbeddings(Embeddings):
         engine.measure_budget()
         return engine
 
-    def forward(self, ids: Any, mask: Any, kinds: frozenset[str]) -> Mapping[str, Any]:
+    def forward(self, parts: Sequence[Tokens], kinds: frozenset[str]) -> Mapping[str, Any]:
         """Run the graph once; see ``Embeddings``."""
         import numpy as np
 
+        ids, mask, _ = pad(parts, self.texts.pad)
         roles = [role for role in self._roles if role in kinds or role in (DENSE, _HIDDEN)]
         found = self._run(ids, mask, roles)
         dense = found[DENSE] if DENSE in found else self._pool(found[_HIDDEN], mask)

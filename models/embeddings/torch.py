@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from models.embeddings.engine import Embeddings
+from models.embeddings.padding import pad
 from models.embeddings.request import COLBERT, DENSE, SPARSE
-from models.embeddings.texts import Texts
+from models.embeddings.texts import Texts, Tokens
 from models.hardware import Device
 from models.quiet import hush
 from models.row import Row
 
 
 class TorchEmbeddings(Embeddings):
-    """A sentence-transformers folder; with BGE-M3's two heads where they lie beside it."""
+    """A sentence-transformers folder; with BGE-M3's two heads where they lie beside it.
+
+    Texts are packed on a CPU, where the architecture allows it, and padded elsewhere.
+    """
 
     def __init__(self, model: Any, heads: Mapping[str, Any], texts: Texts, row: Row) -> None:
+        from models.embeddings.packing import Packing
+
         super().__init__(texts, row)
         self._model = model
+        self._packing = Packing(model, texts.pad) if Packing.suits(model) else None
+        self.packs = self._packing is not None
         self._heads = heads
         self.kinds = frozenset({DENSE, *heads})
         self.width = model.get_embedding_dimension()
@@ -44,17 +52,22 @@ class TorchEmbeddings(Embeddings):
         engine.measure_budget(sum(one.nbytes for one in model.parameters()))
         return engine
 
-    def forward(self, ids: Any, mask: Any, kinds: frozenset[str]) -> Mapping[str, Any]:
+    def forward(self, parts: Sequence[Tokens], kinds: frozenset[str]) -> Mapping[str, Any]:
         """Run the model once; see ``Embeddings``."""
         import torch
         from torch.nn.functional import normalize
 
+        transformer, *pooling = self._model
+        ids, mask, _ = (torch.from_numpy(one) for one in pad(parts, self.texts.pad))
+        device = self._model.device
         with torch.inference_mode():
-            device = self._model.device
-            real = torch.from_numpy(mask).to(device)
-            out = self._model.forward(
-                {"input_ids": torch.from_numpy(ids).to(device), "attention_mask": real}
-            )
+            out = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+            if self._packing:
+                out["token_embeddings"] = self._packing.hidden(parts)
+            else:
+                out = transformer(out)
+            for module in pooling:
+                out = module(out)
             answer = {DENSE: normalize(out["sentence_embedding"].float(), dim=-1)}
             hidden = out["token_embeddings"]
             if SPARSE in kinds:
@@ -66,7 +79,7 @@ class TorchEmbeddings(Embeddings):
 
     def close(self) -> None:
         """Drop the model and its heads."""
-        self._model, self._heads = None, {}
+        self._model, self._heads, self._packing = None, {}, None
 
 
 def _heads(folder: Path, device: str, dtype: Any) -> dict[str, Any]:
