@@ -19,7 +19,7 @@ ENV VIRTUAL_ENV=/opt/venv \
     WEIGHTS_DIR=/models \
     QUARTET_CACHE=/home/quartet/.cache/quartet \
     RUNPOD_INIT_TIMEOUT=1800 \
-    ONEDNN_PRIMITIVE_CACHE_CAPACITY=64
+    ONEDNN_PRIMITIVE_CACHE_CAPACITY=128
 
 RUN useradd --create-home --uid 10001 quartet \
     && mkdir -p /models /app \

@@ -76,7 +76,7 @@ class _PoolCollector:
             "quartet_model_waiting", "Requests that wait for the model's device.", labels=["model"]
         )
         budget = GaugeMetricFamily(
-            "quartet_model_budget", "The largest padded size of a run.", labels=["model"]
+            "quartet_model_budget", "The largest size of a run, padding included.", labels=["model"]
         )
         runs = CounterMetricFamily("quartet_model_runs", "Runs of the device.", labels=["model"])
         sizes = CounterMetricFamily(

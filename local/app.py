@@ -110,23 +110,38 @@ async def _gateway_error(http: Request, error: Exception) -> Response:
 async def _invalid(http: Request, error: Exception) -> Response:
     """A body or a parameter that the gateway's schema refuses: the field, and why."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
-    return _explained(error.errors()[0]).response()
+    return _explained(error.errors()).response()
 
 
 async def _invalid_socket(socket: WebSocket, error: Exception) -> None:
     assert isinstance(error, WebSocketRequestValidationError)  # noqa: S101 - registered for it
-    await socket.send_denial_response(_explained(error.errors()[0]).response())
+    await socket.send_denial_response(_explained(error.errors()).response())
 
 
-def _explained(first: dict[str, Any]) -> GatewayError:
+def _explained(problems: Sequence[Any]) -> GatewayError:
+    """Of the first wrong field, the problem furthest in.
+
+    Where a field may be one of several things, what was not meant fails at once, by its type.
+    """
+    field = problems[0]["loc"][:2]
+    first = max((one for one in problems if one["loc"][:2] == field), key=_depth)
     if first["type"] == "json_invalid":
         return GatewayError(400, "invalid_request", "The body is not JSON", {"param": None})
-    place = ".".join(str(step) for step in first["loc"] if step not in {"body", "query", "path"})
+    place = ".".join(str(step) for step in first["loc"][1:] if _is_named(step))
     reason = first["msg"].removeprefix("Value error, ")
     if first["type"] == "model_attributes_type":
         reason = "must be a JSON object, with Content-Type: application/json"
     message = f"{place or 'body'}: {reason}"
     return GatewayError(400, "invalid_request", message, {"param": place or None})
+
+
+def _depth(problem: Any) -> int:
+    return sum(_is_named(step) for step in problem["loc"])
+
+
+def _is_named(step: str | int) -> bool:
+    """Whether it is of the body; pydantic names the alternatives of a field, too."""
+    return isinstance(step, int) or (step.isidentifier() and step != "str")
 
 
 async def _no_such_route(http: Request, error: Exception) -> Response:

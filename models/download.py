@@ -65,7 +65,8 @@ def _refused(row: Row, source: HubSource, error: Exception) -> WeightsUnavailabl
         )
     return WeightsUnavailable(
         f"The weights of {row.slug} are not on this machine and the hub cannot be reached. "
-        "Bake them into the image, attach a network volume, or allow the download."
+        "Bake them into the image, attach a network volume that has them, or let this machine "
+        "reach the hub (HF_ENDPOINT names a mirror)."
     )
 
 

@@ -217,6 +217,9 @@ async def test_rerank_by_every_form(make_worker):
     assert [one["index"] for one in best["results"]] == [o["index"] for o in answer["results"][:2]]
     assert best["results"][0]["document"]["text"] in ("Foxes are small canids.", "A fox runs.")
     assert len((await ask(worker, **body, top_k=1))["results"]) == 1
+    assert len((await ask(worker, **body, top_k=1, top_n=1))["results"]) == 1
+    two = error_of(await worker.answer({"id": "j", "input": {**body, "top_k": 1, "top_n": 2}}))
+    assert (two["param"], two["code"]) == ("top_k", "invalid_value")
     assert len((await ask(worker, **body, top_n=99))["results"]) == 3
 
 

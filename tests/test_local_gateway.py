@@ -98,6 +98,8 @@ def test_the_clients_own_words_reach_the_job(local):
         ("/v1/audio/transcriptions", {"audioUrl": "not-a-url"}, "audioUrl"),
         ("/v1/audio/transcriptions", {**TRANSCRIBE, "response_format": "doc"}, "response_format"),
         ("/v1/embeddings", {"input": []}, "input"),
+        ("/v1/embeddings", {"input": 5}, "input"),
+        ("/v1/embeddings", {"input": ["x", ""]}, "input.1"),
         ("/v1/embeddings", {**EMBEDDINGS, "webhook_url": "http://example.com/x"}, "webhook_url"),
     ],
 )
@@ -105,7 +107,7 @@ def test_what_the_schema_refuses_is_not_queued(local, path, body, param):
     with local.http() as http:
         error = error_of(http.post(path, json=body), 400)
     assert error["code"] == "invalid_request"
-    assert error["detail"]["param"].startswith(param)
+    assert error["detail"]["param"] == param
 
 
 def test_a_surface_without_an_endpoint(local):

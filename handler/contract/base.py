@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from handler.bucket import Bucket
 from handler.contract.explain import explain
 from handler.media import MediaDoor
-from models.errors import UnsupportedParameter
+from models.errors import InvalidValue, UnsupportedParameter
 from models.pool import Warm
 from models.row import Row
 
@@ -57,13 +57,18 @@ class Request(BaseModel):
 
         Raises:
             UnsupportedParameter: a known field that this surface does not take.
-            InvalidValue: a missing field, a wrong type or a value out of range.
+            InvalidValue: a missing field, a wrong type, a value out of range, or two values of one
+                field that has two names.
         """
         given = {key: value for key, value in body.items() if value is not None}
         refuse_unsupported(given, cls.unsupported)
         for alias, name in cls.aliases.items():
-            if alias in given:
-                given.setdefault(name, given[alias])
+            if alias in given and given.setdefault(name, given[alias]) != given[alias]:
+                raise InvalidValue(
+                    f"{alias} and {name} are one field with two names and got two values; send one "
+                    "of them.",
+                    param=alias,
+                )
         try:
             return cls.model_validate(given)
         except ValidationError as error:
