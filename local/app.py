@@ -124,7 +124,7 @@ def _explained(problems: Sequence[Any]) -> GatewayError:
     Where a field may be one of several things, what was not meant fails at once, by its type.
     """
     field = problems[0]["loc"][:2]
-    first = max((one for one in problems if one["loc"][:2] == field), key=_depth)
+    first = max((one for one in problems if one["loc"][:2] == field), key=_telling)
     if first["type"] == "json_invalid":
         return GatewayError(400, "invalid_request", "The body is not JSON", {"param": None})
     place = ".".join(str(step) for step in first["loc"][1:] if _is_named(step))
@@ -135,8 +135,8 @@ def _explained(problems: Sequence[Any]) -> GatewayError:
     return GatewayError(400, "invalid_request", message, {"param": place or None})
 
 
-def _depth(problem: Any) -> int:
-    return sum(_is_named(step) for step in problem["loc"])
+def _telling(problem: Any) -> tuple[int, bool]:
+    return sum(_is_named(step) for step in problem["loc"]), not problem["type"].endswith("_type")
 
 
 def _is_named(step: str | int) -> bool:

@@ -27,7 +27,7 @@ def measure(
 
     Args:
         probe: runs the device on a given size, and returns when it is done.
-        working_bytes: GPU memory that a run may take, besides what is taken before it.
+        working_bytes: memory that a run may take, besides what is taken before it.
         patience_s: about how long this may take; a slow device keeps the size reached by then.
     """
     probe = _within(probe, working_bytes)
@@ -55,18 +55,33 @@ def measure(
 
 def _within(probe: Callable[[int], None], working_bytes: int | None) -> Callable[[int], None]:
     """The probe, out of memory as soon as it takes more than ``working_bytes``."""
-    torch = sys.modules.get("torch")
-    if working_bytes is None or torch is None or not torch.cuda.is_initialized():
+    if working_bytes is None:
         return probe
+    peak_bytes, before_bytes = _memory()
 
     def checked(size: int) -> None:
-        before_bytes = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
         probe(size)
-        if torch.cuda.max_memory_allocated() - before_bytes > working_bytes:
+        if peak_bytes() - before_bytes > working_bytes:
             raise MemoryError
 
     return checked
+
+
+def _memory() -> tuple[Callable[[], int], int]:
+    """What tells the most memory taken so far, and what is taken now; of the GPU or the process."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return _peak_resident_bytes, _peak_resident_bytes()
+    torch.cuda.reset_peak_memory_stats()
+    return torch.cuda.max_memory_allocated, torch.cuda.memory_allocated()
+
+
+def _peak_resident_bytes() -> int:
+    """The most memory that this process has had, ever."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _seconds(probe: Callable[[int], None], size: int) -> float:

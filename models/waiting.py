@@ -89,18 +89,22 @@ class Waiting:
 
     def _next(self, first: Ticket, budget: float, max_jobs: int) -> list[Ticket]:
         """The ticket whose turn it is, and those whose turn is next, in no order of size."""
-        run, batch = _Run.of(first), [first]
-        for _, _, tickets in sorted(self._requests):
-            while tickets:
+        run, batch, passed, full = _Run.of(first), [first], [], False
+        while self._requests and not full:
+            passed.append(heappop(self._requests))
+            tickets = passed[-1][2]
+            while tickets and tickets[0][1].kind == first.kind:
                 ticket = tickets[0][1]
-                if ticket.kind != first.kind or not run.admits(ticket, max_jobs):
-                    break  # as are all of this request
+                full = not run.admits(ticket, max_jobs) or run.total + ticket.size > budget
+                if full and not ticket.cancelled:
+                    break
                 if not ticket.cancelled:
-                    if run.total + ticket.size > budget:
-                        return batch
                     run.add(ticket)
                     batch.append(ticket)
                 tickets.popleft()
+        for request in passed:
+            if request[2]:
+                heappush(self._requests, request)
         return batch
 
     def _with_neighbours(

@@ -2,60 +2,86 @@
 
 from __future__ import annotations
 
-import time
+import subprocess
+import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
+from models import budget
 from models.budget import measure
+from tests.conftest import ROOT
 
 
 class OutOfMemoryError(RuntimeError):
     """Named as torch's."""
 
 
-def device(
-    seconds: Callable[[int], float], memory: int = 10**9
-) -> tuple[Callable[[int], None], list[int]]:
-    sizes: list[int] = []
+class Device:
+    """Takes its own time, and has its own memory."""
 
-    def probe(size: int) -> None:
-        sizes.append(size)
-        if size > memory:
+    def __init__(self, seconds: Callable[[int], float], memory: int = 10**9) -> None:
+        self.seconds = seconds
+        self.memory = memory
+        self.now = 0.0
+        self.sizes: list[int] = []
+
+    def probe(self, size: int) -> None:
+        self.sizes.append(size)
+        if size > self.memory:
             raise OutOfMemoryError
-        time.sleep(seconds(size))
-
-    return probe, sizes
+        self.now += self.seconds(size)
 
 
-def test_a_device_with_a_fixed_cost_gets_large_runs():
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Device]:
+    def make(seconds: Callable[[int], float], memory: int = 10**9) -> Device:
+        made = Device(seconds, memory)
+        clock = SimpleNamespace(monotonic=lambda: made.now, perf_counter=lambda: made.now)
+        monkeypatch.setattr(budget, "time", clock)
+        return made
+
+    return make
+
+
+def test_a_device_with_a_fixed_cost_gets_large_runs(device):
     """As a GPU: a run takes 5 ms whatever it holds, until 4,096 fill it."""
-    probe, _ = device(lambda size: 0.005 * max(1, size / 4096))
-    assert measure(probe, patience_s=5) in (4096, 8192)
+    assert measure(device(lambda size: 0.005 * max(1, size / 4096)).probe) == 4096
 
 
-def test_a_device_without_one_gets_small_runs():
+def test_a_device_without_one_gets_small_runs(device):
     """As a CPU: twice as much takes twice as long."""
-    probe, _ = device(lambda size: size * 2e-5)
-    assert measure(probe, patience_s=5) in (1024, 2048)
+    assert measure(device(lambda size: size * 2e-5).probe) == 1024
 
 
-def test_what_does_not_fit_is_not_chosen():
-    probe, _ = device(lambda size: 0.005, memory=5000)
-    assert measure(probe) == 4096
+def test_what_does_not_fit_is_not_chosen(device):
+    assert measure(device(lambda size: 0.005, memory=5000).probe) == 4096
 
 
-def test_what_never_fits_is_left_to_the_halving():
-    probe, _ = device(lambda size: 0.0, memory=1500)
-    assert measure(probe) == 1024
+def test_what_never_fits_is_left_to_the_halving(device):
+    assert measure(device(lambda size: 0.0, memory=900).probe) == 1024
 
 
-def test_a_slow_device_is_not_measured_for_long():
-    probe, sizes = device(lambda size: size * 1e-3)
-    start = time.monotonic()
-    assert measure(probe, patience_s=0.5) == 1024
-    assert time.monotonic() - start < 3
-    assert set(sizes) == {1024}
+def test_a_slow_device_is_not_measured_for_long(device):
+    slow = device(lambda size: size * 1e-3)
+    assert measure(slow.probe, patience_s=0.5) == 1024
+    assert slow.now < 3
+    assert set(slow.sizes) == {1024}
+
+
+def test_what_a_run_may_take_of_a_cpus_memory():
+    """In a process of its own: what counts is the most that it ever had."""
+    script = """
+from models.budget import measure
+def probe(size):
+    bytearray(b"x") * (size * 40_000)
+print(measure(probe, working_bytes=100_000_000))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert int(done.stdout) in (1024, 2048)  # 41 and 82 MB; 164 would be too much
 
 
 def test_other_failures_are_not_hidden():

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 _ANSWERED_BYTES = 64_000_000  # of ColBERT vectors in one answer: twice what any platform delivers
 _RANKED_BYTES = 512_000_000  # of those that a ranking holds until it has them all
 
+Arrays = Mapping[str, Sequence[Any]]  # an array for each text, by kind of vector
+
 
 class Embeddings(ABC):
     """Vectors of texts; a text is a part, its tokens are its size.
@@ -62,7 +64,7 @@ class Embeddings(ABC):
         """Load the folder."""
 
     @abstractmethod
-    def forward(self, parts: Sequence[Tokens], kinds: frozenset[str]) -> Mapping[str, Any]:
+    def forward(self, parts: Sequence[Tokens], kinds: frozenset[str]) -> Arrays:
         """Run the model once.
 
         Args:
@@ -70,10 +72,9 @@ class Embeddings(ABC):
             kinds: what to return.
 
         Returns:
-            With the length of the longest text as ``length``: ``dense``, unit vectors, float32 of
-            shape (texts, width); ``sparse``, weights of all positions, float32 of shape (texts,
-            length); ``colbert``, unit vectors of all positions but the first, float16 of shape
-            (texts, length - 1, width). What is beyond a text's end has no meaning.
+            An array for each text, by kind: ``dense``, a unit vector, float32 of shape (width,);
+            ``sparse``, weights of all its tokens, float32 of shape (tokens,); ``colbert``, unit
+            vectors of all its tokens but the first, float16 of shape (tokens - 1, width).
         """
 
     @abstractmethod
@@ -98,12 +99,15 @@ class Embeddings(ABC):
 
         parts = [ticket.item for ticket in batch]
         out = self.forward(parts, cast("frozenset[str]", batch[0].kind))
-        finite = np.all(
-            [np.isfinite(one).reshape(len(parts), -1).all(axis=1) for one in out.values()], axis=0
-        )
+        # Copies: a view would keep the memory of everybody's as long as one request waits.
+        by_text = [
+            {kind: found[row].copy() for kind, found in out.items()} for row in range(len(parts))
+        ]
         return [
-            self._vectors(part, out, row) if finite[row] else not_finite(self.row)
-            for row, part in enumerate(parts)
+            self._vectors(part, arrays)
+            if all(np.isfinite(one).all() for one in arrays.values())
+            else not_finite(self.row)
+            for part, arrays in zip(parts, by_text, strict=True)
         ]
 
     def measure_budget(self, weights_bytes: int = 0) -> None:
@@ -155,14 +159,11 @@ class Embeddings(ABC):
         parts = (*query.tokens, *documents.tokens)
         return Work(parts, (*query.sizes, *documents.sizes), self.kinds, finish, beside=True)
 
-    def _vectors(self, part: Tokens, out: Mapping[str, Any], row: int) -> Vectors:
-        length, sparse, colbert = len(part), None, None
-        if SPARSE in out:
-            weights = out[SPARSE][row, :length]
-            sparse = by_token(part.ids, weights, self.texts.meaningless)
-        if COLBERT in out:
-            colbert = out[COLBERT][row, : length - 1]
-        return Vectors(out[DENSE][row], sparse, colbert)
+    def _vectors(self, part: Tokens, arrays: Mapping[str, Any]) -> Vectors:
+        sparse = None
+        if SPARSE in arrays:
+            sparse = by_token(part.ids, arrays[SPARSE], self.texts.meaningless)
+        return Vectors(arrays[DENSE], sparse, arrays.get(COLBERT))
 
     def _check_kinds(self, wanted: frozenset[str]) -> None:
         if missing := wanted - self.kinds:

@@ -16,12 +16,12 @@ in a run of two texts at load.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from models.embeddings.engine import Embeddings
-from models.embeddings.padding import pad
+from models.embeddings.engine import Arrays, Embeddings
+from models.embeddings.padding import pad, unpad
 from models.embeddings.request import COLBERT, DENSE, SPARSE
 from models.embeddings.texts import Texts, Tokens
 from models.errors import ModelLoadFailed
@@ -71,7 +71,7 @@ class OnnxEmbeddings(Embeddings):
         engine.measure_budget()
         return engine
 
-    def forward(self, parts: Sequence[Tokens], kinds: frozenset[str]) -> Mapping[str, Any]:
+    def forward(self, parts: Sequence[Tokens], kinds: frozenset[str]) -> Arrays:
         """Run the graph once; see ``Embeddings``."""
         import numpy as np
 
@@ -79,13 +79,15 @@ class OnnxEmbeddings(Embeddings):
         roles = [role for role in self._roles if role in kinds or role in (DENSE, _HIDDEN)]
         found = self._run(ids, mask, roles)
         dense = found[DENSE] if DENSE in found else self._pool(found[_HIDDEN], mask)
+        lengths = [len(part) for part in parts]
         answer = {DENSE: _unit(dense.astype(np.float32))}
         if SPARSE in found:
-            answer[SPARSE] = _per_token(found[SPARSE].astype(np.float32), ids)
+            answer[SPARSE] = unpad(_per_token(found[SPARSE].astype(np.float32), ids), lengths)
         if COLBERT in found:
             first = found[COLBERT].shape[1] - (ids.shape[1] - 1)  # 1 where the first token is there
             vectors = found[COLBERT][:, first:]
-            answer[COLBERT] = _unit(vectors.astype(np.float32)).astype(np.float16)
+            vectors = _unit(vectors.astype(np.float32)).astype(np.float16)
+            answer[COLBERT] = unpad(vectors, [length - 1 for length in lengths])
         return answer
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""From texts of several lengths to one rectangle of token ids."""
+"""From texts of several lengths to one rectangle of token ids, and back."""
 
 from __future__ import annotations
 
@@ -24,3 +24,8 @@ def pad(parts: Sequence[Tokens], filler: int) -> tuple[Any, Any, Any]:
         if part.types is not None:
             types[row, : len(part)] = part.types
     return ids, mask, types
+
+
+def unpad(rectangle: Any, lengths: Sequence[int]) -> list[Any]:
+    """What is each part's of an array of shape (parts, longest, ...)."""
+    return [row[:length] for row, length in zip(rectangle, lengths, strict=True)]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from models.embeddings.engine import Embeddings
+from models.embeddings.engine import Arrays, Embeddings
 from models.embeddings.padding import pad
 from models.embeddings.request import COLBERT, DENSE, SPARSE
 from models.embeddings.texts import Texts, Tokens
@@ -22,11 +22,9 @@ class TorchEmbeddings(Embeddings):
     """
 
     def __init__(self, model: Any, heads: Mapping[str, Any], texts: Texts, row: Row) -> None:
-        from models.embeddings.packing import Packing
-
         super().__init__(texts, row)
         self._model = model
-        self._packing = Packing(model, texts.pad) if Packing.suits(model) else None
+        self._packing = _packing(model, texts.pad)
         self.packs = self._packing is not None
         self._heads = heads
         self.kinds = frozenset({DENSE, *heads})
@@ -52,34 +50,48 @@ class TorchEmbeddings(Embeddings):
         engine.measure_budget(sum(one.nbytes for one in model.parameters()))
         return engine
 
-    def forward(self, parts: Sequence[Tokens], kinds: frozenset[str]) -> Mapping[str, Any]:
+    def forward(self, parts: Sequence[Tokens], kinds: frozenset[str]) -> Arrays:
         """Run the model once; see ``Embeddings``."""
         import torch
         from torch.nn.functional import normalize
 
-        transformer, *pooling = self._model
-        ids, mask, _ = (torch.from_numpy(one) for one in pad(parts, self.texts.pad))
-        device = self._model.device
+        lengths = [len(part) for part in parts]
         with torch.inference_mode():
-            out = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
-            if self._packing:
-                out["token_embeddings"] = self._packing.hidden(parts)
-            else:
-                out = transformer(out)
-            for module in pooling:
-                out = module(out)
-            answer = {DENSE: normalize(out["sentence_embedding"].float(), dim=-1)}
-            hidden = out["token_embeddings"]
+            dense, hidden = self._packing.run(parts) if self._packing else self._padded(parts)
+            answer = {DENSE: normalize(dense.float(), dim=-1).cpu().numpy()}
             if SPARSE in kinds:
-                answer[SPARSE] = self._heads[SPARSE](hidden)[..., 0].float()
+                answer[SPARSE] = _by_text(self._heads[SPARSE](hidden)[:, 0].float(), lengths)
             if COLBERT in kinds:
-                vectors = self._heads[COLBERT](hidden[:, 1:]).float()
-                answer[COLBERT] = normalize(vectors, dim=-1).half()
-            return {kind: vectors.cpu().numpy() for kind, vectors in answer.items()}
+                vectors = normalize(self._heads[COLBERT](hidden).float(), dim=-1).half()
+                answer[COLBERT] = _by_text(vectors, lengths, first=1)
+        return answer
 
     def close(self) -> None:
         """Drop the model and its heads."""
         self._model, self._heads, self._packing = None, {}, None
+
+    def _padded(self, parts: Sequence[Tokens]) -> tuple[Any, Any]:
+        """Sentence embeddings, and the last hidden states of all texts' tokens in one row."""
+        import torch
+
+        device = self._model.device
+        ids, mask, _ = (torch.from_numpy(one).to(device) for one in pad(parts, self.texts.pad))
+        out = self._model.forward({"input_ids": ids, "attention_mask": mask})
+        return out["sentence_embedding"], out["token_embeddings"][mask.bool()]
+
+
+def _packing(model: Any, filler: int) -> Any:
+    """How to run the model on packed texts; None where they are padded."""
+    if model.device.type != "cpu":
+        return None
+    from models.embeddings.packing import Packing
+
+    return Packing(model, filler) if Packing.suits(model) else None
+
+
+def _by_text(row: Any, lengths: Sequence[int], first: int = 0) -> list[Any]:
+    """What is each text's of a row of all tokens, without that of its first ones."""
+    return [one[first:].numpy() for one in row.cpu().split(lengths)]
 
 
 def _heads(folder: Path, device: str, dtype: Any) -> dict[str, Any]:
