@@ -16,12 +16,12 @@ from models.foreign import free_memory, is_out_of_memory
 _SMALLEST, _LARGEST = 1024, 262_144
 _BETTER = 1.03  # a size that is faster by less than this only delays those who wait
 _FURTHER = 4  # how far beyond the best size is looked: one step may be slow by chance
-_SHORT_S = 0.5  # a run this short is timed again: once may be chance
+_SHORT_S = 0.25  # a run this short is timed again: once may be chance
 _TIMES = 3
 
 
 def measure(
-    probe: Callable[[int], None], working_bytes: int | None = None, patience_s: float = 2.5
+    probe: Callable[[int], None], working_bytes: int | None = None, patience_s: float = 1.5
 ) -> int:
     """The size of a run beyond which the device does not get much faster.
 

@@ -110,6 +110,14 @@ def test_what_the_schema_refuses_is_not_queued(local, path, body, param):
     assert error["detail"]["param"] == param
 
 
+def test_of_a_field_that_may_be_several_things_the_meant_one_is_explained(local):
+    with local.http() as http:
+        empty = error_of(http.post("/v1/embeddings", json={"input": []}), 400)
+        inside = error_of(http.post("/v1/embeddings", json={"input": ["x", ""]}), 400)
+    assert empty["message"] == "input: List should have at least 1 item after validation, not 0"
+    assert inside["message"] == "input.1: String should have at least 1 character"
+
+
 def test_a_surface_without_an_endpoint(local):
     with run_local(0, surfaces=("chat",)) as small, small.http() as http:
         error = error_of(http.post("/v1/embeddings", json=EMBEDDINGS), 400)
