@@ -7,9 +7,12 @@ activations leave its caches. Beyond that they only delay those who wait and tak
 from __future__ import annotations
 
 import math
+import re
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 from models.foreign import free_memory, is_out_of_memory
 
@@ -68,20 +71,24 @@ def _within(probe: Callable[[int], None], working_bytes: int | None) -> Callable
 
 
 def _memory() -> tuple[Callable[[], int], int]:
-    """What tells the most memory taken so far, and what is taken now; of the GPU or the process."""
+    """What tells the most memory taken from now on, and what is taken now; of GPU or process."""
     torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_initialized():
-        return _peak_resident_bytes, _peak_resident_bytes()
-    torch.cuda.reset_peak_memory_stats()
-    return torch.cuda.max_memory_allocated, torch.cuda.memory_allocated()
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.max_memory_allocated, torch.cuda.memory_allocated()
+    with suppress(OSError):  # where it is forbidden, a peak of the past may hide one of now
+        Path("/proc/self/clear_refs").write_text("5")
+    return peak_resident_bytes, peak_resident_bytes()
 
 
-def _peak_resident_bytes() -> int:
-    """The most memory that this process has had, ever."""
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+def peak_resident_bytes() -> int:
+    """The most memory that this process has had, as Linux tells it (``proc(5)``); 0 elsewhere."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return 0
+    peak = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    return int(peak[1]) * 1024 if peak else 0
 
 
 def _seconds(probe: Callable[[int], None], size: int) -> float:

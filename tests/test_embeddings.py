@@ -178,7 +178,7 @@ def test_packed_texts_have_the_vectors_of_padded_ones(model, request):
 def test_one_long_text_among_many_short_ones_takes_no_memory_for_them():
     """In a process of its own. As a rectangle, the last hidden states alone would be 786 MB."""
     script = """
-from models.budget import _peak_resident_bytes
+from models.budget import peak_resident_bytes
 from models.embeddings.texts import Tokens
 from models.embeddings.torch import TorchEmbeddings
 from tests.conftest import CPU, row
@@ -188,9 +188,9 @@ minilm = row("All_MiniLM_L6_v2")
 folder = WeightsStore(Settings.from_env({}).places()).resolve(minilm)
 engine = TorchEmbeddings.load(folder, minilm, CPU)
 short, long = Tokens([101, 2000, 102]), Tokens([101, *[2000] * 254, 102])
-before = _peak_resident_bytes()
+before = peak_resident_bytes()
 engine.forward([short] * 2000 + [long], frozenset({"dense"}))
-print(_peak_resident_bytes() - before)
+print(peak_resident_bytes() - before)
 """
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True
