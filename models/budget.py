@@ -16,10 +16,10 @@ from pathlib import Path
 
 from models.foreign import free_memory, is_out_of_memory
 
-_SMALLEST, _LARGEST = 1024, 262_144
+_SMALLEST, _LARGEST = 1024, 262_144  # a device that is not too slow for it gets twice the smallest
 _BETTER = 1.03  # a size that is faster by less than this only delays those who wait
 _FURTHER = 4  # how far beyond the best size is looked: one step may be slow by chance
-_SHORT_S = 0.25  # a run this short is timed again: once may be chance
+_SHORT_S = 0.25  # runs that are shorter are timed again: once may be chance
 _TIMES = 3
 
 
@@ -31,28 +31,26 @@ def measure(
     Args:
         probe: runs the device on a given size, and returns when it is done.
         working_bytes: memory that a run may take, besides what is taken before it.
-        patience_s: about how long this may take; a slow device keeps the size reached by then.
+        patience_s: about how long this may take; a slow device keeps the size reached by then, so
+            that one run does not delay others for long.
     """
     probe = _within(probe, working_bytes)
     end = time.monotonic() + patience_s
     chosen, best, size = _SMALLEST, math.inf, _SMALLEST
-    while size <= min(_LARGEST, chosen * _FURTHER):
-        try:
-            if best == math.inf:
-                probe(size)  # allocations and choices of kernels are made here
-            if time.monotonic() > end:
+    try:
+        probe(size)  # allocations and choices of kernels are made here
+        each = _seconds(probe, size) / size if time.monotonic() < end else math.inf
+        while 2 * size <= min(_LARGEST, chosen * _FURTHER):
+            if time.monotonic() + 2 * size * each > end:
                 break
+            size *= 2
             each = _seconds(probe, size) / size
-        except BaseException as error:
-            if not is_out_of_memory(error):
-                raise
-            free_memory()
-            break
-        if each * _BETTER < best:
-            chosen, best = size, each
-        if time.monotonic() + 2 * size * each > end:
-            break
-        size *= 2
+            if each * _BETTER < best:
+                chosen, best = size, each
+    except BaseException as error:
+        if not is_out_of_memory(error):
+            raise
+        free_memory()
     return chosen
 
 
@@ -93,11 +91,11 @@ def peak_resident_bytes() -> int:
 
 def _seconds(probe: Callable[[int], None], size: int) -> float:
     """The shortest of a few runs, or the only one where it takes long."""
-    shortest = math.inf
+    shortest, end = math.inf, time.perf_counter() + _SHORT_S
     for _ in range(_TIMES):
         start = time.perf_counter()
         probe(size)
         shortest = min(shortest, time.perf_counter() - start)
-        if shortest > _SHORT_S:
+        if time.perf_counter() > end:
             break
     return shortest

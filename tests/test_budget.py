@@ -49,7 +49,7 @@ def test_a_device_with_a_fixed_cost_gets_large_runs(device):
 
 def test_a_device_without_one_gets_small_runs(device):
     """As a CPU: twice as much takes twice as long."""
-    assert measure(device(lambda size: size * 2e-5).probe) == 1024
+    assert measure(device(lambda size: size * 2e-5).probe) == 2048
 
 
 def test_what_does_not_fit_is_not_chosen(device):
