@@ -243,7 +243,8 @@ class Batcher:
         return sum(sizes) if self._engine.packs else len(sizes) * max(sizes)
 
     def _count(self, batch: Sequence[Ticket]) -> None:
-        padded = rounded(self._size(batch)) if self._engine.packs else self._size(batch)
+        size = self._size(batch)
+        padded = rounded(size) if self._engine.packs else size
         self.load.add(sum(ticket.size for ticket in batch), padded)
 
 

@@ -95,10 +95,10 @@ class Waiting:
             tickets = passed[-1][2]
             while tickets and tickets[0][1].kind == first.kind:
                 ticket = tickets[0][1]
-                full = not run.admits(ticket, max_jobs) or run.total + ticket.size > budget
-                if full and not ticket.cancelled:
-                    break
                 if not ticket.cancelled:
+                    full = not run.admits(ticket, max_jobs) or run.total + ticket.size > budget
+                    if full:
+                        break
                     run.add(ticket)
                     batch.append(ticket)
                 tickets.popleft()

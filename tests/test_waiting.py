@@ -24,18 +24,15 @@ def sizes(batch: list[Any]) -> list[int]:
     return [ticket.size for ticket in batch]
 
 
-def waiting(*jobs: Job) -> Waiting:
-    line = Waiting()
+def waiting(*jobs: Job, packs: bool = False) -> Waiting:
+    line = Waiting(packs)
     for one in jobs:
         line.add(one.tickets)
     return line
 
 
 def packed(*jobs: Job) -> Waiting:
-    line = Waiting(packs=True)
-    for one in jobs:
-        line.add(one.tickets)
-    return line
+    return waiting(*jobs, packs=True)
 
 
 def drain(line: Waiting, budget: float = math.inf, max_jobs: int = 1000) -> list[list[Any]]:
@@ -189,9 +186,7 @@ async def test_packed_the_cancelled_do_not_go():
 
 @pytest.mark.parametrize("packs", [False, True])
 async def test_choosing_is_quick_whatever_waits(packs):
-    line = Waiting(packs)
-    for _ in range(40):
-        line.add(job(*[20] * 2048).tickets)
+    line = waiting(*(job(*[20] * 2048) for _ in range(40)), packs=packs)
     start = time.monotonic()
     for _ in range(20):
         line.take(1024, max_jobs=1)
