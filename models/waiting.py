@@ -5,8 +5,9 @@ a request's turn is the work that was done when it came, plus its own. Requests 
 the order in which they came, and a large one is never put off for ever.
 
 A run begins with a ticket of the request whose turn it is. Where parts are packed, it takes those
-of its kind whose turn is next, until the budget is full. Where they are padded, it takes those that
-are nearest to it in size, whosever they are: little is padded.
+of its kind whose turn is next, and when the budget is nearly full, the next that still fit: what
+remains would be filled up. Where they are padded, it takes those that are nearest to it in size,
+whosever they are: little is padded.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 # than this, relative to what is not padding: a run more costs less than what is padded.
 _ENOUGH = 1 / 8
 _PADDED = 1.1
+_MISSES = 8  # requests that found no room in a run, before it goes without being full
 _LOOKED_AT = 4096  # neighbours, of whom some may not come along: choosing must stay quick
 
 _Line = list[tuple[int, int, "Ticket"]]  # by size, then by arrival
@@ -89,15 +91,15 @@ class Waiting:
 
     def _next(self, first: Ticket, budget: float, max_jobs: int) -> list[Ticket]:
         """The ticket whose turn it is, and those whose turn is next, in no order of size."""
-        run, batch, passed, full = _Run.of(first), [first], [], False
-        while self._requests and not full:
+        run, batch, passed, misses = _Run.of(first), [first], [], 0
+        while self._requests and misses < _MISSES:
             passed.append(heappop(self._requests))
             tickets = passed[-1][2]
             while tickets and tickets[0][1].kind == first.kind:
                 ticket = tickets[0][1]
                 if not ticket.cancelled:
-                    full = not run.admits(ticket, max_jobs) or run.total + ticket.size > budget
-                    if full:
+                    if not run.admits(ticket, max_jobs) or run.total + ticket.size > budget:
+                        misses += 1
                         break
                     run.add(ticket)
                     batch.append(ticket)

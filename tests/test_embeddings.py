@@ -20,7 +20,9 @@ from models.batch import Job
 from models.embeddings import token_ids
 from models.embeddings.lexical import by_token
 from models.embeddings.onnx import OnnxEmbeddings
+from models.embeddings.packing import Packing
 from models.embeddings.request import Cut, EmbedRequest, RankRequest
+from models.embeddings.texts import Tokens
 from models.embeddings.torch import TorchEmbeddings
 from models.errors import (
     ContextLengthExceeded,
@@ -30,6 +32,7 @@ from models.errors import (
     UnsupportedParameter,
 )
 from models.hardware import Device
+from models.loader import Loader
 from models.rounding import rounded
 from tests.conftest import CPU, ROOT, row, tiny
 from tests.onnx_exports import FORMS, export
@@ -136,8 +139,6 @@ def test_the_rewired_model_is_the_models(store):
 
 
 def test_bfloat16_is_near_and_no_number_is_lost(store, minilm):
-    from models.loader import Loader
-
     half = Loader(store, Device("cpu", 8 * 10**9, bf16=True))(replace(MINILM, slug="half"))
     assert half._model.dtype == torch.bfloat16
     assert nearness(dense(embed(half, *TEXTS)), dense(embed(minilm, *TEXTS))) > 0.999
@@ -149,30 +150,27 @@ def test_a_text_has_its_vector_whoever_is_beside_it(minilm):
     assert np.abs(together - alone).max() < 1e-4
 
 
-@pytest.mark.parametrize("model", ["minilm", "bge"])
-def test_packed_texts_have_the_vectors_of_padded_ones(model, request):
-    """All three kinds, for lengths that repeat, and a run that is filled up."""
-    engine = request.getfixturevalue(model)
-    parts = sorted(engine.prepare(EmbedRequest((*TEXTS, *TEXTS[:9]))).parts, key=len)
-    assert engine.packs
+@pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("model", [MINILM, BGE], ids=["minilm", "bge"])
+def test_packed_texts_have_the_vectors_of_padded_ones(model, bf16, store, monkeypatch):
+    """All three kinds: lengths that repeat, a run that is filled up, and one as long as it gets."""
+    load = Loader(store, Device("cpu", 8 * 10**9, bf16=bf16))
+    packing = load(model)
+    monkeypatch.setattr(Packing, "suits", lambda model: False)
+    padding = load(model)
+    assert packing.packs
+    assert not padding.packs
+    parts = sorted(packing.prepare(EmbedRequest((*TEXTS, *TEXTS[:9]))).parts, key=len)
     assert sum(map(len, parts)) != rounded(sum(map(len, parts)))
-    packed = engine.forward(parts, engine.kinds)
-    assert all(len(packed["dense"]) == len(found) == len(parts) for found in packed.values())
-    engine._model[0].model.set_attn_implementation("sdpa")
-    packing, engine._packing = engine._packing, None
-    try:
-        padded = engine.forward(parts, engine.kinds)
-    finally:
-        engine._packing = packing
-        engine._model[0].model.set_attn_implementation("packed")
-    for kind, most in {
-        "dense": 1e-5,
-        "sparse": 1e-5,
-        "colbert": 1e-3,
-    }.items():  # ColBERT is float16
-        for one, other in zip(packed.get(kind, ()), padded.get(kind, ()), strict=True):
-            assert one.shape == other.shape
-            assert np.abs(one - other).max(initial=0) < most
+    most = {"dense": 1e-5, "sparse": 1e-5, "colbert": 1e-3}  # ColBERT is float16
+    longest = Tokens([5 + at % 50 for at in range(packing.texts.limit)])
+    for run in (parts, [longest]):
+        packed, padded = (engine.forward(run, packing.kinds) for engine in (packing, padding))
+        for kind in packing.kinds:
+            assert len(packed[kind]) == len(padded[kind]) == len(run)
+            for one, other in zip(packed[kind], padded[kind], strict=True):
+                assert one.shape == other.shape
+                assert np.abs(one - other).max(initial=0) < (5e-3 if bf16 else most[kind])
 
 
 def test_one_long_text_among_many_short_ones_takes_no_memory_for_them():
@@ -227,7 +225,11 @@ def test_dimensions_are_for_models_trained_for_them(minilm):
         embed(minilm, "x", dimensions=64)
     assert dense(embed(minilm, "x", dimensions=384)).shape == (1, 384)
     trained = type(minilm)(
-        minilm._model, {}, minilm.texts, replace(MINILM, options={"dimensions": (64, 128)})
+        minilm._model,
+        minilm._packing,
+        {},
+        minilm.texts,
+        replace(MINILM, options={"dimensions": (64, 128)}),
     )
     cut = dense(embed(trained, "x", dimensions=64))
     whole = dense(embed(minilm, "x"))[:, :64]
@@ -241,7 +243,7 @@ def test_what_is_not_finite_fails_its_own_text_only(bge):
             out["dense"][1] = np.nan
             return out
 
-    broken = Broken(bge._model, bge._heads, bge.texts, BGE)
+    broken = Broken(bge._model, bge._packing, bge._heads, bge.texts, BGE)
 
     async def outputs() -> Any:
         return broken.run(Job(broken.prepare(EmbedRequest(("a", "b", "c")))).tickets)
@@ -378,7 +380,7 @@ def test_every_byte_of_openais_encoding_can_be_read():
 
 
 def test_prefixes_by_input_type(store, minilm):
-    e5 = type(minilm)(minilm._model, {}, minilm.texts, MINILM)
+    e5 = type(minilm)(minilm._model, minilm._packing, {}, minilm.texts, MINILM)
     e5.texts = type(minilm.texts)(
         minilm.texts.tokenizer, 256, replace(MINILM, options={"prefixes": {"query": "query: "}})
     )
@@ -411,7 +413,7 @@ def test_what_is_absurdly_long_is_refused_before_it_is_tokenised(minilm):
 
 
 def test_colbert_vectors_that_would_fill_the_memory_are_refused(bge):
-    wide = type(bge)(bge._model, bge._heads, bge.texts, BGE)
+    wide = type(bge)(bge._model, bge._packing, bge._heads, bge.texts, BGE)
     wide.width = 1024
     with pytest.raises(InvalidValue, match="Send fewer at once") as caught:
         embed(wide, *["a" * 4000] * 10, kinds=ALL)

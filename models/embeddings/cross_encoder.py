@@ -49,6 +49,7 @@ class CrossEncoder:
             folder, dtype=getattr(torch, device.dtype), local_files_only=True
         )
         model = model.to(device.kind).eval()
+        weights_bytes = sum(one.nbytes for one in model.parameters())
         rewire(model)
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         texts = Texts(tokenizer, row.options["max_tokens"], row)
@@ -57,7 +58,6 @@ class CrossEncoder:
         def probe(tokens: int) -> None:
             engine.forward(*pad(engine.texts.filler(tokens), engine.texts.pad))
 
-        weights_bytes = sum(one.nbytes for one in model.parameters())
         engine.budget = measure(probe, row.memory_bytes - weights_bytes)
         return engine
 

@@ -1,7 +1,7 @@
 """On a CPU: the texts of a run one after another in a single row, and no padding between them.
 
 Layers that look at one token at a time do not care whose it is. Attention is asked for each text by
-itself, those of one length together; ``AttentionInterface`` of transformers is the place for that.
+itself, those of one length together.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, BertModel, XLMRobertaModel
+from transformers import BertModel, XLMRobertaModel
 
 from models.embeddings.texts import Tokens
 from models.rounding import rounded
 
-_ATTENTION = "packed"
-_KNOWN = (BertModel, XLMRobertaModel)  # they hand on what their attention is to be given
+_KNOWN = (BertModel, XLMRobertaModel)  # an encoder of BERT's layers over ``embeddings``
 
 Groups = Sequence[tuple[int, int]]  # how many texts side by side, and how many tokens each has
 
@@ -28,15 +27,18 @@ class Packing:
     """Runs a sentence-transformers model on packed texts.
 
     Args:
-        model: the model; from now on its attention understands packed texts only.
+        model: the model; its layers are replaced, and from now on it runs here only.
         filler: a token id to fill up with.
     """
 
     def __init__(self, model: Any, filler: int) -> None:
-        self._transformer, *self._pooling = model
+        transformer, *self._pooling = model
         self._filler = filler
-        self._transformer.model.set_attn_implementation(_ATTENTION)
-        self._padding = getattr(self._transformer.model.embeddings, "padding_idx", None)
+        self._embeddings = transformer.model.embeddings
+        self._padding = getattr(self._embeddings, "padding_idx", None)
+        self._layers = transformer.model.encoder.layer
+        for index, layer in enumerate(self._layers):
+            self._layers[index] = _Layer(layer)
 
     @staticmethod
     def suits(model: Any) -> bool:
@@ -58,12 +60,13 @@ class Packing:
         total = sum(sizes)
         more = rounded(total) - total
         ids = np.fromiter((one for part in parts for one in part.ids), np.int64, total)
-        features = {
-            "input_ids": _row(ids, more, self._filler),
-            "position_ids": _row(self._positions(ids, lengths), more, 0),
-            "groups": [*groups, (1, more)] if more else groups,
-        }
-        hidden = self._transformer(features)["token_embeddings"][0, :total]
+        hidden = self._embeddings(
+            input_ids=_row(ids, more, self._filler),
+            position_ids=_row(self._positions(ids, lengths), more, 0),
+        )[0]
+        for layer in self._layers:
+            hidden = layer(hidden, [*groups, (1, more)] if more else groups)
+        hidden = hidden[:total]
         pooled = [
             self._pooled(states.unflatten(0, group))
             for states, group in zip(hidden.split(sizes), groups, strict=True)
@@ -92,44 +95,43 @@ class Packing:
         return (counted - np.repeat(before, lengths)) * counts + first
 
 
+class _Layer(torch.nn.Module):  # type: ignore[misc]
+    """One of BERT's layers over packed texts, made of its own parts.
+
+    Its queries, keys and values are one multiplication, which reads the hidden states once.
+    """
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        attention = layer.attention.self
+        self.heads = attention.num_attention_heads
+        self.inputs = _side_by_side(attention.query, attention.key, attention.value)
+        self.attended = layer.attention.output
+        self.intermediate = layer.intermediate
+        self.output = layer.output
+
+    def forward(self, hidden: torch.Tensor, groups: Groups) -> torch.Tensor:
+        """Of shape (tokens, width), as ``hidden``; every token of a text sees all of it."""
+        sizes = [texts * length for texts, length in groups]
+        attended = []
+        for group, states in zip(groups, self.inputs(hidden).split(sizes), strict=True):
+            # (3, texts, heads, length, width of a head)
+            q, k, v = states.view(*group, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+            out = scaled_dot_product_attention(q, k, v)
+            attended.append(out.transpose(1, 2).reshape(len(states), -1))
+        hidden = self.attended(torch.cat(attended), hidden)
+        return self.output(self.intermediate(hidden), hidden)
+
+
+def _side_by_side(*layers: torch.nn.Linear) -> torch.nn.Linear:
+    """One linear layer whose outputs are those of several."""
+    weight = torch.cat([one.weight for one in layers])
+    joined = torch.nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    joined.weight = torch.nn.Parameter(weight, requires_grad=False)
+    joined.bias = torch.nn.Parameter(torch.cat([one.bias for one in layers]), requires_grad=False)
+    return joined
+
+
 def _row(numbers: Any, more: int, filler: int) -> torch.Tensor:
     """A batch of one row, filled up."""
     return torch.from_numpy(np.pad(numbers, (0, more), constant_values=filler)).unsqueeze(0)
-
-
-def _attend(
-    module: Any,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: None,
-    *,
-    groups: Groups,
-    scaling: float | None = None,
-    **_: Any,
-) -> tuple[torch.Tensor, None]:
-    """Attention within each text.
-
-    Args:
-        module: the layer that asks; as the rest, given by transformers.
-        query: of shape (1, heads, tokens, width of a head), as key and value.
-        key: see there.
-        value: see there.
-        attention_mask: none; every token of a text sees all of it.
-        groups: which tokens are one text's.
-        scaling: of the products of queries and keys.
-
-    Returns:
-        Of shape (1, tokens, heads, width of a head), and no weights.
-    """
-    sizes = [texts * length for texts, length in groups]
-    split = zip(*(one[0].split(sizes, dim=1) for one in (query, key, value)), strict=True)
-    attended = []
-    for group, tensors in zip(groups, split, strict=True):
-        q, k, v = (one.unflatten(1, group).transpose(0, 1) for one in tensors)
-        out = scaled_dot_product_attention(q, k, v, scale=scaling)  # (texts, heads, length, width)
-        attended.append(out.transpose(1, 2).flatten(0, 1))
-    return torch.cat(attended).unsqueeze(0), None
-
-
-AttentionInterface.register(_ATTENTION, _attend)

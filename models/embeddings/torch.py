@@ -21,11 +21,13 @@ class TorchEmbeddings(Embeddings):
     Texts are packed on a CPU, where the architecture allows it, and padded elsewhere.
     """
 
-    def __init__(self, model: Any, heads: Mapping[str, Any], texts: Texts, row: Row) -> None:
+    def __init__(
+        self, model: Any, packing: Any, heads: Mapping[str, Any], texts: Texts, row: Row
+    ) -> None:
         super().__init__(texts, row)
         self._model = model
-        self._packing = _packing(model, texts.pad)
-        self.packs = self._packing is not None
+        self._packing = packing
+        self.packs = packing is not None
         self._heads = heads
         self.kinds = frozenset({DENSE, *heads})
         self.width = model.get_embedding_dimension()
@@ -43,11 +45,13 @@ class TorchEmbeddings(Embeddings):
         model = SentenceTransformer(
             str(folder), device=device.kind, local_files_only=True, model_kwargs={"dtype": dtype}
         ).eval()
-        rewire(model)
+        weights_bytes = sum(one.nbytes for one in model.parameters())
         limit = min(model.max_seq_length, row.options.get("max_tokens", model.max_seq_length))
         texts = Texts(model.tokenizer.backend_tokenizer, limit, row)
-        engine = cls(model, _heads(folder, device.kind, dtype), texts, row)
-        engine.measure_budget(sum(one.nbytes for one in model.parameters()))
+        packing = _packing(model, texts.pad)
+        rewire(model)  # once the layers are those that will run
+        engine = cls(model, packing, _heads(folder, device.kind, dtype), texts, row)
+        engine.measure_budget(weights_bytes)
         return engine
 
     def forward(self, parts: Sequence[Tokens], kinds: frozenset[str]) -> Arrays:
