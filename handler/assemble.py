@@ -14,6 +14,7 @@ from handler.settings import Settings, SettingsError
 from models import hardware
 from models.catalog import CATALOG, GB
 from models.loader import Loader
+from models.memory import keep_freed
 from models.pool import Pool
 from models.row import Catalog
 from models.weights import WeightsStore
@@ -32,6 +33,8 @@ def assemble(settings: Settings) -> Worker:
         device = replace(hardware.detect(settings.device), wanted_dtype=settings.dtype)
     except ValueError as error:
         raise SettingsError(str(error)) from None
+    if device.kind == "cpu":
+        keep_freed()
     endpoint = Endpoint.build(settings, SURFACES, _catalog(settings), device.kind)
     budget_bytes = device.budget_bytes
     if settings.memory_budget_gb is not None:

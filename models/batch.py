@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.errors import EngineFailed
-from models.foreign import free_memory, is_device_lost, is_out_of_memory, translate
+from models.foreign import is_device_lost, is_out_of_memory, translate
+from models.memory import free_memory
 from models.rounding import rounded
 from models.surface import Engine, Work
 from models.waiting import Waiting
@@ -117,10 +118,12 @@ class Batcher:
     Args:
         engine: the warm engine; ``run`` and ``close`` are called on one thread of ours only.
         max_jobs: of how many requests one run may mix parts; 1 = never mix.
-        name: names the device thread, for logs and profilers.
+        device: the engine's thread, on which it was loaded; by default a new one.
     """
 
-    def __init__(self, engine: Engine, max_jobs: int, name: str = "engine") -> None:
+    def __init__(
+        self, engine: Engine, max_jobs: int, device: ThreadPoolExecutor | None = None
+    ) -> None:
         self.load = Load()
         self._engine = engine
         self._max_jobs = max_jobs
@@ -128,7 +131,7 @@ class Batcher:
         self._budget = self._largest
         self._waiting = Waiting(packs=engine.packs)
         self._drain: asyncio.Task[None] | None = None
-        self._device = ThreadPoolExecutor(1, thread_name_prefix=f"device-{name}")
+        self._device = device or ThreadPoolExecutor(1)
 
     async def submit(self, work: Work) -> list[Any]:
         """Run the parts and return their outputs; cancelling the caller cancels the work."""

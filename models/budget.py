@@ -14,7 +14,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from models.foreign import free_memory, is_out_of_memory
+from models.foreign import is_out_of_memory
+from models.memory import free_memory
 
 _SMALLEST, _LARGEST = 1024, 262_144  # a device that is not too slow for it gets twice the smallest
 _BETTER = 1.03  # a size that is faster by less than this only delays those who wait
@@ -58,6 +59,7 @@ def _within(probe: Callable[[int], None], working_bytes: int | None) -> Callable
     """The probe, out of memory as soon as it takes more than ``working_bytes``."""
     if working_bytes is None:
         return probe
+    free_memory()  # what is kept would hide what is taken
     peak_bytes, before_bytes = _memory()
 
     def checked(size: int) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import logging
-import sys
 
 from models.errors import DeviceLost, EngineFailed, OutOfMemory, QuartetError
 
@@ -44,11 +42,3 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, QuartetError):  # ours have been named, and repeat no library's words
         return False
     return any(words in str(error).lower() for words in _OUT_OF_MEMORY)
-
-
-def free_memory() -> None:
-    """Return what nobody uses any more, also what torch's allocator keeps for itself."""
-    gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()

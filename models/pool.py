@@ -13,6 +13,7 @@ import inspect
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -29,10 +30,10 @@ log = logging.getLogger(__name__)
 class Warm:
     """A loaded model: its engine, and the one way to run it."""
 
-    def __init__(self, row: Row, engine: Any, max_jobs: int) -> None:
+    def __init__(self, row: Row, engine: Any, max_jobs: int, device: ThreadPoolExecutor) -> None:
         self.row = row
         self.engine = engine
-        self._batcher = Batcher(engine, max_jobs, row.slug)
+        self._batcher = Batcher(engine, max_jobs, device)
         beside = not inspect.iscoroutinefunction(engine.prepare)
         self._prepare = partial(_beside, engine.prepare) if beside else engine.prepare
 
@@ -113,7 +114,7 @@ class Pool:
     """Lends warm models.
 
     Args:
-        load: makes an engine from a row; called in a thread, may take minutes.
+        load: makes an engine from a row; called on the engine's own thread, may take minutes.
         budget_bytes: memory that all models may take together.
         max_jobs: how many jobs one run may mix at most.
     """
@@ -188,15 +189,19 @@ class Pool:
     async def _fill(self, entry: _Entry) -> None:
         row, start = entry.row, time.monotonic()
         log.info("%s: loading", row.slug)
+        # Loaded where it will run. OpenMP keeps a team of threads for every thread that has once
+        # computed, and lets all of them doze between two steps when they outnumber the cores.
+        device = ThreadPoolExecutor(1, thread_name_prefix=f"device-{row.slug}")
         try:
-            engine = await asyncio.to_thread(self._load, row)
+            engine = await asyncio.get_running_loop().run_in_executor(device, self._load, row)
         except BaseException as error:
+            device.shutdown(wait=False)
             del self._entries[row.slug]
             self._changed.set()
             if isinstance(error, QuartetError) or not isinstance(error, Exception):
                 raise
             raise _load_error(row, error) from error
-        entry.warm = Warm(row, engine, self._max_jobs)
+        entry.warm = Warm(row, engine, self._max_jobs, device)
         entry.loading = None
         entry.last_used = time.monotonic()
         self._changed.set()

@@ -61,6 +61,44 @@ async def test_concurrent_first_requests_load_once():
     assert loads.loaded == {"a": 1}
 
 
+async def test_an_engine_lives_on_one_thread():
+    """Loaded, run and closed there, and nowhere is the thread left behind."""
+    threads = []
+
+    def load(row: Row) -> Any:
+        engine = fake.FakeEmbeddings(row)
+        run = engine.run
+
+        def noted(batch: Any) -> Any:
+            threads.append(threading.current_thread())
+            return run(batch)
+
+        engine.run = noted  # type: ignore[method-assign]
+        engine.close = lambda: threads.append(threading.current_thread())  # type: ignore[method-assign]
+        threads.append(threading.current_thread())
+        return engine
+
+    pool = Pool(load, 10, 8)
+    async with pool.lease(model("a")) as warm:
+        await warm.run(EmbedRequest(("x",)))
+    await use(pool, model("b"))  # there is room for one
+    assert len(threads[:3]) == 3
+    assert set(threads[:3]) == {threads[0]} != {threading.current_thread()}
+    threads[0].join(5)
+    assert not threads[0].is_alive()
+
+
+async def test_a_load_that_fails_leaves_no_thread():
+    loads = Loads()
+    loads.fail = [OSError("disk")]
+    with pytest.raises(ModelLoadFailed):
+        await use(Pool(loads, 10, 8), model("failing"))
+    left = [one for one in threading.enumerate() if one.name.startswith("device-failing")]
+    for one in left:
+        one.join(5)
+    assert not any(one.is_alive() for one in left)
+
+
 async def test_the_least_recently_used_idle_model_goes():
     loads = Loads()
     pool = Pool(loads, 30, 8)
