@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import functools
 import json
 import math
 import multiprocessing
@@ -32,7 +33,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from benchmarks.report import figures, table
 from benchmarks.servers import infinity, install_infinity, ours
 from handler.assemble import assemble
+from handler.entry import Worker
 from handler.settings import Settings
 from models import hardware, sources
 from models.catalog import CATALOG
@@ -115,7 +116,7 @@ def over_http(url: str) -> Run:
     return lambda jobs: asyncio.run(run(jobs))
 
 
-@cache
+@functools.cache
 def library(folder: Path) -> Any:
     """The model as sentence-transformers loads it, once in a process."""
     from sentence_transformers import SentenceTransformer
@@ -141,9 +142,8 @@ def elsewhere() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
 
-def in_process(runner: asyncio.Runner, env: dict[str, str]) -> Run:
+def in_process(runner: asyncio.Runner, worker: Worker) -> Run:
     """All jobs at once to a worker of this process."""
-    worker = assemble(Settings.from_env({**env, "DEVICE": "cpu", "DTYPE": "float32"}))
 
     async def one(job: Sequence[str]) -> list[Any]:
         body = {"input": list(job), "encoding_format": "base64"}
@@ -195,10 +195,8 @@ def padding_waste(url: str) -> float:
     return sizes["with"] / sizes["without"]
 
 
-def latency(bare: Callable[[], float]) -> dict[str, float]:
+def latency(runner: asyncio.Runner, worker: Worker, bare: Callable[[], float]) -> dict[str, float]:
     """One short text, by turns through the idle worker and ``encode``, which tells its seconds."""
-    env = {"DEVICE": "cpu", "DTYPE": "float32", "SURFACE": "embeddings", "MODEL_SLUG": MODEL}
-    worker = assemble(Settings.from_env(env))
     job = {"id": "j", "input": {"input": SHORT, "encoding_format": "base64"}}
 
     async def both() -> tuple[list[float], list[float]]:
@@ -211,7 +209,7 @@ def latency(bare: Callable[[], float]) -> dict[str, float]:
             times[1].append(bare())
         return times
 
-    worker_s, bare_s = asyncio.run(both())
+    worker_s, bare_s = runner.run(both())
     p95 = round(0.95 * CALLS) - 1
     return {
         "latency_ms_p50": statistics.median(worker_s) * 1000,
@@ -223,14 +221,18 @@ def latency(bare: Callable[[], float]) -> dict[str, float]:
 
 def contest(rounds: int) -> dict[str, float]:
     """Everything, as named figures; prints the table on the way."""
-    with longer_model() as (cache, folder), elsewhere() as process, ExitStack() as servers:
+    with ExitStack() as around, ExitStack() as servers:
+        cache, folder = around.enter_context(longer_model())
+        process = around.enter_context(elsewhere())
+        runner = around.enter_context(asyncio.Runner())
         env = {"SURFACE": "embeddings", "MODEL_SLUG": MODEL, "QUARTET_CACHE": str(cache)}
         exact = servers.enter_context(ours(**env, DTYPE="float32"))
         chosen = servers.enter_context(ours(**env))
         other = servers.enter_context(infinity(folder))
+        worker = assemble(Settings.from_env({**env, "DEVICE": "cpu", "DTYPE": "float32"}))
         contestants = {
             "encode": lambda jobs: process.submit(encode, folder, jobs).result(),
-            "worker": in_process(servers.enter_context(asyncio.Runner()), env),
+            "worker": in_process(runner, worker),
             "infinity": over_http(other),
             "server": over_http(exact),
             "server, own choice": over_http(chosen),
@@ -238,7 +240,7 @@ def contest(rounds: int) -> dict[str, float]:
         seconds, cosine = measure(contestants, rounds)
         waste = padding_waste(exact)
         servers.close()
-        latencies = latency(lambda: process.submit(encode_s, folder).result())
+        latencies = latency(runner, worker, lambda: process.submit(encode_s, folder).result())
     rows = [
         [
             name,

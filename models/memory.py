@@ -5,24 +5,30 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
+from typing import Any
 
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # of glibc's malloc.h; see mallopt(3)
 _KEPT_BYTES = 1 << 28
-_OPTIONS = {  # of glibc's malloc.h; see mallopt(3)
-    -1: _KEPT_BYTES,  # M_TRIM_THRESHOLD
-    -3: _KEPT_BYTES,  # M_MMAP_THRESHOLD
-    -8: 1,  # M_ARENA_MAX: the heaps of a thread's own are small, and go back once they are empty
-}
+_KEPT_BYTES_BEFORE_2_35 = 1 << 25  # the most that an older glibc takes
 
 
 def keep_freed() -> bool:
     """Keep what a run on the CPU has freed for the next one; returns whether the C library can.
 
     glibc by itself gives large blocks back as they are freed, and the next run gets them from the
-    system again, page by page, each page zeroed. Blocks of more than 256 MiB, and what is free
-    beyond as much, still go back. To be called before there are threads.
+    system again, page by page, each page zeroed. Blocks of more than 256 MiB (32 with an older
+    glibc) still go back, and what is free beyond as much at the end of the heap; the rest does by
+    ``free_memory``. To be called before there are threads: one that has a heap of its own keeps it,
+    and gives it back whenever it is empty.
     """
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
-    return set_option is not None and all(set_option(*one) for one in _OPTIONS.items())
+    option = getattr(_c_library(), "mallopt", None)
+    if option is None:
+        return False
+    # This one first: without it the others only do harm.
+    sizes = (_KEPT_BYTES, _KEPT_BYTES_BEFORE_2_35)
+    if not any(option(_MMAP_THRESHOLD, size) for size in sizes):
+        return False
+    return bool(option(_TRIM_THRESHOLD, _KEPT_BYTES) and option(_ARENA_MAX, 1))
 
 
 def free_memory() -> None:
@@ -31,5 +37,13 @@ def free_memory() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+    if trim := getattr(_c_library(), "malloc_trim", None):
         trim(0)
+
+
+def _c_library() -> Any:
+    """The C library, or None where it cannot be told."""
+    try:
+        return ctypes.CDLL(None)
+    except (OSError, TypeError):  # a static interpreter; Windows
+        return None

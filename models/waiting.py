@@ -1,13 +1,13 @@
 """Who waits for the device, and who goes next.
 
-A request with little to do goes before one with much, but none is passed by more work than its own:
-a request's turn is the work that was done when it came, plus its own. Requests of one size go in
-the order in which they came, and a large one is never put off for ever.
+A request with little to do goes before one with much, but none is passed by more work than its own,
+besides what fills a run: a request's turn is the work that was done when it came, plus its own.
+Requests of one size go in the order in which they came, and a large one is never put off for ever.
 
 A run begins with a ticket of the request whose turn it is. Where parts are packed, it takes those
-of its kind whose turn is next, and when the budget is nearly full, the next that still fit: what
-remains would be filled up. Where they are padded, it takes those that are nearest to it in size,
-whosever they are: little is padded.
+of its kind whose turn is next; once it is nearly full, others that still fit, so that runs are of
+about one size. Where they are padded, it takes those that are nearest to it in size, whosever they
+are: little is padded.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 # than this, relative to what is not padding: a run more costs less than what is padded.
 _ENOUGH = 1 / 8
 _PADDED = 1.1
-_MISSES = 8  # requests that found no room in a run, before it goes without being full
+_NEARLY_FULL = 7 / 8  # of the budget; such a run looks for others when the next does not fit
+_MISSES = 8  # how many requests may find no room in it
 _LOOKED_AT = 4096  # neighbours, of whom some may not come along: choosing must stay quick
 
 _Line = list[tuple[int, int, "Ticket"]]  # by size, then by arrival
@@ -99,7 +100,7 @@ class Waiting:
                 ticket = tickets[0][1]
                 if not ticket.cancelled:
                     if not run.admits(ticket, max_jobs) or run.total + ticket.size > budget:
-                        misses += 1
+                        misses += 1 if run.total > _NEARLY_FULL * budget else _MISSES
                         break
                     run.add(ticket)
                     batch.append(ticket)

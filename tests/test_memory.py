@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+import platform
 import subprocess
 import sys
 
@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.skipif(
-    not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc"
+    platform.libc_ver()[0] != "glibc", reason="the C library is another one"
 )
 SCRIPT = """
 import resource, sys, threading
@@ -50,12 +50,8 @@ def measured(how: str) -> tuple[int, int]:
 
 
 def test_what_is_kept_comes_without_page_faults_and_can_be_given_back():
-    faults, returned = measured("keep")
-    assert faults < 500
-    assert returned > 90 << 20
-
-
-def test_else_every_page_comes_anew():
+    kept_faults, kept_returned = measured("keep")
     faults, returned = measured("leave")
-    assert faults > 1000
+    assert 5 * kept_faults < faults
+    assert kept_returned > 90 << 20
     assert returned < 10 << 20

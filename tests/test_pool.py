@@ -62,7 +62,7 @@ async def test_concurrent_first_requests_load_once():
 
 
 async def test_an_engine_lives_on_one_thread():
-    """Loaded, run and closed there, and nowhere is the thread left behind."""
+    """Loaded, run and closed there; and the thread ends with it."""
     threads = []
 
     def load(row: Row) -> Any:
@@ -89,14 +89,19 @@ async def test_an_engine_lives_on_one_thread():
 
 
 async def test_a_load_that_fails_leaves_no_thread():
-    loads = Loads()
-    loads.fail = [OSError("disk")]
+    threads = []
+
+    def load(row: Row) -> Any:
+        threads.append(threading.current_thread())
+        raise OSError("disk")
+
+    pool = Pool(load, 10, 8)
     with pytest.raises(ModelLoadFailed):
-        await use(Pool(loads, 10, 8), model("failing"))
-    left = [one for one in threading.enumerate() if one.name.startswith("device-failing")]
-    for one in left:
-        one.join(5)
-    assert not any(one.is_alive() for one in left)
+        await use(pool, model("failing"))
+    [thread] = threads
+    assert thread.name.startswith("device-failing")
+    thread.join(5)
+    assert not thread.is_alive()
 
 
 async def test_the_least_recently_used_idle_model_goes():

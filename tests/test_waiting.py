@@ -149,11 +149,16 @@ async def test_packed_a_run_is_filled_by_turns_and_comes_by_size():
     assert line.take(200, 100) == []
 
 
-@pytest.mark.parametrize(("misfits", "expected"), [(7, [20, 100]), (8, [100])])
+@pytest.mark.parametrize(("misfits", "expected"), [(7, [20, 180]), (8, [180])])
 async def test_packed_what_is_left_of_a_run_goes_to_the_next_that_fits(misfits, expected):
-    line = packed(job(100), *(job(150) for _ in range(misfits)), job(20, 200))
+    line = packed(job(180), *(job(190) for _ in range(misfits)), job(20, 200))
     assert sizes(line.take(200, 100)) == expected  # only so many are asked
-    assert sizes(line.take(200, 100))[-1] == 150  # and whoever did not fit is next
+    assert sizes(line.take(200, 100)) == [190]  # and whoever did not fit is next
+
+
+async def test_packed_a_run_that_is_far_from_full_passes_nobody():
+    line = packed(job(100), job(150), job(20, 200))
+    assert sizes(line.take(200, 100)) == [100]
 
 
 async def test_packed_no_run_is_over_the_budget_and_everyone_goes_once():

@@ -18,7 +18,7 @@ from transformers import BertModel, XLMRobertaModel
 from models.embeddings.texts import Tokens
 from models.rounding import rounded
 
-_KNOWN = (BertModel, XLMRobertaModel)  # an encoder of BERT's layers over ``embeddings``
+_KNOWN = (BertModel, XLMRobertaModel)  # ``embeddings``, then BERT's layers in ``encoder.layer``
 
 Groups = Sequence[tuple[int, int]]  # how many texts side by side, and how many tokens each has
 
