@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from models.foreign import is_out_of_memory
-from models.memory import free_memory
+from models.memory import free_memory, release_kept
 
 _SMALLEST, _LARGEST = 1024, 262_144  # a device that is not too slow for it gets twice the smallest
 _BETTER = 1.03  # a size that is faster by less than this only delays those who wait
@@ -59,7 +59,6 @@ def _within(probe: Callable[[int], None], working_bytes: int | None) -> Callable
     """The probe, out of memory as soon as it takes more than ``working_bytes``."""
     if working_bytes is None:
         return probe
-    free_memory()  # what is kept would hide what is taken
     peak_bytes, before_bytes = _memory()
 
     def checked(size: int) -> None:
@@ -76,6 +75,7 @@ def _memory() -> tuple[Callable[[], int], int]:
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats()
         return torch.cuda.max_memory_allocated, torch.cuda.memory_allocated()
+    release_kept()  # it would hide what is taken
     with suppress(OSError):  # where it is forbidden, a peak of the past may hide one of now
         Path("/proc/self/clear_refs").write_text("5")
     return peak_resident_bytes, peak_resident_bytes()

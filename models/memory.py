@@ -37,6 +37,11 @@ def free_memory() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+    release_kept()
+
+
+def release_kept() -> None:
+    """Give back what the C library keeps; without ``free_memory``'s look at every object."""
     if trim := getattr(_c_library(), "malloc_trim", None):
         trim(0)
 

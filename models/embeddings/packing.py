@@ -64,8 +64,9 @@ class Packing:
             input_ids=_row(ids, more, self._filler),
             position_ids=_row(self._positions(ids, lengths), more, 0),
         )[0]
+        filled = [*groups, (1, more)] if more else groups
         for layer in self._layers:
-            hidden = layer(hidden, [*groups, (1, more)] if more else groups)
+            hidden = layer(hidden, filled)
         hidden = hidden[:total]
         pooled = [
             self._pooled(states.unflatten(0, group))
