@@ -411,6 +411,5 @@ async def test_memory_is_bounded_under_a_stream_of_jobs():
                     text = await response.text()
                     found = re.search(r"^process_resident_memory_bytes (\S+)$", text, re.MULTILINE)
                     resident_mb.append(float(found[1]) / 1e6)
-    # The cache is full with 64 MB of compiled shapes.
-    assert resident_mb[-1] - resident_mb[1] < 120, resident_mb
-    assert resident_mb[-1] - resident_mb[-2] < 30, resident_mb
+    # The cache is full with 64 MB of compiled shapes, which lie between what runs take and free.
+    assert resident_mb[-1] - resident_mb[1] < 100, resident_mb
