@@ -36,9 +36,9 @@ RUN pip install --no-cache-dir -r "builder/requirements/${SURFACE}.txt"
 # The weights: rebuilt when a catalog row or the code that fetches changes, not with an engine.
 ARG MODEL=""
 COPY --chown=quartet builder builder
-COPY --chown=quartet \
-    models/__init__.py models/catalog.py models/convert.py models/download.py models/errors.py \
-    models/hardware.py models/quiet.py models/row.py models/sources.py models/weights.py models/
+COPY --chown=quartet models/*.py models/
+COPY --chown=quartet models/device models/device
+COPY --chown=quartet models/weights models/weights
 COPY --chown=quartet models/tiny models/tiny
 USER 10001
 RUN --mount=type=secret,id=HF_TOKEN,uid=10001 \

@@ -23,9 +23,10 @@ import torch
 
 from benchmarks.report import figures, table
 from handler.assemble import assemble
-from handler.settings import Settings
-from models import hardware, tiny
+from handler.settings.variables import Settings
+from models import tiny
 from models.catalog import CATALOG
+from models.device import hardware
 from models.row import Catalog
 from models.tiny import bge_m3
 

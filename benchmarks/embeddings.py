@@ -45,10 +45,11 @@ from benchmarks.report import figures, table
 from benchmarks.servers import infinity, install_infinity, ours
 from handler.assemble import assemble
 from handler.entry import Worker
-from handler.settings import Settings
-from models import hardware, sources
+from handler.settings.variables import Settings
 from models.catalog import CATALOG
-from models.weights import WeightsStore
+from models.device import hardware
+from models.weights import sources
+from models.weights.store import WeightsStore
 
 MODEL = "All_MiniLM_L6_v2"
 TEXTS, LONGEST = 512, 400

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from benchmarks.report import figures, table
-from models.embeddings.onednn import OneDnnLinear
+from models.embeddings.cpu.onednn import OneDnnLinear
 
 TOKENS, ROUNDS = 1024, 25
 SHAPES = ((384, 384), (384, 1536), (1536, 384), (1024, 1024), (1024, 4096), (4096, 1024))

@@ -16,11 +16,11 @@ from collections.abc import Awaitable, Callable
 
 from benchmarks.report import figures, table
 from handler.assemble import assemble
-from handler.settings import Settings
-from models.batch import Job
+from handler.settings.variables import Settings
 from models.embeddings.request import EmbedRequest
 from models.fake import FakeEmbeddings
 from models.fake import rows as fake_rows
+from models.warm.ticket import Job
 
 ROUNDS, JOBS = 15, 200
 GOAL_MS = 0.5

@@ -13,11 +13,12 @@ import sys
 import time
 from pathlib import Path
 
-from models import hardware, tiny
+from models import tiny
 from models.catalog import CATALOG
+from models.device import hardware
 from models.errors import QuartetError
 from models.row import Row
-from models.weights import Places, WeightsStore
+from models.weights.store import Places, WeightsStore
 
 log = logging.getLogger("builder")
 _CACHE = Path(os.environ.get("QUARTET_CACHE") or "~/.cache/quartet").expanduser()

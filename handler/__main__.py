@@ -22,7 +22,7 @@ from handler import logs
 from handler.assemble import assemble
 from handler.entry import Worker
 from handler.errors import JobInvalid, wire
-from handler.settings import Settings, SettingsError
+from handler.settings.variables import Settings, SettingsError
 from handler.wire import encode
 from models.errors import QuartetError
 
@@ -38,7 +38,7 @@ def main() -> int:
         logs.configure(settings.log_level, as_json="RUNPOD_ENDPOINT_ID" in os.environ)
         worker = assemble(settings)
         if settings.serve:
-            from handler import serve
+            from handler.doors import serve
 
             serve.run(worker, settings, on_runpod="RUNPOD_POD_ID" in os.environ)
             return 0
@@ -46,9 +46,9 @@ def main() -> int:
         print(f"quartet: {error}", file=sys.stderr)
         return 1
     if "RUNPOD_WEBHOOK_GET_JOB" in os.environ:
-        from handler import sdk
+        from handler.doors import queue
 
-        sdk.run(worker, settings, start)
+        queue.run(worker, settings, start)
         return 0
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # JSON is, whatever the terminal's locale says

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from handler.bucket import Bucket
 from handler.contract import SURFACES
 from handler.dispatch import Dispatcher
-from handler.endpoint import Endpoint
 from handler.entry import Worker
-from handler.guard import Guard
-from handler.settings import Settings, SettingsError
-from models import hardware
+from handler.media.bucket import Bucket
+from handler.media.guard import Guard
+from handler.settings.endpoint import Endpoint
+from handler.settings.variables import Settings, SettingsError
 from models.catalog import CATALOG, GB
-from models.loader import Loader
-from models.memory import keep_freed
-from models.pool import Pool
+from models.device import hardware
+from models.device.memory import keep_freed
 from models.row import Catalog
-from models.weights import WeightsStore
+from models.warm.loader import Loader
+from models.warm.pool import Pool
+from models.weights.store import WeightsStore
 
 # A little below what carries it: the queue keeps 10 MB, the load balancer lets 30 MB through.
 _OUTPUT_LIMIT_BYTES = {False: 9_500_000, True: 28_500_000}

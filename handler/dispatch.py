@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from handler.bucket import Bucket
 from handler.contract.base import Call, Json, Operation, Surface, plain_route
-from handler.endpoint import Endpoint
 from handler.errors import RouteUnknown, SurfaceAmbiguous, SurfaceUnknown
-from handler.guard import Guard
 from handler.job import Job
-from handler.media import MediaDoor
+from handler.media.bucket import Bucket
+from handler.media.files import MediaDoor
+from handler.media.guard import Guard
+from handler.settings.endpoint import Endpoint
 from models.errors import ModelUnsuited, shorten
-from models.pool import Pool
 from models.row import Row
+from models.warm.pool import Pool
 
 
 @dataclass(frozen=True)

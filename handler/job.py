@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from handler.bucket import BucketConfig
 from handler.contract import SURFACES
 from handler.errors import JobInvalid
+from handler.media.bucket import BucketConfig
 from models.errors import InvalidValue
 
 _OTHER_MARKS = {mark for surface in SURFACES.values() for mark in surface.marks} - {"input"}

@@ -3,7 +3,7 @@
 The SDK serialises with ``json.dumps(…, ensure_ascii=False)`` and sends UTF-8. What that cannot do
 is lost in silence: a numpy value or bytes (TypeError), a lone surrogate (UnicodeEncodeError), an
 answer over the platform's limit (refused). NaN leaves as invalid JSON. So every answer is
-serialised here, strictly and once; ``handler.sdk`` has the SDK send it as it is.
+serialised here, strictly and once; ``handler.doors.queue`` has the SDK send it as it is.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
     │   ├── ModelNotFound
     │   ├── ModelUnsuited            it is held, and does something else
     │   ├── ContextLengthExceeded
-    │   └── MediaUndecodable         bytes that are no audio or image (handler.media adds its own)
+    │   └── MediaUndecodable         bytes that are no audio or image (handler.errors adds its own)
     └── WorkerError                  the operator can mend it, or a later try may go through
         ├── ModelDoesNotFit          larger than the whole memory budget
         ├── ModelLoadFailed

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from models.catalog import CPU, GPU
-from models.chat import Generated, Prompt
+from models.chat.request import Generated, Prompt
+from models.device.hardware import Device
 from models.embeddings.ranking import score
 from models.embeddings.request import Embedded, EmbedRequest, Ranked, RankRequest, Vectors
-from models.hardware import Device
-from models.images import ImageRequest, Picture
+from models.images.request import ImageRequest, Picture
 from models.row import Row
 from models.surface import Ticket, Work
-from models.transcribe import TranscribeRequest, Transcript
+from models.transcribe.request import TranscribeRequest, Transcript
 
 
 class FakeEngine:

@@ -19,7 +19,7 @@ class Row:
         slug: the model's name in requests and answers.
         surface: the surface it serves.
         tasks: what it can do there, in the gateway's words (``txt2img``, ``txt2embedding``, …).
-        weights: where they come from, pinned: see ``models.sources``.
+        weights: where they come from, pinned: see ``models.weights.sources``.
         engine: import path of the engine class, ``module:Class``.
         memory_bytes: what the warm model takes of GPU memory (or RAM), working space included.
         licence: SPDX id or name of the weights' licence.

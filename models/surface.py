@@ -2,7 +2,7 @@
 
 An engine's life: ``load`` once, then for each request ``prepare`` (CPU work, may refuse this one
 request) and ``run`` (the device, many requests at once), and ``close`` at the end. ``prepare`` says
-what the request asks of the device as ``Work``: one part or many, which ``models.batch`` mixes
+what the request asks of the device as ``Work``: one part or many, which ``models.warm.batch`` mixes
 with the parts of other requests. Engines take bytes and typed requests, never URLs.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, Self, TypeVar
 
-from models.hardware import Device
+from models.device.hardware import Device
 from models.row import Row
 
 Item = TypeVar("Item", covariant=True)
@@ -45,7 +45,7 @@ class Work:
 
 
 class Ticket(Protocol, Generic[Item]):
-    """One part on the device, as its engine sees it (``models.batch`` makes them)."""
+    """One part on the device, as its engine sees it (``models.warm.batch`` makes them)."""
 
     @property
     def item(self) -> Item:

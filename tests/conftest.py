@@ -12,13 +12,13 @@ import pytest
 
 from handler.assemble import assemble
 from handler.entry import Worker
-from handler.settings import Settings
+from handler.settings.variables import Settings
 from handler.wire import Encoded
 from models.catalog import CATALOG
-from models.hardware import Device
-from models.loader import Loader
+from models.device.hardware import Device
 from models.row import Row
-from models.weights import WeightsStore
+from models.warm.loader import Loader
+from models.weights.store import WeightsStore
 
 ROOT = Path(__file__).parent.parent
 CPU = Device("cpu", memory_bytes=8 * 10**9, bf16=False)

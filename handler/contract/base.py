@@ -14,12 +14,12 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from handler.bucket import Bucket
 from handler.contract.explain import explain
-from handler.media import MediaDoor
+from handler.media.bucket import Bucket
+from handler.media.files import MediaDoor
 from models.errors import InvalidValue, UnsupportedParameter
-from models.pool import Warm
 from models.row import Row
+from models.warm.pool import Warm
 
 # A constraint, even an empty one, has pydantic refuse what is no UTF-8 (lone surrogates).
 Text = Annotated[str, Field(min_length=0)]

@@ -7,13 +7,13 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from models.budget import measure
+from models.device.budget import measure
+from models.device.hardware import Device
 from models.embeddings.engine import not_finite
-from models.embeddings.padding import pad
-from models.embeddings.pairs import Pairs
+from models.embeddings.inputs.padding import pad
+from models.embeddings.inputs.pairs import Pairs
+from models.embeddings.inputs.texts import Texts, Tokens
 from models.embeddings.request import Ranked, RankRequest
-from models.embeddings.texts import Texts, Tokens
-from models.hardware import Device
 from models.quiet import hush
 from models.row import Row
 from models.surface import Ticket, Work
@@ -42,7 +42,7 @@ class CrossEncoder:
         from tokenizers import Tokenizer
         from transformers import AutoModelForSequenceClassification
 
-        from models.embeddings.onednn import rewire
+        from models.embeddings.cpu.onednn import rewire
 
         hush("transformers")
         model = AutoModelForSequenceClassification.from_pretrained(

@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, cast
 
-from models.budget import measure
+from models.device.budget import measure
+from models.device.hardware import Device
+from models.embeddings.inputs.texts import Read, Texts, Tokens
 from models.embeddings.lexical import by_token
 from models.embeddings.ranking import score
 from models.embeddings.request import (
@@ -22,9 +24,7 @@ from models.embeddings.request import (
     RankRequest,
     Vectors,
 )
-from models.embeddings.texts import Read, Texts, Tokens
 from models.errors import EngineFailed, InvalidValue, UnsupportedParameter, shorten
-from models.hardware import Device
 from models.row import Row
 from models.surface import Ticket, Work
 

@@ -20,12 +20,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from models.device.hardware import Device
 from models.embeddings.engine import Arrays, Embeddings
-from models.embeddings.padding import pad, unpad
+from models.embeddings.inputs.padding import pad, unpad
+from models.embeddings.inputs.texts import Texts, Tokens
 from models.embeddings.request import COLBERT, DENSE, SPARSE
-from models.embeddings.texts import Texts, Tokens
 from models.errors import ModelLoadFailed
-from models.hardware import Device
 from models.row import Row
 
 _HIDDEN = "hidden"

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.embeddings.token_ids import AUTO
-
 DENSE, SPARSE, COLBERT = "dense", "sparse", "colbert"
+AUTO, MODEL, CL100K = "auto", "model", "cl100k_base"  # whose token ids
 
 Input = str | tuple[int, ...]  # a text, or token ids
 
@@ -23,7 +22,7 @@ class EmbedRequest:
         dimensions: shortens the dense vectors of models trained for it.
         input_type: ``query`` or ``passage``, for models that are told by a prefix; None = neither.
         truncate: cut inputs that are too long, where the default is to refuse them.
-        token_encoding: whose ids token ids are; see ``models.embeddings.token_ids``.
+        token_encoding: whose ids token ids are; see ``models.embeddings.inputs.token_ids``.
         single: whether the client sent one input rather than a list of one, for errors.
     """
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from models.device.hardware import Device
 from models.embeddings.engine import Arrays, Embeddings
-from models.embeddings.padding import pad
+from models.embeddings.inputs.padding import pad
+from models.embeddings.inputs.texts import Texts, Tokens
 from models.embeddings.request import COLBERT, DENSE, SPARSE
-from models.embeddings.texts import Texts, Tokens
-from models.hardware import Device
 from models.quiet import hush
 from models.row import Row
 
@@ -38,7 +38,7 @@ class TorchEmbeddings(Embeddings):
         import torch
         from sentence_transformers import SentenceTransformer
 
-        from models.embeddings.onednn import rewire
+        from models.embeddings.cpu.onednn import rewire
 
         hush("transformers")
         dtype = getattr(torch, device.dtype)
@@ -88,7 +88,7 @@ def _packing(model: Any, filler: int) -> Any:
     """How to run the model on packed texts; None where they are padded."""
     if model.device.type != "cpu":
         return None
-    from models.embeddings.packing import Packing
+    from models.embeddings.cpu.packing import Packing
 
     return Packing(model, filler) if Packing.suits(model) else None
 

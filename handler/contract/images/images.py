@@ -1,0 +1,125 @@
+"""Images: ``POST /v1/images/generations`` and, with an input image, edits."""
+
+from __future__ import annotations
+
+import base64
+import random
+import time
+from typing import Any, NotRequired, TypedDict
+
+from handler.contract.base import Call, Operation, Surface, with_notice
+from handler.contract.images.request import ImagesRequest
+from models.errors import InvalidValue
+from models.images.request import ImageRequest, Picture
+
+_QUALITY = 90  # of jpeg and webp
+IMAGE_LIMIT_BYTES = 32 * 1024 * 1024
+
+
+class ImageData(TypedDict):
+    """One picture: a URL or base64, and (our extensions) its seed and true size in pixels."""
+
+    url: NotRequired[str]
+    b64_json: NotRequired[str]
+    seed: int
+    width: int
+    height: int
+
+
+class ImagesAnswer(TypedDict):
+    """OpenAI's ImagesResponse; ``model`` and ``notice`` are our extensions."""
+
+    created: int
+    data: list[ImageData]
+    output_format: str
+    model: str
+    notice: NotRequired[str]
+
+
+async def answer(call: Call) -> dict[str, Any]:
+    """Make the pictures of one request."""
+    request: ImagesRequest = call.request
+    if (call.route or "").endswith("/edits") and request.image is None:
+        raise InvalidValue(
+            "image is required: the picture to edit.",
+            param="image",
+            code="missing_required_parameter",
+        )
+    as_url = _as_url(call)
+    engine_request = await _to_engine(call)
+    async with call.lease() as model:
+        pictures: list[Picture] = await model.run(engine_request)
+    shaped: ImagesAnswer = {
+        "created": int(time.time()),
+        "data": [await _data(call, picture, as_url) for picture in pictures],
+        "output_format": request.output_format,
+        "model": call.row.slug,
+    }
+    return with_notice({**shaped}, call.row)
+
+
+def _as_url(call: Call) -> bool:
+    """Whether pictures leave as URLs: where a bucket is there, unless base64 is asked for.
+
+    Raises:
+        InvalidValue: a URL is asked for and there is no bucket.
+    """
+    wanted = call.request.response_format
+    if wanted == "url" and call.bucket is None:
+        raise InvalidValue(
+            "response_format is 'url' and no bucket is configured; send 'b64_json', give an "
+            "s3Config with the job, or set the BUCKET_ variables of the endpoint.",
+            param="response_format",
+            code="bucket_not_configured",
+        )
+    return call.bucket is not None and wanted != "b64_json"
+
+
+async def _to_engine(call: Call) -> ImageRequest:
+    request: ImagesRequest = call.request
+    width, height = request.sides
+    image = None
+    if request.image is not None:
+        reference = request.image if isinstance(request.image, str) else request.image[0]
+        path = await call.door.fetch(reference, "image", IMAGE_LIMIT_BYTES)
+        image = path.read_bytes()
+    return ImageRequest(
+        prompt=request.prompt or "",
+        seed=random.getrandbits(32) if request.seed is None else request.seed,
+        negative_prompt=request.negative_prompt,
+        n=request.n,
+        width=width,
+        height=height,
+        steps=request.steps,
+        guidance=request.guidance,
+        image=image,
+        format=request.output_format,
+        compression=_QUALITY if request.output_compression is None else request.output_compression,
+    )
+
+
+async def _data(call: Call, picture: Picture, as_url: bool) -> ImageData:
+    facts: ImageData = {"seed": picture.seed, "width": picture.width, "height": picture.height}
+    if as_url and call.bucket is not None:
+        url = await call.bucket.store(
+            f"{call.job_id}/{picture.seed}.{picture.format}",
+            picture.content,
+            f"image/{picture.format}",
+        )
+        return {"url": url, **facts}
+    return {"b64_json": base64.b64encode(picture.content).decode("ascii"), **facts}
+
+
+SURFACE = Surface(
+    name="images",
+    operations=(
+        Operation(
+            ImagesRequest,
+            ("/v1/images/generations", "/v1/images/edits"),
+            answer,
+            marks=("prompt", "image", "image_url"),
+        ),
+    ),
+    companions=frozenset({"documents"}),
+    concurrency=4,
+)

@@ -1,0 +1,91 @@
+"""The body of an images request."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from handler.contract.base import NonEmpty, Request, Text
+from models.errors import InvalidValue, UnsupportedParameter
+
+_SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
+MIN_SIDE, MAX_SIDE = 64, 2048
+
+
+class ImagesRequest(Request):
+    """The body of an images request; ``width`` and ``height`` may stand for ``size``."""
+
+    unsupported: ClassVar = {
+        "background": ("auto",),
+        "complexity": (),
+        "frame_count": (1,),
+        "frame_duration_ms": (),
+        "markup": (),
+        "svg": (False,),
+        "mask": (),
+        "moderation": ("auto",),
+        "partial_images": (0,),
+        "quality": ("auto", "standard"),
+        "stream": (False,),
+        "style": ("vivid",),
+        "input_fidelity": ("low",),
+    }
+    aliases: ClassVar = {
+        "num_inference_steps": "steps",
+        "guidance_scale": "guidance",
+        "image_url": "image",
+    }
+
+    prompt: NonEmpty | None = None
+    negative_prompt: Text | None = None
+    n: Annotated[int, Field(ge=1, le=8)] = 1
+    size: str | None = None
+    width: Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE)] | None = None
+    height: Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE)] | None = None
+    response_format: Literal["url", "b64_json"] | None = None
+    output_format: Literal["png", "jpeg", "webp"] = "png"
+    output_compression: Annotated[int, Field(ge=0, le=100)] | None = None
+    steps: Annotated[int, Field(ge=1, le=100)] | None = None
+    guidance: Annotated[float, Field(ge=0, le=30)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
+    image: NonEmpty | Annotated[list[NonEmpty], Field(min_length=1, max_length=1)] | None = None
+    webhook_url: str | None = None
+
+    @field_validator("size")
+    @classmethod
+    def _size_in_range(cls, size: str) -> str:
+        match = _SIZE.fullmatch(size)
+        sides = [int(side) for side in match.groups()] if match else []
+        if size != "auto" and not (sides and all(MIN_SIDE <= s <= MAX_SIDE for s in sides)):
+            raise ValueError(
+                f'must be "auto" or "WIDTHxHEIGHT", both from {MIN_SIDE} to {MAX_SIDE}'
+            )
+        return size
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        if (self.width is None) != (self.height is None):
+            missing = "height" if self.height is None else "width"
+            raise InvalidValue("width and height go together; send both.", param=missing)
+        if self.output_compression is not None and self.output_format == "png":
+            raise UnsupportedParameter(
+                "output_compression is for jpeg and webp; png is lossless.",
+                param="output_compression",
+            )
+        if self.prompt is None and self.image is None:
+            raise InvalidValue(
+                "prompt is required, or an input image.",
+                param="prompt",
+                code="missing_required_parameter",
+            )
+        return self
+
+    @property
+    def sides(self) -> tuple[int | None, int | None]:
+        """Width and height in pixels, ``(None, None)`` for the model's own choice."""
+        if self.width is not None:
+            return self.width, self.height
+        match = _SIZE.fullmatch(self.size or "")
+        return (int(match[1]), int(match[2])) if match else (None, None)

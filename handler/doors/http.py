@@ -1,0 +1,174 @@
+"""OpenAI's routes, answered at once by this worker.
+
+The other door to it: a request becomes a ``Job`` here, and from there everything is as behind the
+queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from handler.contract.base import Operation
+from handler.doors.metrics import Metrics
+from handler.doors.requests import (
+    Limited,
+    error_of,
+    no_such_route,
+    read,
+    refused,
+    response,
+    while_connected,
+)
+from handler.entry import Worker
+from handler.errors import error_object
+from handler.job import Job
+from models.errors import QuartetError
+
+log = logging.getLogger(__name__)
+
+# What a load balancer wants to know.
+_PING = {"warming": 204, "healthy": 200, "broken": 503}
+
+
+class Door:
+    """The routes of one worker.
+
+    Args:
+        worker: answers.
+        request_limit_bytes: the largest request taken.
+        preload: load the model before the first request, when the worker serves one surface.
+    """
+
+    def __init__(self, worker: Worker, request_limit_bytes: int, preload: bool = True) -> None:
+        self.state = "warming" if preload else "healthy"
+        self._worker = worker
+        self._metrics = Metrics(worker.dispatcher.pool)
+        self._limit_bytes = request_limit_bytes
+
+    def application(self) -> ASGIApp:
+        """The ASGI application."""
+        operations = [
+            (route, operation)
+            for surface in self._worker.dispatcher.endpoint.surfaces.values()
+            for operation in surface.operations
+            for route in operation.routes
+        ]
+        application = Starlette(
+            routes=[
+                *(Route(r, self._operation(r, o), methods=["POST"]) for r, o in operations),
+                Route("/v1/models", self._models),
+                Route("/v1/models/{model:path}", self._models),
+                Route("/ping", self.ping),
+                Route("/metrics", self._expose),
+            ],
+            exception_handlers={
+                QuartetError: refused,
+                HTTPException: no_such_route,
+                Exception: refused,
+            },
+            lifespan=lambda _: self.warming(),
+        )
+        return Limited(application, self._limit_bytes)
+
+    async def ping(self, http: HttpRequest) -> Response:
+        """The balancer's health check."""
+        return Response(status_code=_PING[self.state])
+
+    @asynccontextmanager
+    async def warming(self) -> AsyncIterator[None]:
+        """Warm the model beside the server, so that the balancer sees that it is under way."""
+        task = asyncio.create_task(self._warm())
+        yield
+        task.cancel()
+        await asyncio.wait([task])
+
+    async def _warm(self) -> None:
+        if self.state != "warming":
+            return
+        try:
+            await self._worker.warm()
+        except QuartetError as error:
+            log.error("broken: %s", error_object(error)["message"])
+            self.state = "broken"
+            return
+        log.info("healthy")
+        self.state = "healthy"
+
+    async def _expose(self, http: HttpRequest) -> Response:
+        return Response(self._metrics.expose(), media_type=self._metrics.content_type)
+
+    async def _models(self, http: HttpRequest) -> Response:
+        output = await self._worker.answer(Job(id="models", body={}, route=http.url.path))
+        return response(output)
+
+    def _operation(
+        self, route: str, operation: Operation
+    ) -> Callable[[HttpRequest], Awaitable[Response]]:
+        async def endpoint(http: HttpRequest) -> Response:
+            try:
+                async with read(http, operation) as (body, uploads):
+                    job = Job(id=uuid.uuid4().hex, body=body, route=route, uploads=uploads)
+                    if self._worker.wants_stream(job):
+                        return await self._stream(http, job)
+                    return await self._answer(http, job)
+            except QuartetError as error:  # it cannot be read, and is no job
+                with self._metrics.request(route) as outcome:
+                    outcome.code = error.code
+                raise
+
+        return endpoint
+
+    async def _answer(self, http: HttpRequest, job: Job) -> Response:
+        with self._metrics.request(str(job.route)) as outcome:
+            output = await while_connected(http, self._worker.answer(job))
+            outcome.code = self._code(output)
+            return response(output, job.id)
+
+    async def _stream(self, http: HttpRequest, job: Job) -> Response:
+        """Start the stream once its first event is there: until then an error has a status."""
+        events = self._measured(job)
+        first = await while_connected(http, anext(events))
+        if isinstance(first, dict):
+            await events.aclose()
+            return response(first, job.id)
+
+        async def body() -> AsyncGenerator[str, None]:
+            async with aclosing(events):
+                yield first
+                async for event in events:
+                    if isinstance(event, str):  # an error comes last once more, as an object
+                        yield event
+
+        headers = {"x-request-id": job.id, "cache-control": "no-cache", "x-accel-buffering": "no"}
+        return StreamingResponse(body(), media_type="text/event-stream", headers=headers)
+
+    async def _measured(self, job: Job) -> AsyncGenerator[Any, None]:
+        with self._metrics.request(str(job.route)) as outcome:
+            async with aclosing(self._worker.stream(job)) as events:
+                code = "ok"
+                async for output in events:
+                    if (code := self._code(output)) != "ok":
+                        outcome.code = code  # now: who reads may stop at it
+                    yield output
+                outcome.code = code
+
+    def _code(self, output: Any) -> str:
+        """The error code of an answer, ``ok`` without one; some say that the worker is done for."""
+        error = error_of(output)
+        if error is None:
+            return "ok"
+        if error["code"] == "device_lost":
+            self.state = "broken"
+        return error["code"]

@@ -1,0 +1,93 @@
+"""What ``/metrics`` shows, in Prometheus' text format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from models.warm.pool import Pool
+
+_SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+
+
+class Metrics:
+    """Counts requests; reads the pool when it is asked.
+
+    Args:
+        pool: the warm models.
+    """
+
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(self, pool: Pool) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "quartet_requests", "Requests answered, by route and error code (ok without one).",
+            ["route", "code"], registry=self._registry,
+        )  # fmt: skip
+        self._seconds = Histogram(
+            "quartet_request_seconds", "Seconds from a request to the end of its answer.",
+            ["route"], buckets=_SECONDS, registry=self._registry,
+        )  # fmt: skip
+        self._in_flight = Gauge(
+            "quartet_requests_in_flight", "Requests being answered.",
+            ["route"], registry=self._registry,
+        )  # fmt: skip
+        self._registry.register(_PoolCollector(pool))
+        ProcessCollector(registry=self._registry)
+
+    @contextmanager
+    def request(self, route: str) -> Iterator[Outcome]:
+        """Measure one request; the block says its error code, and is ``cancelled`` without one."""
+        outcome, start = Outcome(), perf_counter()
+        with self._in_flight.labels(route).track_inprogress():
+            try:
+                yield outcome
+            finally:
+                self._requests.labels(route, outcome.code).inc()
+                self._seconds.labels(route).observe(perf_counter() - start)
+
+    def expose(self) -> bytes:
+        """Everything, as text."""
+        return generate_latest(self._registry)
+
+
+class Outcome:
+    """How a request ended: ``ok`` or an error code."""
+
+    code = "cancelled"
+
+
+class _PoolCollector:
+    """The pool's state at the moment of the question."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def collect(self) -> Iterable[Metric]:
+        """Gauges of each warm model."""
+        warm = GaugeMetricFamily("quartet_model_warm", "Models in memory.", labels=["model"])
+        waiting = GaugeMetricFamily(
+            "quartet_model_waiting", "Requests that wait for the model's device.", labels=["model"]
+        )
+        budget = GaugeMetricFamily(
+            "quartet_model_budget", "The largest size of a run, padding included.", labels=["model"]
+        )
+        runs = CounterMetricFamily("quartet_model_runs", "Runs of the device.", labels=["model"])
+        sizes = CounterMetricFamily(
+            "quartet_model_size", "What ran, in tokens or the like.", labels=["model", "padding"]
+        )
+        for model in self._pool.models():
+            slug = model.row.slug
+            warm.add_metric([slug], 1)
+            waiting.add_metric([slug], model.waiting)
+            budget.add_metric([slug], model.budget)
+            runs.add_metric([slug], model.load.runs)
+            sizes.add_metric([slug, "without"], model.load.size)
+            sizes.add_metric([slug, "with"], model.load.padded_size)
+        return [warm, waiting, budget, runs, sizes]

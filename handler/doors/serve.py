@@ -1,0 +1,79 @@
+"""OpenAI's synchronous routes over plain HTTP, with no queue: RunPod's load-balancing endpoints.
+
+python -m handler --serve
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from handler.doors.http import Door
+from handler.entry import Worker
+from handler.settings.variables import Settings, SettingsError
+
+log = logging.getLogger(__name__)
+
+_LOOPBACK = ("127.0.0.1", "localhost")
+
+
+def run(worker: Worker, settings: Settings, on_runpod: bool) -> None:
+    """Serve until SIGTERM or Ctrl-C; requests in flight are finished first.
+
+    Args:
+        worker: answers.
+        settings: where to listen, what to load first.
+        on_runpod: whether the defaults are those of RunPod: the outside, port 80.
+
+    Raises:
+        SettingsError: a port cannot be had.
+    """
+    preload = settings.preload and worker.dispatcher.endpoint.only is not None
+    door = Door(worker, settings.request_limit_bytes, preload)
+    host = settings.serve_host or ("0.0.0.0" if on_runpod else "127.0.0.1")  # noqa: S104
+    port = settings.port if settings.port is not None else (80 if on_runpod else 8000)
+    application = door.application()
+    if host in _LOOPBACK:  # there is no key: a page whose name leads here must not be answered
+        application = TrustedHostMiddleware(application, [*_LOOPBACK])
+    listeners: list[tuple[ASGIApp, socket.socket]] = [(application, _bind("PORT", host, port))]
+    if settings.port_health not in {None, port}:
+        ping = Starlette(routes=[Route("/ping", door.ping)])
+        listeners.append((ping, _bind("PORT_HEALTH", host, settings.port_health or 0)))
+    # What fails inside is answered and logged by us; uvicorn would log it again, message and all.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    log.info("listening on http://%s:%d", host, listeners[0][1].getsockname()[1])
+    asyncio.run(_serve(listeners))
+
+
+def _bind(name: str, host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol said, asyncio turns Nagle's algorithm off: with it each answer waits for 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        return listener
+    except OSError as error:
+        listener.close()
+        taken = error.errno == errno.EADDRINUSE
+        reason = "is taken; choose another" if taken else f"of {host} cannot be listened on"
+        raise SettingsError(f"{name}: {port} {reason}") from None
+
+
+def _server(app: ASGIApp) -> uvicorn.Server:
+    # Longer than a balancer keeps an idle connection: it must not find one closed as it sends.
+    return uvicorn.Server(
+        uvicorn.Config(app, log_config=None, access_log=False, timeout_keep_alive=75)
+    )
+
+
+async def _serve(listeners: list[tuple[ASGIApp, socket.socket]]) -> None:
+    await asyncio.gather(*(_server(app).serve([listener]) for app, listener in listeners))

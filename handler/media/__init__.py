@@ -1,0 +1,6 @@
+"""Clients' files in, results out.
+
+files    a URL, a data URI or base64 becomes a file of the job's own
+guard    connections to public addresses only
+bucket   results in an S3-compatible store, as links
+"""

@@ -1,0 +1,134 @@
+"""Results in an S3-compatible bucket, handed out as presigned URLs.
+
+botocore signs (AWS Signature Version 4); the upload itself goes through the media guard, because a
+job may bring its own bucket and so name any host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from yarl import URL
+
+from handler.errors import MediaError, MediaForbidden, StorageFailed
+from handler.media.guard import Guard, forbidden
+from models.errors import InvalidValue
+
+MAX_TTL_S = 7 * 24 * 3600  # the longest that Signature Version 4 allows
+
+
+class BucketConfig(BaseModel):
+    """A bucket and the keys to it; the aliases are those of RunPod's ``s3Config``."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    endpoint_url: str = Field(alias="endpointUrl")
+    access_key_id: str = Field(alias="accessId", min_length=1, repr=False)
+    secret_access_key: str = Field(alias="accessSecret", min_length=1, repr=False)
+    name: str = Field(alias="bucketName", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{1,62}$")
+    region: str = Field(default="us-east-1", pattern=r"^[A-Za-z0-9-]{1,40}$")
+    ttl_s: int = Field(default=MAX_TTL_S, ge=1, le=MAX_TTL_S)
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _has_a_host(cls, value: str) -> str:
+        url = URL(value)
+        if url.scheme not in {"http", "https"} or not url.host or not url.port:
+            raise ValueError("must be an http or https URL")
+        return value
+
+    @property
+    def host(self) -> str:
+        """The host of the endpoint, as connections name it."""
+        return URL(self.endpoint_url).host or ""
+
+    @classmethod
+    def from_job(cls, raw: object) -> BucketConfig:
+        """Read a job's ``s3Config``.
+
+        Raises:
+            InvalidValue: a part is missing or of the wrong type; secrets are never repeated.
+        """
+        try:
+            return cls.model_validate(raw)
+        except ValidationError as error:
+            fields = sorted({str(one["loc"][0]) for one in error.errors() if one["loc"]})
+            raise InvalidValue(
+                "s3Config needs accessId, accessSecret, bucketName and endpointUrl; wrong or "
+                f"missing: {', '.join(fields) or 'all of them'}.",
+                param="s3Config",
+            ) from None
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Stores results.
+
+    Attributes:
+        config: where, and with which keys.
+        guard: what the upload goes through; the operator's own bucket may be a private host.
+    """
+
+    config: BucketConfig
+    guard: Guard
+
+    async def store(self, key: str, content: bytes, content_type: str) -> str:
+        """Upload ``content`` and return a URL that anyone may read it from, for ``ttl_s``.
+
+        Raises:
+            MediaForbidden: a job's own bucket is at a private address.
+            StorageFailed: the bucket cannot be reached or refuses.
+        """
+        import aiohttp
+        from botocore.exceptions import BotoCoreError
+
+        unique = f"{uuid.uuid4().hex}/{key}"
+        try:
+            upload, download = await asyncio.to_thread(self._presign, unique, content_type)
+        except (BotoCoreError, ValueError) as error:
+            raise StorageFailed("The bucket's configuration cannot be used.") from error
+        try:
+            async with (
+                self.guard.session() as session,
+                session.put(
+                    self.guard.check_url(upload, "s3Config"),
+                    data=content,
+                    headers={"Content-Type": content_type},
+                    allow_redirects=False,
+                ) as response,
+            ):
+                status = response.status
+        except MediaForbidden:
+            raise forbidden("s3Config") from None  # the operator's own store is never forbidden
+        except (aiohttp.ClientError, OSError, MediaError) as error:
+            raise StorageFailed(
+                "The result could not be stored: the bucket cannot be reached."
+            ) from error
+        if status not in (200, 201, 204):
+            raise StorageFailed(
+                f"The result could not be stored: the bucket answered with status {status}."
+            )
+        return download
+
+    def _presign(self, key: str, content_type: str) -> tuple[str, str]:
+        import boto3
+        from botocore.config import Config
+
+        client: Any = boto3.client(
+            "s3",
+            endpoint_url=self.config.endpoint_url,
+            aws_access_key_id=self.config.access_key_id,
+            aws_secret_access_key=self.config.secret_access_key,
+            region_name=self.config.region,
+            config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+        )
+        place = {"Bucket": self.config.name, "Key": key}
+        upload = client.generate_presigned_url(
+            "put_object", {**place, "ContentType": content_type}, ExpiresIn=3600
+        )
+        download = client.generate_presigned_url("get_object", place, ExpiresIn=self.config.ttl_s)
+        return str(upload), str(download)

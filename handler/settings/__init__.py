@@ -1,0 +1,6 @@
+"""What this worker is told, and what it therefore serves.
+
+variables   the environment, read once
+endpoint    the surfaces and models that follow from it
+document    the variables as docs/configuration.md has them
+"""

@@ -1,0 +1,47 @@
+"""``python -m handler.settings.document`` prints the tables of docs/configuration.md."""
+
+from __future__ import annotations
+
+from handler.settings.variables import Settings
+
+# Set by the gateway on every endpoint; they describe its own policy, and change nothing here.
+GATEWAY_ONLY = {
+    "MODEL_DISPLAY_NAME": "name in catalogues",
+    "MODEL_OPEN_SOURCE_KIND": "always huggingface so far",
+    "MODEL_OPEN_SOURCE_ARTIFACT": "file in the repo; the catalog's row names the files it needs",
+    "MODEL_MIN_CUDA_VERSION": "chooses machines",
+    "MODEL_GPU_CANDIDATES": "chooses machines",
+    "MODEL_QUEUE_DELAY_SECONDS": "scaling",
+    "MODEL_BATCH_WINDOW_SECONDS": "the gateway's enqueue window; an idle engine never waits",
+    "MODEL_FLASHBOOT": "scaling",
+    "MODEL_WORKER_CLASS": "the gateway's name for a kind of worker",
+}
+
+# Set by RunPod on every worker, and read by ``handler.__main__`` before the settings.
+PLATFORM = {
+    "RUNPOD_WEBHOOK_GET_JOB": "where jobs come from: with it the SDK's loop starts",
+    "RUNPOD_ENDPOINT_ID": "on an endpoint, logs are JSON lines",
+    "RUNPOD_POD_ID": "on RunPod, `--serve` listens to the outside",
+}
+
+
+def document() -> str:
+    """The tables of docs/configuration.md, in Markdown."""
+    lines = ["| variable | default | meaning |", "| --- | --- | --- |"]
+    for field in Settings.model_fields.values():
+        value = field.default
+        empty = value is None or value in ((), frozenset())
+        shown = "" if empty else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+        lines.append(f"| `{field.validation_alias}` | {shown} | {field.description} |")
+    others = {
+        "Set by RunPod:": PLATFORM,
+        "Set by the gateway, and without effect here:": GATEWAY_ONLY,
+    }
+    for title, variables in others.items():
+        lines += ["", title, "", "| variable | what it is |", "| --- | --- |"]
+        lines += [f"| `{name}` | {meaning} |" for name, meaning in variables.items()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(document(), end="")  # noqa: T201

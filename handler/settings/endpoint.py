@@ -1,0 +1,149 @@
+"""What this worker serves: the surfaces, and the models of each, from settings and catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from handler.contract.base import Surface
+from handler.settings.variables import Settings, SettingsError
+from models.errors import ModelNotFound
+from models.row import Catalog, Row
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """The worker's part of the world.
+
+    Attributes:
+        surfaces: those served, by name.
+        catalog: the rows held: of a configured model's surface only that model.
+        configured: the model that the environment names, None without one.
+        device_kind: ``cuda`` or ``cpu``, which decides the defaults.
+    """
+
+    surfaces: Mapping[str, Surface]
+    catalog: Catalog
+    configured: Row | None
+    device_kind: str
+
+    @classmethod
+    def build(
+        cls,
+        settings: Settings,
+        registry: Mapping[str, Surface],
+        catalog: Catalog,
+        device_kind: str,
+    ) -> Endpoint:
+        """Decide what is served.
+
+        Raises:
+            SettingsError: the variables contradict each other or the catalog.
+        """
+        wanted = () if settings.surface == ("all",) else settings.surface
+        for name in wanted:
+            if name not in registry:
+                raise SettingsError(f"SURFACE: {name!r} is none of {', '.join(registry)}")
+        configured = _configured(settings, catalog)
+        by_task = _surfaces_of_tasks(settings, catalog)
+        names = wanted or ((configured.surface,) if configured else by_task)
+        served = {name: registry[name] for name in names or registry}
+        if configured and configured.surface not in served:
+            raise SettingsError(
+                f"MODEL_SLUG: {configured.slug} serves {configured.surface}, "
+                f"SURFACE says {', '.join(served)}"
+            )
+        if settings.model_tasks and not (by_task or names):
+            raise SettingsError(f"MODEL_TASKS: no model does {', '.join(settings.model_tasks)}")
+        if by_task and not set(by_task) & set(served):
+            raise SettingsError(
+                f"MODEL_TASKS: {', '.join(settings.model_tasks)} belong to {', '.join(by_task)}, "
+                f"this worker serves {', '.join(served)}"
+            )
+        return cls(served, _held(served, catalog, configured), configured, device_kind)
+
+    def pick(self, surface: str, wanted: str | None) -> Row:
+        """The row for a request: the model it names, else the endpoint's, else the default.
+
+        Raises:
+            ModelNotFound: it names one that this worker does not hold for that surface.
+        """
+        held = self.catalog.of(surface)
+        if wanted is not None:
+            return held.find(wanted)
+        if self.configured is not None and self.configured.surface == surface:
+            return self.configured
+        return held.default(surface, self.device_kind)
+
+    def seen_at(self, name: str | None) -> Endpoint:
+        """What a job sees that was queued at endpoint ``name``.
+
+        A platform may queue for several endpoints and serve them with one worker; one that is named
+        like a surface serves that surface alone.
+        """
+        if name is None or name not in self.surfaces or len(self.surfaces) == 1:
+            return self
+        rows = [row for row in self.catalog.rows if row.surface == name]
+        return replace(self, surfaces={name: self.surfaces[name]}, catalog=Catalog(rows))
+
+    @property
+    def only(self) -> Surface | None:
+        """The one surface served, None when there are several."""
+        return next(iter(self.surfaces.values())) if len(self.surfaces) == 1 else None
+
+    @property
+    def concurrency(self) -> int:
+        """Jobs to take at once: of several surfaces, what the slowest can finish within seconds."""
+        return min(surface.concurrency for surface in self.surfaces.values())
+
+
+def _configured(settings: Settings, catalog: Catalog) -> Row | None:
+    """The row that all names in the environment mean.
+
+    A name that no row answers to stops the start: serving other weights than the ones named would
+    be a silent replacement.
+    """
+    names = list(settings.model_names())
+    rows = {name: _find(catalog, name) for name in names}
+    unknown = [name for name, row in rows.items() if row is None]
+    if unknown:
+        known = ", ".join(row.slug for row in catalog.rows)
+        raise SettingsError(f"MODEL_SLUG: no model is {' or '.join(unknown)}; known: {known}")
+    meant = {row.slug: row for row in rows.values() if row is not None}
+    if len(meant) > 1:
+        raise SettingsError(f"MODEL_SLUG: {' and '.join(meant)} cannot both be meant")
+    for row in meant.values():
+        by_task = _surfaces_of_tasks(settings, catalog)
+        if by_task and not row.tasks & set(settings.model_tasks):
+            raise SettingsError(
+                f"MODEL_TASKS: {row.slug} does {', '.join(sorted(row.tasks))}, "
+                f"not {', '.join(settings.model_tasks)}"
+            )
+        return _at_revision(row, settings)
+    return None
+
+
+def _at_revision(row: Row, settings: Settings) -> Row:
+    """The row at the environment's revision, where that is one of the row's own repo."""
+    revision, repo = settings.pin()
+    own = repo is None or repo.lower() == (row.repo or "").lower()
+    return row.at_revision(revision) if revision and own and row.repo else row
+
+
+def _find(catalog: Catalog, name: str) -> Row | None:
+    try:
+        return catalog.find(name)
+    except ModelNotFound:
+        return None
+
+
+def _surfaces_of_tasks(settings: Settings, catalog: Catalog) -> tuple[str, ...]:
+    wanted = set(settings.model_tasks)
+    return tuple(dict.fromkeys(row.surface for row in catalog.rows if row.tasks & wanted))
+
+
+def _held(served: Mapping[str, Surface], catalog: Catalog, configured: Row | None) -> Catalog:
+    rows = [row for row in catalog.rows if row.surface in served]
+    if configured is not None:
+        rows = [row for row in rows if row.surface != configured.surface] + [configured]
+    return Catalog(rows)

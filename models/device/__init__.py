@@ -1,0 +1,8 @@
+"""The machine beneath the engines.
+
+hardware   what it has
+memory     what is kept for the next run, and what is given back
+budget     how much one run should hold, measured
+rounding   round sizes for a run
+failures   the errors of engines' libraries, by their names
+"""

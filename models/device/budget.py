@@ -1,0 +1,103 @@
+"""How much one run should hold, measured on the device at hand.
+
+Larger runs are faster up to a point: on a GPU until its arithmetic is busy, on a CPU until the
+activations leave its caches. Beyond that they only delay those who wait and take memory.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from models.device.failures import is_out_of_memory
+from models.device.memory import free_memory, release_kept
+
+_SMALLEST, _LARGEST = 1024, 262_144  # a device that is not too slow for it gets twice the smallest
+_BETTER = 1.03  # a size that is faster by less than this only delays those who wait
+_FURTHER = 4  # how far beyond the best size is looked: one step may be slow by chance
+_SHORT_S = 0.25  # runs that are shorter are timed again: once may be chance
+_TIMES = 3
+
+
+def measure(
+    probe: Callable[[int], None], working_bytes: int | None = None, patience_s: float = 1.5
+) -> int:
+    """The size of a run beyond which the device does not get much faster.
+
+    Args:
+        probe: runs the device on a given size, and returns when it is done.
+        working_bytes: memory that a run may take, besides what is taken before it.
+        patience_s: about how long this may take; a slow device keeps the size reached by then, so
+            that one run does not delay others for long.
+    """
+    probe = _within(probe, working_bytes)
+    end = time.monotonic() + patience_s
+    chosen, best, size = _SMALLEST, math.inf, _SMALLEST
+    try:
+        probe(size)  # allocations and choices of kernels are made here
+        each = _seconds(probe, size) / size if time.monotonic() < end else math.inf
+        while 2 * size <= min(_LARGEST, chosen * _FURTHER):
+            if time.monotonic() + 2 * size * each > end:
+                break
+            size *= 2
+            each = _seconds(probe, size) / size
+            if each * _BETTER < best:
+                chosen, best = size, each
+    except BaseException as error:
+        if not is_out_of_memory(error):
+            raise
+        free_memory()
+    return chosen
+
+
+def _within(probe: Callable[[int], None], working_bytes: int | None) -> Callable[[int], None]:
+    """The probe, out of memory as soon as it takes more than ``working_bytes``."""
+    if working_bytes is None:
+        return probe
+    peak_bytes, before_bytes = _memory()
+
+    def checked(size: int) -> None:
+        probe(size)
+        if peak_bytes() - before_bytes > working_bytes:
+            raise MemoryError
+
+    return checked
+
+
+def _memory() -> tuple[Callable[[], int], int]:
+    """What tells the most memory taken from now on, and what is taken now; of GPU or process."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.max_memory_allocated, torch.cuda.memory_allocated()
+    release_kept()  # it would hide what is taken
+    with suppress(OSError):  # where it is forbidden, a peak of the past may hide one of now
+        Path("/proc/self/clear_refs").write_text("5")
+    return peak_resident_bytes, peak_resident_bytes()
+
+
+def peak_resident_bytes() -> int:
+    """The most memory that this process has had, as Linux tells it (``proc(5)``); 0 elsewhere."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return 0
+    peak = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    return int(peak[1]) * 1024 if peak else 0
+
+
+def _seconds(probe: Callable[[int], None], size: int) -> float:
+    """The shortest of a few runs, or the only one where it takes long."""
+    shortest, end = math.inf, time.perf_counter() + _SHORT_S
+    for _ in range(_TIMES):
+        start = time.perf_counter()
+        probe(size)
+        shortest = min(shortest, time.perf_counter() - start)
+        if time.perf_counter() > end:
+            break
+    return shortest

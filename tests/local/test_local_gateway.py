@@ -1,0 +1,411 @@
+"""The gateway's front door, as its contract has it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import websockets.sync.client as websocket
+from aiohttp import web
+from websockets.exceptions import InvalidStatus
+
+from local.limits import Limits
+from tests.handler.test_contract import CHAT, EMBEDDINGS, IMAGES, TRANSCRIBE
+from tests.receiver import Receiver
+from tests.running import KEY, Local, run_local, wait_until
+from tests.servers import serve
+
+ROUTES = [
+    ("/v1/chat/completions", CHAT, "chat", "chat.completion.enqueue"),
+    ("/v1/images/generations", IMAGES, "images", "image.generation.enqueue"),
+    ("/v1/audio/transcriptions", TRANSCRIBE, "transcribe", "audio.transcription.enqueue"),
+    ("/v1/embeddings", EMBEDDINGS, "embeddings", "embedding.enqueue"),
+]
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[Local]:
+    limits = Limits(webhook_pause_s=0.1)
+    with run_local(limits=limits, FAKE_DELAY_S="0.01", CONCURRENCY="16") as one:
+        yield one
+
+
+def error_of(response: Any, status: int) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    error = response.json()["error"]
+    assert set(error) == {"code", "message", "detail"}
+    return error
+
+
+def enqueue(local: Local, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    with local.http() as http:
+        response = http.post(path, json=body)
+    assert response.status_code == 202, response.text
+    return response.json()
+
+
+@pytest.mark.parametrize(("path", "body", "surface", "kind"), ROUTES)
+def test_a_request_is_queued_and_its_result_can_be_read(local, path, body, surface, kind):
+    before = int(time.time())
+    queued = enqueue(local, path, {**body, "user": "u", "worker_type": "flex", "job_id": "mine"})
+    assert before <= queued.pop("created") <= time.time()
+    job_id = queued["id"]
+    assert queued == {
+        "id": job_id,
+        "object": kind,
+        "status": "queued",
+        "surface": surface,
+        "model": None,
+        "endpoint_id": surface,
+        "runpod": {"id": job_id, "status": "IN_QUEUE"},
+    }
+    done = local.end(surface, job_id)
+    assert done["status"] == "COMPLETED"
+    with local.http() as http:
+        assert http.get(f"/v1/jobs/{surface}/{job_id}").json() == done
+
+
+def test_the_clients_own_words_reach_the_job(local):
+    body = {**EMBEDDINGS, "worker_type": "flex", "unknown": {"deep": [1, None]}, "n": 1.0}
+    queued = enqueue(local, "/v1/embeddings", body)
+    assert local.job("embeddings", queued["id"]).order.input == body
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("/v1/chat/completions", {"messages": []}, "messages"),
+        (
+            "/v1/chat/completions",
+            {"messages": [{"role": "user", "content": ""}]},
+            "messages.0.content",
+        ),
+        (
+            "/v1/chat/completions",
+            {"messages": [{"role": "tool", "content": "x"}]},
+            "messages.0.role",
+        ),
+        ("/v1/chat/completions", {**CHAT, "temperature": 2.1}, "temperature"),
+        ("/v1/chat/completions", {**CHAT, "max_tokens": 9000}, "max_tokens"),
+        ("/v1/images/generations", {"n": 1}, "prompt"),
+        ("/v1/images/generations", {"prompt": "x", "n": 9}, "n"),
+        ("/v1/audio/transcriptions", {"audioUrl": "not-a-url"}, "audioUrl"),
+        ("/v1/audio/transcriptions", {**TRANSCRIBE, "response_format": "doc"}, "response_format"),
+        ("/v1/embeddings", {"input": []}, "input"),
+        ("/v1/embeddings", {"input": 5}, "input"),
+        ("/v1/embeddings", {"input": ["x", ""]}, "input.1"),
+        ("/v1/embeddings", {**EMBEDDINGS, "webhook_url": "http://example.com/x"}, "webhook_url"),
+    ],
+)
+def test_what_the_schema_refuses_is_not_queued(local, path, body, param):
+    with local.http() as http:
+        error = error_of(http.post(path, json=body), 400)
+    assert error["code"] == "invalid_request"
+    assert error["detail"]["param"] == param
+
+
+def test_of_a_field_that_may_be_several_things_the_meant_one_is_explained(local):
+    with local.http() as http:
+        empty = error_of(http.post("/v1/embeddings", json={"input": []}), 400)
+        inside = error_of(http.post("/v1/embeddings", json={"input": ["x", ""]}), 400)
+    assert empty["message"] == "input: List should have at least 1 item after validation, not 0"
+    assert inside["message"] == "input.1: String should have at least 1 character"
+
+
+def test_a_surface_without_an_endpoint(local):
+    with run_local(0, surfaces=("chat",)) as small, small.http() as http:
+        error = error_of(http.post("/v1/embeddings", json=EMBEDDINGS), 400)
+        assert error["code"] == "missing_endpoint_id"
+        assert error["message"] == "No RunPod endpoint configured for surface embeddings"
+        error = error_of(http.get("/v1/runpod/images/health"), 400)
+        assert error["code"] == "missing_endpoint_id"
+
+
+def test_errors_in_the_gateways_shape(local):
+    with local.http() as http:
+        assert error_of(http.get("/v1/jobs/chat/nothing"), 404)["code"] == "upstream_error"
+        assert error_of(http.get("/v1/jobs/poems/x"), 400)["code"] == "invalid_request"
+        assert error_of(http.get("/v1/nothing"), 404)["code"] == "not_found"
+        assert error_of(http.get("/v1/jobs/chat/x/ws"), 426)["code"] == "upgrade_required"
+        assert error_of(http.get("/v1/runpod/chat/health?endpointId="), 400)
+        bare = {"Authorization": ""}
+        assert error_of(http.post("/v1/embeddings", json=EMBEDDINGS, headers=bare), 401)
+        assert (
+            error_of(http.get("/v1/runpod/chat/health", headers=bare), 401)["code"]
+            == "unauthorized"
+        )
+        assert error_of(
+            http.post("/v1/embeddings", content=b"{", headers={"content-type": "application/json"}),
+            400,
+        )
+
+
+def test_bodies_are_read_within_the_limit_and_with_a_key_only(local):
+    large = {"input": "x" * 11_000_000}
+    with local.http() as http:
+        refused = error_of(http.post("/v1/embeddings", json=large), 400)
+        assert "exceeded max body size" in refused["detail"]["upstream_body"]
+        bad = http.post("/v1/embeddings", content=b"{", headers={"Authorization": ""})
+        assert error_of(bad, 401)
+
+
+def test_a_body_that_is_none_is_explained(local):
+    as_json = {"content-type": "application/json"}
+    with local.http() as http:
+        broken = error_of(http.post("/v1/embeddings", content=b"{", headers=as_json), 400)
+        assert broken["message"] == "The body is not JSON"
+        plain = error_of(http.post("/v1/embeddings", content=b"{}"), 400)
+        assert "Content-Type: application/json" in plain["message"]
+        deep = http.post("/v1/embeddings", content=b"[" * 100_000, headers=as_json)
+        assert "There is no" not in error_of(deep, 400)["message"]
+        null = http.post("/v1/embeddings", json={**EMBEDDINGS, "webhook_url": None})
+        assert null.status_code == 202
+
+
+def test_a_download_is_a_file_where_there_are_no_links(local):
+    job_id = enqueue(local, "/v1/embeddings", EMBEDDINGS)["id"]
+    local.end("embeddings", job_id)
+    with local.http() as http:
+        as_json = http.get(f"/v1/jobs/embeddings/{job_id}/download")
+        assert as_json.json()["output"]["object"] == "list"
+        assert f'"{job_id}.json"' in as_json.headers["content-disposition"]
+        as_text = http.get(f"/v1/jobs/embeddings/{job_id}/download?format=txt")
+        assert as_text.headers["content-type"].startswith("text/plain")
+        assert f'"{job_id}.txt"' in as_text.headers["content-disposition"]
+        error_of(http.get(f"/v1/jobs/embeddings/{job_id}/download?format=xml"), 400)
+
+
+class Bucket:
+    """Takes what is put into it."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    def application(self) -> web.Application:
+        application = web.Application(client_max_size=10**8)
+        application.router.add_put("/{key:.*}", self._put)
+        return application
+
+    async def _put(self, request: web.Request) -> web.Response:
+        self.kept[request.match_info["key"]] = await request.read()
+        return web.Response()
+
+
+def test_a_picture_in_a_bucket_is_a_link_and_nothing_else_is():
+    bucket = Bucket()
+    with serve(bucket.application()) as store:
+        env = {
+            "BUCKET_ENDPOINT_URL": store, "BUCKET_ACCESS_KEY_ID": "a",
+            "BUCKET_SECRET_ACCESS_KEY": "b", "BUCKET_NAME": "results",
+        }  # fmt: skip
+        with run_local(**env) as local:
+            body = {**IMAGES, "n": 2, "webhook_url": "https://example.com/hook"}
+            job_id = enqueue(local, "/v1/images/generations", body)["id"]
+            assert local.end("images", job_id)["status"] == "COMPLETED"
+            with local.http() as http:
+                found = http.get(f"/v1/jobs/images/{job_id}/download").json()
+            assert found["mode"] == "links"
+            assert len(found["links"]) == 2
+            assert all(link.startswith(f"{store}/results/") for link in found["links"])
+            assert len(bucket.kept) == 2
+
+
+def test_a_download_before_the_end_is_not_ready():
+    with run_local(0) as local, local.http() as http:
+        job_id = enqueue(local, "/v1/embeddings", EMBEDDINGS)["id"]
+        error = error_of(http.get(f"/v1/jobs/embeddings/{job_id}/download"), 409)
+        assert error["code"] == "job_not_ready"
+
+
+def test_the_direct_routes(local):
+    with local.http() as http:
+        health = http.get("/v1/runpod/transcribe/health").json()
+        assert health["workers"]["ready"] == 1
+        done = http.post("/v1/runpod/embeddings/runsync", json={"input": {"input": ["a", "b"]}})
+        assert done.json()["status"] == "COMPLETED"
+        assert len(done.json()["output"]["data"]) == 2
+        bare = http.post(
+            "/v1/runpod/embeddings/runsync", json={"input": ["a"], "endpointId": "all"}
+        )
+        assert bare.json()["output"]["object"] == "list"
+        job_id = http.post("/v1/runpod/chat/run", json={"input": {"prompt": "Hi"}}).json()["id"]
+        local.end("chat", job_id)
+        status = http.get(f"/v1/runpod/chat/status/{job_id}?format=txt").json()
+        assert status["output"]["choices"][0]["message"]["content"] == "Hi"
+        assert http.get(f"/v1/runpod/chat/stream/{job_id}").json()["status"] == "COMPLETED"
+        slow = {"input": {"prompt": "x" * 5000}}
+        slow_id = http.post("/v1/runpod/chat/run", json=slow).json()["id"]
+        assert http.post(f"/v1/runpod/chat/cancel/{slow_id}").json()["status"] == "CANCELLED"
+        assert http.post(f"/v1/runpod/chat/retry/{slow_id}").json()["status"] == "IN_QUEUE"
+        http.post(f"/v1/runpod/chat/cancel/{slow_id}")
+        assert http.post("/v1/runpod/chat/purge-queue").json()["status"] == "completed"
+        refused = http.post(f"/v1/runpod/chat/retry/{job_id}")
+        assert error_of(refused, 400)["detail"]["upstream_status"] == 400
+
+
+def test_a_policy_travels_with_a_direct_job(local):
+    with local.http() as http:
+        body = {"input": {"prompt": "x"}, "policy": {"executionTimeout": 30_000, "maxCostUsd": 1}}
+        job_id = http.post("/v1/runpod/chat/run", json=body).json()["id"]
+        bare = {"input": ["a"], "policy": {"executionTimeout": 30_000}}
+        bare_id = http.post("/v1/runpod/embeddings/run", json=bare).json()["id"]
+    assert local.job("chat", job_id).order.execution_timeout_s == 30
+    assert local.end("chat", job_id)["status"] == "COMPLETED"
+    assert local.job("embeddings", bare_id).order.execution_timeout_s == 30
+    assert local.job("embeddings", bare_id).order.input == {"input": ["a"]}
+
+
+def test_the_model_of_a_direct_job_is_not_forgotten(local):
+    with local.http() as http:
+        body = {"input": {"input": ["a"]}, "model": "Nobody"}
+        done = http.post("/v1/runpod/embeddings/runsync", json=body).json()
+    assert json.loads(done["error"])["code"] == "model_not_found"
+
+
+@pytest.mark.parametrize(
+    ("body", "events"),
+    [
+        (CHAT, ["job.processing", "job.completed"]),
+        ({**CHAT, "max_tokens": 8192, "stop": [""]}, ["job.processing", "job.failed"]),
+    ],
+)
+def test_webhooks_are_signed_and_tried_until_they_are_taken(local, body, events):
+    receiver = Receiver(failures=2)
+    with serve(receiver.application()) as url:
+        job_id = enqueue(local, "/v1/chat/completions", {**body, "webhook_url": f"{url}/hook"})[
+            "id"
+        ]
+        wait_until(lambda: len(receiver.bodies) == 4)
+        time.sleep(0.3)
+    told = [json.loads(one) for one in receiver.bodies]
+    assert [one["event"] for one in told] == [events[0]] * 3 + [events[1]]
+    last = told[-1]
+    assert last["data"]["job_request_id"] == job_id
+    assert last["data"]["surface"] == "chat"
+    assert last["data"]["result"]["status"] == last["data"]["status"]
+    for content, headers in zip(receiver.bodies, receiver.headers, strict=True):
+        signed = headers["X-DeAPI-Timestamp"].encode() + b"." + content
+        expected = hmac.new(b"local", signed, hashlib.sha256).hexdigest()
+        assert headers["X-DeAPI-Signature"] == f"sha256={expected}"
+        assert headers["X-DeAPI-Event"] == json.loads(content)["event"]
+        assert abs(int(headers["X-DeAPI-Timestamp"]) - time.time()) < 60
+    deliveries = [headers["X-DeAPI-Delivery-Id"] for headers in receiver.headers]
+    assert len(set(deliveries)) == 2, "a try is of the same delivery, the next event is another"
+
+
+def messages(local: Local, path: str) -> Iterator[dict[str, Any]]:
+    address = local.url.replace("http", "ws") + path
+    with websocket.connect(address, additional_headers=KEY) as socket:
+        yield from map(json.loads, socket)
+
+
+def test_a_websocket_pushes_states_and_stream(local):
+    body = {"messages": [{"role": "user", "content": "Hello " * 10}], "stream": True}
+    job_id = enqueue(local, "/v1/chat/completions", body)["id"]
+    pushed = list(messages(local, f"/v1/jobs/chat/{job_id}/ws"))
+    states = [one["status"] for one in pushed if one["type"] == "result"]
+    assert states[-1] == "COMPLETED"
+    assert states == sorted(set(states), key=["IN_QUEUE", "IN_PROGRESS", "COMPLETED"].index)
+    chunks = [one["output"] for one in pushed if one["type"] == "stream"]
+    text = "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks if c["choices"])
+    assert text == "Hello " * 10
+    last = [one for one in pushed if one["type"] == "result"][-1]
+    assert last["mode"] == "inline"
+    assert last["payload"]["id"] == job_id
+
+
+def test_a_large_result_is_pushed_as_an_address(local):
+    job_id = enqueue(local, "/v1/embeddings", {"input": ["text"] * 1000})["id"]
+    last = list(messages(local, f"/v1/jobs/embeddings/{job_id}/ws"))[-1]
+    assert last["mode"] == "download"
+    with local.http() as http:
+        assert http.get(last["download_url"]).json()["status"] == "COMPLETED"
+
+
+@pytest.mark.parametrize(("headers", "status"), [({}, 401), (KEY, 404)])
+def test_a_websocket_that_cannot_be_had_says_why(local, headers, status):
+    address = local.url.replace("http", "ws") + "/v1/jobs/chat/nothing/ws"
+    with (
+        pytest.raises(InvalidStatus) as refused,
+        websocket.connect(address, additional_headers=headers),
+    ):
+        pass
+    assert refused.value.response.status_code == status
+    assert "error" in json.loads(refused.value.response.body)
+
+
+def test_a_websocket_that_is_left_does_no_harm(local):
+    body = {"messages": [{"role": "user", "content": "x" * 100}], "stream": True}
+    job_id = enqueue(local, "/v1/chat/completions", body)["id"]
+    stream = messages(local, f"/v1/jobs/chat/{job_id}/ws")
+    next(stream)
+    stream.close()
+    assert local.end("chat", job_id)["status"] == "COMPLETED"
+
+
+def test_websockets_that_are_closed_leave_nothing_behind():
+    with run_local(0) as local:
+        job_id = enqueue(local, "/v1/chat/completions", CHAT)["id"]
+        before = len(asyncio.all_tasks(local.loop))
+        for _ in range(10):
+            stream = messages(local, f"/v1/jobs/chat/{job_id}/ws")
+            assert next(stream)["status"] == "IN_QUEUE"
+            stream.close()
+        wait_until(lambda: len(asyncio.all_tasks(local.loop)) <= before + 1, 10)
+
+
+def test_a_websocket_of_no_surface(local):
+    address = local.url.replace("http", "ws") + "/v1/jobs/poems/x/ws"
+    with (
+        pytest.raises(InvalidStatus) as refused,
+        websocket.connect(address, additional_headers=KEY),
+    ):
+        pass
+    assert refused.value.response.status_code == 400
+    assert json.loads(refused.value.response.body)["error"]["code"] == "invalid_request"
+
+
+def test_openapi_documents_the_front_door(local):
+    with local.http() as http:
+        document = http.get("/openapi.json", headers={"Authorization": ""}).json()
+    assert {path for path, *_ in ROUTES} <= set(document["paths"])
+    assert "/v1/jobs/{surface}/{jobId}" in document["paths"]
+    assert "BearerAuth" in document["components"]["securitySchemes"]
+    chat = document["paths"]["/v1/chat/completions"]["post"]
+    assert chat["security"] == [{"BearerAuth": []}]
+    schema = chat["requestBody"]["content"]["application/json"]["schema"]["$ref"].split("/")[-1]
+    assert "messages" in document["components"]["schemas"][schema]["required"]
+    assert {"101", "426"} <= set(
+        document["paths"]["/v1/jobs/{surface}/{jobId}/ws"]["get"]["responses"]
+    )
+    assert {tag["name"] for tag in document["tags"]} >= {"OpenAI-Compatible", "Jobs", "RunPod Jobs"}
+
+
+def test_states_that_pass_quickly_are_not_missed():
+    from local.jobs import Job, Order, Status
+
+    async def watch() -> list[str]:
+        job = Job("j", "chat", Order({}, 1, 1), 0.0)
+        seen: list[str] = []
+
+        async def follow() -> None:
+            async for status in job.states():
+                seen.append(status)
+
+        task = asyncio.create_task(follow())
+        await asyncio.sleep(0)
+        job.status = Status.IN_PROGRESS
+        job.touch()
+        await asyncio.sleep(0.01)
+        job.status = Status.COMPLETED
+        job.touch()
+        await asyncio.wait_for(task, 1)
+        return seen
+
+    assert asyncio.run(watch()) == ["IN_QUEUE", "IN_PROGRESS", "COMPLETED"]

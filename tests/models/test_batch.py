@@ -1,0 +1,419 @@
+"""Gather, run, settle: every ticket, exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from models.errors import DeviceLost, EngineFailed, OutOfMemory, RequestError
+from models.surface import Work, only
+from models.warm.batch import Batcher
+
+pytestmark = pytest.mark.anyio
+
+
+class Engine:
+    """Squares numbers; does what it is told on the way."""
+
+    budget: int | None = None
+    packs = False
+
+    def __init__(self, act: Callable[[Sequence[Any]], None] = lambda batch: None) -> None:
+        self.act = act
+        self.batches: list[list[Any]] = []
+        self.threads: set[int] = set()
+        self.closed = False
+
+    def run(self, batch: Sequence[Any]) -> list[Any]:
+        self.threads.add(threading.get_ident())
+        self.batches.append([ticket.item for ticket in batch])
+        self.act(batch)
+        return [ticket.item * 2 for ticket in batch]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def work(*parts: Any, sizes: Sequence[int] = ()) -> Work:
+    """Parts mix with those of their own type."""
+    finish = list if len(parts) > 1 else only
+    return Work(parts, sizes, kind=type(parts[0]), finish=finish)
+
+
+async def submit(batcher: Batcher, *parts: Any, sizes: Sequence[int] = ()) -> Any:
+    asked = work(*parts, sizes=sizes)
+    return asked.finish(await batcher.submit(asked))
+
+
+async def test_what_queues_while_a_batch_runs_goes_together():
+    engine = Engine(lambda batch: time.sleep(0.02))
+    batcher = Batcher(engine, max_jobs=8)
+    outputs = await asyncio.gather(*(submit(batcher, n) for n in range(20)))
+    assert outputs == [n * 2 for n in range(20)]
+    assert len(engine.batches) <= 4
+    assert max(map(len, engine.batches)) <= 8
+    assert len(engine.threads) == 1
+
+
+async def test_an_idle_engine_never_waits():
+    batcher = Batcher(Engine(), max_jobs=8)
+    await submit(batcher, 1)
+    start = time.perf_counter()
+    for n in range(100):
+        await submit(batcher, n)
+    assert (time.perf_counter() - start) / 100 < 0.01
+
+
+async def test_max_jobs_of_one_never_mixes():
+    engine = Engine(lambda batch: time.sleep(0.001))
+    batcher = Batcher(engine, max_jobs=1)
+    await asyncio.gather(*(submit(batcher, n) for n in range(10)))
+    assert all(len(batch) == 1 for batch in engine.batches)
+
+
+async def test_items_that_do_not_mix_keep_their_order():
+    engine = Engine(lambda batch: time.sleep(0.005))
+    batcher = Batcher(engine, max_jobs=8)
+    items = [1, 2, "a", 3, "b", 4]
+    assert await asyncio.gather(*(submit(batcher, i) for i in items)) == [2, 4, "aa", 6, "bb", 8]
+    for batch in engine.batches:
+        assert len({type(item) for item in batch}) == 1
+        assert batch == sorted(batch)
+
+
+async def test_a_bad_item_fails_alone():
+    def act(batch: Sequence[Any]) -> None:
+        if any(ticket.item == 3 for ticket in batch):
+            raise ValueError("bad item")
+
+    engine = Engine(act)
+    batcher = Batcher(engine, max_jobs=8)
+    outputs = await asyncio.gather(*(submit(batcher, n) for n in range(6)), return_exceptions=True)
+    assert [o for n, o in enumerate(outputs) if n != 3] == [0, 2, 4, 8, 10]
+    assert isinstance(outputs[3], EngineFailed)
+    assert "bad item" not in str(outputs[3])
+
+
+async def test_an_engine_that_returns_too_little_settles_all():
+    class Short(Engine):
+        def run(self, batch: Sequence[Any]) -> list[Any]:
+            return super().run(batch)[1:]
+
+    batcher = Batcher(Short(), max_jobs=8)
+    outputs = await asyncio.gather(*(submit(batcher, n) for n in range(3)), return_exceptions=True)
+    assert all(isinstance(output, EngineFailed) for output in outputs)
+
+
+class PanicException(BaseException):
+    """As Rust libraries raise it."""
+
+
+async def test_a_panic_settles_its_own_ticket_only():
+    def act(batch: Sequence[Any]) -> None:
+        if any(ticket.item == 1 for ticket in batch):
+            raise PanicException
+
+    batcher = Batcher(Engine(act), max_jobs=8)
+    outputs = await asyncio.gather(*(submit(batcher, n) for n in range(3)), return_exceptions=True)
+    assert [outputs[0], outputs[2]] == [0, 4]
+    assert isinstance(outputs[1], EngineFailed)
+
+
+async def test_a_device_that_is_gone_leaves_nobody_waiting():
+    batcher = Batcher(Engine(), max_jobs=1)
+    await batcher.close()
+    lost = asyncio.gather(*(submit(batcher, n) for n in range(3)), return_exceptions=True)
+    for result in await asyncio.wait_for(lost, timeout=2):
+        assert isinstance(result, EngineFailed)
+
+
+async def test_a_stream_that_has_begun_is_not_run_again():
+    def act(batch: Sequence[Any]) -> None:
+        batch[0].emit("once")
+        raise ValueError
+
+    engine = Engine(act)
+    batcher = Batcher(engine, max_jobs=8)
+
+    async def listen(n: int) -> list[Any]:
+        events = []
+        with pytest.raises(EngineFailed):
+            async for event in batcher.stream(work(n)):
+                events.append(event)
+        return events
+
+    for events in await asyncio.gather(*(listen(n) for n in range(3))):
+        assert events in (["once"], [])
+    assert engine.batches == [[0, 1, 2]]
+
+
+async def test_outputs_that_are_errors_settle_their_own_ticket():
+    class Picky(Engine):
+        def run(self, batch: Sequence[Any]) -> list[Any]:
+            return [RequestError("no") if t.item == 1 else t.item for t in batch]
+
+    batcher = Batcher(Picky(), max_jobs=8)
+    outputs = await asyncio.gather(*(submit(batcher, n) for n in range(3)), return_exceptions=True)
+    assert outputs[0] == 0
+    assert isinstance(outputs[1], RequestError)
+    assert outputs[2] == 2
+
+
+class OutOfMemoryError(RuntimeError):
+    """Named as torch's."""
+
+
+def holding(parts: int, error: Exception) -> Callable[[Sequence[Any]], None]:
+    """A device that runs so many parts at once, and fails with ``error`` on more."""
+
+    def act(batch: Sequence[Any]) -> None:
+        if len(batch) > parts:
+            raise error
+
+    return act
+
+
+@pytest.mark.parametrize(
+    "error", [OutOfMemoryError(), MemoryError(), RuntimeError("CUDA failed with out of memory")]
+)
+async def test_out_of_memory_poisons_nobody(error):
+    def act(batch: Sequence[Any]) -> None:
+        if len(batch) > 1 or batch[0].item == 2:
+            raise error
+
+    batcher = Batcher(Engine(act), max_jobs=8)
+    outputs = await asyncio.gather(*(submit(batcher, n) for n in range(4)), return_exceptions=True)
+    assert [outputs[0], outputs[1], outputs[3]] == [0, 2, 6]
+    assert isinstance(outputs[2], OutOfMemory)
+    assert await submit(batcher, 5) == 10
+
+
+async def test_a_cancelled_ticket_stops_the_engine_and_frees_the_device():
+    seen = threading.Event()
+
+    def act(batch: Sequence[Any]) -> None:
+        if batch[0].item == 1:
+            for _ in range(500):
+                time.sleep(0.01)
+                if batch[0].cancelled:
+                    seen.set()
+                    return
+
+    batcher = Batcher(Engine(act), max_jobs=1)
+    task = asyncio.create_task(submit(batcher, 1))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.wait_for(submit(batcher, 2), timeout=2) == 4
+    assert seen.is_set()
+
+
+async def test_a_ticket_cancelled_while_it_waits_never_runs():
+    engine = Engine(lambda batch: time.sleep(0.05))
+    batcher = Batcher(engine, max_jobs=1)
+    first = asyncio.create_task(submit(batcher, 1))
+    second = asyncio.create_task(submit(batcher, 2))
+    await asyncio.sleep(0.01)
+    second.cancel()
+    assert await first == 2
+    assert await submit(batcher, 3) == 6
+    assert engine.batches == [[1], [3]]
+
+
+async def test_events_come_in_order_before_the_output():
+    def act(batch: Sequence[Any]) -> None:
+        for n in range(100):
+            batch[0].emit(n)
+
+    batcher = Batcher(Engine(act), max_jobs=1)
+    assert [event async for event in batcher.stream(work(7))] == [*range(100), 14]
+
+
+async def test_an_error_ends_a_stream_after_its_events():
+    def act(batch: Sequence[Any]) -> None:
+        batch[0].emit("first")
+        raise RequestError("then this")
+
+    events = []
+    with pytest.raises(RequestError, match="then this"):
+        async for event in Batcher(Engine(act), max_jobs=1).stream(work(1)):
+            events.append(event)
+    assert events == ["first"]
+
+
+async def test_a_thousand_jobs_with_bad_and_cancelled_ones_settle_once():
+    def act(batch: Sequence[Any]) -> None:
+        if any(ticket.item % 20 == 7 for ticket in batch):
+            raise ValueError
+
+    batcher = Batcher(Engine(act), max_jobs=16)
+    tasks = [asyncio.create_task(submit(batcher, n)) for n in range(1000)]
+    await asyncio.sleep(0)
+    for task in tasks[::10]:
+        task.cancel()
+    results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), timeout=60)
+    for n, result in enumerate(results):
+        if n % 10 == 0:
+            assert isinstance(result, asyncio.CancelledError)
+        elif n % 20 == 7:
+            assert isinstance(result, EngineFailed)
+        else:
+            assert result == n * 2
+
+
+async def test_close_waits_for_the_device():
+    engine = Engine(lambda batch: time.sleep(0.05))
+    batcher = Batcher(engine, max_jobs=1)
+    task = asyncio.create_task(submit(batcher, 1))
+    await asyncio.sleep(0.01)
+    await batcher.close()
+    assert engine.closed
+    assert await task == 2
+
+
+async def test_a_job_is_answered_when_its_own_parts_are_done():
+    """A long job came first: the short one does not wait for all of it."""
+    engine = Engine(lambda batch: time.sleep(0.01))
+    engine.budget = 4
+    batcher = Batcher(engine, max_jobs=8)
+    done: list[str] = []
+
+    async def ask(name: str, *parts: int) -> None:
+        assert await submit(batcher, *parts) == (
+            [n * 2 for n in parts] if len(parts) > 1 else parts[0] * 2
+        )
+        done.append(name)
+
+    long = asyncio.create_task(ask("long", *range(40)))
+    await asyncio.sleep(0)
+    await asyncio.gather(ask("short", 7), long)
+    assert done == ["short", "long"]
+    assert all(len(batch) <= 4 for batch in engine.batches)
+
+
+async def test_a_bad_part_fails_its_own_job_at_once_and_no_other():
+    def act(batch: Sequence[Any]) -> None:
+        if any(ticket.item == 13 for ticket in batch):
+            raise ValueError
+
+    engine = Engine(act)
+    engine.budget = 8
+    batcher = Batcher(engine, max_jobs=100)
+    asked = [submit(batcher, *range(n, n + 5)) for n in range(0, 30, 5)]
+    results = await asyncio.gather(*asked, return_exceptions=True)
+    assert isinstance(results[2], EngineFailed)
+    for n, result in zip(range(0, 30, 5), results, strict=True):
+        if n != 10:
+            assert result == [one * 2 for one in range(n, n + 5)]
+
+
+async def test_out_of_memory_halves_the_budget_and_runs_everything_again():
+    engine = Engine(holding(5, OutOfMemoryError()))
+    engine.budget = 32
+    batcher = Batcher(engine, max_jobs=100)
+    outputs = await asyncio.gather(*(submit(batcher, n) for n in range(64)))
+    assert outputs == [n * 2 for n in range(64)]
+    assert 4 <= batcher.budget < 6
+    failed = sum(len(batch) > 5 for batch in engine.batches)
+    assert failed <= 3  # 32, then 16 and 8 on the way down, and none of them again
+    engine.act = lambda batch: time.sleep(0.0005)
+    await asyncio.gather(*(submit(batcher, n) for n in range(6000)))
+    assert batcher.budget == 32  # it was not the budget's fault for ever
+
+
+async def test_a_part_that_is_out_of_memory_alone_is_tried_once_more_and_blames_nobody():
+    tries: list[int] = []
+
+    def act(batch: Sequence[Any]) -> None:
+        if batch[0].item == 1:
+            tries.append(1)
+            raise OutOfMemoryError
+        if batch[0].item == 2 and not tries.count(2):
+            tries.append(2)
+            raise OutOfMemoryError
+
+    engine = Engine(act)
+    engine.budget = 32
+    batcher = Batcher(engine, max_jobs=1)
+    with pytest.raises(OutOfMemory):
+        await submit(batcher, 1)
+    assert tries == [1, 1]
+    assert await submit(batcher, 2) == 4
+    assert batcher.budget == 32
+
+
+async def test_a_job_of_no_parts_is_done():
+    assert await Batcher(Engine(), max_jobs=1).submit(Work((), finish=list)) == []
+
+
+async def test_the_load_counts_what_ran_with_and_without_padding():
+    batcher = Batcher(Engine(), max_jobs=8)
+    await submit(batcher, 1, 2, sizes=(10, 30))
+    assert (batcher.load.runs, batcher.load.size, batcher.load.padded_size) == (1, 40, 60)
+    assert batcher.waiting == 0
+
+
+async def test_packed_parts_are_as_large_as_they_are_together():
+    engine = Engine()
+    engine.packs, engine.budget = True, 100
+    batcher = Batcher(engine, max_jobs=8)
+    await submit(batcher, 1, 2, 3, sizes=(10, 80, 8))  # padded, two of them would be too much
+    assert engine.batches == [[3, 1, 2]]
+    assert (batcher.load.size, batcher.load.padded_size) == (98, 104)  # 98 is not round
+
+
+async def test_packed_parts_that_are_out_of_memory_are_halved():
+    engine = Engine(holding(5, OutOfMemoryError()))
+    engine.packs, engine.budget = True, 32
+    batcher = Batcher(engine, max_jobs=100)
+    outputs = await asyncio.gather(*(submit(batcher, n) for n in range(64)))
+    assert outputs == [n * 2 for n in range(64)]
+    assert 4 <= batcher.budget < 6
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: 32 TB.",
+        "[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer of size 5",
+        "CUDA error: out of memory",
+    ],
+)
+async def test_every_librarys_words_for_out_of_memory(words):
+    class Fail(Exception):
+        """As onnxruntime's: no RuntimeError."""
+
+    engine = Engine(holding(2, Fail(words)))
+    engine.budget = 8
+    batcher = Batcher(engine, max_jobs=100)
+    outputs = await asyncio.gather(*(submit(batcher, n) for n in range(8)))
+    assert outputs == [n * 2 for n in range(8)]
+    assert batcher.budget < 3
+
+
+async def test_a_lost_gpu_is_asked_once():
+    def act(batch: Sequence[Any]) -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    engine = Engine(act)
+    batcher = Batcher(engine, max_jobs=100)
+    outputs = await asyncio.gather(*(submit(batcher, n) for n in range(8)), return_exceptions=True)
+    assert all(isinstance(one, DeviceLost) for one in outputs)
+    assert len(engine.batches) == 1
+
+
+async def test_small_runs_do_not_prove_that_large_ones_fit():
+    engine = Engine(holding(4, OutOfMemoryError()))
+    engine.budget = 64
+    batcher = Batcher(engine, max_jobs=100)
+    await asyncio.gather(*(submit(batcher, n) for n in range(64)))
+    lowered = batcher.budget
+    for n in range(300):
+        await submit(batcher, n)
+    assert batcher.budget == lowered

