@@ -13,7 +13,8 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from handler.contract.base import Json, Request
 from handler.contract.streaming import sse
@@ -51,18 +52,16 @@ class Worker:
 
     def read(self, raw: object) -> object:
         """The job inside the platform's object; what is none stays, and is refused later."""
-        try:
+        with _Caught():
             return _job(raw)
-        except Exception:
-            return raw  # ``answer`` will say what is wrong
+        return raw  # ``answer`` will say what is wrong
 
     def wants_stream(self, raw: object) -> bool:
         """Whether a job asks for a stream and is for a surface that has one."""
-        try:
+        with _Caught():
             job = _job(raw)
             return job.wants_stream and self.dispatcher.find(job)[1].stream is not None
-        except Exception:
-            return False  # ``answer`` will say what is wrong
+        return False  # ``answer`` will say what is wrong
 
     async def warm(self) -> None:
         """Load the model that most jobs will ask for, where the endpoint serves one surface.
@@ -78,7 +77,7 @@ class Worker:
     async def answer(self, raw: object) -> Encoded | dict[str, Any]:
         """Answer a job in one piece; an error comes back as ``{"error": "<JSON>"}``."""
         start, task = time.monotonic(), None
-        try:
+        with _Caught() as failure:
             job = _job(raw)
             listing = self.dispatcher.listing(job)
             if listing is not None:
@@ -87,10 +86,9 @@ class Worker:
             timeout_s = self._timeout_s(task)
             async with _within(timeout_s, start + timeout_s):
                 output = await self._fitting(task, await self.dispatcher.answer(task))
-        except Exception as error:  # the one place: whatever happened leaves as an error object
-            return self._failed(raw, task, error, start)
-        self._done(task, start)
-        return output
+            self._done(task, start)
+            return output
+        return self._failed(raw, task, failure.error, start)
 
     async def stream(self, raw: object) -> AsyncGenerator[Json, None]:
         """Answer a job event by event; an error is the last event, as ``{"error": "<JSON>"}``.
@@ -98,19 +96,18 @@ class Worker:
         On the OpenAI route an error after the first event is told to the client in the stream too.
         """
         start, task, sent_bytes = time.monotonic(), None, 0
-        try:
+        with _Caught() as failure:
             task = self.dispatcher.understand(_job(raw))
             async with aclosing(self._events(task, start)) as events:
                 async for event in events:
                     sent_bytes += len(encode(event)) + 2  # the platform keeps a list of them
                     self._check_size(sent_bytes)
                     yield event
-        except Exception as error:  # the one place, as above
-            if task is not None and task.job.route is not None and sent_bytes:
-                yield sse({"error": error_object(error)})
-            yield self._failed(raw, task, error, start)
+            self._done(task, start)
             return
-        self._done(task, start)
+        if task is not None and task.job.route is not None and sent_bytes:
+            yield sse({"error": error_object(failure.error)})
+        yield self._failed(raw, task, failure.error, start)
 
     async def _events(self, task: Task, start: float) -> AsyncGenerator[Json, None]:
         """The events of a task, under its deadline.
@@ -182,6 +179,29 @@ class Worker:
             extra={"job_id": job_id}, exc_info=None if known else error,
         )  # fmt: skip
         return wire(error)
+
+
+class _Caught:
+    """Holds what goes wrong in its block, whatever it is; after it, it is there to be told.
+
+    The one place that catches everything: a job must be answered, also after a bug of ours.
+    """
+
+    error: Exception
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False  # cancellation goes on
+        self.error = error
+        return True
 
 
 def _job(raw: object) -> Job:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from models.device.failures import is_out_of_memory
+from models.device.failures import Failure, attempt, is_out_of_memory
 from models.device.memory import free_memory, release_kept
 
 _SMALLEST, _LARGEST = 1024, 262_144  # a device that is not too slow for it gets twice the smallest
@@ -35,24 +35,29 @@ def measure(
         patience_s: about how long this may take; a slow device keeps the size reached by then, so
             that one run does not delay others for long.
     """
-    probe = _within(probe, working_bytes)
-    end = time.monotonic() + patience_s
-    chosen, best, size = _SMALLEST, math.inf, _SMALLEST
-    try:
-        probe(size)  # allocations and choices of kernels are made here
-        each = _seconds(probe, size) / size if time.monotonic() < end else math.inf
-        while 2 * size <= min(_LARGEST, chosen * _FURTHER):
-            if time.monotonic() + 2 * size * each > end:
-                break
-            size *= 2
-            each = _seconds(probe, size) / size
-            if each * _BETTER < best:
-                chosen, best = size, each
-    except BaseException as error:
-        if not is_out_of_memory(error):
-            raise
+    found = [_SMALLEST]
+    outcome = attempt(lambda: _climb(_within(probe, working_bytes), patience_s, found))
+    if isinstance(outcome, Failure):
+        if not is_out_of_memory(outcome.error):
+            raise outcome.error
         free_memory()
-    return chosen
+    return found[-1]
+
+
+def _climb(probe: Callable[[int], None], patience_s: float, found: list[int]) -> None:
+    """Try ever larger sizes, and note in ``found`` each that is worth it."""
+    end = time.monotonic() + patience_s
+    best, size = math.inf, _SMALLEST
+    probe(size)  # allocations and choices of kernels are made here
+    each = _seconds(probe, size) / size if time.monotonic() < end else math.inf
+    while 2 * size <= min(_LARGEST, found[-1] * _FURTHER):
+        if time.monotonic() + 2 * size * each > end:
+            break
+        size *= 2
+        each = _seconds(probe, size) / size
+        if each * _BETTER < best:
+            best = each
+            found.append(size)
 
 
 def _within(probe: Callable[[int], None], working_bytes: int | None) -> Callable[[int], None]:

@@ -3,10 +3,35 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
 
 from models.errors import DeviceLost, EngineFailed, OutOfMemory, QuartetError
 
 log = logging.getLogger(__name__)
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a call raised."""
+
+    error: BaseException
+
+
+def attempt(call: Callable[[], Value]) -> Value | Failure:
+    """Call into an engine; what it raises comes back.
+
+    This is the boundary to the engines' libraries. They raise what they like: a panic in a Rust
+    library is no ``Exception``, only a ``BaseException``.
+    """
+    try:
+        return call()
+    except BaseException as error:
+        # The frames of a call that is out of memory hold the tensors that filled it.
+        return Failure(error.with_traceback(None) if is_out_of_memory(error) else error)
 
 
 def translate(error: BaseException) -> QuartetError:

@@ -20,7 +20,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from models.device.failures import is_device_lost, is_out_of_memory, translate
+from models.device.failures import (
+    Failure,
+    attempt,
+    is_device_lost,
+    is_out_of_memory,
+    translate,
+)
 from models.device.memory import free_memory
 from models.device.rounding import rounded
 from models.errors import EngineFailed
@@ -109,7 +115,9 @@ class Batcher:
     async def close(self) -> None:
         """Close the engine once its device thread is idle, and give its memory back."""
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._device, self._engine.close)
+        closed = await loop.run_in_executor(self._device, attempt, self._engine.close)
+        if isinstance(closed, Failure):
+            log.error("an engine could not be closed", exc_info=closed.error)
         await loop.run_in_executor(self._device, free_memory)
         self._device.shutdown(wait=False)
 
@@ -139,7 +147,8 @@ class Batcher:
         outcomes, failure = self._try(batch)
         if failure is not None and is_out_of_memory(failure):
             self._back_off(batch)
-            if len(batch) == 1:  # once more, now that the memory is as free as it can be
+            # Once more, now that the memory is as free as it can be; but nobody hears it twice.
+            if len(batch) == 1 and not batch[0].job.emitted:
                 outcomes, failure = self._try(batch)
         if failure is None:
             return outcomes
@@ -156,11 +165,9 @@ class Batcher:
     def _try(self, batch: Sequence[Ticket]) -> tuple[list[object], BaseException | None]:
         if all(ticket.cancelled for ticket in batch):
             return [None] * len(batch), None
-        try:
-            outputs = _checked(self._engine.run(batch), len(batch))
-        # The boundary to foreign code. A panic in a Rust library is a BaseException.
-        except BaseException as error:
-            return [], error.with_traceback(None) if is_out_of_memory(error) else error
+        outputs = attempt(lambda: _checked(self._engine.run(batch), len(batch)))
+        if isinstance(outputs, Failure):
+            return [], outputs.error
         self._count(batch)
         if self._size(batch) > self._budget / 2:  # a small run says nothing of large ones
             self._budget = min(self._largest, self._budget * _REGROWTH)

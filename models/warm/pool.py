@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from models.device.failures import is_out_of_memory, translate
+from models.device.failures import Failure, attempt, is_out_of_memory, translate
 from models.errors import ModelDoesNotFit, ModelLoadFailed, OutOfMemory, QuartetError
 from models.row import Row
 from models.surface import Engine, Work
@@ -81,16 +81,11 @@ async def _beside(step: Callable[[Any], Any], value: Any) -> Any:
     A panic in a Rust library is no ``Exception``; it becomes one, so that it cannot pass the places
     that answer for every job.
     """
-
-    def contained() -> Any:
-        try:
-            return step(value)
-        except Exception:
-            raise
-        except BaseException as error:
-            raise translate(error) from None
-
-    return await asyncio.to_thread(contained)
+    outcome = await asyncio.to_thread(attempt, partial(step, value))
+    if not isinstance(outcome, Failure):
+        return outcome
+    error = outcome.error
+    raise error if isinstance(error, Exception) else translate(error)
 
 
 class _Entry:
@@ -219,8 +214,6 @@ class Pool:
         try:
             if entry.warm is not None:
                 await entry.warm.close()
-        except Exception as error:
-            log.error("%s: close failed", entry.row.slug, exc_info=error)
         finally:
             del self._entries[entry.row.slug]
             self._changed.set()

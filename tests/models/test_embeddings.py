@@ -7,7 +7,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import torch
 
 from models.device.hardware import Device
 from models.device.rounding import rounded
+from models.embeddings.cpu import onednn
 from models.embeddings.cpu.packing import Packing
 from models.embeddings.inputs import token_ids
 from models.embeddings.inputs.texts import Tokens
@@ -125,17 +126,52 @@ def test_the_rewired_model_is_the_models(store):
     """Every linear layer is oneDNN's, and the widening ones do their GELU themselves."""
     from sentence_transformers import SentenceTransformer
 
-    from models.embeddings.cpu.onednn import OneDnnLinear, rewire
-
     model = SentenceTransformer(str(store.resolve(MINILM)), device="cpu")
     expected = model.encode(TEXTS)
     linear = sum(type(one) is torch.nn.Linear for one in model.modules())
-    assert rewire(model) == linear > 30
-    fused = [
-        one for one in model.modules() if isinstance(one, OneDnnLinear) and one._after[0] == "gelu"
-    ]
+    assert onednn.rewire(model) == linear > 30
+    layers = [one for one in model.modules() if isinstance(one, onednn.OneDnnLinear)]
+    fused = [one for one in layers if one._after[0] == "gelu"]
     assert len(fused) == 6  # one in each layer
     assert np.abs(model.encode(TEXTS) - expected).max() < 1e-5
+
+
+@pytest.fixture
+def refusing(load: Load, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A processor without the instructions that oneDNN asks for: its operator refuses."""
+    for shared in (MINILM, RERANKER):  # as they are, for all other tests
+        load(shared)
+
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("mkldnn_reorder_linear_weight: bf16 path needs the cpu support avx512bw")
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", refuse)
+    onednn.works.cache_clear()
+    yield
+    onednn.works.cache_clear()
+
+
+@pytest.mark.usefixtures("refusing")
+@pytest.mark.parametrize("model", [MINILM, RERANKER], ids=["minilm", "reranker"])
+def test_where_onednn_refuses_the_layers_stay_torchs(store, load, model):
+    slug = f"refused-{model.slug}"
+    half = Loader(store, Device("cpu", 8 * 10**9, bf16=True))(replace(model, slug=slug))
+    assert not [one for one in half._model.modules() if isinstance(one, onednn.OneDnnLinear)]
+    assert not onednn.works(torch.bfloat16)
+    if model is MINILM:
+        assert nearness(dense(embed(half, *TEXTS)), dense(embed(load(MINILM), *TEXTS))) > 0.999
+    else:
+        ranked = run(half, RankRequest("one", ("two", "three")))
+        assert ranked.scores == pytest.approx(
+            run(load(RERANKER), RankRequest("one", ("two", "three"))).scores, abs=0.05
+        )
+
+
+def test_an_operator_that_computes_wrong_is_not_used(monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", lambda x, *_: torch.zeros_like(x))
+    onednn.works.cache_clear()
+    assert not onednn.works(torch.float32)
+    onednn.works.cache_clear()
 
 
 def test_bfloat16_is_near_and_no_number_is_lost(store, minilm):

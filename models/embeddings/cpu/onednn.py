@@ -7,11 +7,16 @@ vendors, and runs a GELU as a pass of its own over the widest activations of the
 
 from __future__ import annotations
 
+import functools
+import logging
+
 import torch
 from transformers.activations import GELUActivation
 
 _ROWS = 1024  # tokens of the run for which a weight's order is chosen
-_DTYPES = (torch.float32, torch.bfloat16)  # what every CPU build of oneDNN multiplies
+_TRIED = 32  # features of the layer that is tried out
+
+log = logging.getLogger(__name__)
 
 
 class OneDnnLinear(torch.nn.Module):  # type: ignore[misc]
@@ -33,11 +38,9 @@ class OneDnnLinear(torch.nn.Module):  # type: ignore[misc]
 def rewire(model: torch.nn.Module) -> int:
     """Replace the linear layers of a model that are on the CPU, in place; returns how many.
 
-    None where this build of torch lacks oneDNN or the operator. Results differ by rounding only.
+    None where this build of torch lacks the operator or this processor is refused by it. Results
+    differ by rounding only.
     """
-    operator = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
-    if operator is None or not torch.backends.mkldnn.is_available():
-        return 0
     count = 0
     for parent in list(model.modules()):
         fuses = _widens(parent) and _suits(parent.dense)
@@ -51,7 +54,25 @@ def rewire(model: torch.nn.Module) -> int:
 
 
 def _suits(linear: torch.nn.Linear) -> bool:
-    return linear.weight.device.type == "cpu" and linear.weight.dtype in _DTYPES
+    return linear.weight.device.type == "cpu" and works(linear.weight.dtype)
+
+
+@functools.cache
+def works(dtype: torch.dtype) -> bool:
+    """Whether the operator multiplies this type on this processor.
+
+    Asked by trying: which instructions a type needs differs between builds, and the flags of a
+    processor do not say what its hypervisor lets through.
+    """
+    linear = torch.nn.Linear(_TRIED, _TRIED, dtype=dtype).requires_grad_(False)
+    x = torch.linspace(-1, 1, 2 * _TRIED).view(2, _TRIED).to(dtype)
+    expected = torch.nn.functional.gelu(linear(x))
+    try:
+        got = OneDnnLinear(linear, gelu=True)(x)
+    except (AttributeError, RuntimeError) as error:  # no such operator; no such instructions
+        log.info("linear layers in %s stay torch's own (%s)", dtype, type(error).__name__)
+        return False
+    return bool(torch.allclose(got.float(), expected.float(), atol=0.05))
 
 
 def _widens(module: torch.nn.Module) -> bool:

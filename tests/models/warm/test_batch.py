@@ -152,6 +152,23 @@ async def test_a_stream_that_has_begun_is_not_run_again():
     assert engine.batches == [[0, 1, 2]]
 
 
+async def test_a_stream_that_is_out_of_memory_after_its_first_event_is_not_run_again():
+    """Alone, too: whoever listens would hear the beginning twice."""
+
+    def act(batch: Sequence[Any]) -> None:
+        batch[0].emit("once")
+        raise OutOfMemoryError
+
+    engine = Engine(act)
+    batcher = Batcher(engine, max_jobs=8)
+    events = []
+    with pytest.raises(OutOfMemory):
+        async for event in batcher.stream(work(1)):
+            events.append(event)
+    assert events == ["once"]
+    assert engine.batches == [[1]]
+
+
 async def test_outputs_that_are_errors_settle_their_own_ticket():
     class Picky(Engine):
         def run(self, batch: Sequence[Any]) -> list[Any]:
