@@ -10,18 +10,18 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from handler.contract.base import Call, Json, Operation, Surface, plain_route
 from handler.errors import RouteUnknown, SurfaceAmbiguous, SurfaceUnknown
 from handler.job import Job
-from handler.media.bucket import Bucket
+from handler.media.bucket import Bucket, BucketConfig
 from handler.media.files import MediaDoor
 from handler.media.guard import Guard
 from handler.settings.endpoint import Endpoint
-from models.errors import ModelUnsuited, shorten
+from models.errors import InvalidValue, ModelUnsuited, shorten
 from models.row import Row
 from models.warm.pool import Pool
 
@@ -60,8 +60,12 @@ class Dispatcher:
             RequestError: whatever is wrong with the job; see ``models.errors``.
         """
         surface, operation = self.find(job)
+        endpoint = self.endpoint.seen_at(job.origin)
+        wanted = job.body.get("model")
+        if isinstance(wanted, str):  # what else is wrong is of no interest to who means another
+            endpoint.pick(surface.name, wanted)
         request = operation.request.parse(job.body)
-        row = self.endpoint.pick(surface.name, request.model)
+        row = endpoint.pick(surface.name, request.model)
         if operation.task is not None and operation.task not in row.tasks:
             held = self.endpoint.catalog.of(surface.name).rows
             able = [one.slug for one in held if operation.task in one.tasks]
@@ -70,7 +74,7 @@ class Dispatcher:
 
     def find(self, job: Job) -> tuple[Surface, Operation]:
         """Find what a job is for; raises as ``find_surface`` does."""
-        surface = find_surface(job, self.endpoint.seen_at(job.endpoint))
+        surface = find_surface(job, self.endpoint.seen_at(job.origin))
         if job.route is None:
             return surface, surface.marked(job.body)
         operation = surface.operation(job.route)
@@ -99,7 +103,7 @@ class Dispatcher:
         first, _, name = plain_route(job.route).lstrip("/").partition("/")
         if first != "models":
             return None
-        endpoint = self.endpoint.seen_at(job.endpoint)
+        endpoint = self.endpoint.seen_at(job.origin)
         if name:
             return _model(endpoint.catalog.find(name))
         defaults = [endpoint.pick(surface, None) for surface in endpoint.surfaces]
@@ -121,8 +125,24 @@ class Dispatcher:
             )
 
     def bucket_of(self, job: Job) -> Bucket | None:
-        """The job's own bucket, else the endpoint's."""
-        return Bucket(job.bucket, self.guard) if job.bucket else self.bucket
+        """The job's own bucket, the one it chooses of the endpoint's store, else the endpoint's.
+
+        Raises:
+            InvalidValue: it chooses one, and the endpoint has no store.
+        """
+        if job.bucket is None:
+            return self.bucket
+        if isinstance(job.bucket, BucketConfig):
+            return Bucket(job.bucket, self.guard)
+        if self.bucket is None:
+            raise InvalidValue(
+                "s3Config names a bucket without keys, and this endpoint has no store of its own. "
+                "Send accessId, accessSecret and endpointUrl too, or have the operator set the "
+                "BUCKET_ variables.",
+                param="s3Config",
+                code="bucket_not_configured",
+            )
+        return replace(self.bucket, config=job.bucket.of(self.bucket.config))
 
 
 def _model(row: Row) -> dict[str, object]:

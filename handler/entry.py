@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from handler.contract.base import Json, Request
+from handler.contract.base import Json
+from handler.contract.request import Request
 from handler.contract.streaming import sse
 from handler.dispatch import Dispatcher, Task
 from handler.errors import JobTimeout, OutputTooLarge, error_object, wire

@@ -19,11 +19,19 @@ from typing import Any
 
 from handler.contract import SURFACES
 from handler.errors import JobInvalid
-from handler.media.bucket import BucketConfig
+from handler.media.bucket import BucketChoice, BucketConfig, read_s3_config
 from models.errors import InvalidValue
 
 _OTHER_MARKS = {mark for surface in SURFACES.values() for mark in surface.marks} - {"input"}
 _MIN_TIMEOUT_MS, _MAX_TIMEOUT_MS = 5_000, 7 * 24 * 3600 * 1000
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The endpoint at which a job was queued: the surface that it serves, and perhaps the model."""
+
+    surface: str
+    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -35,9 +43,9 @@ class Job:
         body: the client's body.
         surface: the explicit ``surface`` key, as the client wrote it.
         route: the OpenAI route, None for the other forms.
-        bucket: the job's own bucket.
+        bucket: the job's own bucket, or one of the endpoint's store.
         timeout_s: the job's own execution timeout, None when it brings none.
-        endpoint: the endpoint that the job was queued at, where the platform says it (``local``).
+        origin: where the job was queued, where the platform says it (``local``).
         uploads: files that came with the request, by the reference that the body has for each.
     """
 
@@ -45,9 +53,9 @@ class Job:
     body: Mapping[str, Any]
     surface: object = None
     route: str | None = None
-    bucket: BucketConfig | None = None
+    bucket: BucketConfig | BucketChoice | None = None
     timeout_s: float | None = None
-    endpoint: str | None = None
+    origin: Origin | None = None
     uploads: Mapping[str, Path] = field(default_factory=dict)
 
     @property
@@ -71,10 +79,11 @@ def parse_job(raw: object) -> Job:
     envelope = _envelope(raw)
     content: dict[str, Any] = given
     surface = content.get("surface")
-    if "openai_route" not in content and _is_wrapped(content):
+    if "openai_route" not in content:
         envelope |= _envelope(content)
-        content = content["input"]
-        surface = content.get("surface", surface)
+        if _is_wrapped(content):
+            content = content["input"]
+            surface = content.get("surface", surface)
     route, body = None, content
     if "openai_route" in content:
         route = content["openai_route"]
@@ -87,14 +96,23 @@ def parse_job(raw: object) -> Job:
         body=body,
         surface=surface,
         route=route,
-        bucket=BucketConfig.from_job(envelope["s3Config"]) if "s3Config" in envelope else None,
+        bucket=read_s3_config(envelope["s3Config"]) if "s3Config" in envelope else None,
         timeout_s=_timeout_s(envelope.get("policy")),
-        endpoint=raw["endpoint"] if isinstance(raw.get("endpoint"), str) else None,
+        origin=_origin(raw.get("endpoint")),
     )
 
 
 def _envelope(outer: Mapping[str, Any]) -> dict[str, Any]:
+    """What may stand beside an input; the gateway's direct routes put it into a bare body, too."""
     return {key: outer[key] for key in ("s3Config", "policy") if outer.get(key) is not None}
+
+
+def _origin(said: object) -> Origin | None:
+    """What the local platform says beside the input: ``{"surface": …, "model": …}``."""
+    if not isinstance(said, dict) or not isinstance(said.get("surface"), str):
+        return None
+    model = said.get("model")
+    return Origin(said["surface"], model if isinstance(model, str) else None)
 
 
 def _is_wrapped(content: Mapping[str, Any]) -> bool:

@@ -22,8 +22,9 @@ from contextlib import contextmanager
 import uvicorn
 
 from local.app import SURFACES, Options, build
-from local.platform import EVERYTHING, Platform
 from local.processes import WorkerDied, Workers, variables
+from local.queue.endpoints import EVERYTHING, Served, read_further
+from local.queue.platform import Platform
 
 HOST = "127.0.0.1"
 _DEFAULT_PORT = 8000
@@ -42,7 +43,8 @@ def main() -> int:
     try:
         arguments = _arguments()
         options = Options(
-            surfaces=_surfaces(arguments.surfaces),
+            surfaces=(surfaces := _surfaces(arguments.surfaces)),
+            further=_further(arguments.endpoint, surfaces),
             key=os.environ.get("LOCAL_API_KEY", "").strip() or None,
             webhook_secret=os.environ.get("WEBHOOK_SIGNING_SECRET") or Options.webhook_secret,
         )
@@ -73,6 +75,13 @@ def _arguments() -> argparse.Namespace:
         help=f"comma-separated, of {', '.join(SURFACES)}; default: SURFACE, else all",
     )
     parser.add_argument(
+        "--endpoint",
+        action="append",
+        default=[],
+        metavar="NAME=SURFACE[:MODEL]",
+        help="a further endpoint, for one surface or one model of it; may be given again",
+    )
+    parser.add_argument(
         "--no-worker", action="store_true", help="start none, and say how to start one by hand"
     )
     return parser.parse_args()
@@ -97,6 +106,19 @@ def _surfaces(text: str) -> tuple[str, ...]:
         if name not in SURFACES:
             raise Usage(f"--surfaces: {name!r} is none of {', '.join(SURFACES)}")
     return names
+
+
+def _further(given: list[str], surfaces: tuple[str, ...]) -> dict[str, Served]:
+    further: dict[str, Served] = {}
+    for text in given:
+        try:
+            name, served = read_further(text, surfaces)
+        except ValueError as error:
+            raise Usage(f"--endpoint: {error}") from None
+        if name in further:
+            raise Usage(f"--endpoint: {name!r} is given twice")
+        further[name] = served
+    return further
 
 
 def _listen(port: int) -> socket.socket:
@@ -193,7 +215,8 @@ def _introduce(url: str, options: Options, count: int) -> None:
     key = "$LOCAL_API_KEY" if options.key else "any"
     first = options.surfaces[0]
     _say(f"listening on {url}")
-    _say(f"  RunPod's routes    {url}/v2/{{{','.join((*options.surfaces, EVERYTHING))}}}/run …")
+    names = ",".join((*options.surfaces, *options.further, EVERYTHING))
+    _say(f"  RunPod's routes    {url}/v2/{{{names}}}/run …")
     _say(f"  OpenAI's, queued   {url}/v2/{first}/openai/v1   (base_url of the openai package)")
     _say(f"  the gateway's      {url}/v1 …, documented at {url}/docs")
     _say("try:")

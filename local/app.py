@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from local.api.client import ClientRoutes
@@ -21,9 +22,10 @@ from local.api.gate import Gate
 from local.api.gateway import gateway_routes
 from local.api.openai import OpenAiRoutes
 from local.api.worker import WorkerRoutes
-from local.limits import Limits, TooLarge
-from local.platform import Platform
-from local.watch import watch
+from local.queue.endpoints import Endpoints, Served
+from local.queue.limits import Limits, TooLarge
+from local.queue.platform import Platform
+from local.queue.watch import watch
 from local.webhooks import Webhooks
 
 SURFACES = ("chat", "images", "transcribe", "embeddings")
@@ -35,6 +37,7 @@ class Options:
 
     Attributes:
         surfaces: those with an endpoint.
+        further: endpoints of other names.
         key: the key that clients must bring; None = any.
         webhook_secret: signs the gateway's webhooks.
         token: the secret in the workers' addresses.
@@ -42,6 +45,7 @@ class Options:
     """
 
     surfaces: Sequence[str] = SURFACES
+    further: Mapping[str, Served] = field(default_factory=dict)
     key: str | None = None
     webhook_secret: str = "local"  # noqa: S105 - documented, for trying signatures out
     token: str = field(default_factory=lambda: secrets.token_urlsafe(16))
@@ -50,7 +54,7 @@ class Options:
 
 def build(options: Options) -> tuple[FastAPI, Platform]:
     """Put the server together."""
-    platform = Platform(options.surfaces, options.limits)
+    platform = Platform(Endpoints(tuple(options.surfaces), options.further), options.limits)
     webhooks = Webhooks(options.limits, options.webhook_secret)
     client = ClientRoutes(platform, webhooks, options.key)
     front = Front(platform, client, webhooks, options.key)
@@ -88,7 +92,21 @@ def build(options: Options) -> tuple[FastAPI, Platform]:
     application.include_router(gateway_routes(front))
     application.add_exception_handler(WebSocketRequestValidationError, _invalid_socket)
     application.add_middleware(Gate, front=front)
+    application.add_middleware(CORSMiddleware, **_origins(options.key))
     return application, platform
+
+
+# A page of this machine, such as a front end in the making.
+_OWN_PAGES = r"https?://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?"
+
+
+def _origins(key: str | None) -> dict[str, Any]:
+    """Which web pages may ask: as at the gateway all, but for this machine's own without a key.
+
+    Any page that is open in a browser could use the platform otherwise.
+    """
+    allowed = {"allow_origin_regex": _OWN_PAGES} if key is None else {"allow_origins": ["*"]}
+    return {**allowed, "allow_methods": ["*"], "allow_headers": ["*"]}
 
 
 async def _refused(http: Request, error: Exception) -> Response:
@@ -108,31 +126,37 @@ async def _gateway_error(http: Request, error: Exception) -> Response:
 
 
 async def _invalid(http: Request, error: Exception) -> Response:
-    """A body or a parameter that the gateway's schema refuses: the field, and why."""
+    """What the gateway's schema refuses: each field and why, and what was sent."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
-    return _explained(error.errors()).response()
+    return _explained(error.errors(), error.body)
 
 
 async def _invalid_socket(socket: WebSocket, error: Exception) -> None:
     assert isinstance(error, WebSocketRequestValidationError)  # noqa: S101 - registered for it
-    await socket.send_denial_response(_explained(error.errors()).response())
+    await socket.send_denial_response(_explained(error.errors(), dict(socket.path_params)))
 
 
-def _explained(problems: Sequence[Any]) -> GatewayError:
-    """Of the first wrong field, the problem furthest in.
+def _explained(problems: Sequence[Any], sent: Any) -> Response:
+    """What a schema validator of the gateway's framework answers."""
+    if any(one["type"] == "json_invalid" for one in problems):
+        return GatewayError(400, "invalid_request", "The body is not JSON").response()
+    fields = dict.fromkeys(one["loc"][:2] for one in problems)
+    told = [_told([one for one in problems if one["loc"][:2] == field]) for field in fields]
+    data = sent if isinstance(sent, dict | list) else {}
+    return json_response({"success": False, "error": told, "data": data}, 400)
+
+
+def _told(problems: Sequence[Any]) -> dict[str, str]:
+    """Of one field's problems, the one furthest in.
 
     Where a field may be one of several things, what was not meant fails at once, by its type.
     """
-    field = problems[0]["loc"][:2]
-    first = max((one for one in problems if one["loc"][:2] == field), key=_telling)
-    if first["type"] == "json_invalid":
-        return GatewayError(400, "invalid_request", "The body is not JSON", {"param": None})
+    first = max(problems, key=_telling)
     place = ".".join(str(step) for step in first["loc"][1:] if _is_named(step))
     reason = first["msg"].removeprefix("Value error, ")
     if first["type"] == "model_attributes_type":
         reason = "must be a JSON object, with Content-Type: application/json"
-    message = f"{place or 'body'}: {reason}"
-    return GatewayError(400, "invalid_request", message, {"param": place or None})
+    return {"message": f"{place or 'body'}: {reason}"}
 
 
 def _telling(problem: Any) -> tuple[int, bool]:
@@ -148,8 +172,10 @@ async def _no_such_route(http: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
     missing = f"There is no {http.method} {http.url.path[:60]} here"
     message = missing if error.status_code in {404, 405} else error.detail
-    codes = {404: "not_found", 405: "method_not_allowed"}
-    return _said(http, error.status_code, codes.get(error.status_code, "invalid_request"), message)
+    # To the gateway a method that an address has not is as good as no address.
+    wrong = error.status_code == 405 and not http.url.path.startswith("/v2/")
+    status = 404 if wrong else error.status_code
+    return _said(http, status, "not_found" if status == 404 else "invalid_request", message)
 
 
 async def _broken(http: Request, error: Exception) -> Response:

@@ -19,7 +19,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from local.platform import EVERYTHING, Platform
+from local.queue.endpoints import EVERYTHING
+from local.queue.platform import Platform
 
 _LOOK_S = 0.05
 _RESTART_S = 1.0

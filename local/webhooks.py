@@ -18,8 +18,8 @@ from typing import Any
 
 import aiohttp
 
-from local.jobs import FINAL, Job, Status
-from local.limits import Limits
+from local.queue.jobs import FINAL, Job, Status
+from local.queue.limits import Limits
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class Webhooks:
         body = {
             "event": event,
             "delivery_id": delivery,
-            "timestamp": datetime.fromtimestamp(now, UTC).isoformat(),
+            "timestamp": _timestamp(now),
             "data": {
                 "job_request_id": job.id,
                 "status": result["status"],
@@ -131,6 +131,12 @@ async def _post(session: aiohttp.ClientSession, url: str, content: bytes) -> str
             return None if response.status == 200 else f"status {response.status}"
     except (aiohttp.ClientError, OSError, ValueError) as error:  # OSError has the timeout too
         return f"not reached ({type(error).__name__})"
+
+
+def _timestamp(now_s: float) -> str:
+    """As JavaScript writes a time: ``2026-01-31T12:00:00.000Z``."""
+    written = datetime.fromtimestamp(now_s, UTC).isoformat(timespec="milliseconds")
+    return written.replace("+00:00", "Z")
 
 
 def sign(secret: str, timestamp_s: int, content: bytes) -> str:

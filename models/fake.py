@@ -13,15 +13,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from models.catalog import CPU, GPU
 from models.chat.request import Generated, Prompt
 from models.device.hardware import Device
 from models.embeddings.ranking import score
 from models.embeddings.request import Embedded, EmbedRequest, Ranked, RankRequest, Vectors
-from models.images.request import ImageRequest, Picture
+from models.images.request import ImageRequest, Images, Picture
 from models.row import Row
-from models.surface import Ticket, Work
+from models.surface import Leniency, Ticket, Work, only
 from models.transcribe.request import TranscribeRequest, Transcript
 
 
@@ -135,7 +136,18 @@ class FakeEmbeddings(FakeEngine):
 
 
 class FakeImages(FakeEngine):
-    """Pictures of one colour, taken from the seed."""
+    """Pictures of one colour, of the seed and the input; a negative prompt is of no use to it."""
+
+    async def prepare(self, request: ImageRequest) -> Work:
+        """As ``FakeEngine``'s."""
+        leniency = Leniency(request.strict)
+        if request.negative_prompt:
+            leniency.leave_out("negative_prompt", f"{self.row.slug} takes no negative_prompt")
+
+        def finish(outputs: Sequence[list[Picture]]) -> Images:
+            return Images(tuple(only(outputs)), tuple(leniency.left_out))
+
+        return Work((request,), kind="any", finish=finish)
 
     def one(self, ticket: Ticket[ImageRequest]) -> list[Picture]:
         """Make ``n`` pictures."""
@@ -148,7 +160,8 @@ class FakeImages(FakeEngine):
             ticket.emit((step + 1, steps))
             time.sleep(self.delay_s)
         seeds = range(request.seed, request.seed + request.n)
-        return [_plain(request.format, width, height, seed) for seed in seeds]
+        tint = crc32(request.image) if request.image else 0
+        return [_plain(request.format, width, height, seed, tint) for seed in seeds]
 
 
 class FakeTranscribe(FakeEngine):
@@ -189,11 +202,12 @@ def _unit(text: bytes) -> list[float]:
     return [count / length for count in counts]
 
 
-def _plain(format_: str, width: int, height: int, seed: int) -> Picture:
+def _plain(format_: str, width: int, height: int, seed: int, tint: int) -> Picture:
     from PIL import Image
 
     buffer = io.BytesIO()
-    colour = (seed % 256, seed // 256 % 256, seed // 65536 % 256)
+    shade = seed ^ tint
+    colour = (shade % 256, shade // 256 % 256, shade // 65536 % 256)
     Image.new("RGB", (width, height), colour).save(buffer, format_.upper())
     return Picture(buffer.getvalue(), format_, width, height, seed)
 

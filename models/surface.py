@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from models.device.hardware import Device
+from models.errors import UnsupportedParameter
 from models.row import Row
 
 Item = TypeVar("Item", covariant=True)
@@ -23,6 +24,35 @@ def only(outputs: Sequence[Any]) -> Any:
     """The answer of a request that is one part: that part's output."""
     [output] = outputs
     return output
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A field that the model has no use for, and why; what the client is told of it."""
+
+    param: str
+    message: str
+
+
+class Leniency:
+    """What becomes of a request's fields that the model has no use for.
+
+    A strict request is refused for one. Of any other it is left out, and the answer says so.
+    """
+
+    def __init__(self, strict: bool) -> None:
+        self.left_out: list[LeftOut] = []
+        self._strict = strict
+
+    def leave_out(self, param: str, reason: str) -> None:
+        """Do without a field; ``reason`` is a sentence without its full stop.
+
+        Raises:
+            UnsupportedParameter: the request is strict.
+        """
+        if self._strict:
+            raise UnsupportedParameter(f"{reason}; leave it out.", param=param)
+        self.left_out.append(LeftOut(param, f"{reason}; it was left out."))
 
 
 @dataclass(frozen=True)

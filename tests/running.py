@@ -10,9 +10,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -20,10 +21,11 @@ import uvicorn
 
 from local.__main__ import KEEP_ALIVE_S
 from local.app import SURFACES, Options, build
-from local.jobs import Job
-from local.limits import Limits
-from local.platform import Platform
 from local.processes import Workers
+from local.queue.endpoints import Served
+from local.queue.jobs import Job
+from local.queue.limits import Limits
+from local.queue.platform import Platform
 from tests.conftest import ROOT
 
 KEY = {"Authorization": "Bearer any"}
@@ -125,6 +127,7 @@ def run_local(
     limits: Limits | None = None,
     key: str | None = None,
     surfaces: tuple[str, ...] = SURFACES,
+    further: Mapping[str, Served] = MappingProxyType({}),
     command: tuple[str, ...] | None = None,
     **env: str,
 ) -> Iterator[Local]:
@@ -136,7 +139,7 @@ def run_local(
     def call(work: Any, timeout_s: float = 60) -> Any:
         return asyncio.run_coroutine_threadsafe(work, loop).result(timeout_s)
 
-    options = Options(limits=limits or Limits(), key=key, surfaces=surfaces)
+    options = Options(limits=limits or Limits(), key=key, surfaces=surfaces, further=further)
 
     async def start() -> tuple[Local, uvicorn.Server, list[asyncio.Task[None]], asyncio.Task[None]]:
         application, platform = build(options)

@@ -4,7 +4,8 @@ A new surface is its engine in ``models``, its module here, and its line below.
 """
 
 from handler.contract import chat, embeddings, images, transcribe
-from handler.contract.base import Call, Operation, Request, Surface
+from handler.contract.base import Call, Operation, Surface
+from handler.contract.request import Request
 
 SURFACES: dict[str, Surface] = {
     surface.name: surface

@@ -6,94 +6,19 @@ functions that answer it. ``handler.dispatch`` reads nothing else of a surface.
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Self
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from handler.contract.explain import explain
+from handler.contract.request import Request
 from handler.media.bucket import Bucket
 from handler.media.files import MediaDoor
-from models.errors import InvalidValue, UnsupportedParameter
 from models.row import Row
+from models.surface import LeftOut
 from models.warm.pool import Warm
 
-# A constraint, even an empty one, has pydantic refuse what is no UTF-8 (lone surrogates).
-Text = Annotated[str, Field(min_length=0)]
-NonEmpty = Annotated[str, Field(min_length=1)]
 Json = Any  # what ``json`` can express; checked where it leaves, in handler.wire
-
-
-class Request(BaseModel):
-    """Base of the surfaces' request types.
-
-    Unknown keys are left aside: a gateway passes its own along. Null means absent, as OpenAI's
-    clients mean it. Known fields that are not supported are listed in ``unsupported`` with the
-    values that change nothing; any other value is refused by name. ``informational`` fields are
-    taken and change no answer, for OpenAI neither. ``files`` says which field stands for a file
-    that a form brings.
-    """
-
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, allow_inf_nan=False)
-
-    unsupported: ClassVar[Mapping[str, tuple[object, ...]]] = {}
-    aliases: ClassVar[Mapping[str, str]] = {}
-    files: ClassVar[Mapping[str, str]] = {}
-    informational: ClassVar[frozenset[str]] = frozenset({"metadata", "safety_identifier", "user"})
-
-    model: str | None = None
-
-    @property
-    def parts(self) -> int:
-        """How many things are asked for at once; a smaller request asks for fewer."""
-        return 1
-
-    @classmethod
-    def parse(cls, body: Mapping[str, Any]) -> Self:
-        """Validate a body.
-
-        Raises:
-            UnsupportedParameter: a known field that this surface does not take.
-            InvalidValue: a missing field, a wrong type, a value out of range, or two values of one
-                field that has two names.
-        """
-        given = {key: value for key, value in body.items() if value is not None}
-        refuse_unsupported(given, cls.unsupported)
-        for alias, name in cls.aliases.items():
-            if alias in given and given.setdefault(name, given[alias]) != given[alias]:
-                raise InvalidValue(
-                    f"{alias} and {name} are one field with two names and got two values; send one "
-                    "of them.",
-                    param=alias,
-                )
-        try:
-            return cls.model_validate(given)
-        except ValidationError as error:
-            raise explain(error) from None
-
-
-def refuse_unsupported(
-    given: Mapping[str, Any], unsupported: Mapping[str, tuple[object, ...]], path: str = ""
-) -> None:
-    """Refuse known fields by name, unless their value changes nothing.
-
-    Raises:
-        UnsupportedParameter: names the field, below ``path``, and the value that would do.
-    """
-    for name, neutral in unsupported.items():
-        value = given.get(name)
-        if value is not None and not any(_same(value, one) for one in neutral):
-            hint = f"leave it out or send {json.dumps(neutral[0])}" if neutral else "leave it out"
-            param = path + name
-            raise UnsupportedParameter(f"{param} is not supported; {hint}.", param=param)
-
-
-def _same(left: object, right: object) -> bool:
-    """Equality that does not take True for 1."""
-    return left == right and isinstance(left, bool) == isinstance(right, bool)
 
 
 @dataclass(frozen=True)
@@ -190,6 +115,12 @@ class Surface:
 def plain_route(route: str) -> str:
     """An OpenAI route without query and version: ``/embeddings``."""
     return "/" + route.split("?")[0].strip("/").removeprefix("v1/")
+
+
+def with_warnings(answer: dict[str, Any], left_out: Sequence[LeftOut]) -> dict[str, Any]:
+    """Add the extension ``warnings``: the fields that the model has no use for."""
+    told = [{"param": one.param, "message": one.message} for one in left_out]
+    return {**answer, "warnings": told} if told else answer
 
 
 def with_notice(answer: dict[str, Any], row: Row) -> dict[str, Any]:

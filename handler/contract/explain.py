@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,10 +13,16 @@ from models.errors import InvalidValue, RequestError, shorten
 _CODES = {"missing": "missing_required_parameter"}
 
 
-def explain(error: ValidationError) -> RequestError:
-    """The first problem, as OpenAI words it: the field, the limit, and what was got."""
+def explain(error: ValidationError, called: Mapping[str, str] | None = None) -> RequestError:
+    """The first problem, as OpenAI words it: the field, the limit, and what was got.
+
+    Args:
+        error: what pydantic found.
+        called: the client's own names of fields that have several.
+    """
     first = _most_telling(error)
-    param = _path(first["loc"])
+    field, *inside = first["loc"] or ("",)
+    param = _path(((called or {}).get(str(field), field), *inside))
     kind = first["type"]
     if kind == "missing":
         return InvalidValue(f"{param} is required.", param=param, code=_CODES["missing"])

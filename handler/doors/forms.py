@@ -21,7 +21,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 
-from handler.contract.base import Request
+from handler.contract.request import Request
 from models.errors import InvalidValue
 
 _MAX_FIELDS, _MAX_FILES = 100, 16
@@ -107,8 +107,8 @@ def _scalars(kind: type[Request]) -> set[str]:
     names = {name for name, schema in properties.items() if _types(schema) & _SCALARS}
     neutral = {
         name
-        for name, values in kind.unsupported.items()
-        if any(isinstance(value, int | float) for value in values)
+        for name, field in kind.unsupported.items()
+        if any(isinstance(value, int | float) for value in field.neutral)
     }
     return names | neutral | {alias for alias, name in kind.aliases.items() if name in names}
 

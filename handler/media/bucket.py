@@ -11,13 +11,15 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from yarl import URL
 
 from handler.errors import MediaError, MediaForbidden, StorageFailed
 from handler.media.guard import Guard, forbidden
 from models.errors import InvalidValue
 
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{1,62}$"
+_REGION = r"^[A-Za-z0-9-]{1,40}$"
 MAX_TTL_S = 7 * 24 * 3600  # the longest that Signature Version 4 allows
 
 
@@ -29,8 +31,8 @@ class BucketConfig(BaseModel):
     endpoint_url: str = Field(alias="endpointUrl")
     access_key_id: str = Field(alias="accessId", min_length=1, repr=False)
     secret_access_key: str = Field(alias="accessSecret", min_length=1, repr=False)
-    name: str = Field(alias="bucketName", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{1,62}$")
-    region: str = Field(default="us-east-1", pattern=r"^[A-Za-z0-9-]{1,40}$")
+    name: str = Field(validation_alias=AliasChoices("bucketName", "bucket", "name"), pattern=_NAME)
+    region: str = Field(default="us-east-1", pattern=_REGION)
     ttl_s: int = Field(default=MAX_TTL_S, ge=1, le=MAX_TTL_S)
 
     @field_validator("endpoint_url")
@@ -46,22 +48,46 @@ class BucketConfig(BaseModel):
         """The host of the endpoint, as connections name it."""
         return URL(self.endpoint_url).host or ""
 
-    @classmethod
-    def from_job(cls, raw: object) -> BucketConfig:
-        """Read a job's ``s3Config``.
 
-        Raises:
-            InvalidValue: a part is missing or of the wrong type; secrets are never repeated.
-        """
-        try:
-            return cls.model_validate(raw)
-        except ValidationError as error:
-            fields = sorted({str(one["loc"][0]) for one in error.errors() if one["loc"]})
-            raise InvalidValue(
-                "s3Config needs accessId, accessSecret, bucketName and endpointUrl; wrong or "
-                f"missing: {', '.join(fields) or 'all of them'}.",
-                param="s3Config",
-            ) from None
+class BucketChoice(BaseModel):
+    """Another bucket of the endpoint's own store; the names are those of the gateway."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    name: str = Field(validation_alias=AliasChoices("bucket", "bucketName"), pattern=_NAME)
+    region: str | None = Field(default=None, pattern=_REGION)
+
+    def of(self, own: BucketConfig) -> BucketConfig:
+        """That bucket, by the endpoint's credentials."""
+        return own.model_copy(update={"name": self.name, "region": self.region or own.region})
+
+
+_STORE = frozenset({"accessId", "accessSecret", "endpointUrl"})
+
+
+def read_s3_config(raw: object) -> BucketConfig | BucketChoice:
+    """Read a job's ``s3Config``, which has one of two forms.
+
+        {"accessId", "accessSecret", "bucketName", "endpointUrl", "region"?}    RunPod's: a store
+        {"bucket", "region"?}          the gateway's: another bucket of the endpoint's own store
+
+    One with any key or address of a store is of the first.
+
+    Raises:
+        InvalidValue: a part is missing or of the wrong type; secrets are never repeated.
+    """
+    given = {k: v for k, v in raw.items() if v is not None} if isinstance(raw, dict) else {}
+    kind = BucketConfig if given.keys() & _STORE else BucketChoice
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        wrong = sorted({str(one["loc"][0]) for one in error.errors() if one["loc"]})
+        raise InvalidValue(
+            "s3Config needs accessId, accessSecret, bucketName and endpointUrl, or for a bucket of "
+            "the endpoint's own store bucket alone, with or without region; wrong or missing: "
+            f"{', '.join(wrong) or 'all of them'}.",
+            param="s3Config",
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 
 from handler.contract.base import Surface
+from handler.job import Origin
 from handler.settings.variables import Settings, SettingsError
 from models.errors import ModelNotFound
 from models.row import Catalog, Row
+
+_NEAREST = 3  # models named to who asks for one that is not held
 
 
 @dataclass(frozen=True)
@@ -75,16 +79,23 @@ class Endpoint:
             return self.configured
         return held.default(surface, self.device_kind)
 
-    def seen_at(self, name: str | None) -> Endpoint:
-        """What a job sees that was queued at endpoint ``name``.
+    def seen_at(self, origin: Origin | None) -> Endpoint:
+        """What a job sees that was queued at an endpoint of its own.
 
-        A platform may queue for several endpoints and serve them with one worker; one that is named
-        like a surface serves that surface alone.
+        A platform may queue for several endpoints and serve them with one worker: each of them
+        serves one surface, or one model alone.
+
+        Raises:
+            ModelNotFound: the endpoint is for a model that this worker does not hold.
         """
-        if name is None or name not in self.surfaces or len(self.surfaces) == 1:
+        if origin is None or origin.surface not in self.surfaces:
             return self
-        rows = [row for row in self.catalog.rows if row.surface == name]
-        return replace(self, surfaces={name: self.surfaces[name]}, catalog=Catalog(rows))
+        catalog, configured = self.catalog.of(origin.surface), self.configured
+        if origin.model is not None:
+            configured = catalog.find(origin.model)
+            catalog = Catalog([configured])
+        surfaces = {origin.surface: self.surfaces[origin.surface]}
+        return replace(self, surfaces=surfaces, catalog=catalog, configured=configured)
 
     @property
     def only(self) -> Surface | None:
@@ -107,8 +118,10 @@ def _configured(settings: Settings, catalog: Catalog) -> Row | None:
     rows = {name: _find(catalog, name) for name in names}
     unknown = [name for name, row in rows.items() if row is None]
     if unknown:
-        known = ", ".join(row.slug for row in catalog.rows)
-        raise SettingsError(f"MODEL_SLUG: no model is {' or '.join(unknown)}; known: {known}")
+        known = ", ".join(_nearest(unknown, catalog))
+        raise SettingsError(
+            f"MODEL_SLUG: this worker holds no {' or '.join(unknown)}; the nearest: {known}"
+        )
     meant = {row.slug: row for row in rows.values() if row is not None}
     if len(meant) > 1:
         raise SettingsError(f"MODEL_SLUG: {' and '.join(meant)} cannot both be meant")
@@ -128,6 +141,17 @@ def _at_revision(row: Row, settings: Settings) -> Row:
     revision, repo = settings.pin()
     own = repo is None or repo.lower() == (row.repo or "").lower()
     return row.at_revision(revision) if revision and own and row.repo else row
+
+
+def _nearest(names: Sequence[str], catalog: Catalog) -> list[str]:
+    """The slugs of the models whose slug, repo or name looks most like one of these."""
+    wanted = [part.lower() for name in names for part in (name, name.rpartition("/")[2])]
+
+    def likeness(row: Row) -> float:
+        known = [one.lower() for one in (row.slug, row.repo or "", *row.names)]
+        return max(SequenceMatcher(None, left, right).ratio() for left in wanted for right in known)
+
+    return [row.slug for row in sorted(catalog.rows, key=likeness, reverse=True)[:_NEAREST]]
 
 
 def _find(catalog: Catalog, name: str) -> Row | None:

@@ -5,9 +5,24 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 NonEmpty = Annotated[str, Field(min_length=1)]
+
+
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number: 5.0 is the integer 5."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Integer = Annotated[int, BeforeValidator(_whole)]
+
+
+def _no_null(value: Any) -> Any:
+    """A field that is optional may be left out; null is not the same."""
+    if value is None:
+        raise ValueError("must not be null")
+    return value
 
 
 class Body(BaseModel):
@@ -20,6 +35,8 @@ class Body(BaseModel):
 
     model: NonEmpty | None = None
     webhook_url: str | None = None
+
+    _given = field_validator("*", mode="before")(_no_null)
 
     @field_validator("webhook_url")
     @classmethod
@@ -45,7 +62,7 @@ class ChatBody(Body):
 
     messages: Annotated[list[Message], Field(min_length=1)]
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    max_tokens: Annotated[int, Field(ge=1, le=8192)] | None = None
+    max_tokens: Annotated[Integer, Field(ge=1, le=8192)] | None = None
     stream: bool = False
     user: NonEmpty | None = None
 
@@ -57,8 +74,8 @@ class ImagesBody(Body):
     surface: ClassVar = "images"
 
     prompt: NonEmpty
-    negative_prompt: str | None = None
-    n: Annotated[int, Field(ge=1, le=8)] = 1
+    negative_prompt: NonEmpty | None = None
+    n: Annotated[Integer, Field(ge=1, le=8)] = 1
     size: Annotated[str, Field(min_length=3)] | None = None
     response_format: Literal["url", "b64_json"] | None = None
 
@@ -71,7 +88,7 @@ class TranscriptionBody(Body):
 
     audioUrl: str
     language: Annotated[str, Field(min_length=2)] | None = None
-    prompt: str | None = None
+    prompt: NonEmpty | None = None
     response_format: Literal["json", "text", "srt", "verbose_json", "vtt"] | None = None
 
     @field_validator("audioUrl")
@@ -89,7 +106,7 @@ class EmbeddingsBody(Body):
     surface: ClassVar = "embeddings"
 
     input: NonEmpty | Annotated[list[NonEmpty], Field(min_length=1)]
-    dimensions: Annotated[int, Field(ge=1)] | None = None
+    dimensions: Annotated[Integer, Field(ge=1)] | None = None
     encoding_format: Literal["float", "base64"] | None = None
     user: NonEmpty | None = None
 
@@ -106,6 +123,10 @@ class DirectBody(BaseModel):
     s3Config: dict[str, Any] | None = None
     webhook: str | None = None
     webhook_url: str | None = None
+
+    _given = field_validator(
+        *("model", "endpointId", "policy", "s3Config", "webhook", "webhook_url"), mode="before"
+    )(_no_null)
 
     @field_validator("webhook", "webhook_url")
     @classmethod

@@ -15,10 +15,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from local.api.common import Refused, authorised, is_number, json_response, read_object
-from local.health import health
-from local.jobs import Job, Order, Status
-from local.limits import Limits
-from local.platform import Platform
+from local.queue.health import health
+from local.queue.jobs import Job, Order, Status
+from local.queue.limits import Limits
+from local.queue.platform import Platform
 from local.webhooks import Webhooks
 
 _STREAM_WAIT_S = 1.0
@@ -102,9 +102,12 @@ class ClientRoutes:
             self._webhooks.on_end(job, order.webhook)
         return job
 
-    def run(self, endpoint: str, body: dict[str, Any], *, sync: bool = False) -> Job:
+    def run(
+        self, endpoint: str, body: dict[str, Any], *, sync: bool = False, surface: str | None = None
+    ) -> Job:
         """What ``/run`` and ``/runsync`` do with a body; raises as ``read_order`` does."""
-        return self.submit(endpoint, replace(read_order(body, self._platform.limits), sync=sync))
+        order = read_order(body, self._platform.limits)
+        return self.submit(endpoint, replace(order, sync=sync, surface=surface))
 
     async def stream(self, job: Job) -> dict[str, Any]:
         """What ``/stream`` answers: the chunks not given out yet, waiting a moment for one."""

@@ -11,8 +11,8 @@ from local.api.bodies import DirectBody
 from local.api.client import accepted, read_wait_s
 from local.api.common import json_response
 from local.api.front import EndpointId, Front, JobId, SurfaceName
-from local.health import health
-from local.jobs import Job
+from local.queue.health import health
+from local.queue.jobs import Job
 
 
 def direct_routes(front: Front) -> APIRouter:
@@ -27,8 +27,8 @@ def _add_submissions(router: APIRouter, front: Front) -> None:
     async def submit(
         surface: str, body: DirectBody, http: Request, endpoint: str | None, *, sync: bool
     ) -> Job:
-        name = front.endpoint(surface, endpoint or body.endpointId)
-        job = front.client.run(name, direct_job(await http.json()), sync=sync)
+        name = front.endpoint(surface, endpoint or body.endpointId, body.model)
+        job = front.client.run(name, direct_job(await http.json()), sync=sync, surface=surface)
         front.follow(job, body.webhook_url, surface)
         return job
 
@@ -81,7 +81,7 @@ def _add_operations(router: APIRouter, front: Front) -> None:
 def direct_job(body: dict[str, Any]) -> dict[str, Any]:
     """The job of a direct route: the body, if its input is an object; else that is the input.
 
-    A model beside the input, by which the gateway finds an endpoint of that model, is the input's.
+    A model beside the input finds the endpoint, and goes no further.
     """
     job: dict[str, Any] = {
         name: body[name] for name in ("webhook", "policy", "s3Config") if name in body
@@ -90,5 +90,4 @@ def direct_job(body: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(given, dict):
         left = {"endpointId", *job}
         return {**job, "input": {name: one for name, one in body.items() if name not in left}}
-    model = {"model": body["model"]} if body.get("model") is not None else {}
-    return {**job, "input": {**model, **given}}
+    return {**job, "input": given}

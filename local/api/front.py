@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from local.api.client import ClientRoutes
 from local.api.common import Refused, authorised, json_response
-from local.jobs import Job
-from local.platform import Platform
+from local.queue.jobs import Job
+from local.queue.platform import Platform
 from local.webhooks import Webhooks
 
 SurfaceName = Literal["chat", "images", "embeddings", "transcribe"]
@@ -71,22 +71,32 @@ class Front:
         if not authorised(http, self._key):
             raise GatewayError(401, "unauthorized", "Unauthorized user.")
 
-    def endpoint(self, surface: str, explicit: str | None) -> str:
-        """The endpoint for a surface: here each has one of its own, whatever the model.
+    def endpoint(self, surface: str, explicit: str | None, model: object = None) -> str:
+        """The endpoint that a client names, else the one for a surface and a model.
 
         Raises:
-            GatewayError: it has none.
+            GatewayError: there is none.
+            Refused: there is none of the name that the client gives.
         """
-        name = explicit or surface
-        if name not in self.platform.queues.endpoints:
+        if explicit is not None:
+            return self.client.endpoint(explicit)
+        name = self.platform.endpoints.of(surface, model)
+        if name is None:
             raise GatewayError(
                 400, "missing_endpoint_id", f"No RunPod endpoint configured for surface {surface}"
             )
         return name
 
     def job(self, surface: str, job_id: str, endpoint: str | None) -> Job:
-        """The job of that id; raises as ``endpoint`` and ``ClientRoutes.job`` do."""
-        return self.client.job(self.endpoint(surface, endpoint), job_id)
+        """The job of that id, at the endpoint that the client names or any of the surface's.
+
+        Raises as ``endpoint`` and ``ClientRoutes.job`` do.
+        """
+        first = self.endpoint(surface, endpoint)
+        further = self.platform.endpoints.further.items() if endpoint is None else ()
+        names = [first, *(name for name, served in further if served.surface == surface)]
+        found = (self.platform.queues.find(name, job_id) for name in names)
+        return next((job for job in found if job), None) or self.client.job(first, job_id)
 
     def follow(self, job: Job, webhook_url: str | None, surface: str) -> None:
         """Tell the client of each step, where it asked for it."""

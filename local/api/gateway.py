@@ -23,7 +23,7 @@ from local.api.common import Refused, json_response
 from local.api.direct import direct_routes
 from local.api.front import EndpointId, Front, GatewayError, JobId, SurfaceName, upstream
 from local.api.results import download_of, messages
-from local.jobs import Job
+from local.queue.jobs import Job
 
 _BEARER = HTTPBearer(scheme_name="BearerAuth", auto_error=False)
 
@@ -63,7 +63,7 @@ def _add_surfaces(router: APIRouter, front: Front) -> None:
 
 def _enqueue(front: Front, body: Body, raw: dict[str, Any]) -> Response:
     """Queue the client's own words; what was parsed from them was only for checking."""
-    endpoint = front.endpoint(body.surface, None)
+    endpoint = front.endpoint(body.surface, None, body.model)
     job = front.client.run(endpoint, {"input": raw})
     front.follow(job, body.webhook_url, body.surface)
     answer = {
@@ -93,10 +93,7 @@ def _add_jobs(router: APIRouter, front: Front) -> None:
         endpoint: EndpointId = None,
         file_format: Annotated[Literal["json", "txt"], Query(alias="format")] = "json",
     ) -> Response:
-        job = front.job(surface, job_id, endpoint)
-        if not job.final:
-            raise GatewayError(409, "job_not_ready", f"The job is {job.status}: no result yet")
-        return download_of(job, surface, file_format)
+        return download_of(front.job(surface, job_id, endpoint), surface, file_format)
 
     upgrades: dict[int | str, dict[str, Any]] = {
         101: {"description": "The connection becomes a WebSocket."},
@@ -117,15 +114,19 @@ def _add_socket(router: APIRouter, front: Front) -> None:
     ) -> None:
         try:
             front.check_key(socket)
-            job = front.job(surface, job_id, endpoint)
         except GatewayError as error:
-            await _deny(socket, error)
-            return
-        except Refused as refused:
-            await _deny(socket, upstream(refused))
+            await socket.send_denial_response(error.response())
             return
         await socket.accept()
-        told = asyncio.create_task(_tell(socket, job, f"/v1/jobs/{surface}/{job_id}/download"))
+        try:
+            job = front.job(surface, job_id, endpoint)
+        except GatewayError as error:
+            await _break_off(socket, error)
+            return
+        except Refused as refused:
+            await _break_off(socket, upstream(refused))
+            return
+        told = asyncio.create_task(_tell(socket, job, _download_url(socket, surface, job_id)))
         try:
             while True:  # what the client says is of no interest, that it leaves is
                 await socket.receive_text()
@@ -142,5 +143,11 @@ async def _tell(socket: WebSocket, job: Job, download_url: str) -> None:
         await socket.close(1000, "complete")
 
 
-async def _deny(socket: WebSocket, error: GatewayError) -> None:
-    await socket.send_denial_response(error.response())
+def _download_url(socket: WebSocket, surface: str, job_id: str) -> str:
+    return f"http://{socket.headers['host']}/v1/jobs/{surface}/{job_id}/download"
+
+
+async def _break_off(socket: WebSocket, error: GatewayError) -> None:
+    """What cannot be followed is said in a frame, and the connection closed."""
+    await socket.send_text(json.dumps({"type": "error", **error.content}))
+    await socket.close(1011, error.content["error"]["message"])

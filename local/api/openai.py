@@ -23,8 +23,8 @@ from local.api.common import (
     read_object,
     while_connected,
 )
-from local.jobs import Job, Order, Status
-from local.platform import Platform
+from local.queue.jobs import Job, Order, Status
+from local.queue.platform import Platform
 
 # As the worker's own HTTP door has them (handler/errors.py); a test holds the two together.
 _STATUS = {

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.responses import Response
 
 from local.api.common import json_response
-from local.jobs import Job
+from local.queue.jobs import Job
 
 _INLINE_BYTES = 64 * 1024
 _LINK = re.compile(r"https?://", re.IGNORECASE)

@@ -24,10 +24,9 @@ from local.api.common import (
     read_body,
     while_connected,
 )
-from local.jobs import Job
-from local.platform import Platform
-from local.watch import poll_cut
-from local.workers import Worker
+from local.queue.platform import Platform
+from local.queue.watch import poll_cut
+from local.queue.workers import Worker
 
 Handler = Callable[[Request, Worker], Awaitable[Response]]
 
@@ -82,12 +81,8 @@ class WorkerRoutes:
         jobs = await self._poll(http, worker, self._platform.take(worker, max(1, count)))
         if not jobs:
             return Response(status_code=204)
-        told = [self._told(job) for job in jobs]
+        told = [job.for_worker(self._platform.served[job.endpoint]) for job in jobs]
         return json_response(told[0] if batch is None else told)
-
-    def _told(self, job: Job) -> dict[str, Any]:
-        """A job as the worker gets it; the endpoint of one surface says so."""
-        return job.for_worker(job.endpoint if job.endpoint in self._platform.surfaces else None)
 
     async def _stop(self, http: Request, worker: Worker) -> Response:
         stops = await self._poll(http, worker, self._platform.stops(worker))

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from models.device.hardware import Device
 from models.errors import ContextLengthExceeded, UnsupportedParameter
 from models.images.pictures import decode, encode
-from models.images.request import ImageRequest, Picture
+from models.images.request import ImageRequest, Images, Picture
 from models.images.tokens import TokenCounter
 from models.quiet import hush
 from models.row import Row
-from models.surface import Ticket, Work, only
+from models.surface import LeftOut, Leniency, Ticket, Work, only
 
 _GRID = 16  # latents are 1/8 of the picture and are taken in 2x2 patches
+_NEGATIVE_GUIDANCE = 2.0  # where a negative prompt comes without
 _EDIT_PIXELS = 1024 * 1024  # Flux2KleinPipeline reads input pictures at no more than this
 
 
@@ -68,7 +70,8 @@ class DiffusersImages:
         """Check the request against the model and decode the input picture; it runs alone.
 
         Raises:
-            UnsupportedParameter: an input picture or negative prompt that the model cannot use.
+            UnsupportedParameter: an input picture that the model cannot use; of a strict request,
+                a negative prompt or guidance, too.
             ContextLengthExceeded: a prompt that the text encoder would cut.
             MediaUndecodable: the input picture cannot be read.
         """
@@ -86,17 +89,11 @@ class DiffusersImages:
         }
         if picture is not None:
             arguments["image"] = picture
-        if request.negative_prompt:
-            arguments |= self._negative(request)
-        elif request.guidance is not None and request.guidance != defaults["guidance"]:
-            raise UnsupportedParameter(
-                f"{self._row.slug} is distilled: guidance changes nothing without a "
-                "negative_prompt; leave it out.",
-                param="guidance",
-            )
+        leniency = Leniency(request.strict)
+        arguments |= self._guided(request, leniency)
         seeds = tuple(request.seed + index for index in range(request.n))
         item = ImageItem(arguments, seeds, width, height, request.format, request.compression)
-        return Work((item,), finish=_finish, beside=True)
+        return Work((item,), finish=partial(_finish, tuple(leniency.left_out)), beside=True)
 
     def run(self, batch: Sequence[Ticket[ImageItem]]) -> list[Any]:
         """Run the pipeline; stops at the next step once a ticket is cancelled."""
@@ -138,15 +135,30 @@ class DiffusersImages:
                 f"{param} has {length} tokens; {self._row.slug} reads at most {limit}.", param=param
             )
 
-    def _negative(self, request: ImageRequest) -> dict[str, Any]:
-        switch = self._row.options.get("negative")
-        if switch is None:
-            raise UnsupportedParameter(
-                f"{self._row.slug} is distilled and takes no negative_prompt; leave it out.",
-                param="negative_prompt",
+    def _guided(self, request: ImageRequest, leniency: Leniency) -> dict[str, Any]:
+        """The arguments of a negative prompt, whose guidance switches it on.
+
+        The models are distilled: their pictures follow the prompt without either.
+        """
+        slug, switch = self._row.slug, self._row.options.get("negative")
+        if request.negative_prompt and switch is None:
+            leniency.leave_out(
+                "negative_prompt", f"{slug} is distilled and takes no negative_prompt"
             )
-        self._check_prompt("negative_prompt", request.negative_prompt or "")
-        scale = request.guidance if request.guidance and request.guidance > 1 else 2.0
+        if not request.negative_prompt or switch is None:
+            if request.guidance not in (None, self._row.defaults["guidance"]):
+                leniency.leave_out(
+                    "guidance",
+                    f"{slug} is distilled: guidance changes nothing without a negative_prompt",
+                )
+            return {}
+        self._check_prompt("negative_prompt", request.negative_prompt)
+        scale = _NEGATIVE_GUIDANCE if request.guidance is None else request.guidance
+        if scale <= 1:
+            leniency.leave_out(
+                "guidance", "guidance of 1 or less would switch the negative_prompt off"
+            )
+            scale = _NEGATIVE_GUIDANCE
         return {"negative_prompt": request.negative_prompt, switch: scale}
 
     def _input(self, request: ImageRequest) -> Any:
@@ -169,10 +181,12 @@ class DiffusersImages:
         return max(_GRID, int(picture.width * shrink)), max(_GRID, int(picture.height * shrink))
 
 
-def _finish(outputs: Sequence[tuple[ImageItem, list[Any]]]) -> list[Picture]:
+def _finish(
+    left_out: tuple[LeftOut, ...], outputs: Sequence[tuple[ImageItem, list[Any]]]
+) -> Images:
     """Cut the pictures to the size that was asked for and encode them."""
     item, pictures = only(outputs)
-    return [
+    encoded = [
         Picture(
             encode(picture, item.width, item.height, item.format, item.compression),
             item.format,
@@ -182,6 +196,7 @@ def _finish(outputs: Sequence[tuple[ImageItem, list[Any]]]) -> list[Picture]:
         )
         for picture, seed in zip(pictures, item.seeds, strict=True)
     ]
+    return Images(tuple(encoded), left_out)
 
 
 def _up(pixels: int) -> int:

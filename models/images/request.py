@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from models.surface import LeftOut
+
 
 @dataclass(frozen=True)
 class ImageRequest:
@@ -16,6 +18,7 @@ class ImageRequest:
         image: an encoded input picture for models that edit, else None.
         format: ``png``, ``jpeg`` or ``webp``.
         compression: quality of jpeg and webp, 0 to 100.
+        strict: whether a field that the model has no use for fails the request.
     """
 
     prompt: str
@@ -29,6 +32,7 @@ class ImageRequest:
     image: bytes | None = None
     format: str = "png"
     compression: int = 90
+    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,3 +44,11 @@ class Picture:
     width: int
     height: int
     seed: int
+
+
+@dataclass(frozen=True)
+class Images:
+    """The pictures of one request, in the order of their seeds, and what was asked in vain."""
+
+    pictures: tuple[Picture, ...]
+    left_out: tuple[LeftOut, ...] = ()

@@ -16,8 +16,6 @@ from models.transcribe.request import TranscribeRequest, Transcript
 
 _DECODE_TIMEOUT_S = 120.0
 _LIMIT_S = 6 * 3600.0
-# OpenAI's temperature fallback: try again, less greedily, when a segment looks wrong.
-_FALLBACK = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 @dataclass(frozen=True)
@@ -66,16 +64,17 @@ class FasterWhisper:
                 "ogg, m4a or webm.",
                 param="audioUrl",
             ) from error
-        fixed = request.temperature if request.temperature > 0 else list(_FALLBACK)
-        arguments = {
+        arguments: dict[str, Any] = {
             "language": request.language,
             "task": request.task,
             "initial_prompt": request.prompt,
-            "temperature": fixed,
+            "temperature": list(request.temperatures),
             "word_timestamps": request.words,
             "vad_filter": request.vad,
             "hotwords": request.hotwords,
         }
+        if request.beams is not None:
+            arguments["beam_size"] = request.beams
         return Work((TranscribeItem(samples, arguments),))
 
     def run(self, batch: Sequence[Ticket[TranscribeItem]]) -> list[Transcript]:

@@ -104,6 +104,58 @@ async def test_a_jobs_own_bucket(make_worker, store):
         assert answer["data"][0]["url"].startswith(f"{url}/mine/")
 
 
+@pytest.mark.parametrize("config", [{"bucket": "mine"}, {"bucketName": "mine", "accessId": None}])
+async def test_a_jobs_bucket_of_the_endpoints_own_store(make_worker, store, config):
+    """The gateway's form: no keys, so those of the endpoint."""
+    kept, url = store
+    worker = make_worker(**variables(url))
+    for job in (
+        {"id": "j", "input": IMAGE, "s3Config": {**config, "region": "eu-west-1"}},
+        {"id": "j", "input": {"input": IMAGE, "s3Config": config}},
+        {"id": "j", "input": {**IMAGE, "s3Config": config}},  # a bare body of its direct routes
+    ):
+        answer = decoded(await worker.answer(job))
+        for one in answer["data"]:
+            assert one["url"].startswith(f"{url}/mine/")
+            assert await read(one["url"])
+    assert all(path.startswith("/mine/") for path in kept.objects)
+
+
+async def test_the_region_of_a_jobs_bucket_is_signed(make_worker, store):
+    _, url = store
+    job = {"input": IMAGE, "s3Config": {"bucket": "mine", "region": "eu-west-1"}}
+    answer = decoded(await make_worker(**variables(url)).answer(job))
+    assert "eu-west-1" in answer["data"][0]["url"]
+
+
+async def test_a_bucket_without_keys_needs_a_store(make_worker):
+    job = {"input": IMAGE, "s3Config": {"bucket": "mine"}}
+    error = error_of(await make_worker().answer(job))
+    assert (error["code"], error["param"]) == ("bucket_not_configured", "s3Config")
+    assert "BUCKET_" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("half", "missing"),
+    [
+        ({}, "bucket"),
+        ({"region": "eu-west-1"}, "bucket"),
+        ({"bucket": "a b"}, "bucket"),
+        ({"bucket": 7}, "bucket"),
+        ({"bucket": "mine", "accessId": "k"}, "accessSecret, endpointUrl"),
+        ({"accessId": "k", "accessSecret": "hush", "endpointUrl": "https://a.b"}, "bucketName"),
+        ({"bucketName": "mine", "endpointUrl": "https://a.b"}, "accessId, accessSecret"),
+    ],
+)
+async def test_half_an_s3_config_says_what_is_missing(make_worker, store, half, missing):
+    _, url = store
+    worker = make_worker(**variables(url))
+    error = error_of(await worker.answer({"input": IMAGE, "s3Config": half}))
+    assert (error["code"], error["param"]) == ("invalid_value", "s3Config")
+    assert error["message"].endswith(f"wrong or missing: {missing}.")
+    assert "hush" not in error["message"]
+
+
 async def test_a_job_cannot_send_us_into_a_private_network(make_worker, store):
     kept, url = store
     config = {"accessId": "key-id", "accessSecret": "hush", "bucketName": "mmm", "endpointUrl": url}

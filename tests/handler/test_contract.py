@@ -51,6 +51,10 @@ def check(model: type[BaseModel], answer: Any, extensions: set[str] = frozenset(
         ("transcribe", TRANSCRIBE),
         ("embeddings", EMBEDDINGS),
         ("transcribe", {**TRANSCRIBE, "prompt": "Names: Ada"}),
+        ("transcribe", {"video_url": WAV}),
+        ("transcribe", {"audio_url": WAV, "prompt": "Names: Ada"}),
+        ("embeddings", {"texts": ["a"]}),
+        ("images", {"images": [WAV]}),
         ("images", {"image": WAV, "prompt": "as a drawing"}),
     ],
 )
@@ -280,6 +284,7 @@ MALFORMED = [
     (images(image=7), "invalid_type", "image"),
     (transcribe(prompt="\udfff"), "invalid_value", "prompt"),
     ({"input": {"input": CHAT, "policy": []}, "policy": 7}, "invalid_value", "policy"),
+    ({"input": {**CHAT, "policy": {"executionTimeout": 1}}}, "invalid_value", "policy.executionTimeout"),
     ({"input": {"input": IMAGES, "s3Config": {"accessId": "a"}}}, "invalid_value", "s3Config"),
     (chat(model="gpt-4o"), "model_not_found", "model"),
     (chat(model="Fake_Images"), "model_not_found", "model"),

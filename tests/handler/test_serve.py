@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import signal
 import socket
@@ -153,7 +154,7 @@ def test_no_client_can_name_a_file_of_ours(url):
 
 
 def test_images_of_a_form_and_of_json_are_the_same(url):
-    files = {"image": ("a.png", b"any")}
+    files = {"image": ("a.png", base64.b64decode(WAV.partition(",")[2]))}
     form = {"prompt": "x", "n": "2", "size": "64x64", "seed": "5", "steps": "1"}
     by_form = httpx.post(f"{url}/v1/images/edits", data=form, files=files).json()
     body = {**IMAGES, "n": 2, "size": "64x64", "seed": 5, "steps": 1, "image": WAV}

@@ -148,6 +148,26 @@ def test_surface_lists():
     assert list(endpoint(MODEL_TASKS="txt2embedding").surfaces) == ["embeddings"]
 
 
+@pytest.mark.parametrize(
+    ("env", "nearest"),
+    [
+        ({"MODEL_SLUG": "Bge_M3_INT4"}, "Bge_M3_INT8"),
+        ({"MODEL_SLUG": "WhisperLarge"}, "WhisperLargeV3"),
+        ({"MODEL_SLUG": "Flux1dev"}, "Flux1schnell"),
+        ({"HUGGINGFACE_MODEL": "BAAI/bge-large-en"}, "BGE_Large"),
+    ],
+)
+def test_a_model_that_is_not_held_names_the_nearest(env, nearest):
+    with pytest.raises(SettingsError) as caught:
+        endpoint(**env)
+    message = str(caught.value)
+    assert message.startswith(f"MODEL_SLUG: this worker holds no {next(iter(env.values()))}; ")
+    named = message.partition("the nearest: ")[2].split(", ")
+    assert named[0] == nearest
+    assert len(named) == 3
+    assert "\n" not in message
+
+
 NONSENSE = [
     ({"SURFACE": "video"}, "SURFACE"),
     ({"MODEL_SLUG": "Nobody_7B"}, "MODEL_SLUG"),

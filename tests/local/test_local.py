@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.limits import Limits
+from local.queue.limits import Limits
 from tests.conftest import error_of
 from tests.handler.test_contract import CHAT, EMBEDDINGS, IMAGES, TRANSCRIBE
 from tests.receiver import Receiver

@@ -157,7 +157,11 @@ def test_a_port_that_is_taken_is_one_line():
     ("arguments", "env", "said"),
     [
         (("--surfaces", "poems"), {}, "local: --surfaces: 'poems' is none of chat, images"),
-        ((), {"MODEL_SLUG": "Nobody"}, "before it took a job: quartet: MODEL_SLUG: no model is"),
+        (
+            (),
+            {"MODEL_SLUG": "Nobody"},
+            "before it took a job: quartet: MODEL_SLUG: this worker holds no Nobody; the nearest: ",
+        ),
     ],
 )
 def test_what_cannot_start_is_one_line(arguments, env, said):

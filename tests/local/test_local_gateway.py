@@ -8,14 +8,16 @@ import hmac
 import json
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import websockets.sync.client as websocket
 from aiohttp import web
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
-from local.limits import Limits
+from local.queue.endpoints import Served
+from local.queue.limits import Limits
 from tests.handler.test_contract import CHAT, EMBEDDINGS, IMAGES, TRANSCRIBE
 from tests.receiver import Receiver
 from tests.running import KEY, Local, run_local, wait_until
@@ -41,6 +43,17 @@ def error_of(response: Any, status: int) -> dict[str, Any]:
     error = response.json()["error"]
     assert set(error) == {"code", "message", "detail"}
     return error
+
+
+def refused(response: Any, data: Any = None) -> list[str]:
+    """What the gateway's schema refuses, as messages."""
+    assert response.status_code == 400, response.text
+    body = response.json()
+    assert set(body) == {"success", "error", "data"}
+    assert body["success"] is False
+    assert all(set(one) == {"message"} for one in body["error"])
+    assert body["data"] == ({} if data is None else data)
+    return [one["message"] for one in body["error"]]
 
 
 def enqueue(local: Local, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -101,21 +114,53 @@ def test_the_clients_own_words_reach_the_job(local):
         ("/v1/embeddings", {"input": 5}, "input"),
         ("/v1/embeddings", {"input": ["x", ""]}, "input.1"),
         ("/v1/embeddings", {**EMBEDDINGS, "webhook_url": "http://example.com/x"}, "webhook_url"),
+        ("/v1/embeddings", {**EMBEDDINGS, "webhook_url": None}, "webhook_url"),
+        ("/v1/embeddings", {**EMBEDDINGS, "model": None}, "model"),
+        ("/v1/embeddings", {**EMBEDDINGS, "model": ""}, "model"),
+        ("/v1/embeddings", {**EMBEDDINGS, "dimensions": 5.5}, "dimensions"),
+        ("/v1/chat/completions", {**CHAT, "temperature": None}, "temperature"),
+        ("/v1/chat/completions", {**CHAT, "user": ""}, "user"),
+        ("/v1/images/generations", {**IMAGES, "negative_prompt": ""}, "negative_prompt"),
+        ("/v1/images/generations", {**IMAGES, "size": None}, "size"),
+        ("/v1/audio/transcriptions", {**TRANSCRIBE, "language": None}, "language"),
+        ("/v1/runpod/chat/run", {"input": {"prompt": "x"}, "policy": None}, "policy"),
     ],
 )
 def test_what_the_schema_refuses_is_not_queued(local, path, body, param):
     with local.http() as http:
-        error = error_of(http.post(path, json=body), 400)
-    assert error["code"] == "invalid_request"
-    assert error["detail"]["param"] == param
+        [message] = refused(http.post(path, json=body), body)
+    assert message.startswith(f"{param}: ")
 
 
 def test_of_a_field_that_may_be_several_things_the_meant_one_is_explained(local):
     with local.http() as http:
-        empty = error_of(http.post("/v1/embeddings", json={"input": []}), 400)
-        inside = error_of(http.post("/v1/embeddings", json={"input": ["x", ""]}), 400)
-    assert empty["message"] == "input: List should have at least 1 item after validation, not 0"
-    assert inside["message"] == "input.1: String should have at least 1 character"
+        for given, message in (
+            ([], "input: List should have at least 1 item after validation, not 0"),
+            (["x", ""], "input.1: String should have at least 1 character"),
+        ):
+            body = {"input": given}
+            assert refused(http.post("/v1/embeddings", json=body), body) == [message]
+
+
+def test_every_wrong_field_is_told(local):
+    body = {"prompt": "", "n": 9, "size": "x"}
+    with local.http() as http:
+        told = refused(http.post("/v1/images/generations", json=body), body)
+    assert [one.partition(":")[0] for one in told] == ["prompt", "n", "size"]
+
+
+def test_whole_numbers_may_be_written_as_floats(local):
+    """JSON has one kind of number; the worker takes them, too."""
+    for path, body, surface in (
+        ("/v1/images/generations", {**IMAGES, "n": 2.0, "width": 64.0, "height": 64.0}, "images"),
+        ("/v1/chat/completions", {**CHAT, "max_tokens": 3.0, "seed": 5.0}, "chat"),
+        ("/v1/embeddings", {"input": [[72.0, 105.0]]}, "embeddings"),
+    ):
+        if surface == "embeddings":  # token ids are no business of the gateway's schema
+            job_id = local.run(surface, body)
+        else:
+            job_id = enqueue(local, path, body)["id"]
+        assert local.end(surface, job_id)["status"] == "COMPLETED"
 
 
 def test_a_surface_without_an_endpoint(local):
@@ -130,10 +175,15 @@ def test_a_surface_without_an_endpoint(local):
 def test_errors_in_the_gateways_shape(local):
     with local.http() as http:
         assert error_of(http.get("/v1/jobs/chat/nothing"), 404)["code"] == "upstream_error"
-        assert error_of(http.get("/v1/jobs/poems/x"), 400)["code"] == "invalid_request"
+        assert len(refused(http.get("/v1/jobs/poems/x"))) == 1
         assert error_of(http.get("/v1/nothing"), 404)["code"] == "not_found"
         assert error_of(http.get("/v1/jobs/chat/x/ws"), 426)["code"] == "upgrade_required"
-        assert error_of(http.get("/v1/runpod/chat/health?endpointId="), 400)
+        assert refused(http.get("/v1/runpod/chat/health?endpointId="))
+        unknown = error_of(http.get("/v1/runpod/chat/health?endpointId=nobodys"), 404)
+        assert unknown["code"] == "upstream_error"
+        assert unknown["detail"]["upstream_status"] == 404
+        assert error_of(http.get("/v1/embeddings"), 404)["code"] == "not_found"
+        assert error_of(http.delete("/v1/jobs/chat/x"), 404)["code"] == "not_found"
         bare = {"Authorization": ""}
         assert error_of(http.post("/v1/embeddings", json=EMBEDDINGS, headers=bare), 401)
         assert (
@@ -149,8 +199,8 @@ def test_errors_in_the_gateways_shape(local):
 def test_bodies_are_read_within_the_limit_and_with_a_key_only(local):
     large = {"input": "x" * 11_000_000}
     with local.http() as http:
-        refused = error_of(http.post("/v1/embeddings", json=large), 400)
-        assert "exceeded max body size" in refused["detail"]["upstream_body"]
+        large_ = error_of(http.post("/v1/embeddings", json=large), 400)
+        assert "exceeded max body size" in large_["detail"]["upstream_body"]
         bad = http.post("/v1/embeddings", content=b"{", headers={"Authorization": ""})
         assert error_of(bad, 401)
 
@@ -160,12 +210,10 @@ def test_a_body_that_is_none_is_explained(local):
     with local.http() as http:
         broken = error_of(http.post("/v1/embeddings", content=b"{", headers=as_json), 400)
         assert broken["message"] == "The body is not JSON"
-        plain = error_of(http.post("/v1/embeddings", content=b"{}"), 400)
-        assert "Content-Type: application/json" in plain["message"]
+        [plain] = refused(http.post("/v1/embeddings", content=b"{}"))
+        assert "Content-Type: application/json" in plain
         deep = http.post("/v1/embeddings", content=b"[" * 100_000, headers=as_json)
         assert "There is no" not in error_of(deep, 400)["message"]
-        null = http.post("/v1/embeddings", json={**EMBEDDINGS, "webhook_url": None})
-        assert null.status_code == 202
 
 
 def test_a_download_is_a_file_where_there_are_no_links(local):
@@ -178,7 +226,7 @@ def test_a_download_is_a_file_where_there_are_no_links(local):
         as_text = http.get(f"/v1/jobs/embeddings/{job_id}/download?format=txt")
         assert as_text.headers["content-type"].startswith("text/plain")
         assert f'"{job_id}.txt"' in as_text.headers["content-disposition"]
-        error_of(http.get(f"/v1/jobs/embeddings/{job_id}/download?format=xml"), 400)
+        assert refused(http.get(f"/v1/jobs/embeddings/{job_id}/download?format=xml"))
 
 
 class Bucket:
@@ -216,11 +264,12 @@ def test_a_picture_in_a_bucket_is_a_link_and_nothing_else_is():
             assert len(bucket.kept) == 2
 
 
-def test_a_download_before_the_end_is_not_ready():
+def test_a_download_before_the_end_is_the_status():
     with run_local(0) as local, local.http() as http:
         job_id = enqueue(local, "/v1/embeddings", EMBEDDINGS)["id"]
-        error = error_of(http.get(f"/v1/jobs/embeddings/{job_id}/download"), 409)
-        assert error["code"] == "job_not_ready"
+        early = http.get(f"/v1/jobs/embeddings/{job_id}/download")
+        assert early.status_code == 200
+        assert early.json() == {"id": job_id, "status": "IN_QUEUE"}
 
 
 def test_the_direct_routes(local):
@@ -245,8 +294,8 @@ def test_the_direct_routes(local):
         assert http.post(f"/v1/runpod/chat/retry/{slow_id}").json()["status"] == "IN_QUEUE"
         http.post(f"/v1/runpod/chat/cancel/{slow_id}")
         assert http.post("/v1/runpod/chat/purge-queue").json()["status"] == "completed"
-        refused = http.post(f"/v1/runpod/chat/retry/{job_id}")
-        assert error_of(refused, 400)["detail"]["upstream_status"] == 400
+        again = http.post(f"/v1/runpod/chat/retry/{job_id}")
+        assert error_of(again, 400)["detail"]["upstream_status"] == 400
 
 
 def test_a_policy_travels_with_a_direct_job(local):
@@ -261,11 +310,69 @@ def test_a_policy_travels_with_a_direct_job(local):
     assert local.job("embeddings", bare_id).order.input == {"input": ["a"]}
 
 
-def test_the_model_of_a_direct_job_is_not_forgotten(local):
+def test_a_model_beside_a_direct_jobs_input_goes_no_further(local):
     with local.http() as http:
         body = {"input": {"input": ["a"]}, "model": "Nobody"}
         done = http.post("/v1/runpod/embeddings/runsync", json=body).json()
-    assert json.loads(done["error"])["code"] == "model_not_found"
+    assert done["status"] == "COMPLETED"
+    assert local.job("embeddings", done["id"]).order.input == {"input": ["a"]}
+
+
+def test_the_front_door_knows_the_surface_of_what_it_hands_on(local):
+    """On an endpoint of every surface a body without a mark is for the surface of its route."""
+    with local.http() as http:
+        for body in ({"input": {"prompt": "hi"}}, {"prompt": "hi"}):
+            chat = http.post("/v1/runpod/chat/runsync?endpointId=all", json=body).json()
+            assert chat["output"]["choices"][0]["message"]["content"] == "hi"
+            picture = http.post("/v1/runpod/images/runsync?endpointId=all", json=body).json()
+            assert picture["output"]["data"]
+
+
+def test_endpoints_of_other_names():
+    further = {
+        "bge-m3-int8": Served("embeddings", "Fake_Embeddings"),
+        "nobodys": Served("embeddings", "Nobody"),
+        "talk": Served("chat"),
+    }
+    with run_local(further=further) as local, local.http() as http:
+        queued = enqueue(local, "/v1/embeddings", {**EMBEDDINGS, "model": "fake_embeddings"})
+        assert queued["endpoint_id"] == "bge-m3-int8"
+        done = local.end("bge-m3-int8", queued["id"])
+        assert done["output"]["model"] == "Fake_Embeddings"
+        assert http.get(f"/v1/jobs/embeddings/{queued['id']}").json() == done
+        assert enqueue(local, "/v1/embeddings", EMBEDDINGS)["endpoint_id"] == "embeddings"
+        lost = local.end("nobodys", local.run("nobodys", EMBEDDINGS))
+        assert json.loads(lost["error"])["code"] == "model_not_found"
+        said = local.end("talk", local.run("talk", {"prompt": "hi"}))
+        assert said["output"]["choices"][0]["message"]["content"] == "hi"
+        direct = {"input": {"prompt": "hi"}, "endpointId": "talk"}
+        assert http.post("/v1/runpod/chat/runsync", json=direct).json()["status"] == "COMPLETED"
+
+
+@pytest.mark.parametrize(
+    ("key", "origin", "allowed"),
+    [
+        (None, "http://localhost:3000", "http://localhost:3000"),
+        (None, "http://127.0.0.1:5173", "http://127.0.0.1:5173"),
+        (None, "https://example.org", None),
+        (None, "http://localhost.example.org", None),
+        ("secret", "https://example.org", "*"),
+    ],
+)
+def test_web_pages_may_ask_where_they_can_do_no_harm(key, origin, allowed):
+    asked = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type",
+    }
+    with run_local(0, key=key) as local, local.http() as http:
+        preflight = http.options("/v1/chat/completions", headers={**asked, "Authorization": ""})
+        assert preflight.headers.get("access-control-allow-origin") == allowed
+        if allowed:
+            assert preflight.status_code == 200
+            assert "authorization" in preflight.headers["access-control-allow-headers"].lower()
+        real = http.get("/v1/nothing", headers={"Origin": origin})
+        assert real.headers.get("access-control-allow-origin") == allowed
 
 
 @pytest.mark.parametrize(
@@ -285,6 +392,9 @@ def test_webhooks_are_signed_and_tried_until_they_are_taken(local, body, events)
         time.sleep(0.3)
     told = [json.loads(one) for one in receiver.bodies]
     assert [one["event"] for one in told] == [events[0]] * 3 + [events[1]]
+    for one in told:
+        written = datetime.strptime(one["timestamp"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+        assert abs(written.timestamp() - time.time()) < 60
     last = told[-1]
     assert last["data"]["job_request_id"] == job_id
     assert last["data"]["surface"] == "chat"
@@ -324,20 +434,29 @@ def test_a_large_result_is_pushed_as_an_address(local):
     job_id = enqueue(local, "/v1/embeddings", {"input": ["text"] * 1000})["id"]
     last = list(messages(local, f"/v1/jobs/embeddings/{job_id}/ws"))[-1]
     assert last["mode"] == "download"
+    assert last["download_url"].startswith(local.url)
     with local.http() as http:
         assert http.get(last["download_url"]).json()["status"] == "COMPLETED"
 
 
-@pytest.mark.parametrize(("headers", "status"), [({}, 401), (KEY, 404)])
-def test_a_websocket_that_cannot_be_had_says_why(local, headers, status):
+def test_a_websocket_without_a_key_is_refused(local):
     address = local.url.replace("http", "ws") + "/v1/jobs/chat/nothing/ws"
-    with (
-        pytest.raises(InvalidStatus) as refused,
-        websocket.connect(address, additional_headers=headers),
-    ):
+    with pytest.raises(InvalidStatus) as denied, websocket.connect(address):
         pass
-    assert refused.value.response.status_code == status
-    assert "error" in json.loads(refused.value.response.body)
+    assert denied.value.response.status_code == 401
+    assert json.loads(denied.value.response.body)["error"]["code"] == "unauthorized"
+
+
+@pytest.mark.parametrize("path", ["chat/nothing/ws", "chat/nothing/ws?endpointId=nobodys"])
+def test_a_websocket_of_an_unknown_job_says_so_and_closes(local, path):
+    address = local.url.replace("http", "ws") + f"/v1/jobs/{path}"
+    with websocket.connect(address, additional_headers=KEY) as socket:
+        frame = json.loads(socket.recv())
+        assert frame["type"] == "error"
+        assert frame["error"]["code"] == "upstream_error"
+        with pytest.raises(ConnectionClosedError) as closed:
+            socket.recv()
+    assert closed.value.rcvd.code == 1011
 
 
 def test_a_websocket_that_is_left_does_no_harm(local):
@@ -363,12 +482,12 @@ def test_websockets_that_are_closed_leave_nothing_behind():
 def test_a_websocket_of_no_surface(local):
     address = local.url.replace("http", "ws") + "/v1/jobs/poems/x/ws"
     with (
-        pytest.raises(InvalidStatus) as refused,
+        pytest.raises(InvalidStatus) as denied,
         websocket.connect(address, additional_headers=KEY),
     ):
         pass
-    assert refused.value.response.status_code == 400
-    assert json.loads(refused.value.response.body)["error"]["code"] == "invalid_request"
+    assert denied.value.response.status_code == 400
+    assert json.loads(denied.value.response.body)["success"] is False
 
 
 def test_openapi_documents_the_front_door(local):
@@ -388,7 +507,7 @@ def test_openapi_documents_the_front_door(local):
 
 
 def test_states_that_pass_quickly_are_not_missed():
-    from local.jobs import Job, Order, Status
+    from local.queue.jobs import Job, Order, Status
 
     async def watch() -> list[str]:
         job = Job("j", "chat", Order({}, 1, 1), 0.0)

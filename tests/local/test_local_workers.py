@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from local.limits import Limits
+from local.queue.limits import Limits
 from tests.handler.test_contract import CHAT, EMBEDDINGS
 from tests.receiver import Receiver
 from tests.running import Local, run_local, wait_until

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from models.errors import (
     MediaUndecodable,
     UnsupportedParameter,
 )
-from models.images.request import ImageRequest
+from models.images.request import ImageRequest, Images, Picture
 from tests.conftest import row, tiny
 from tests.models.driving import Load, Ticket, prepare, run
 
@@ -30,13 +31,20 @@ def klein(load: Load) -> Any:
     return load(replace(model, slug="klein", defaults={**model.defaults, "size": "64x64"}))
 
 
+def make(engine: Any, request: ImageRequest) -> tuple[Picture, ...]:
+    """The pictures, where nothing was asked in vain."""
+    answer: Images = run(engine, request)
+    assert answer.left_out == ()
+    return answer.pictures
+
+
 def pixels(content: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"), dtype=np.int16)
 
 
 def test_images_are_diffusers(load):
     engine = load(FLUX)
-    pictures = run(engine, ImageRequest("a red fox", seed=7, n=2, width=96, height=64))
+    pictures = make(engine, ImageRequest("a red fox", seed=7, n=2, width=96, height=64))
     for picture in pictures:
         expected = engine._pipeline(
             "a red fox", width=96, height=64, num_inference_steps=4, guidance_scale=0.0,
@@ -52,25 +60,33 @@ def test_images_are_diffusers(load):
 def test_prompts_steps_guidance_and_negative_prompts_matter(load):
     engine = load(FLUX)
 
-    def make(**changes: Any) -> bytes:
+    def made(**changes: Any) -> Images:
         request = ImageRequest(
             **{"prompt": "a fox", "seed": 7, "width": 64, "height": 64, **changes}
         )
-        return run(engine, request)[0].content
+        answer: Images = run(engine, request)
+        return answer
 
-    base = make()
-    assert make() == base
+    def content(**changes: Any) -> bytes:
+        return made(**changes).pictures[0].content
+
+    base = content()
+    assert content() == base
     for change in ({"prompt": "b"}, {"steps": 2}, {"seed": 8}, {"negative_prompt": "blurry"}):
-        assert make(**change) != base, change
+        assert content(**change) != base, change
     negative = {"negative_prompt": "blurry"}
-    assert make(**negative, guidance=4.0) != make(**negative)
-    with pytest.raises(UnsupportedParameter, match="distilled"):
-        make(guidance=4.0)
+    assert content(**negative, guidance=4.0) != content(**negative)
+    for vain in ({"guidance": 4.0}, {**negative, "guidance": 0.5}):
+        answer = made(**vain)
+        assert answer.pictures == made(**{**vain, "guidance": None}).pictures
+        assert [one.param for one in answer.left_out] == ["guidance"]
+        with pytest.raises(UnsupportedParameter, match="leave it out"):
+            made(**vain, strict=True)
 
 
 @pytest.mark.parametrize(("width", "height"), [(100, 70), (65, 64), (1000 // 8, 72)])
 def test_any_size_is_cut_from_the_next_larger_one(load, width, height):
-    [picture] = run(load(FLUX), ImageRequest("x", seed=1, width=width, height=height, steps=1))
+    [picture] = make(load(FLUX), ImageRequest("x", seed=1, width=width, height=height, steps=1))
     assert pixels(picture.content).shape == (height, width, 3)
     assert (picture.width, picture.height) == (width, height)
 
@@ -78,7 +94,7 @@ def test_any_size_is_cut_from_the_next_larger_one(load, width, height):
 @pytest.mark.parametrize("format_", ["png", "jpeg", "webp"])
 def test_formats(load, format_):
     request = ImageRequest("x", seed=1, width=64, height=64, steps=1, format=format_)
-    [picture] = run(load(FLUX), request)
+    [picture] = make(load(FLUX), request)
     assert Image.open(io.BytesIO(picture.content)).format == format_.upper()
 
 
@@ -86,13 +102,13 @@ def test_image_to_image_is_diffusers(klein):
     source = Image.effect_mandelbrot((80, 64), (-2, -1, 1, 1), 50).convert("RGB")
     buffer = io.BytesIO()
     source.save(buffer, "PNG")
-    [picture] = run(klein, ImageRequest("x", seed=3, image=buffer.getvalue(), steps=2))
+    [picture] = make(klein, ImageRequest("x", seed=3, image=buffer.getvalue(), steps=2))
     expected = klein._pipeline(
         prompt="x", image=source, width=80, height=64, num_inference_steps=2, guidance_scale=1.0,
         max_sequence_length=512, generator=torch.Generator().manual_seed(3),
     ).images[0]  # fmt: skip
     assert np.abs(pixels(picture.content) - np.asarray(expected, dtype=np.int16)).max() <= 1
-    [from_text] = run(klein, ImageRequest("x", seed=3, width=80, height=64, steps=2))
+    [from_text] = make(klein, ImageRequest("x", seed=3, width=80, height=64, steps=2))
     assert from_text.content != picture.content
 
 
@@ -100,9 +116,15 @@ def test_what_an_image_model_cannot_do_is_refused_by_name(load, klein):
     with pytest.raises(UnsupportedParameter, match="takes no input image") as caught:
         load(FLUX).prepare(ImageRequest("x", seed=1, image=b"x"))
     assert caught.value.param == "image"
+    vain = ImageRequest("x", seed=1, width=64, height=64, negative_prompt="blurry", guidance=3.0)
     with pytest.raises(UnsupportedParameter, match="distilled") as caught:
-        klein.prepare(ImageRequest("x", seed=1, negative_prompt="blurry"))
+        klein.prepare(replace(vain, strict=True))
     assert caught.value.param == "negative_prompt"
+    answer = run(klein, vain)
+    assert [one.param for one in answer.left_out] == ["negative_prompt", "guidance"]
+    assert all(one.message.endswith("it was left out.") for one in answer.left_out)
+    plain = make(klein, replace(vain, negative_prompt=None, guidance=None))
+    assert answer.pictures == plain
     with pytest.raises(ContextLengthExceeded, match="at most 256"):
         load(FLUX).prepare(ImageRequest("word " * 200, seed=1))
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from local.app import SURFACES, Options
-from local.limits import Limits
+from local.queue.limits import Limits
 from tests.conftest import ROOT
 from tests.running import environment, run_local, serve_worker
 

@@ -12,7 +12,7 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from tests.conftest import error_of
-from tests.handler.test_contract import CHAT, EMBEDDINGS, check
+from tests.handler.test_contract import CHAT, EMBEDDINGS, WAV, check
 from tests.running import Local, run_local, wait_until
 
 
@@ -66,6 +66,48 @@ def test_errors_arrive_as_a_string(local, body, code, stream):
     assert error["type"] == "invalid_request_error"
     assert error["code"] == code
     assert "output" not in done or stream
+
+
+PIXEL = "data:image/png;base64,iVBORw0KGgo="
+REFUSED_BY_NAME = [
+    (
+        "images",
+        {"prompt": "waves", "first_frame_image": PIXEL, "frames": 49, "fps": 24},
+        {"first_frame_image", "frames", "fps"},
+    ),
+    (
+        "images",
+        {"prompt": "a", "loras": [{"path": "a/b"}], "strength": 0.5},
+        {"loras", "strength"},
+    ),
+    ("transcribe", {"video_url": WAV, "diarize": True}, {"diarize"}),
+    ("embeddings", {"input": "a", "normalize": False}, {"normalize"}),
+]
+
+
+@pytest.mark.parametrize(("surface", "body", "params"), REFUSED_BY_NAME)
+def test_what_is_asked_in_vain_is_refused_by_name(local, surface, body, params):
+    done = local.end(surface, local.run(surface, body))
+    assert done["status"] == "FAILED"
+    error = error_of({"error": done["error"]})
+    assert error["code"] == "unsupported_parameter"
+    assert error["param"] in params
+
+
+def test_what_clients_of_other_apis_send_is_understood(local):
+    """Through the loop: a picture to work on, few tokens, times, texts, a bare prompt's surface."""
+    plain = local.end("images", local.run("images", {"prompt": "a", "seed": 1}))
+    worked_on = {"prompt": "a", "seed": 1, "images": [PIXEL]}
+    done = local.end("images", local.run("images", worked_on))
+    assert done["output"]["data"] != plain["output"]["data"]
+    told = local.end("images", local.run("images", {"prompt": "a", "negative_prompt": "b"}))
+    assert told["output"]["warnings"][0]["param"] == "negative_prompt"
+    chat = local.end("chat", local.run("chat", {**CHAT, "max_new_tokens": 4}))
+    assert chat["output"]["usage"]["completion_tokens"] == 4
+    times = local.end("all", local.run("all", {"video_url": WAV, "include_ts": True}))
+    assert times["output"]["segments"][0]["end"] == 1.0
+    texts = local.end("all", local.run("all", {"texts": ["a"], "return_result_in_response": True}))
+    assert len(texts["output"]["data"]) == 1
 
 
 def test_an_embeddings_worker_is_ready_and_imports_only_what_it_needs():

@@ -20,8 +20,7 @@ from models.warm.pool import Warm
 async def _texts(call: Call, model: Warm, progress: Progress) -> AsyncGenerator[str, None]:
     """Yield the answer's text in pieces."""
     request: ChatRequest = call.request
-    messages = [message.plain() for message in request.messages]
-    tokens = await asyncio.to_thread(model.engine.text.encode, messages)
+    tokens = await asyncio.to_thread(model.engine.text.encode, request.conversation)
     async with aclosing(pieces(call, model, tokens, progress)) as parts:
         async for part in parts:
             yield part

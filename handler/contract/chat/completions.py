@@ -14,12 +14,13 @@ from typing import Annotated, Any, ClassVar, Self, cast
 
 from pydantic import Field, model_validator
 
-from handler.contract.base import Call, Json, NonEmpty, Operation, with_notice
+from handler.contract.base import Call, Json, Operation, with_notice
 from handler.contract.chat.generation import GenerationRequest, Progress, pieces, usage
+from handler.contract.request import Integer, NonEmpty, Unsupported
 from handler.contract.streaming import to_client
 from models.errors import InvalidValue
 
-Tokens = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+Tokens = Annotated[list[Annotated[Integer, Field(ge=0)]], Field(min_length=1)]
 MAX_PROMPTS = 20  # OpenAI's limit
 _DEFAULT_TOKENS = 16  # OpenAI's
 
@@ -28,9 +29,9 @@ class CompletionRequest(GenerationRequest):
     """The body of a completions request."""
 
     unsupported: ClassVar = GenerationRequest.unsupported | {
-        "best_of": (1,),
-        "logprobs": (),
-        "suffix": ("",),
+        "best_of": Unsupported(1),
+        "logprobs": Unsupported(),
+        "suffix": Unsupported(""),
     }
 
     prompt: (

@@ -9,8 +9,9 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from handler.contract.base import Call, NonEmpty, Request
+from handler.contract.base import Call
 from handler.contract.chat.stops import StopStrings
+from handler.contract.request import Integer, NonEmpty, Request, Unsupported
 from models.chat.request import Generated, Prompt, Sampling
 from models.warm.pool import Warm
 
@@ -30,23 +31,23 @@ class GenerationRequest(Request):
     """The fields that say how text is generated."""
 
     unsupported: ClassVar = {
-        "frequency_penalty": (0,),
-        "logit_bias": ({},),
-        "n": (1,),
-        "presence_penalty": (0,),
+        "frequency_penalty": Unsupported(0),
+        "logit_bias": Unsupported({}),
+        "n": Unsupported(1),
+        "presence_penalty": Unsupported(0),
     }
+    aliases: ClassVar = {"max_new_tokens": "max_tokens", "stop_sequences": "stop"}
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=0)] | None = None
+    top_k: Annotated[Integer, Field(ge=0)] | None = None
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
     repetition_penalty: Annotated[float, Field(ge=0.01, le=10)] | None = None
-    max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None
+    max_tokens: Annotated[Integer, Field(ge=1, le=MAX_TOKENS)] | None = None
     stop: NonEmpty | Annotated[list[NonEmpty], Field(max_length=4)] = Field(default=[])
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    seed: Annotated[Integer, Field(ge=-(2**63), lt=2**63)] | None = None
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
-    webhook_url: str | None = None
 
     @property
     def asked_tokens(self) -> int | None:

@@ -7,8 +7,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from handler.contract.base import NonEmpty, refuse_unsupported
 from handler.contract.chat.generation import MAX_TOKENS, GenerationRequest
+from handler.contract.request import Integer, NonEmpty, Unsupported, refuse_unsupported
+from models.errors import InvalidValue
 
 _NEUTRAL_FORMAT = {"type": "text"}
 
@@ -38,37 +39,40 @@ class Message(BaseModel):
         return {"role": role, "content": "".join(part.text for part in self.content)}
 
 
-_MESSAGE_UNSUPPORTED: dict[str, tuple[object, ...]] = {
-    "audio": (),
-    "function_call": (),
-    "name": (),
-    "refusal": (),
-    "tool_call_id": (),
-    "tool_calls": ([],),
+_MESSAGE_UNSUPPORTED: dict[str, Unsupported] = {
+    "audio": Unsupported(),
+    "function_call": Unsupported(),
+    "name": Unsupported(),
+    "refusal": Unsupported(),
+    "tool_call_id": Unsupported(),
+    "tool_calls": Unsupported([]),
 }
 
 
 class ChatRequest(GenerationRequest):
-    """The body of a chat request; a bare ``prompt`` stands for one user message."""
+    """The body of a chat request; a bare ``prompt`` stands for one user message.
+
+    ``system`` stands for a first message of that role, as other APIs have it.
+    """
 
     unsupported: ClassVar = GenerationRequest.unsupported | {
-        "audio": (),
-        "function_call": ("none",),
-        "functions": ([],),
-        "logprobs": (False,),
-        "modalities": (["text"],),
-        "moderation": (),
-        "parallel_tool_calls": (True, False),
-        "prediction": (),
-        "reasoning_effort": ("none",),
-        "response_format": (_NEUTRAL_FORMAT,),
-        "service_tier": ("auto", "default"),
-        "store": (False,),
-        "tool_choice": ("none", "auto"),
-        "tools": ([],),
-        "top_logprobs": (0,),
-        "verbosity": ("medium",),
-        "web_search_options": (),
+        "audio": Unsupported(),
+        "function_call": Unsupported("none"),
+        "functions": Unsupported([]),
+        "logprobs": Unsupported(False),
+        "modalities": Unsupported(["text"]),
+        "moderation": Unsupported(),
+        "parallel_tool_calls": Unsupported(True, False),
+        "prediction": Unsupported(),
+        "reasoning_effort": Unsupported("none"),
+        "response_format": Unsupported(_NEUTRAL_FORMAT),
+        "service_tier": Unsupported("auto", "default"),
+        "store": Unsupported(False),
+        "tool_choice": Unsupported("none", "auto"),
+        "tools": Unsupported([]),
+        "top_logprobs": Unsupported(0),
+        "verbosity": Unsupported("medium"),
+        "web_search_options": Unsupported(),
     }
 
     informational: ClassVar = GenerationRequest.informational | {
@@ -78,7 +82,8 @@ class ChatRequest(GenerationRequest):
     }
 
     messages: Annotated[list[Message], Field(min_length=1)]
-    max_completion_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None
+    system: NonEmpty | None = None
+    max_completion_tokens: Annotated[Integer, Field(ge=1, le=MAX_TOKENS)] | None = None
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Self:
@@ -99,6 +104,20 @@ class ChatRequest(GenerationRequest):
         ):
             return {**body, "messages": [{"role": "user", "content": body["prompt"]}]}
         return body
+
+    @model_validator(mode="after")
+    def _one_system_message(self) -> Self:
+        if self.system is not None and self.messages[0].role in {"system", "developer"}:
+            raise InvalidValue(
+                "system and messages both hold a system message; send one of them.", param="system"
+            )
+        return self
+
+    @property
+    def conversation(self) -> list[dict[str, str]]:
+        """Every turn as chat templates know it."""
+        system = [] if self.system is None else [{"role": "system", "content": self.system}]
+        return system + [message.plain() for message in self.messages]
 
     @property
     def asked_tokens(self) -> int | None:

@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import orjson
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from handler.contract.base import Call, NonEmpty, Operation, Request, Surface, with_notice
+from handler.contract.base import Call, Operation, Surface, with_notice
 from handler.contract.embeddings import rerank
 from handler.contract.embeddings.rerank import MAX_INPUTS, truncated, usage
 from handler.contract.embeddings.vectors import as_file, convert
+from handler.contract.request import Integer, NonEmpty, Request, Unsupported, whole
 from handler.media.bucket import Bucket
 from handler.wire import Encoded
 from models.embeddings.request import COLBERT, DENSE, SPARSE, Embedded, EmbedRequest, Vectors
@@ -29,11 +30,18 @@ _INPUT_TYPES = {  # as Cohere and Voyage name them, too
     "passage": "passage", "document": "passage", "search_document": "passage",
 }  # fmt: skip
 
+
+def _whole(ids: Any) -> Any:
+    """Token ids by the million: looked at one by one only where one is no integer."""
+    mixed = isinstance(ids, list) and float in set(map(type, ids))
+    return [whole(one) for one in ids] if mixed else ids
+
+
 Kind = Literal["dense", "sparse", "colbert"]
 InputType = Literal["query", "passage", "document", "search_query", "search_document"]
 TokenEncoding = Literal["auto", "model", "cl100k_base"]
 TokenId = Annotated[int, Field(ge=0)]
-TokenIds = Annotated[list[TokenId], Field(min_length=1)]
+TokenIds = Annotated[list[TokenId], BeforeValidator(_whole), Field(min_length=1)]
 _MANY = Field(min_length=1, max_length=MAX_INPUTS)
 
 
@@ -44,13 +52,23 @@ def _shape(given: Any) -> str | None:
     first = given[0] if given else ""
     if isinstance(first, list):
         return "list[list]"
-    return "list[int]" if isinstance(first, int) and not isinstance(first, bool) else "list[str]"
+    number = isinstance(first, int | float) and not isinstance(first, bool)
+    return "list[int]" if number else "list[str]"
 
 
 class EmbeddingsRequest(Request):
     """The body of an embeddings request."""
 
-    unsupported: ClassVar = {"stream": (False,)}
+    unsupported: ClassVar = {
+        "stream": Unsupported(False),
+        "normalize": Unsupported(True, instead="every vector is a unit vector; leave it out"),
+        "instruction": Unsupported(
+            "",
+            instead="write it before each input yourself, or send input_type (query or passage) "
+            "to a model that has prefixes of its own",
+        ),
+    }
+    aliases: ClassVar = {"texts": "input", "sentences": "input"}
 
     input: Annotated[
         Annotated[NonEmpty, Tag("str")]
@@ -63,14 +81,13 @@ class EmbeddingsRequest(Request):
             custom_error_message="must be a text, a list of texts, or token ids",
         ),
     ]
-    dimensions: Annotated[int, Field(ge=1)] | None = None
+    dimensions: Annotated[Integer, Field(ge=1)] | None = None
     encoding_format: Literal["float", "base64", "npy"] = "float"
     output_dtype: Literal["float", "int8", "binary", "ubinary"] = "float"
     embedding_types: Annotated[list[Kind], Field(min_length=1)] = Field(default=["dense"])
     input_type: InputType | None = None
     truncate: bool = False
     token_encoding: TokenEncoding = "auto"  # noqa: S105 - no secret
-    webhook_url: str | None = None
 
     @property
     def inputs(self) -> tuple[str | tuple[int, ...], ...]:
@@ -199,7 +216,7 @@ SURFACE = Surface(
             EmbeddingsRequest,
             ("/v1/embeddings",),
             answer,
-            marks=("input",),
+            marks=("input", "texts", "sentences"),
             task="txt2embedding",
         ),
         rerank.OPERATION,

@@ -7,7 +7,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from handler.contract.base import Call, Json, NonEmpty, Operation, Request, with_notice
+from handler.contract.base import Call, Json, Operation, with_notice
+from handler.contract.request import Integer, NonEmpty, Request, Unsupported
 from models.embeddings.request import Cut, Ranked, RankRequest
 
 MAX_INPUTS = 2048  # OpenAI's own limit, for embeddings
@@ -28,12 +29,12 @@ Document = Annotated[NonEmpty, BeforeValidator(_text)]
 class RerankRequest(Request):
     """The body of a rerank request."""
 
-    unsupported: ClassVar = {"stream": (False,)}
+    unsupported: ClassVar = {"stream": Unsupported(False)}
     aliases: ClassVar = {"top_k": "top_n"}
 
     query: NonEmpty
     documents: Annotated[list[Document], Field(min_length=1, max_length=MAX_INPUTS)]
-    top_n: Annotated[int, Field(ge=1)] | None = None
+    top_n: Annotated[Integer, Field(ge=1)] | None = None
     return_documents: bool = False
     truncate: bool = False
 

@@ -7,10 +7,10 @@ import random
 import time
 from typing import Any, NotRequired, TypedDict
 
-from handler.contract.base import Call, Operation, Surface, with_notice
-from handler.contract.images.request import ImagesRequest
+from handler.contract.base import Call, Operation, Surface, with_notice, with_warnings
+from handler.contract.images.request import IMAGE_NAMES, ImagesRequest
 from models.errors import InvalidValue
-from models.images.request import ImageRequest, Picture
+from models.images.request import ImageRequest, Images, Picture
 
 _QUALITY = 90  # of jpeg and webp
 IMAGE_LIMIT_BYTES = 32 * 1024 * 1024
@@ -27,7 +27,7 @@ class ImageData(TypedDict):
 
 
 class ImagesAnswer(TypedDict):
-    """OpenAI's ImagesResponse; ``model`` and ``notice`` are our extensions."""
+    """OpenAI's ImagesResponse; ``model``, ``notice`` and ``warnings`` are our extensions."""
 
     created: int
     data: list[ImageData]
@@ -48,14 +48,14 @@ async def answer(call: Call) -> dict[str, Any]:
     as_url = _as_url(call)
     engine_request = await _to_engine(call)
     async with call.lease() as model:
-        pictures: list[Picture] = await model.run(engine_request)
+        made: Images = await model.run(engine_request)
     shaped: ImagesAnswer = {
         "created": int(time.time()),
-        "data": [await _data(call, picture, as_url) for picture in pictures],
+        "data": [await _data(call, picture, as_url) for picture in made.pictures],
         "output_format": request.output_format,
         "model": call.row.slug,
     }
-    return with_notice({**shaped}, call.row)
+    return with_warnings(with_notice({**shaped}, call.row), made.left_out)
 
 
 def _as_url(call: Call) -> bool:
@@ -93,6 +93,7 @@ async def _to_engine(call: Call) -> ImageRequest:
         steps=request.steps,
         guidance=request.guidance,
         image=image,
+        strict=request.strict,
         format=request.output_format,
         compression=_QUALITY if request.output_compression is None else request.output_compression,
     )
@@ -117,7 +118,7 @@ SURFACE = Surface(
             ImagesRequest,
             ("/v1/images/generations", "/v1/images/edits"),
             answer,
-            marks=("prompt", "image", "image_url"),
+            marks=("prompt", "image", *IMAGE_NAMES),
         ),
     ),
     companions=frozenset({"documents"}),

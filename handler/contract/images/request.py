@@ -7,51 +7,68 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from handler.contract.base import NonEmpty, Request, Text
+from handler.contract.request import Integer, NonEmpty, Request, Text, Unsupported, alike
 from models.errors import InvalidValue, UnsupportedParameter
 
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 MIN_SIDE, MAX_SIDE = 64, 2048
+IMAGE_NAMES = ("image_url", "image_urls", "images", "input_image", "init_image")
+_NO_VIDEO = "the models here make still pictures; leave it out, or ask a model of videos"
 
 
 class ImagesRequest(Request):
     """The body of an images request; ``width`` and ``height`` may stand for ``size``."""
 
     unsupported: ClassVar = {
-        "background": ("auto",),
-        "complexity": (),
-        "frame_count": (1,),
-        "frame_duration_ms": (),
-        "markup": (),
-        "svg": (False,),
-        "mask": (),
-        "moderation": ("auto",),
-        "partial_images": (0,),
-        "quality": ("auto", "standard"),
-        "stream": (False,),
-        "style": ("vivid",),
-        "input_fidelity": ("low",),
+        "background": Unsupported("auto"),
+        "complexity": Unsupported(),
+        "frame_count": Unsupported(1),
+        "frame_duration_ms": Unsupported(),
+        "markup": Unsupported(),
+        "svg": Unsupported(False),
+        "moderation": Unsupported("auto"),
+        "partial_images": Unsupported(0),
+        "quality": Unsupported("auto", "standard"),
+        "stream": Unsupported(False),
+        "style": Unsupported("vivid"),
+        "input_fidelity": Unsupported("low"),
+        "scheduler": Unsupported(instead="each model keeps its own; leave it out"),
+        "scale": Unsupported(1, instead="no model here enlarges pictures; leave it out"),
+        **alike(
+            ("mask", "mask_image"),
+            "no model here paints within a mask; send the picture as image, and what to change as "
+            "prompt, to a model that edits",
+        ),
+        **alike(
+            ("strength", "denoise"),
+            "the models that edit read the picture whole, whatever its strength; leave it out",
+        ),
+        "loras": Unsupported([], instead="no adapters are loaded here; leave it out"),
+        **alike(("frames", "num_frames"), _NO_VIDEO, 1),
+        **alike(("fps", "first_frame_image", "last_frame_image", "video"), _NO_VIDEO),
+        "audio": Unsupported(False, instead=_NO_VIDEO),
     }
     aliases: ClassVar = {
         "num_inference_steps": "steps",
         "guidance_scale": "guidance",
-        "image_url": "image",
+        "cfg_scale": "guidance",
+        "num_images": "n",
+        **dict.fromkeys(IMAGE_NAMES, "image"),
     }
 
     prompt: NonEmpty | None = None
     negative_prompt: Text | None = None
-    n: Annotated[int, Field(ge=1, le=8)] = 1
+    n: Annotated[Integer, Field(ge=1, le=8)] = 1
     size: str | None = None
-    width: Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE)] | None = None
-    height: Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE)] | None = None
+    width: Annotated[Integer, Field(ge=MIN_SIDE, le=MAX_SIDE)] | None = None
+    height: Annotated[Integer, Field(ge=MIN_SIDE, le=MAX_SIDE)] | None = None
     response_format: Literal["url", "b64_json"] | None = None
     output_format: Literal["png", "jpeg", "webp"] = "png"
-    output_compression: Annotated[int, Field(ge=0, le=100)] | None = None
-    steps: Annotated[int, Field(ge=1, le=100)] | None = None
+    output_compression: Annotated[Integer, Field(ge=0, le=100)] | None = None
+    steps: Annotated[Integer, Field(ge=1, le=100)] | None = None
     guidance: Annotated[float, Field(ge=0, le=30)] | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
+    seed: Annotated[Integer, Field(ge=0, lt=2**32)] | None = None
     image: NonEmpty | Annotated[list[NonEmpty], Field(min_length=1, max_length=1)] | None = None
-    webhook_url: str | None = None
 
     @field_validator("size")
     @classmethod

@@ -18,7 +18,7 @@ from handler.contract.base import (
     with_notice,
 )
 from handler.contract.transcribe.languages import language_name
-from handler.contract.transcribe.request import TranscriptionRequest
+from handler.contract.transcribe.request import URL_NAMES, TranscriptionRequest
 from handler.contract.transcribe.subtitles import srt, vtt
 from models.transcribe.request import TranscribeRequest, Transcript
 
@@ -67,16 +67,17 @@ async def answer(call: Call) -> Json:
     """Write down one file."""
     request: TranscriptionRequest = call.request
     path = await call.door.fetch(request.audioUrl, "audioUrl", AUDIO_LIMIT_BYTES)
-    translate = (call.route or "").endswith("/translations")
+    translate = request.translate or (call.route or "").endswith("/translations")
     engine_request = TranscribeRequest(
         path=path,
         language=request.language,
-        task="translate" if translate else request.task,
+        task="translate" if translate else (request.task or "transcribe"),
         prompt=request.prompt,
-        temperature=request.temperature,
-        words="word" in request.timestamp_granularities,
+        temperatures=request.temperatures,
+        words=request.words,
         vad=request.vad_filter,
         hotwords=request.hotwords,
+        beams=request.beam_size,
     )
     async with call.lease() as model:
         transcript: Transcript = await model.run(engine_request)
@@ -87,13 +88,13 @@ def _shape(transcript: Transcript, call: Call) -> Json:
     request: TranscriptionRequest = call.request
     text = "".join(segment["text"] for segment in transcript.segments).strip()
     usage = {"type": "duration", "seconds": math.ceil(transcript.duration_s)}
-    if request.response_format == "text":
+    if request.format == "text":
         return text
-    if request.response_format == "srt":
+    if request.format == "srt":
         return srt(transcript.segments)
-    if request.response_format == "vtt":
+    if request.format == "vtt":
         return vtt(transcript.segments)
-    if request.response_format == "json":
+    if request.format == "json":
         return with_notice({"text": text, "usage": usage}, call.row)
     verbose: VerboseTranscription = {
         "text": text,
@@ -106,7 +107,7 @@ def _shape(transcript: Transcript, call: Call) -> Json:
         "language_probability": transcript.language_probability,
         "model": call.row.slug,
     }
-    if "word" in request.timestamp_granularities:
+    if request.words:
         verbose["words"] = [
             {"word": word["word"].strip(), "start": word["start"], "end": word["end"]}
             for segment in transcript.segments
@@ -136,6 +137,6 @@ _ROUTES = ("/v1/audio/transcriptions", "/v1/audio/translations")
 SURFACE = Surface(
     name="transcribe",
     companions=frozenset({"prompt", "documents"}),
-    operations=(Operation(TranscriptionRequest, _ROUTES, answer, marks=("audioUrl", "audio_url")),),
+    operations=(Operation(TranscriptionRequest, _ROUTES, answer, marks=("audioUrl", *URL_NAMES)),),
     concurrency=4,
 )

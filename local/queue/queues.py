@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from local.jobs import Job, Order, Status
-from local.limits import Limits
+from local.queue.jobs import Job, Order, Status
+from local.queue.limits import Limits
 
 _LATE = "The job did not end in time: its executionTimeout or ttl is over."
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from local.queue.endpoints import Served
 
 
 class Status(StrEnum):
@@ -35,6 +37,7 @@ class Order:
         ttl_s: how long it may live, queue time included.
         webhook: RunPod's own webhook: gets the job's status when it is final.
         sync: it came by ``/runsync``, with that route's limits and retention.
+        surface: the surface that it came by, where the way said it.
     """
 
     input: Any
@@ -43,6 +46,7 @@ class Order:
     envelope: Mapping[str, Any] = field(default_factory=dict)
     webhook: str | None = None
     sync: bool = False
+    surface: str | None = None
 
 
 @dataclass(eq=False)
@@ -112,9 +116,11 @@ class Job:
                     return
             await changed.wait()  # over already, if it changed since
 
-    def for_worker(self, surface: str | None) -> dict[str, Any]:
-        """What a worker takes; ``surface`` names the endpoint where that serves one surface."""
-        said = {} if surface is None else {"endpoint": surface}
+    def for_worker(self, served: Served | None) -> dict[str, Any]:
+        """What a worker takes: the job, and what its endpoint serves, or else its way said."""
+        if served is None and self.order.surface is not None:
+            served = Served(self.order.surface)
+        said = {} if served is None else {"endpoint": asdict(served)}
         return {"id": self.id, "input": self.order.input, **self.order.envelope, **said}
 
     def follow(self, start: Callable[[], None]) -> None:

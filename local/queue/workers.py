@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from local.jobs import Job
+from local.queue.jobs import Job
 
 
 @dataclass(eq=False)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from local.platform import Platform
-from local.workers import Worker
+from local.queue.platform import Platform
+from local.queue.workers import Worker
 
 
 async def watch(platform: Platform) -> None:

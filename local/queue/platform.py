@@ -10,32 +10,32 @@ import asyncio
 import json
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from local.jobs import Job, Status
-from local.limits import Limits, TooLarge
-from local.queues import Queues
-from local.workers import Taker, Worker
+from local.queue.endpoints import EVERYTHING, Endpoints
+from local.queue.jobs import Job, Status
+from local.queue.limits import Limits, TooLarge
+from local.queue.queues import Queues
+from local.queue.workers import Taker, Worker
 
 log = logging.getLogger(__name__)
-
-EVERYTHING = "all"  # the endpoint whose workers serve every surface, and every queue
 
 
 class Platform:
     """Queues, and the workers that serve them.
 
     Args:
-        surfaces: one endpoint each, and ``all``.
+        endpoints: what there is to serve.
         limits: the platform's numbers.
     """
 
-    def __init__(self, surfaces: Iterable[str], limits: Limits | None = None) -> None:
+    def __init__(self, endpoints: Endpoints, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
-        self.surfaces = tuple(surfaces)
-        self.queues = Queues((*self.surfaces, EVERYTHING), self.limits, self._on_change)
+        self.endpoints = endpoints
+        self.served = endpoints.served
+        self.queues = Queues(self.served, self.limits, self._on_change)
         self.workers: dict[str, Worker] = {}
         self.draining = False
         self.workers_changed = asyncio.Event()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from local.jobs import Status
-from local.platform import EVERYTHING, Platform
+from local.queue.endpoints import EVERYTHING
+from local.queue.jobs import Status
+from local.queue.platform import Platform
 
 
 def health(platform: Platform, endpoint_id: str) -> dict[str, dict[str, int]]:

@@ -1,0 +1,130 @@
+"""What every request type is made of.
+
+A field that a client sends is honoured, or named: in an error where it cannot be, in the answer's
+``warnings`` where the model has no use for it. Keys that nobody knows are left aside.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from handler.contract.explain import explain
+from models.errors import InvalidValue, UnsupportedParameter
+
+
+def whole(value: Any) -> Any:
+    """JSON has one kind of number: 5.0 is the integer 5."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# A constraint, even an empty one, has pydantic refuse what is no UTF-8 (lone surrogates).
+Text = Annotated[str, Field(min_length=0)]
+NonEmpty = Annotated[str, Field(min_length=1)]
+Integer = Annotated[int, BeforeValidator(whole)]
+
+
+class Unsupported:
+    """A known field that cannot be honoured.
+
+    Args:
+        neutral: values that change nothing, and so are taken.
+        instead: what to do in its place, as the end of a sentence.
+    """
+
+    def __init__(self, *neutral: object, instead: str | None = None) -> None:
+        self.neutral = neutral
+        hint = f"leave it out or send {json.dumps(neutral[0])}" if neutral else "leave it out"
+        self.instead = instead or hint
+
+    def takes(self, value: object) -> bool:
+        """Whether a value changes nothing; True is not 1."""
+        return value is None or any(
+            value == one and isinstance(value, bool) == isinstance(one, bool)
+            for one in self.neutral
+        )
+
+
+class Request(BaseModel):
+    """Base of the surfaces' request types; null means absent, as OpenAI's clients mean it.
+
+    Attributes:
+        unsupported: known fields that are refused by name, unless their value changes nothing.
+        aliases: further names of a field, as other APIs have them.
+        informational: fields that are taken and change no answer, at OpenAI neither.
+        files: which field stands for a file that a form brings.
+        strict: whether a field that the model has no use for fails the request.
+    """
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, allow_inf_nan=False)
+
+    unsupported: ClassVar[Mapping[str, Unsupported]] = {}
+    aliases: ClassVar[Mapping[str, str]] = {}
+    files: ClassVar[Mapping[str, str]] = {}
+    informational: ClassVar[frozenset[str]] = frozenset(
+        {"metadata", "safety_identifier", "user", "webhook_url", "return_result_in_response"}
+    )
+
+    model: str | None = None
+    strict: bool = False
+
+    @property
+    def parts(self) -> int:
+        """How many things are asked for at once; a smaller request asks for fewer."""
+        return 1
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any]) -> Self:
+        """Validate a body.
+
+        Raises:
+            UnsupportedParameter: a known field that this surface does not take.
+            InvalidValue: a missing field, a wrong type, a value out of range, or two values of one
+                field that has several names.
+        """
+        given = {key: value for key, value in body.items() if value is not None}
+        refuse_unsupported(given, cls.unsupported)
+        called = cls._rename(given)
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            raise explain(error, called) from None
+
+    @classmethod
+    def _rename(cls, given: dict[str, Any]) -> dict[str, str]:
+        """Give each field its own name; returns what the client called those it renamed."""
+        called: dict[str, str] = {}
+        for alias, name in cls.aliases.items():
+            if alias not in given:
+                continue
+            if name not in given:
+                given[name], called[name] = given[alias], alias
+            elif given[name] != given[alias]:
+                raise InvalidValue(
+                    f"{alias} and {called.get(name, name)} are one field with two names and got "
+                    "two values; send one of them.",
+                    param=alias,
+                )
+        return called
+
+
+def refuse_unsupported(
+    given: Mapping[str, Any], unsupported: Mapping[str, Unsupported], path: str = ""
+) -> None:
+    """Refuse known fields by name, unless their value changes nothing.
+
+    Raises:
+        UnsupportedParameter: names the field, below ``path``, and what to do instead.
+    """
+    for name, field in unsupported.items():
+        if not field.takes(given.get(name)):
+            param = path + name
+            raise UnsupportedParameter(f"{param} is not supported; {field.instead}.", param=param)
+
+
+def alike(names: Iterable[str], instead: str, *neutral: object) -> dict[str, Unsupported]:
+    """Several fields that cannot be honoured for one reason."""
+    return dict.fromkeys(names, Unsupported(*neutral, instead=instead))

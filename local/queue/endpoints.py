@@ -1,0 +1,66 @@
+"""What an endpoint serves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+EVERYTHING = "all"  # the endpoint whose workers serve every surface, and every queue
+
+_FURTHER = re.compile(r"(?P<name>[\w.-]{1,80})=(?P<surface>\w+)(:(?P<model>.+))?")
+
+
+@dataclass(frozen=True)
+class Served:
+    """What the jobs of an endpoint are for: a surface, and where it is said one model of it."""
+
+    surface: str
+    model: str | None = None
+
+    def is_for(self, surface: str, model: object) -> bool:
+        """Whether a request for that model of that surface belongs here and nowhere else."""
+        named = isinstance(model, str) and self.model is not None
+        return named and (surface, str(model).lower()) == (self.surface, str(self.model).lower())
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """The endpoints by name: one for each surface, those that were asked for, and ``all``.
+
+    Attributes:
+        surfaces: those with an endpoint of their name.
+        further: endpoints of other names.
+    """
+
+    surfaces: tuple[str, ...]
+    further: Mapping[str, Served] = field(default_factory=dict)
+
+    @property
+    def served(self) -> dict[str, Served | None]:
+        """What each serves; None = whatever its jobs are for."""
+        own: dict[str, Served | None] = {name: Served(name) for name in self.surfaces}
+        return {**own, **self.further, EVERYTHING: None}
+
+    def of(self, surface: str, model: object = None) -> str | None:
+        """The endpoint for a request, as a gateway finds it by surface and model."""
+        for name, served in self.further.items():
+            if served.is_for(surface, model):
+                return name
+        return surface if surface in self.surfaces else None
+
+
+def read_further(text: str, surfaces: tuple[str, ...]) -> tuple[str, Served]:
+    """Read ``NAME=SURFACE[:MODEL]``.
+
+    Raises:
+        ValueError: it is none, or the name is taken, or the surface is not served.
+    """
+    match = _FURTHER.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not NAME=SURFACE or NAME=SURFACE:MODEL")
+    if match["surface"] not in surfaces:
+        raise ValueError(f"{match['surface']!r} is none of {', '.join(surfaces)}")
+    if match["name"] in {*surfaces, EVERYTHING}:
+        raise ValueError(f"{match['name']!r} is an endpoint's name already")
+    return match["name"], Served(match["surface"], match["model"])
