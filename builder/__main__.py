@@ -2,6 +2,7 @@
 
 python -m builder fetch --surface embeddings --model BGE_Large --to /models
 python -m builder tiny
+python -m builder defaults
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from pathlib import Path
 from models import tiny
 from models.catalog import CATALOG
 from models.device import hardware
-from models.errors import QuartetError
+from models.errors import QuartetError, WeightsUnavailable
 from models.row import Row
 from models.weights.store import Places, WeightsStore
 
 log = logging.getLogger("builder")
+_SOME_MISSING = 3
 _CACHE = Path(os.environ.get("QUARTET_CACHE") or "~/.cache/quartet").expanduser()
 
 
@@ -31,11 +33,11 @@ def main() -> int:
     arguments = _arguments()
     store = WeightsStore(_places(arguments.to))
     try:
+        if arguments.command == "defaults":
+            return _fetch_defaults(store, arguments.to)
         rows = _tiny_rows(arguments.names) if arguments.command == "tiny" else [_row(arguments)]
         for row in rows:
-            start = time.monotonic()
-            path = store.fetch(row, arguments.to)
-            log.info("%s: %s (%.1f s)", row.slug, path, time.monotonic() - start)
+            _fetch(store, row, arguments.to)
     except QuartetError as error:
         log.error("builder: %s", error.message)
         return 1
@@ -43,6 +45,36 @@ def main() -> int:
         log.error("builder: %s: %s", arguments.to, error.strerror)
         return 1
     return 0
+
+
+def _fetch(store: WeightsStore, row: Row, into: Path) -> None:
+    start = time.monotonic()
+    path = store.fetch(row, into)
+    log.info("%s: %s (%.1f s)", row.slug, path, time.monotonic() - start)
+
+
+def _fetch_defaults(store: WeightsStore, into: Path) -> int:
+    """What a machine without a GPU answers with; a model that cannot be had has its stand-in.
+
+    Returns:
+        The exit status, 3 where one could not be had.
+    """
+    missing = []
+    for row in _tiny_rows([]):
+        _fetch(store, row, into)
+    for row in CATALOG.rows:
+        if "cpu" not in row.default_on or row.stand_in is None:
+            continue
+        try:
+            _fetch(store, row, into)
+        except WeightsUnavailable as error:
+            log.warning("%s", error.message)
+            missing.append(row)
+    for row in missing:
+        log.warning(
+            "%s could not be had: %s stands in, whose weights are random.", row.slug, row.stand_in
+        )
+    return _SOME_MISSING if missing else 0
 
 
 def _arguments() -> argparse.Namespace:
@@ -54,7 +86,10 @@ def _arguments() -> argparse.Namespace:
     fetch.add_argument("--model", help="slug or repo id; default: the surface's on this machine")
     build = commands.add_parser("tiny", help="build tiny models with random weights")
     build.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(tiny.RECIPES)}")
-    for command in (fetch, build):
+    defaults = commands.add_parser(
+        "defaults", help="fetch the small default models, and build the tiny ones"
+    )
+    for command in (fetch, build, defaults):
         command.add_argument("--to", type=Path, default=_CACHE, help="folder; default: the cache")
     return parser.parse_args()
 

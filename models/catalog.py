@@ -48,6 +48,18 @@ ROWS = (
         names=("HuggingFaceTB/SmolLM2-135M-Instruct",),
         defaults={"temperature": 0.2, "top_p": 0.9, "max_tokens": 512},
         default_on=CPU,
+        stand_in="Tiny_Llama",
+    ),
+    Row(
+        slug="Tiny_Llama",
+        surface="chat",
+        tasks=frozenset({"chat"}),
+        weights="tiny://llama",
+        engine="models.chat.transformers:TransformersChat",
+        memory_bytes=GB // 4,
+        licence="Apache-2.0",
+        defaults={"max_tokens": 64},
+        notice=STAND_IN.format("Tiny_Llama", "SmolLM2_135M_Instruct or Llama3_8B_Instruct"),
     ),
     Row(
         slug="Flux1schnell",
@@ -214,6 +226,7 @@ ROWS = (
         names=("sentence-transformers/all-MiniLM-L6-v2",),
         timeout_s=120.0,
         default_on=CPU,
+        stand_in="Tiny_BGE_M3",
     ),
 )
 

@@ -30,6 +30,8 @@ class Row:
         defaults: what a request that leaves a field out gets; merged over the surface's own.
         timeout_s: the endpoint's execution timeout for this model, from the gateway.
         default_on: device kinds on which it is its surface's default.
+        stand_in: the slug of the row that serves in its place, as a default, where its weights are
+            not on this machine and the stand-in's are.
         notice: what every answer must say about this model, None for real ones.
     """
 
@@ -47,6 +49,7 @@ class Row:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     timeout_s: float = 600.0
     default_on: frozenset[str] = frozenset()
+    stand_in: str | None = None
     notice: str | None = None
 
     def __post_init__(self) -> None:

@@ -16,6 +16,7 @@ from handler.settings.variables import Settings
 from handler.wire import Encoded
 from models.catalog import CATALOG
 from models.device.hardware import Device
+from models.errors import WeightsUnavailable
 from models.row import Row
 from models.warm.loader import Loader
 from models.weights.store import WeightsStore
@@ -45,10 +46,28 @@ def worker(make_worker: Callable[..., Worker]) -> Worker:
     return make_worker()
 
 
+class _Store(WeightsStore):
+    """Skips a test whose weights come in a package that cannot be fetched here."""
+
+    def resolve(self, row: Row) -> Path:
+        try:
+            return super().resolve(row)
+        except WeightsUnavailable as error:
+            pytest.skip(error.message)
+
+
+_STORE = _Store(Settings.from_env({"QUARTET_CACHE": os.environ.get("QUARTET_CACHE", "")}).places())
+
+
 @pytest.fixture(scope="session")
 def store() -> WeightsStore:
-    cache = {"QUARTET_CACHE": os.environ.get("QUARTET_CACHE", "")}
-    return WeightsStore(Settings.from_env(cache).places())
+    return _STORE
+
+
+def needs(slug: str) -> pytest.MarkDecorator:
+    """Skips a test where the set-up could not fetch a model's weights."""
+    reason = f"the weights of {slug} could not be fetched"
+    return pytest.mark.skipif(_STORE.locate(CATALOG.find(slug)) is None, reason=reason)
 
 
 @pytest.fixture(scope="session")

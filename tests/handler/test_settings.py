@@ -134,6 +134,35 @@ def test_every_surface_has_one_default_on_every_device(surface, device):
     assert (defaults[0].repo is not None) == (device == "cuda")
 
 
+@pytest.mark.parametrize(
+    ("here", "serves"),
+    [
+        ({"SmolLM2_135M_Instruct", "Tiny_Llama"}, "SmolLM2_135M_Instruct"),
+        ({"Tiny_Llama"}, "Tiny_Llama"),  # the set-up could not fetch the real one
+        (set(), "SmolLM2_135M_Instruct"),  # no set-up yet: fetched with the first job
+    ],
+)
+def test_a_stand_in_serves_where_only_it_is_there(here, serves):
+    def build(**env: str) -> Endpoint:
+        settings = Settings.from_env(env)
+        return Endpoint.build(settings, SURFACES, CATALOG, "cpu", lambda row: row.slug in here)
+
+    assert build().pick("chat", None).slug == serves
+    assert build(SURFACE="chat").pick("chat", None).slug == serves
+    assert build().pick("chat", "SmolLM2_135M_Instruct").slug == "SmolLM2_135M_Instruct"
+    named = build(MODEL_SLUG="SmolLM2_135M_Instruct")
+    assert named.pick("chat", None).slug == "SmolLM2_135M_Instruct"
+
+
+def test_a_stand_in_says_what_it_is():
+    for row in CATALOG.rows:
+        if row.stand_in is not None:
+            stand_in = CATALOG.find(row.stand_in)
+            assert stand_in.surface == row.surface
+            assert "random weights" in stand_in.notice
+            assert row.tasks <= stand_in.tasks
+
+
 @pytest.mark.parametrize("name", ["bge_large", "BAAI/BGE-large-EN-v1.5", "BGE_LARGE"])
 def test_models_are_found_by_slug_and_repo_in_any_case(name):
     assert endpoint().pick("embeddings", name).slug == "BGE_Large"
