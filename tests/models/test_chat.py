@@ -16,7 +16,7 @@ from models.errors import (
     ContextLengthExceeded,
     InvalidValue,
 )
-from tests.conftest import ROOT, decoded, row, tiny
+from tests.conftest import ROOT, decoded, needs, row, tiny
 from tests.models.driving import Load, Ticket, prepare
 
 SMOL = row("SmolLM2_135M_Instruct")
@@ -192,6 +192,7 @@ def test_stop_strings_however_the_text_is_cut(stops):
         assert finder.found == bool(ends)
 
 
+@needs("SmolLM2_135M_Instruct")
 @pytest.mark.anyio
 async def test_the_default_model_knows_paris(make_worker):
     worker = make_worker(FAKE_ENGINES="0", SURFACE="chat")

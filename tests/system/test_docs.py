@@ -13,7 +13,7 @@ import pytest
 
 from handler.contract import SURFACES
 from models.catalog import CATALOG
-from tests.conftest import ROOT, decoded
+from tests.conftest import ROOT, decoded, needs
 
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -61,6 +61,7 @@ async def test_job_examples_run(worker, job):
 EMBEDDINGS = re.findall(r"```json\n(\{\"input.*?)\n```", (ROOT / "docs/embeddings.md").read_text())
 
 
+@needs("All_MiniLM_L6_v2")
 @pytest.mark.anyio
 @pytest.mark.parametrize("job", EMBEDDINGS)
 async def test_embeddings_examples_run(make_worker, job):
@@ -82,7 +83,7 @@ async def test_embeddings_examples_run(make_worker, job):
 def test_the_page_on_embeddings_names_every_field():
     page = (ROOT / "docs/embeddings.md").read_text()
     for operation in SURFACES["embeddings"].operations:
-        for name in operation.request.model_fields.keys() - {"model", "webhook_url"}:
+        for name in operation.request.model_fields.keys() - {"model", "strict"}:
             assert f"`{name}`" in page, name
     for row in CATALOG.of("embeddings").rows:
         assert row.slug in page

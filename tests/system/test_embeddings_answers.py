@@ -26,13 +26,13 @@ from handler.contract.embeddings import vectors
 from models.embeddings.request import Vectors
 from models.surface import Work
 from models.warm.ticket import Job
-from tests.conftest import ROOT, decoded, error_of, row
+from tests.conftest import ROOT, decoded, error_of, needs, row
 from tests.handler.test_bucket import Store, read, store, variables  # noqa: F401 - a fixture
 from tests.handler.test_contract import check
 from tests.models.test_embeddings import TEXTS, nearness
 from tests.running import run_local, serve_worker
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, needs("All_MiniLM_L6_v2")]
 
 REAL = {"FAKE_ENGINES": "0", "SURFACE": "embeddings", "DTYPE": "float32"}
 

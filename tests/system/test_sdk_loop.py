@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from tests.conftest import error_of
+from tests.conftest import error_of, needs
 from tests.handler.test_contract import CHAT, EMBEDDINGS, WAV, check
 from tests.running import Local, run_local, wait_until
 
@@ -110,6 +110,7 @@ def test_what_clients_of_other_apis_send_is_understood(local):
     assert len(texts["output"]["data"]) == 1
 
 
+@needs("All_MiniLM_L6_v2")
 def test_an_embeddings_worker_is_ready_and_imports_only_what_it_needs():
     """With the real default model: preloaded, one surface's libraries, the light SDK import."""
     env = {"FAKE_ENGINES": "0", "PYTHONPROFILEIMPORTTIME": "1"}
