@@ -24,6 +24,7 @@ from handler.settings.endpoint import Endpoint
 from models.errors import InvalidValue, ModelUnsuited, shorten
 from models.row import Row
 from models.warm.pool import Pool
+from models.warm.ticket import NEVER, Deadline
 
 
 @dataclass(frozen=True)
@@ -82,16 +83,16 @@ class Dispatcher:
             raise _route_unknown(job.route, surface.routes)
         return surface, operation
 
-    async def answer(self, task: Task) -> Json:
-        """Answer a task in one piece."""
-        async with self._call(task) as call:
+    async def answer(self, task: Task, deadline: Deadline = NEVER) -> Json:
+        """Answer a task in one piece; ``deadline`` is that of what it runs on the device."""
+        async with self._call(task, deadline) as call:
             return await task.operation.answer(call)
 
-    async def stream(self, task: Task) -> AsyncGenerator[Json, None]:
+    async def stream(self, task: Task, deadline: Deadline = NEVER) -> AsyncGenerator[Json, None]:
         """Answer a task event by event; its operation must be one that streams."""
         if task.operation.stream is None:
             raise TypeError(f"{task.surface.name} cannot stream")
-        async with self._call(task) as call:
+        async with self._call(task, deadline) as call:
             async with aclosing(task.operation.stream(call)) as events:
                 async for event in events:
                     yield event
@@ -112,13 +113,13 @@ class Dispatcher:
         return {"object": "list", "data": [_model(row) for row in rows.values()]}
 
     @asynccontextmanager
-    async def _call(self, task: Task) -> AsyncIterator[Call]:
+    async def _call(self, task: Task, deadline: Deadline) -> AsyncIterator[Call]:
         async with MediaDoor(self.guard, task.job.uploads) as door:
             yield Call(
                 job_id=task.job.id,
                 request=task.request,
                 row=task.row,
-                lease=partial(self.pool.lease, task.row),
+                lease=partial(self.pool.lease, task.row, deadline),
                 door=door,
                 bucket=self.bucket_of(task.job),
                 route=task.job.route,

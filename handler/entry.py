@@ -7,11 +7,10 @@ the platform would drop.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -20,8 +19,9 @@ from handler.contract.base import Json
 from handler.contract.request import Request
 from handler.contract.streaming import sse
 from handler.dispatch import Dispatcher, Task
-from handler.errors import JobTimeout, OutputTooLarge, error_object, wire
+from handler.errors import OutputTooLarge, error_object, wire
 from handler.job import Job, parse_job
+from handler.limits import Limits
 from handler.wire import Encoded, encode
 from models.errors import QuartetError
 
@@ -33,8 +33,6 @@ _ASK_LESS = (
     "bucket."
 )
 _MARGIN_OF_SIZE = 0.9  # inputs differ in size
-_MARGIN = 0.05  # of the platform's timeout, kept for telling the client what happened
-_MIN_MARGIN_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -84,9 +82,10 @@ class Worker:
             if listing is not None:
                 return Encoded(encode(listing))
             task = self.dispatcher.understand(job)
-            timeout_s = self._timeout_s(task)
-            async with _within(timeout_s, start + timeout_s):
-                output = await self._fitting(task, await self.dispatcher.answer(task))
+            limits = self._limits(task, start)
+            async with limits.hold():
+                answer = await self.dispatcher.answer(task, limits.device)
+                output = await self._fitting(task, answer)
             self._done(task, start)
             return output
         return self._failed(raw, task, failure.error, start)
@@ -116,20 +115,19 @@ class Worker:
         The deadline watches each wait for an event, not the consumer between two of them: there it
         would cancel the SDK in the middle of a delivery.
         """
-        timeout_s = self._timeout_s(task)
-        async with aclosing(self.dispatcher.stream(task)) as events:
+        limits = self._limits(task, start)
+        async with aclosing(self.dispatcher.stream(task, limits.device)) as events:
             while True:
-                async with _within(timeout_s, start + timeout_s):
+                async with limits.hold():
                     event = await anext(events, _END)
                 if event is _END:
                     return
                 yield event
 
-    def _timeout_s(self, task: Task) -> float:
-        """The platform's timeout for this job, less what it takes to answer."""
-        limits = (self.job_timeout_s or task.row.timeout_s, task.job.timeout_s)
-        timeout_s = min(limit for limit in limits if limit is not None)
-        return timeout_s - max(_MIN_MARGIN_S, _MARGIN * timeout_s)
+    def _limits(self, task: Task, start: float) -> Limits:
+        """The platform's timeout for this job is what it has to end within."""
+        known = (self.job_timeout_s or task.row.timeout_s, task.job.timeout_s)
+        return Limits.of(min(one for one in known if one is not None), start)
 
     async def _fitting(self, task: Task, output: Json) -> Encoded:
         """The output if the platform delivers it, else a link to it, else an error."""
@@ -208,25 +206,6 @@ class _Caught:
 def _job(raw: object) -> Job:
     """The platform's object, or a job that another door has understood."""
     return raw if isinstance(raw, Job) else parse_job(raw)
-
-
-@asynccontextmanager
-async def _within(timeout_s: float, deadline: float) -> AsyncIterator[None]:
-    """Cancel the block at ``deadline`` (``time.monotonic``) and raise ``JobTimeout`` instead."""
-    late = JobTimeout(
-        f"The job was not done within {timeout_s:.0f} s and was stopped. Ask for less at once, "
-        "or raise the endpoint's execution timeout and JOB_TIMEOUT_S."
-    )
-    left_s = deadline - time.monotonic()
-    if left_s <= 0:  # a timeout in the past fires only where the block waits, and it may never
-        raise late
-    try:
-        async with asyncio.timeout(left_s) as scope:
-            yield
-    except TimeoutError:
-        if not scope.expired():
-            raise
-        raise late from None
 
 
 def _since_ms(start: float) -> float:

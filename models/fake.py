@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import math
+import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -135,6 +137,15 @@ class FakeEmbeddings(FakeEngine):
         return Work(texts, sizes, "text", partial(answer, sum(sizes)))
 
 
+class FakeHung(FakeEmbeddings):
+    """A device that never comes back, to see what becomes of those who wait for it."""
+
+    def run(self, batch: Sequence[Ticket[Any]]) -> list[Any]:
+        """Wait for ever."""
+        threading.Event().wait()
+        return []
+
+
 class FakeImages(FakeEngine):
     """Pictures of one colour, of the seed and the input; a negative prompt is of no use to it."""
 
@@ -228,10 +239,15 @@ def _row(surface: str, engine: type[FakeEngine], delay_s: float, *tasks: str) ->
 
 
 def rows(delay_s: float = 0.0) -> tuple[Row, ...]:
-    """One row per surface; every step of their engines takes ``delay_s``."""
+    """One row per surface, and one that hangs; every step of their engines takes ``delay_s``."""
     return (
         _row("chat", FakeChat, delay_s, "chat"),
         _row("images", FakeImages, delay_s, "txt2img"),
         _row("transcribe", FakeTranscribe, delay_s, "transcribe"),
         _row("embeddings", FakeEmbeddings, delay_s, "txt2embedding", "rerank"),
+        replace(
+            _row("embeddings", FakeHung, delay_s, "txt2embedding"),
+            slug="Fake_Hung",
+            default_on=frozenset(),
+        ),
     )

@@ -16,7 +16,7 @@ from handler.media.bucket import Bucket
 from handler.media.files import MediaDoor
 from models.row import Row
 from models.surface import LeftOut
-from models.warm.pool import Warm
+from models.warm.model import Borrowed
 
 Json = Any  # what ``json`` can express; checked where it leaves, in handler.wire
 
@@ -38,7 +38,7 @@ class Call:
     job_id: str
     request: Any
     row: Row
-    lease: Callable[[], AbstractAsyncContextManager[Warm]]
+    lease: Callable[[], AbstractAsyncContextManager[Borrowed]]
     door: MediaDoor
     bucket: Bucket | None
     route: str | None = None

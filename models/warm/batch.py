@@ -8,6 +8,9 @@ is no timer: an idle device never waits. A request is answered as soon as its ow
 Every request is settled exactly once, whatever happens: with its answer, with its own error, or by
 cancellation. A run that fails is halved until what fails stands alone, so that a bad part fails
 its own request only. A run that is out of memory lowers the budget for those to come, too.
+
+A device may be lost: by an error that stays, or because it never comes back
+(``models.warm.watch``). Then everybody who waits hears of it, and nobody is let in any more.
 """
 
 from __future__ import annotations
@@ -15,9 +18,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncGenerator, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from models.device.failures import (
@@ -29,10 +34,11 @@ from models.device.failures import (
 )
 from models.device.memory import free_memory
 from models.device.rounding import rounded
-from models.errors import EngineFailed
+from models.errors import DeviceLost, EngineFailed
 from models.surface import Engine, Work
-from models.warm.ticket import Job, Ticket
+from models.warm.ticket import NEVER, Deadline, Job, Ticket
 from models.warm.waiting import Waiting
+from models.warm.watch import DeviceWatch
 
 log = logging.getLogger(__name__)
 
@@ -61,12 +67,18 @@ class Batcher:
         engine: the warm engine; ``run`` and ``close`` are called on one thread of ours only.
         max_jobs: of how many requests one run may mix parts; 1 = never mix.
         device: the engine's thread, on which it was loaded; by default a new one.
+        on_lost: called once, when the device is lost.
     """
 
     def __init__(
-        self, engine: Engine, max_jobs: int, device: ThreadPoolExecutor | None = None
+        self,
+        engine: Engine,
+        max_jobs: int,
+        device: ThreadPoolExecutor | None = None,
+        on_lost: Callable[[DeviceLost], None] = lambda _: None,
     ) -> None:
         self.load = Load()
+        self._watch = DeviceWatch(partial(self._tell, on_lost))
         self._engine = engine
         self._max_jobs = max_jobs
         self._largest: float = engine.budget or math.inf
@@ -75,27 +87,42 @@ class Batcher:
         self._drain: asyncio.Task[None] | None = None
         self._device = device or ThreadPoolExecutor(1)
 
-    async def submit(self, work: Work) -> list[Any]:
-        """Run the parts and return their outputs; cancelling the caller cancels the work."""
-        job = self._enqueue(work)
+    async def submit(self, work: Work, deadline: Deadline = NEVER) -> list[Any]:
+        """Run the parts and return their outputs; cancelling the caller cancels the work.
+
+        Raises:
+            TimeoutError: it was not done by its deadline.
+            DeviceLost: the device is.
+            QuartetError: what became of a part.
+        """
+        job = self._enqueue(work, deadline)
         try:
-            return await job.result
+            async with asyncio.timeout(_left_s(deadline)):
+                return await job.result
+        except TimeoutError:
+            raise await self._watch.late(job) from None
         finally:
             job.cancelled = True
 
-    async def stream(self, work: Work) -> AsyncGenerator[Any, None]:
+    async def stream(self, work: Work, deadline: Deadline = NEVER) -> AsyncGenerator[Any, None]:
         """Yield the events of the parts as they come, and the engine's answer last.
 
-        Closing the iterator early cancels the work.
+        Closing the iterator early cancels the work. Raises as ``submit`` does.
         """
-        job = self._enqueue(work)
+        job = self._enqueue(work, deadline)
         try:
             while not (job.result.done() and job.events.empty()):
                 event = asyncio.ensure_future(job.events.get())
                 try:
-                    await asyncio.wait({event, job.result}, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait(
+                        {event, job.result},
+                        timeout=_left_s(deadline),
+                        return_when=asyncio.FIRST_COMPLETED,
+                    )
                     if event.done():
                         yield event.result()
+                    elif not job.result.done():
+                        raise await self._watch.late(job)
                 finally:
                     event.cancel()
             yield work.finish(job.result.result())
@@ -114,6 +141,8 @@ class Batcher:
 
     async def close(self) -> None:
         """Close the engine once its device thread is idle, and give its memory back."""
+        if self._watch.lost is not None:  # it may not even say no
+            return
         loop = asyncio.get_running_loop()
         closed = await loop.run_in_executor(self._device, attempt, self._engine.close)
         if isinstance(closed, Failure):
@@ -121,24 +150,40 @@ class Batcher:
         await loop.run_in_executor(self._device, free_memory)
         self._device.shutdown(wait=False)
 
-    def _enqueue(self, work: Work) -> Job:
-        job = Job(work)
+    def _enqueue(self, work: Work, deadline: Deadline) -> Job:
+        if self._watch.lost is not None:
+            raise self._watch.lost
+        job = Job(work, deadline, self._watch.pulse)
         self._waiting.add(job.tickets)
         if self._drain is None or self._drain.done():
             self._drain = asyncio.create_task(self._run_all())
         return job
 
     async def _run_all(self) -> None:
-        loop = asyncio.get_running_loop()
-        while batch := self._waiting.take(self._budget, self._max_jobs):
-            outcomes: Sequence[object]
-            try:
-                outcomes = await loop.run_in_executor(self._device, self._run, batch)
-            except RuntimeError:  # the device thread is gone; those who wait still hear of it
-                lost = EngineFailed("The engine was stopped before it ran this request.")
-                outcomes = [lost] * len(batch)
+        while self._watch.lost is None and (
+            batch := self._waiting.take(self._budget, self._max_jobs)
+        ):
+            outcomes = await self._watched(batch)
             for ticket, outcome in zip(batch, outcomes, strict=True):
                 ticket.job.settle(ticket.index, outcome)
+                if isinstance(outcome, DeviceLost):
+                    self._watch.lose(outcome)
+
+    async def _watched(self, batch: Sequence[Ticket]) -> Sequence[object]:
+        """Run on the device thread, and look whether it comes back."""
+        loop = asyncio.get_running_loop()
+        with self._watch.run(batch):
+            try:
+                return await loop.run_in_executor(self._device, self._run, batch)
+            except RuntimeError:  # the device thread is gone; those who wait still hear of it
+                gone = EngineFailed("The engine was stopped before it ran this request.")
+                return [gone] * len(batch)
+
+    def _tell(self, on_lost: Callable[[DeviceLost], None], error: DeviceLost) -> None:
+        """The device is lost: so is all that waits for it."""
+        on_lost(error)
+        for ticket in list(self._waiting):
+            ticket.job.fail(error)
 
     def _run(self, batch: Sequence[Ticket]) -> list[object]:
         """Run on the device thread; never raises, returns one outcome per ticket."""
@@ -163,7 +208,7 @@ class Batcher:
         return self._run(batch[:middle]) + self._run(batch[middle:])
 
     def _try(self, batch: Sequence[Ticket]) -> tuple[list[object], BaseException | None]:
-        if all(ticket.cancelled for ticket in batch):
+        if all(ticket.unwanted for ticket in batch):
             return [None] * len(batch), None
         outputs = attempt(lambda: _checked(self._engine.run(batch), len(batch)))
         if isinstance(outputs, Failure):
@@ -192,6 +237,11 @@ class Batcher:
         size = self._size(batch)
         padded = rounded(size) if self._engine.packs else size
         self.load.add(sum(ticket.size for ticket in batch), padded)
+
+
+def _left_s(deadline: Deadline) -> float | None:
+    """Seconds until a deadline, none where there is none."""
+    return None if math.isinf(deadline.at) else max(0.0, deadline.at - time.monotonic())
 
 
 def _checked(outputs: Sequence[object], expected: int) -> Sequence[object]:

@@ -9,83 +9,20 @@ later wait behind it, so that a busy model cannot starve another.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from functools import partial
-from typing import Any
 
-from models.device.failures import Failure, attempt, is_out_of_memory, translate
-from models.errors import ModelDoesNotFit, ModelLoadFailed, OutOfMemory, QuartetError
+from models.device.failures import is_out_of_memory
+from models.errors import DeviceLost, ModelDoesNotFit, ModelLoadFailed, OutOfMemory, QuartetError
 from models.row import Row
-from models.surface import Engine, Work
-from models.warm.batch import Batcher, Load
+from models.surface import Engine
+from models.warm.model import Borrowed, Warm
+from models.warm.ticket import NEVER, Deadline
 
 log = logging.getLogger(__name__)
-
-
-class Warm:
-    """A loaded model: its engine, and the one way to run it."""
-
-    def __init__(self, row: Row, engine: Any, max_jobs: int, device: ThreadPoolExecutor) -> None:
-        self.row = row
-        self.engine = engine
-        self._batcher = Batcher(engine, max_jobs, device)
-        beside = not inspect.iscoroutinefunction(engine.prepare)
-        self._prepare = partial(_beside, engine.prepare) if beside else engine.prepare
-
-    async def run(self, request: Any) -> Any:
-        """Prepare, run and finish one request; returns the engine's answer."""
-        work: Work = await self._prepare(request)
-        outputs = await self._batcher.submit(work)
-        if work.beside:
-            return await _beside(work.finish, outputs)
-        return work.finish(outputs)
-
-    async def stream(self, request: Any) -> AsyncGenerator[Any, None]:
-        """Prepare and run one request, yielding the engine's events and its output last."""
-        work: Work = await self._prepare(request)
-        events = self._batcher.stream(work)
-        try:
-            async for event in events:
-                yield event
-        finally:
-            await events.aclose()
-
-    @property
-    def waiting(self) -> int:
-        """How many requests wait for the device."""
-        return self._batcher.waiting
-
-    @property
-    def load(self) -> Load:
-        """What the device has done so far."""
-        return self._batcher.load
-
-    @property
-    def budget(self) -> float:
-        """The largest padded size of a run at present; infinite without a bound."""
-        return self._batcher.budget
-
-    async def close(self) -> None:
-        """Free the device once it is idle."""
-        await self._batcher.close()
-
-
-async def _beside(step: Callable[[Any], Any], value: Any) -> Any:
-    """Run an engine's CPU step in a thread.
-
-    A panic in a Rust library is no ``Exception``; it becomes one, so that it cannot pass the places
-    that answer for every job.
-    """
-    outcome = await asyncio.to_thread(attempt, partial(step, value))
-    if not isinstance(outcome, Failure):
-        return outcome
-    error = outcome.error
-    raise error if isinstance(error, Exception) else translate(error)
 
 
 class _Entry:
@@ -112,6 +49,9 @@ class Pool:
         load: makes an engine from a row; called on the engine's own thread, may take minutes.
         budget_bytes: memory that all models may take together.
         max_jobs: how many jobs one run may mix at most.
+
+    Attributes:
+        lost: set when the device is; only another process can help then.
     """
 
     def __init__(self, load: Callable[[Row], Engine], budget_bytes: int, max_jobs: int) -> None:
@@ -119,6 +59,8 @@ class Pool:
         self._budget_bytes = budget_bytes
         self._max_jobs = max_jobs
         self._entries: dict[str, _Entry] = {}
+        self.lost = asyncio.Event()
+        self._lost_by: DeviceLost | None = None
         self._line = asyncio.Lock()  # first come, first served, also for memory
         self._changed = asyncio.Event()
 
@@ -133,13 +75,16 @@ class Pool:
         return [warm for warm in entries if warm is not None]
 
     @asynccontextmanager
-    async def lease(self, row: Row) -> AsyncIterator[Warm]:
+    async def lease(self, row: Row, deadline: Deadline = NEVER) -> AsyncIterator[Borrowed]:
         """Lend a model, loading it first if need be.
 
         Raises:
             ModelDoesNotFit: it is larger than the whole budget.
+            DeviceLost: the device is; no model can be had any more.
             QuartetError: what its load raised; the next lease tries afresh.
         """
+        if self._lost_by is not None:
+            raise self._lost_by
         async with self._line:
             entry = self._entries.get(row.slug)
             if entry is not None and entry.closing is not None:
@@ -149,7 +94,7 @@ class Pool:
                 entry = await self._admit(row)
             entry.borrowers += 1
         try:
-            yield await self._loaded(entry)
+            yield Borrowed(await self._loaded(entry), deadline)
         finally:
             entry.borrowers -= 1
             entry.last_used = time.monotonic()
@@ -196,11 +141,16 @@ class Pool:
             if isinstance(error, QuartetError) or not isinstance(error, Exception):
                 raise
             raise _load_error(row, error) from error
-        entry.warm = Warm(row, engine, self._max_jobs, device)
+        entry.warm = Warm(row, engine, self._max_jobs, device, self._lose)
         entry.loading = None
         entry.last_used = time.monotonic()
         self._changed.set()
         log.info("%s: warm after %.1f s", row.slug, time.monotonic() - start)
+
+    def _lose(self, error: DeviceLost) -> None:
+        """No model can be had any more: they are all on the one device."""
+        self._lost_by = error
+        self.lost.set()
 
     async def _evict(self, entry: _Entry) -> None:
         """Close a model; its memory counts as taken until it is really gone.

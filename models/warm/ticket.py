@@ -3,20 +3,59 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
+from dataclasses import dataclass
 from typing import Any
 
 from models.surface import Work
 
 
+@dataclass(frozen=True)
+class Deadline:
+    """When a request is too late.
+
+    Attributes:
+        at: by ``time.monotonic``; from then on the engine is to let go of it.
+        grace_s: how long it may take to; a device that takes longer is hung.
+    """
+
+    at: float = math.inf
+    grace_s: float = math.inf
+
+
+NEVER = Deadline()
+
+
+class Pulse:
+    """A device's signs of life: its engine looks at a ticket, or emits, at every step."""
+
+    def __init__(self) -> None:
+        self.last = time.monotonic()
+        self.longest_s = 0.0
+
+    def start(self) -> None:
+        """A run begins."""
+        self.last = time.monotonic()
+
+    def beat(self) -> None:
+        """A sign of life; called from the device thread."""
+        now = time.monotonic()
+        self.longest_s = max(self.longest_s, now - self.last)
+        self.last = now
+
+
 class Job:
     """One request on the device: its parts, its future outputs, and the events on the way there."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, deadline: Deadline = NEVER, pulse: Pulse | None = None) -> None:
         sizes = work.sizes or (1,) * len(work.parts)
         self.tickets = [
             Ticket(self, index, part, size, work.kind)
             for index, (part, size) in enumerate(zip(work.parts, sizes, strict=True))
         ]
+        self.deadline = deadline
+        self.pulse = pulse or Pulse()
         self.cancelled = False
         self.emitted = False
         self.loop = asyncio.get_running_loop()
@@ -37,13 +76,18 @@ class Job:
         if self.result.done():
             return
         if isinstance(outcome, BaseException):
-            self.cancelled = True  # what is left of it would run for nobody
-            self.result.set_exception(outcome)
+            self.fail(outcome)
             return
         self._outputs[index] = outcome
         self._left -= 1
         if not self._left:
             self.result.set_result(self._outputs)
+
+    def fail(self, error: BaseException) -> None:
+        """Settle the request with an error; what is left of it would run for nobody."""
+        self.cancelled = True
+        if not self.result.done():
+            self.result.set_exception(error)
 
 
 class Ticket:
@@ -61,12 +105,19 @@ class Ticket:
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody waits for its request any more."""
+        """Whether nobody waits for its request any more; an engine that looks is alive."""
+        self.job.pulse.beat()
+        return self.job.cancelled
+
+    @property
+    def unwanted(self) -> bool:
+        """The same for everybody else."""
         return self.job.cancelled
 
     def emit(self, event: object) -> None:
         """Hand an event to whoever streams the request; called from the device thread."""
         job = self.job
+        job.pulse.beat()
         if job.cancelled:  # nobody listens, and the loop itself may be gone
             return
         job.emitted = True

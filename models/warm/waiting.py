@@ -50,7 +50,7 @@ class Waiting:
     def __iter__(self) -> Iterator[Ticket]:
         """The tickets that still wait, in no order."""
         for _, _, tickets in self._requests:
-            yield from (one for _, one in tickets if not (one.taken or one.cancelled))
+            yield from (one for _, one in tickets if not (one.taken or one.unwanted))
 
     def add(self, tickets: Sequence[Ticket]) -> None:
         """Queue the tickets of one request."""
@@ -83,7 +83,7 @@ class Waiting:
                 batch = self._with_neighbours(number, first, budget, max_jobs)
             for ticket in batch:
                 ticket.taken = True
-            if live := [ticket for ticket in batch if not ticket.cancelled]:
+            if live := [ticket for ticket in batch if not ticket.unwanted]:
                 self._done_size += sum(ticket.size for ticket in live)
                 return live
         return []
@@ -96,7 +96,7 @@ class Waiting:
             tickets = passed[-1][2]
             while tickets and tickets[0][1].kind == first.kind:
                 ticket = tickets[0][1]
-                if not ticket.cancelled:
+                if not ticket.unwanted:
                     if not run.admits(ticket, max_jobs) or run.total + ticket.size > budget:
                         misses += 1 if run.total > _NEARLY_FULL * budget else _MISSES
                         break
@@ -113,7 +113,7 @@ class Waiting:
     ) -> list[Ticket]:
         line = self._lines[first.kind]
         at = bisect_left(line, (first.size, number))
-        chosen = [at] if first.cancelled else sorted(_choose(line, at, budget, max_jobs))
+        chosen = [at] if first.unwanted else sorted(_choose(line, at, budget, max_jobs))
         batch = [line[index][2] for index in chosen]
         for index in reversed(chosen):
             del line[index]
@@ -137,7 +137,7 @@ def _choose(line: _Line, at: int, budget: float, max_jobs: int) -> list[int]:
         ticket = line[index][2]
         if not run.holds(ticket.size, budget):
             break
-        if ticket.cancelled or not run.admits(ticket, max_jobs):
+        if ticket.unwanted or not run.admits(ticket, max_jobs):
             continue
         run.add(ticket)
         chosen.append(index)

@@ -14,10 +14,10 @@ from handler.contract.chat import completions
 from handler.contract.chat.generation import Progress, pieces, usage
 from handler.contract.chat.request import ChatRequest
 from handler.contract.streaming import to_client
-from models.warm.pool import Warm
+from models.warm.model import Borrowed
 
 
-async def _texts(call: Call, model: Warm, progress: Progress) -> AsyncGenerator[str, None]:
+async def _texts(call: Call, model: Borrowed, progress: Progress) -> AsyncGenerator[str, None]:
     """Yield the answer's text in pieces."""
     request: ChatRequest = call.request
     tokens = await asyncio.to_thread(model.engine.text.encode, request.conversation)

@@ -13,7 +13,7 @@ from handler.contract.base import Call
 from handler.contract.chat.stops import StopStrings
 from handler.contract.request import Integer, NonEmpty, Request, Unsupported
 from models.chat.request import Generated, Prompt, Sampling
-from models.warm.pool import Warm
+from models.warm.model import Borrowed
 
 MAX_TOKENS = 8192
 
@@ -98,7 +98,7 @@ def usage(*parts: Progress) -> dict[str, int]:
 
 
 async def pieces(
-    call: Call, model: Warm, tokens: Sequence[int], progress: Progress
+    call: Call, model: Borrowed, tokens: Sequence[int], progress: Progress
 ) -> AsyncGenerator[str, None]:
     """Yield the text that follows ``tokens``: whole characters only, ending before a stop string.
 
@@ -124,7 +124,7 @@ async def pieces(
 
 
 def _fit(
-    sampling: Sampling, request: GenerationRequest, model: Warm, prompt_tokens: int
+    sampling: Sampling, request: GenerationRequest, model: Borrowed, prompt_tokens: int
 ) -> Sampling:
     """A default answer length shrinks to the room that is left; one that was asked for does not."""
     room = model.engine.context - prompt_tokens

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from models.errors import DeviceLost, EngineFailed, OutOfMemory, RequestError
 from models.surface import Work, only
 from models.warm.batch import Batcher
+from models.warm.ticket import Deadline
 
 pytestmark = pytest.mark.anyio
 
@@ -434,3 +435,124 @@ async def test_small_runs_do_not_prove_that_large_ones_fit():
     for n in range(300):
         await submit(batcher, n)
     assert batcher.budget == lowered
+
+
+# A device that is hung ---------------------------------------------------------------------------
+
+
+def due(seconds: float, grace_s: float = 0.2) -> Deadline:
+    return Deadline(time.monotonic() + seconds, grace_s)
+
+
+@pytest.fixture
+def hang() -> Iterator[threading.Event]:
+    """Engines that wait for it hang until the test is over."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+async def test_a_slow_request_is_stopped_at_its_deadline_and_the_device_goes_on():
+    def act(batch: Sequence[Any]) -> None:
+        while not all(ticket.cancelled for ticket in batch) and batch[0].item == 1:
+            time.sleep(0.01)
+
+    batcher = Batcher(Engine(act), max_jobs=8)
+    start = time.monotonic()
+    with pytest.raises(TimeoutError):
+        await batcher.submit(work(1), due(0.2, grace_s=5))
+    assert time.monotonic() - start < 1, "an engine that lets go is not waited for"
+    assert await submit(batcher, 2) == 4
+
+
+async def test_a_device_that_does_not_come_back_is_lost_to_all_who_wait(hang):
+    told: list[DeviceLost] = []
+    batcher = Batcher(Engine(lambda batch: hang.wait()), max_jobs=1, on_lost=told.append)
+    start = time.monotonic()
+    running = asyncio.create_task(batcher.submit(work(1), due(0.2)))
+    waiting = asyncio.create_task(batcher.submit(work(2), due(60)))
+    without = asyncio.create_task(batcher.submit(work(3)))
+    for task in (running, waiting, without):
+        with pytest.raises(DeviceLost, match="hung"):
+            await task
+    assert 0.4 <= time.monotonic() - start < 1
+    assert len(told) == 1
+    start = time.monotonic()
+    with pytest.raises(DeviceLost):
+        await batcher.submit(work(4), due(60))
+    assert time.monotonic() - start < 0.1, "nobody is let in any more"
+    await batcher.close()  # and it does not wait for the device
+
+
+async def test_a_stream_hears_of_a_hung_device_too(hang):
+    def act(batch: Sequence[Any]) -> None:
+        batch[0].emit("once")
+        hang.wait()
+
+    batcher = Batcher(Engine(act), max_jobs=1)
+    events = []
+    with pytest.raises(DeviceLost):
+        async for event in batcher.stream(work(1), due(0.2)):
+            events.append(event)
+    assert events == ["once"]
+
+
+async def test_a_hung_device_is_noticed_though_nobody_waits(hang):
+    """Whoever asked has gone; the next one is not held up until its own deadline."""
+    batcher = Batcher(Engine(lambda batch: hang.wait()), max_jobs=1)
+    task = asyncio.create_task(batcher.submit(work(1), due(0.2)))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    start = time.monotonic()
+    with pytest.raises(DeviceLost):
+        await batcher.submit(work(2), due(60))
+    assert time.monotonic() - start < 1
+
+
+async def test_a_run_is_watched_for_its_last_deadline():
+    """One request is late, another of the same run has time."""
+    release = threading.Event()
+
+    def act(batch: Sequence[Any]) -> None:
+        if len(batch) > 1:
+            release.wait()
+
+    batcher = Batcher(Engine(act), max_jobs=8)
+    first = asyncio.create_task(batcher.submit(work(0)))
+    await asyncio.sleep(0)
+    late = asyncio.create_task(batcher.submit(work(1), due(0.2)))
+    early = asyncio.create_task(batcher.submit(work(2), due(60)))
+    assert await first == [0]
+    start = time.monotonic()
+    with pytest.raises(TimeoutError):
+        await late
+    assert time.monotonic() - start < 0.4, "the run goes on for another: nothing to wait for"
+    await asyncio.sleep(0.5)
+    release.set()
+    assert await early == [4]
+
+
+async def test_an_engine_of_long_steps_is_given_the_time_of_them():
+    """What takes half a second a step does not let go within a fifth of one; it is not hung."""
+
+    def act(batch: Sequence[Any]) -> None:
+        for _ in range(10 if batch[0].item == 1 else 0):
+            time.sleep(0.5)
+            if batch[0].cancelled:
+                return
+
+    batcher = Batcher(Engine(act), max_jobs=1)
+    with pytest.raises(TimeoutError):
+        await batcher.submit(work(1), due(0.7))
+    assert await batcher.submit(work(2)) == [4]
+
+
+async def test_who_waits_in_line_until_its_deadline_is_late_and_blames_nobody():
+    batcher = Batcher(Engine(lambda batch: time.sleep(0.5)), max_jobs=1)
+    first = asyncio.create_task(batcher.submit(work(1)))
+    await asyncio.sleep(0)
+    start = time.monotonic()
+    with pytest.raises(TimeoutError):
+        await batcher.submit(work(2), due(0.1))
+    assert time.monotonic() - start < 0.3
+    assert await first == [2]

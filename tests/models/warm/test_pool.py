@@ -50,7 +50,7 @@ class Loads:
 async def use(pool: Pool, row: Row, seconds: float = 0.0) -> str:
     async with pool.lease(row) as warm:
         await asyncio.sleep(seconds)
-        return warm.row.slug
+        return warm.warm.row.slug
 
 
 async def test_concurrent_first_requests_load_once():

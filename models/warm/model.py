@@ -1,0 +1,120 @@
+"""A loaded model, and how one is borrowed."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from models.device.failures import Failure, attempt, translate
+from models.errors import DeviceLost
+from models.row import Row
+from models.surface import Work
+from models.warm.batch import Batcher, Load
+from models.warm.ticket import NEVER, Deadline
+
+
+class Warm:
+    """A loaded model: its engine, and the one way to run it."""
+
+    def __init__(
+        self,
+        row: Row,
+        engine: Any,
+        max_jobs: int,
+        device: ThreadPoolExecutor,
+        on_lost: Callable[[DeviceLost], None],
+    ) -> None:
+        self.row = row
+        self.engine = engine
+        self._batcher = Batcher(engine, max_jobs, device, on_lost)
+        beside = not inspect.iscoroutinefunction(engine.prepare)
+        self._prepare = partial(_beside, engine.prepare) if beside else engine.prepare
+
+    async def run(self, request: Any, deadline: Deadline = NEVER) -> Any:
+        """Prepare, run and finish one request; returns the engine's answer."""
+        work: Work = await self._prepare(request)
+        outputs = await self._batcher.submit(work, deadline)
+        if work.beside:
+            return await _beside(work.finish, outputs)
+        return work.finish(outputs)
+
+    async def stream(self, request: Any, deadline: Deadline = NEVER) -> AsyncGenerator[Any, None]:
+        """Prepare and run one request, yielding the engine's events and its output last."""
+        work: Work = await self._prepare(request)
+        events = self._batcher.stream(work, deadline)
+        try:
+            async for event in events:
+                yield event
+        finally:
+            await events.aclose()
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for the device."""
+        return self._batcher.waiting
+
+    @property
+    def load(self) -> Load:
+        """What the device has done so far."""
+        return self._batcher.load
+
+    @property
+    def budget(self) -> float:
+        """The largest padded size of a run at present; infinite without a bound."""
+        return self._batcher.budget
+
+    async def close(self) -> None:
+        """Free the device once it is idle."""
+        await self._batcher.close()
+
+
+@dataclass(frozen=True)
+class Borrowed:
+    """A warm model as one borrower has it: with a deadline.
+
+    Attributes:
+        warm: the model.
+        deadline: of everything that the borrower runs.
+    """
+
+    warm: Warm
+    deadline: Deadline
+
+    @property
+    def engine(self) -> Any:
+        """The engine itself, for what needs no device."""
+        return self.warm.engine
+
+    async def run(self, request: Any) -> Any:
+        """Answer one request.
+
+        Raises:
+            TimeoutError: it was not done by the deadline.
+            QuartetError: what became of it.
+        """
+        return await self.warm.run(request, self.deadline)
+
+    async def stream(self, request: Any) -> AsyncGenerator[Any, None]:
+        """Answer one request, yielding the engine's events and its output last."""
+        async with aclosing(self.warm.stream(request, self.deadline)) as events:
+            async for event in events:
+                yield event
+
+
+async def _beside(step: Callable[[Any], Any], value: Any) -> Any:
+    """Run an engine's CPU step in a thread.
+
+    A panic in a Rust library is no ``Exception``; it becomes one, so that it cannot pass the places
+    that answer for every job.
+    """
+    outcome = await asyncio.to_thread(attempt, partial(step, value))
+    if not isinstance(outcome, Failure):
+        return outcome
+    error = outcome.error
+    raise error if isinstance(error, Exception) else translate(error)
