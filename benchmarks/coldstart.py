@@ -80,7 +80,7 @@ def main() -> None:
             named |= {f"ready_s_{surface}": ready, f"first_answer_s_{surface}": answer}
             rows.append([surface, f"{ready:.2f}", f"{answer:.2f}"])
     plain = seconds("import runpod")
-    ours = seconds("from handler.doors.queue import import_runpod; import_runpod('INFO')")
+    ours = seconds("from handler.doors.queue.start import import_runpod; import_runpod('INFO')")
     handler = seconds("import handler.doors.queue")
     named |= {"import_sdk_s": plain, "import_handler_and_sdk_s": ours, "import_handler_s": handler}
     named["import_ratio"] = plain / ours

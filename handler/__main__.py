@@ -52,7 +52,12 @@ def main() -> int:
         return 0
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # JSON is, whatever the terminal's locale says
-    return asyncio.run(_run_once(worker, arguments.test_input))
+    status = asyncio.run(_run_once(worker, arguments.test_input))
+    if worker.lost.is_set():
+        from handler.doors.watch import end_process
+
+        end_process(status)
+    return status
 
 
 def _arguments() -> argparse.Namespace:

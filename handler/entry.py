@@ -7,6 +7,7 @@ the platform would drop.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator
@@ -24,6 +25,7 @@ from handler.job import Job, parse_job
 from handler.limits import Limits
 from handler.wire import Encoded, encode
 from models.errors import QuartetError
+from models.row import Row
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ _ASK_LESS = (
     "Ask for less at once (a smaller n or size, fewer inputs, base64 for numbers), or configure a "
     "bucket."
 )
+_TIMEOUT_S = 600.0  # the platform's own, for a job that cannot be understood
 _MARGIN_OF_SIZE = 0.9  # inputs differ in size
 
 
@@ -61,6 +64,33 @@ class Worker:
             job = _job(raw)
             return job.wants_stream and self.dispatcher.find(job)[1].stream is not None
         return False  # ``answer`` will say what is wrong
+
+    @property
+    def lost(self) -> asyncio.Event:
+        """Set when the device is lost: this worker can answer nothing any more."""
+        return self.dispatcher.pool.lost
+
+    @property
+    def concurrency(self) -> int:
+        """Jobs to take at once: two runs' worth, one on the device and one in the making.
+
+        A job that is taken is one that no other worker can have; so no more than keeps the device
+        busy, and as long as the model is not loaded what its surface takes at least.
+        """
+        endpoint = self.dispatcher.endpoint
+        least = endpoint.concurrency
+        warm = [one.capacity for one in self.dispatcher.pool.models()]
+        return max(least, *(2 * one for one in warm)) if endpoint.only and warm else least
+
+    def platform_timeout_s(self, raw: object) -> float:
+        """How long the platform waits for a job's answer."""
+        with _Caught():
+            job = _job(raw)
+            surface, wanted = self.dispatcher.find(job)[0], job.body.get("model")
+            endpoint = self.dispatcher.endpoint.seen_at(job.origin)
+            row = endpoint.pick(surface.name, wanted if isinstance(wanted, str) else None)
+            return self._timeout_s(job, row)
+        return self.job_timeout_s or _TIMEOUT_S
 
     async def warm(self) -> None:
         """Load the model that most jobs will ask for, where the endpoint serves one surface.
@@ -125,9 +155,11 @@ class Worker:
                 yield event
 
     def _limits(self, task: Task, start: float) -> Limits:
-        """The platform's timeout for this job is what it has to end within."""
-        known = (self.job_timeout_s or task.row.timeout_s, task.job.timeout_s)
-        return Limits.of(min(one for one in known if one is not None), start)
+        return Limits.of(self._timeout_s(task.job, task.row), start)
+
+    def _timeout_s(self, job: Job, row: Row) -> float:
+        known = (self.job_timeout_s or row.timeout_s, job.timeout_s)
+        return min(one for one in known if one is not None)
 
     async def _fitting(self, task: Task, output: Json) -> Encoded:
         """The output if the platform delivers it, else a link to it, else an error."""

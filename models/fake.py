@@ -32,6 +32,7 @@ class FakeEngine:
     """What the fakes share; row option ``delay_s`` is how long each step takes."""
 
     budget = None
+    capacity = 1
     packs = False
 
     def __init__(self, row: Row) -> None:

@@ -108,6 +108,10 @@ class Engine(Protocol):
         """
 
     @property
+    def capacity(self) -> int:
+        """How many requests of usual size a run holds."""
+
+    @property
     def packs(self) -> bool:
         """Whether a run is as large as its parts together, filled up to a round size.
 

@@ -77,8 +77,8 @@ class Surface:
         name: as in ``SURFACE`` and in a job's explicit ``surface`` key.
         operations: what it does; a job without an OpenAI route and without a mark is for the first.
         companions: marks of other surfaces that are ordinary fields here, and so mean nothing.
-        concurrency: how many jobs the worker takes at once: enough to keep the engine busy over
-            the SDK's pause of a second when full, few enough to be done within seconds.
+        concurrency: how many jobs the worker takes at once at least: one for the device and one in
+            the making, and of jobs of milliseconds as many as come in one round trip.
     """
 
     name: str

@@ -6,4 +6,5 @@ requests   between HTTP and the worker: bodies in, answers and errors out
 forms      multipart forms, as OpenAI's clients send files
 serve      listening
 metrics    what ``/metrics`` shows
+watch      an event loop that stands still, an end that must not wait
 """

@@ -31,6 +31,7 @@ from handler.doors.requests import (
     response,
     while_connected,
 )
+from handler.doors.watch import LoopWatch
 from handler.entry import Worker
 from handler.errors import error_object
 from handler.job import Job
@@ -84,13 +85,15 @@ class Door:
 
     async def ping(self, http: HttpRequest) -> Response:
         """The balancer's health check."""
-        return Response(status_code=_PING[self.state])
+        state = "broken" if self._worker.lost.is_set() else self.state
+        return Response(status_code=_PING[state])
 
     @asynccontextmanager
     async def warming(self) -> AsyncIterator[None]:
         """Warm the model beside the server, so that the balancer sees that it is under way."""
         task = asyncio.create_task(self._warm())
-        yield
+        with LoopWatch():
+            yield
         task.cancel()
         await asyncio.wait([task])
 
@@ -133,7 +136,7 @@ class Door:
     async def _answer(self, http: HttpRequest, job: Job) -> Response:
         with self._metrics.request(str(job.route)) as outcome:
             output = await while_connected(http, self._worker.answer(job))
-            outcome.code = self._code(output)
+            outcome.code = _code(output)
             return response(output, job.id)
 
     async def _stream(self, http: HttpRequest, job: Job) -> Response:
@@ -159,16 +162,13 @@ class Door:
             async with aclosing(self._worker.stream(job)) as events:
                 code = "ok"
                 async for output in events:
-                    if (code := self._code(output)) != "ok":
+                    if (code := _code(output)) != "ok":
                         outcome.code = code  # now: who reads may stop at it
                     yield output
                 outcome.code = code
 
-    def _code(self, output: Any) -> str:
-        """The error code of an answer, ``ok`` without one; some say that the worker is done for."""
-        error = error_of(output)
-        if error is None:
-            return "ok"
-        if error["code"] == "device_lost":
-            self.state = "broken"
-        return error["code"]
+
+def _code(output: Any) -> str:
+    """The error code of an answer, ``ok`` without one."""
+    error = error_of(output)
+    return "ok" if error is None else error["code"]

@@ -17,6 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from handler.doors.http import Door
+from handler.doors.watch import end_process
 from handler.entry import Worker
 from handler.settings.variables import Settings, SettingsError
 
@@ -51,6 +52,8 @@ def run(worker: Worker, settings: Settings, on_runpod: bool) -> None:
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     log.info("listening on http://%s:%d", host, listeners[0][1].getsockname()[1])
     asyncio.run(_serve(listeners))
+    if worker.lost.is_set():
+        end_process(1)
 
 
 def _bind(name: str, host: str, port: int) -> socket.socket:

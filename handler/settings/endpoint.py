@@ -109,7 +109,7 @@ class Endpoint:
 
     @property
     def concurrency(self) -> int:
-        """Jobs to take at once: of several surfaces, what the slowest can finish within seconds."""
+        """Jobs to take at once at least: of several surfaces, what the slowest takes."""
         return min(surface.concurrency for surface in self.surfaces.values())
 
 

@@ -24,6 +24,7 @@ class TransformersChat:
     """A causal language model of transformers; emits token ids, ends with ``Generated``."""
 
     budget = None
+    capacity = 1
     packs = False
 
     def __init__(self, model: Any, text: ChatText, row: Row) -> None:

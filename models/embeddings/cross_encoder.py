@@ -9,7 +9,7 @@ from typing import Any
 
 from models.device.budget import measure
 from models.device.hardware import Device
-from models.embeddings.engine import not_finite
+from models.embeddings.engine import USUAL_TOKENS, not_finite
 from models.embeddings.inputs.padding import pad
 from models.embeddings.inputs.pairs import Pairs
 from models.embeddings.inputs.texts import Texts, Tokens
@@ -17,6 +17,8 @@ from models.embeddings.request import Ranked, RankRequest
 from models.quiet import hush
 from models.row import Row
 from models.surface import Ticket, Work
+
+_USUAL_PAIRS = 8  # of a request
 
 
 class CrossEncoder:
@@ -34,6 +36,11 @@ class CrossEncoder:
         self.texts = texts
         self.row = row
         self.budget: int | None = None
+
+    @property
+    def capacity(self) -> int:
+        """Requests of a few pairs that a run holds."""
+        return max(1, (self.budget or 0) // (_USUAL_PAIRS * USUAL_TOKENS))
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> CrossEncoder:

@@ -30,6 +30,7 @@ from models.surface import Ticket, Work
 
 log = logging.getLogger(__name__)
 
+USUAL_TOKENS = 128  # of a request: a paragraph
 _ANSWERED_BYTES = 64_000_000  # of ColBERT vectors in one answer: twice what any platform delivers
 _RANKED_BYTES = 512_000_000  # of those that a ranking holds until it has them all
 
@@ -57,6 +58,11 @@ class Embeddings(ABC):
     def __init__(self, texts: Texts, row: Row) -> None:
         self.texts = texts
         self.row = row
+
+    @property
+    def capacity(self) -> int:
+        """Requests of one paragraph that a run holds."""
+        return max(1, (self.budget or 0) // USUAL_TOKENS)
 
     @classmethod
     @abstractmethod

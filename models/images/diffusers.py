@@ -46,6 +46,7 @@ class DiffusersImages:
     """
 
     budget = None
+    capacity = 1
     packs = False
 
     def __init__(self, pipeline: Any, row: Row) -> None:

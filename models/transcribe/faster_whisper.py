@@ -30,6 +30,7 @@ class FasterWhisper:
     """A Whisper model in ctranslate2's form; emits each segment as soon as it is known."""
 
     budget = None
+    capacity = 1
     packs = False
 
     def __init__(self, model: Any) -> None:

@@ -32,6 +32,7 @@ class Warm:
     ) -> None:
         self.row = row
         self.engine = engine
+        self._max_jobs = max_jobs
         self._batcher = Batcher(engine, max_jobs, device, on_lost)
         beside = not inspect.iscoroutinefunction(engine.prepare)
         self._prepare = partial(_beside, engine.prepare) if beside else engine.prepare
@@ -68,6 +69,11 @@ class Warm:
     def budget(self) -> float:
         """The largest padded size of a run at present; infinite without a bound."""
         return self._batcher.budget
+
+    @property
+    def capacity(self) -> int:
+        """How many requests of usual size a run holds."""
+        return min(int(self.engine.capacity), self._max_jobs)
 
     async def close(self) -> None:
         """Free the device once it is idle."""

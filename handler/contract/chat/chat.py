@@ -98,5 +98,5 @@ SURFACE = Surface(
         completions.OPERATION,
     ),
     companions=frozenset({"documents"}),  # of a chat with retrieval
-    concurrency=3,
+    concurrency=2,
 )

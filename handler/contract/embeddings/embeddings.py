@@ -221,5 +221,5 @@ SURFACE = Surface(
         ),
         rerank.OPERATION,
     ),
-    concurrency=256,
+    concurrency=16,
 )

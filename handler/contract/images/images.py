@@ -122,5 +122,5 @@ SURFACE = Surface(
         ),
     ),
     companions=frozenset({"documents"}),
-    concurrency=4,
+    concurrency=2,
 )

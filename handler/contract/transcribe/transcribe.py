@@ -138,5 +138,5 @@ SURFACE = Surface(
     name="transcribe",
     companions=frozenset({"prompt", "documents"}),
     operations=(Operation(TranscriptionRequest, _ROUTES, answer, marks=("audioUrl", *URL_NAMES)),),
-    concurrency=4,
+    concurrency=2,
 )

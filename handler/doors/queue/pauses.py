@@ -1,0 +1,31 @@
+"""How long to wait before the next try."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+
+_FIRST_S, _LONGEST_S = 0.25, 10.0
+_MOST_ASKED_FOR_S = 60.0
+
+
+class Pauses:
+    """Pauses that grow with every failure in a row, a little apart from those of others."""
+
+    def __init__(self) -> None:
+        self._next_s = 0.0
+
+    def grow(self) -> float:
+        """Another failure: seconds to wait."""
+        self._next_s = min(max(_FIRST_S, 2 * self._next_s), _LONGEST_S)
+        return self._next_s * random.uniform(0.8, 1.2)
+
+    def end(self) -> None:
+        """It went well."""
+        self._next_s = 0.0
+
+
+def asked_for_s(headers: Mapping[str, str]) -> float | None:
+    """The seconds of a ``Retry-After`` (RFC 9110, section 10.2.3), None without one in seconds."""
+    given = headers.get("Retry-After", "")
+    return min(float(given), _MOST_ASKED_FOR_S) if given.isascii() and given.isdigit() else None

@@ -1,0 +1,84 @@
+"""Import the SDK, warm the model, and run in its loop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import sys
+import time
+from types import ModuleType
+
+from handler.doors.watch import end_process
+from handler.entry import Worker
+from handler.errors import error_object
+from handler.settings.variables import Settings
+from models.errors import QuartetError
+
+log = logging.getLogger(__name__)
+
+
+def run(worker: Worker, settings: Settings, start: float) -> None:
+    """Warm the model, then take jobs until the platform says stop.
+
+    Args:
+        worker: answers.
+        settings: concurrency, log level, preload.
+        start: when the process began, ``time.monotonic``, for the log.
+    """
+    runpod = import_runpod(settings.log_level)
+    from handler.doors.queue.scaler import replace_scaler
+
+    replace_scaler(worker)
+    if settings.preload:
+        _preload(worker)
+    # What is loaded stays: looking through it again for garbage would halt jobs for a while.
+    gc.collect()
+    gc.freeze()
+    concurrency = settings.concurrency or worker.concurrency
+    log.info("ready after %.1f s, for %d jobs at once", time.monotonic() - start, concurrency)
+    runpod.serverless.start(
+        {
+            "handler": worker.answer,
+            "return_aggregate_stream": True,
+            # A constant: when this value changes, the SDK takes no job until all in flight end.
+            "concurrency_modifier": lambda _current: concurrency,
+        }
+    )
+    if worker.lost.is_set():
+        end_process(1)
+
+
+def import_runpod(log_level: str) -> ModuleType:
+    """Import the SDK without what it does to a cold start.
+
+    At import, before 2.0, it asks py-cpuinfo for the processor's name, for a debugger's report that
+    is not used here: more than a second, two thirds of the import. An empty answer is one that it
+    handles.
+    """
+    nobody = ModuleType("cpuinfo")
+    nobody.get_cpu_info = dict  # type: ignore[attr-defined]
+    real = sys.modules.get("cpuinfo")
+    sys.modules["cpuinfo"] = nobody
+    try:
+        import runpod
+    finally:
+        del sys.modules["cpuinfo"]
+        if real is not None:
+            sys.modules["cpuinfo"] = real
+    # Its default, DEBUG, prints every answer whole.
+    runpod.RunPodLogger().level = log_level
+    module: ModuleType = runpod
+    return module
+
+
+def _preload(worker: Worker) -> None:
+    """Warm the model that most jobs will ask for, before the first job is taken.
+
+    A failure is logged and the worker goes on: each job then gets the clear error, where a worker
+    that exits would be started again and again, and billed.
+    """
+    try:
+        asyncio.run(worker.warm())
+    except QuartetError as error:
+        log.error("not preloaded: %s", error_object(error)["message"])

@@ -1,0 +1,80 @@
+"""Watching over the process: an event loop that stands still, an end that must not wait."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import sys
+import threading
+import time
+import traceback
+from types import TracebackType
+from typing import NoReturn, Self
+
+log = logging.getLogger(__name__)
+
+_LOOK_S = 1.0
+_STILL_S = 2.0
+_FRAMES = 6  # of what holds the loop, the innermost
+
+
+class LoopWatch:
+    """Logs what holds the running event loop where it stands still; a context manager.
+
+    While it does, nothing is taken, stopped or delivered, and pings from another process say that
+    all is well.
+
+    Args:
+        still_s: how long it may be busy with one thing.
+    """
+
+    def __init__(self, still_s: float = _STILL_S) -> None:
+        self._still_s = still_s
+        self._stop = threading.Event()
+
+    def __enter__(self) -> Self:
+        """Begin, on the thread of the loop."""
+        place = (asyncio.get_running_loop(), threading.get_ident())
+        threading.Thread(target=self._watch, args=place, daemon=True).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End."""
+        self._stop.set()
+
+    def _watch(self, loop: asyncio.AbstractEventLoop, thread: int) -> None:
+        while not self._stop.wait(_LOOK_S):
+            answered, asked = threading.Event(), time.monotonic()
+            try:
+                loop.call_soon_threadsafe(answered.set)
+            except RuntimeError:  # it is closed
+                return
+            if answered.wait(self._still_s) or self._stop.is_set():
+                continue
+            log.warning("the event loop stands still in %s", _where(thread))
+            answered.wait()
+            log.warning("the event loop goes on after %.1f s", time.monotonic() - asked)
+
+
+def _where(thread: int) -> str:
+    """What a thread is in, the innermost first; places of code, and no values."""
+    frame = sys._current_frames().get(thread)
+    stack = traceback.extract_stack(frame)[-_FRAMES:] if frame is not None else []
+    places = (f"{one.filename}:{one.lineno} {one.name}" for one in reversed(stack))
+    return " < ".join(places)
+
+
+def end_process(status: int) -> NoReturn:
+    """End now: the interpreter would wait for a device thread that never comes back."""
+    for child in multiprocessing.active_children():
+        child.terminate()
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(status)
