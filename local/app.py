@@ -14,9 +14,11 @@ from fastapi.exceptions import RequestValidationError, WebSocketRequestValidatio
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from local.api.client import ClientRoutes
 from local.api.common import Refused, json_response
+from local.api.faults import Faults, Faulty
 from local.api.front import Front, GatewayError, upstream
 from local.api.gate import Gate
 from local.api.gateway import gateway_routes
@@ -42,6 +44,7 @@ class Options:
         webhook_secret: signs the gateway's webhooks.
         token: the secret in the workers' addresses.
         limits: the platform's numbers.
+        faults: what is to go wrong with workers' requests, for tests; None = nothing.
     """
 
     surfaces: Sequence[str] = SURFACES
@@ -50,9 +53,10 @@ class Options:
     webhook_secret: str = "local"  # noqa: S105 - documented, for trying signatures out
     token: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     limits: Limits = field(default_factory=Limits)
+    faults: Faults | None = None
 
 
-def build(options: Options) -> tuple[FastAPI, Platform]:
+def build(options: Options) -> tuple[ASGIApp, Platform]:
     """Put the server together."""
     platform = Platform(Endpoints(tuple(options.surfaces), options.further), options.limits)
     webhooks = Webhooks(options.limits, options.webhook_secret)
@@ -93,6 +97,8 @@ def build(options: Options) -> tuple[FastAPI, Platform]:
     application.add_exception_handler(WebSocketRequestValidationError, _invalid_socket)
     application.add_middleware(Gate, front=front)
     application.add_middleware(CORSMiddleware, **_origins(options.key))
+    if options.faults is not None:
+        return Faulty(application, options.faults), platform
     return application, platform
 
 

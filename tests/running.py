@@ -20,6 +20,7 @@ import httpx
 import uvicorn
 
 from local.__main__ import KEEP_ALIVE_S
+from local.api.faults import Faults
 from local.app import SURFACES, Options, build
 from local.processes import Workers
 from local.queue.endpoints import Served
@@ -129,6 +130,7 @@ def run_local(
     surfaces: tuple[str, ...] = SURFACES,
     further: Mapping[str, Served] = MappingProxyType({}),
     command: tuple[str, ...] | None = None,
+    faults: Faults | None = None,
     **env: str,
 ) -> Iterator[Local]:
     """Run the platform with ``count`` workers of fake engines."""
@@ -139,7 +141,9 @@ def run_local(
     def call(work: Any, timeout_s: float = 60) -> Any:
         return asyncio.run_coroutine_threadsafe(work, loop).result(timeout_s)
 
-    options = Options(limits=limits or Limits(), key=key, surfaces=surfaces, further=further)
+    options = Options(
+        limits=limits or Limits(), key=key, surfaces=surfaces, further=further, faults=faults
+    )
 
     async def start() -> tuple[Local, uvicorn.Server, list[asyncio.Task[None]], asyncio.Task[None]]:
         application, platform = build(options)

@@ -1,0 +1,103 @@
+"""Faults on purpose: what a platform may do to a worker's requests, for tests of workers."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_POSTS = ("/job-done/", "/job-stream/")
+_POLLS = ("/job-take/", "/job-take-batch/")
+_OTHERS = ("/job-stop/", "/ping/")
+
+
+@dataclass
+class Faults:
+    """What goes wrong; may be changed while the platform runs.
+
+    Attributes:
+        share: of posts that are dropped, refused or slow, in equal parts.
+        slow_s: how long a slow one takes.
+        away: whether every connection of a worker is cut.
+        busy: how many of the next polls are answered with 429.
+        retry_after_s: what those say of when to come again, None = nothing.
+        seed: of what happens to which post.
+        happened: how often each fault has.
+    """
+
+    share: float = 0.0
+    slow_s: float = 5.0
+    away: bool = False
+    busy: int = 0
+    retry_after_s: int | None = None
+    seed: int = 1
+    happened: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        """Begin the same way each time."""
+        self._chance = random.Random(self.seed)
+
+    def next(self, path: str) -> str | None:
+        """What happens to a request for ``path``; None = nothing."""
+        kind = self._kind(path)
+        if kind is not None:
+            self.happened[kind] += 1
+        return kind
+
+    def _kind(self, path: str) -> str | None:
+        if self.away and any(part in path for part in (*_POSTS, *_POLLS, *_OTHERS)):
+            return "away"
+        if self.busy and any(part in path for part in _POLLS):
+            self.busy -= 1
+            return "busy"
+        if any(part in path for part in _POSTS) and self._chance.random() < self.share:
+            return self._chance.choice(("drop", "drop after", "500", "502", "slow"))
+        return None
+
+
+class Faulty:
+    """The platform, with its faults. It must be what the server calls: it cuts connections."""
+
+    def __init__(self, application: ASGIApp, faults: Faults) -> None:
+        self._application = application
+        self._faults = faults
+
+    async def __call__(  # noqa: D102 - ASGI
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        kind = self._faults.next(scope["path"]) if scope["type"] == "http" else None
+        if kind in {"500", "502"}:
+            await Response(status_code=int(kind))(scope, receive, send)
+        elif kind == "busy":
+            await self._busy()(scope, receive, send)
+        elif kind in {"away", "drop"}:
+            await _cut(send)
+        elif kind == "drop after":  # taken, and the answer lost: the worker will send it again
+            await self._application(scope, receive, _nowhere)
+            await _cut(send)
+        else:
+            if kind == "slow":
+                await asyncio.sleep(self._faults.slow_s)
+            await self._application(scope, receive, send)
+
+    def _busy(self) -> Response:
+        wait_s = self._faults.retry_after_s
+        headers = {} if wait_s is None else {"Retry-After": str(wait_s)}
+        return Response(status_code=429, headers=headers)
+
+
+async def _nowhere(message: Message) -> None:
+    """An answer that nobody gets."""
+
+
+async def _cut(send: Send) -> None:
+    """Reset the connection: uvicorn's ``send`` belongs to what has its transport."""
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    if transport is None:
+        raise RuntimeError("this server's connections cannot be cut")
+    transport.abort()
+    await asyncio.sleep(0)  # uvicorn hears of it, and misses no answer
