@@ -30,6 +30,8 @@ from local.queue.platform import Platform
 from tests.conftest import ROOT
 
 KEY = {"Authorization": "Bearer any"}
+# The workers' own interpreter, which may have another SDK (tests/system/test_sdk_to_come.py).
+WORKER = (os.environ.get("WORKER_PYTHON", sys.executable), "-u", "-m", "handler")
 
 
 def wait_until(true: Callable[[], Any], timeout_s: float = 30) -> None:
@@ -163,7 +165,7 @@ def run_local(
         lines: list[str] = []
         workers = Workers(
             platform, url, options.token, ",".join(surfaces), environment(**env), lines.append, count,
-            *([command] if command else []),
+            command or WORKER,
         )  # fmt: skip
         keeping = [asyncio.create_task(workers.keep()) for _ in range(count)]
         local = Local(url, options.token, platform, loop, workers, lines)

@@ -76,7 +76,9 @@ class Settings(BaseModel):
         gt=0,
     )
     concurrency: int | None = _env(
-        "CONCURRENCY", "Jobs taken at once. Unset: the served surface's own.", ge=1
+        "CONCURRENCY",
+        "Jobs taken at once. Unset: two runs' worth of the model, at least the surface's number.",
+        ge=1,
     )
     preload: bool = _env(
         "PRELOAD", "Load the model before taking jobs, when the worker serves one surface.", True

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,6 @@ def test_a_job_in_a_file_of_any_size(tmp_path):
 
 def test_ctrl_c_shows_no_stack():
     import signal
-    import time
 
     env = {**os.environ, "FAKE_ENGINES": "1", "FAKE_DELAY_S": "0.05", "DEVICE": "cpu"}
     job = {"input": {"messages": [{"role": "user", "content": "x" * 1000}], "stream": True}}
@@ -162,3 +162,20 @@ def test_logs_hold_no_prompt_and_are_json_on_the_platform():
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert lines[-1]["requestId"] == "job-7"
     assert secret not in done.stderr
+
+
+def test_a_hung_device_is_told_within_the_platforms_time_and_does_not_hold_up_the_end():
+    """In a process of its own: the device's thread never comes back."""
+    job = {
+        "input": {"input": "x", "model": "Fake_Hung"},
+        "policy": {"executionTimeout": 5000},
+    }
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "handler", "--test_input", json.dumps(job)],
+        cwd=ROOT, env={**os.environ, "FAKE_ENGINES": "1", "DEVICE": "cpu"},
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"]["code"] == "device_lost"
+    assert 3.5 < time.monotonic() - start < 8

@@ -203,6 +203,38 @@ async def test_a_jobs_own_policy_shortens_the_deadline(worker):
     assert 2.5 < asyncio.get_running_loop().time() - start < 4.5
 
 
+@pytest.mark.parametrize(
+    ("env", "jobs"),
+    [
+        ({"SURFACE": "chat"}, 2), ({"SURFACE": "images"}, 2), ({"SURFACE": "transcribe"}, 2),
+        ({"SURFACE": "embeddings"}, 16), ({}, 2), ({"SURFACE": "chat,embeddings"}, 2),
+    ],
+)  # fmt: skip
+async def test_jobs_at_once_follow_from_what_runs(make_worker, env, jobs):
+    """One on the device and one in the making; of jobs of milliseconds, those of a round trip."""
+    worker = make_worker(**env)
+    assert worker.concurrency == jobs
+    await worker.warm()
+    assert worker.concurrency == jobs
+
+
+@pytest.mark.parametrize(("most", "jobs"), [("256", 2 * 40), ("20", 2 * 20), ("1", 16)])
+async def test_jobs_at_once_are_two_runs_worth_of_a_warm_model(make_worker, most, jobs):
+    worker = make_worker(SURFACE="embeddings", MODEL_MAX_BATCH_SIZE=most)
+    await worker.warm()
+    [warm] = worker.dispatcher.pool.models()
+    warm.engine.capacity = 40
+    assert worker.concurrency == jobs
+
+
+async def test_what_the_platform_waits_for_a_job(make_worker):
+    worker = make_worker()
+    assert worker.platform_timeout_s(JOB) == 600
+    assert worker.platform_timeout_s({**JOB, "policy": {"executionTimeout": 30_000}}) == 30
+    assert worker.platform_timeout_s({"input": {"foo": 1}}) == 600
+    assert make_worker(JOB_TIMEOUT_S="120").platform_timeout_s(JOB) == 120
+
+
 async def test_the_deadline_of_a_stream_spares_its_consumer(worker):
     """While the SDK delivers an event the deadline waits; the next wait is over at once."""
 

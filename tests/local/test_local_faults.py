@@ -132,6 +132,21 @@ def test_sigterm_waits_for_results_that_are_not_taken_yet():
         assert done["workerId"] == "worker-1"
 
 
+def test_a_platform_that_holds_no_poll_open_is_not_asked_without_a_pause():
+    with run_local(1, limits=Limits(poll_s=0.0), surfaces=("chat",)) as local:
+        asked, take = [], local.platform.take
+
+        async def counted(worker: Any, count: int) -> Any:
+            asked.append(time.monotonic())
+            return await take(worker, count)
+
+        local.platform.take = counted  # type: ignore[method-assign]
+        time.sleep(3)
+        assert 0 < len(asked) < 12
+        job_id = local.run("chat", CHAT)
+        assert local.end("chat", job_id, 20)["status"] == "COMPLETED"
+
+
 # A worker that cannot work -----------------------------------------------------------------------
 
 
