@@ -63,6 +63,7 @@ class DeviceWatch:
         self.pulse = Pulse()
         self._on_lost = on_lost
         self._current: Run | None = None
+        self._next_look: asyncio.TimerHandle | None = None
 
     @contextmanager
     def run(self, batch: Sequence[Ticket]) -> Iterator[None]:
@@ -75,6 +76,8 @@ class DeviceWatch:
         finally:
             current.over.set()
             self._current = None
+            if self._next_look is not None:  # it would keep the run, and all that hangs on it
+                self._next_look.cancel()
 
     def lose(self, error: DeviceLost) -> None:
         """Give the device up: nobody is let in any more, and who is on it hears of it."""
@@ -99,12 +102,13 @@ class DeviceWatch:
 
     def _look(self, run: Run) -> None:
         """Lose the device if it is hung, else look again when it may be."""
-        if run.over.is_set() or math.isinf(run.until):
+        if math.isinf(run.until):
             return
         silence_s = max(run.grace_s, _LONG_STEPS * self.pulse.longest_s)
         left_s = max(run.until + run.grace_s, self.pulse.last + silence_s) - time.monotonic()
         if left_s > 0:
-            asyncio.get_running_loop().call_later(left_s, self._look, run)
+            loop = asyncio.get_running_loop()
+            self._next_look = loop.call_later(left_s, self._look, run)
             return
         self.lose(
             DeviceLost(
