@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 
 from handler.contract import SURFACES
@@ -19,8 +18,6 @@ from models.row import Catalog
 from models.warm.loader import Loader
 from models.warm.pool import Pool
 from models.weights.store import WeightsStore
-
-log = logging.getLogger(__name__)
 
 # A little below what carries it: the queue keeps 10 MB, the load balancer lets 30 MB through.
 _OUTPUT_LIMIT_BYTES = {False: 9_500_000, True: 28_500_000}
@@ -40,11 +37,6 @@ def assemble(settings: Settings) -> Worker:
         keep_freed()
     store = WeightsStore(settings.places())
     endpoint = Endpoint.build(settings, SURFACES, _catalog(settings), device.kind, store.has)
-    for slug, stand_in in endpoint.stand_ins.items():
-        log.warning(
-            "%s is not on this machine: unless a job names a model, %s answers, whose weights are "
-            "random. ./scripts/setup tries to fetch it.", slug, stand_in.slug
-        )  # fmt: skip
     budget_bytes = device.budget_bytes
     if settings.memory_budget_gb is not None:
         budget_bytes = int(settings.memory_budget_gb * GB)

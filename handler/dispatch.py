@@ -21,7 +21,7 @@ from handler.media.bucket import Bucket, BucketConfig
 from handler.media.files import MediaDoor
 from handler.media.guard import Guard
 from handler.settings.endpoint import Endpoint
-from models.errors import InvalidValue, ModelUnsuited, shorten
+from models.errors import InvalidValue, ModelUnsuited, RequestError, shorten
 from models.row import Row
 from models.warm.pool import Pool
 from models.warm.ticket import NEVER, Deadline
@@ -115,7 +115,7 @@ class Dispatcher:
     @asynccontextmanager
     async def _call(self, task: Task, deadline: Deadline) -> AsyncIterator[Call]:
         async with MediaDoor(self.guard, task.job.uploads) as door:
-            yield Call(
+            call = Call(
                 job_id=task.job.id,
                 request=task.request,
                 row=task.row,
@@ -124,6 +124,11 @@ class Dispatcher:
                 bucket=self.bucket_of(task.job),
                 route=task.job.route,
             )
+            try:
+                yield call
+            except RequestError as error:
+                error.param = task.request.called(error.param)
+                raise
 
     def bucket_of(self, job: Job) -> Bucket | None:
         """The job's own bucket, the one it chooses of the endpoint's store, else the endpoint's.

@@ -200,7 +200,7 @@ ROWS = (
         memory_bytes=GB // 4,
         licence="Apache-2.0",
         timeout_s=120.0,
-        notice=STAND_IN.format("Tiny_BGE_M3", "BGE_M3"),
+        notice=STAND_IN.format("Tiny_BGE_M3", "All_MiniLM_L6_v2 or BGE_M3"),
     ),
     Row(
         slug="Tiny_BGE_Reranker",

@@ -7,10 +7,11 @@ A field that a client sends is honoured, or named: in an error where it cannot b
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from handler.contract.explain import explain
 from models.errors import InvalidValue, UnsupportedParameter
@@ -71,6 +72,8 @@ class Request(BaseModel):
     model: str | None = None
     strict: bool = False
 
+    _called: dict[str, str] = PrivateAttr(default_factory=dict)
+
     @property
     def parts(self) -> int:
         """How many things are asked for at once; a smaller request asks for fewer."""
@@ -89,9 +92,18 @@ class Request(BaseModel):
         refuse_unsupported(given, cls.unsupported)
         called = cls._rename(given)
         try:
-            return cls.model_validate(given)
+            request = cls.model_validate(given)
         except ValidationError as error:
             raise explain(error, called) from None
+        request._called.update(called)
+        return request
+
+    def called(self, param: str | None) -> str | None:
+        """A field as the client called it, with what stands behind it: ``images[0]``."""
+        name = re.match(r"\w*", param or "")
+        if param is None or name is None:
+            return param
+        return self._called.get(name[0], name[0]) + param[name.end() :]
 
     @classmethod
     def _rename(cls, given: dict[str, Any]) -> dict[str, str]:
@@ -117,12 +129,17 @@ def refuse_unsupported(
     """Refuse known fields by name, unless their value changes nothing.
 
     Raises:
-        UnsupportedParameter: names the field, below ``path``, and what to do instead.
+        UnsupportedParameter: names the first such field, below ``path``, what to do instead, and
+            the others.
     """
-    for name, field in unsupported.items():
-        if not field.takes(given.get(name)):
-            param = path + name
-            raise UnsupportedParameter(f"{param} is not supported; {field.instead}.", param=param)
+    refused = [name for name, field in unsupported.items() if not field.takes(given.get(name))]
+    if not refused:
+        return
+    first, *others = refused
+    also = f" Nor {'is' if len(others) == 1 else 'are'} {', '.join(others)}." if others else ""
+    raise UnsupportedParameter(
+        f"{path}{first} is not supported; {unsupported[first].instead}.{also}", param=path + first
+    )
 
 
 def alike(names: Iterable[str], instead: str, *neutral: object) -> dict[str, Unsupported]:

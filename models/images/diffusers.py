@@ -167,7 +167,8 @@ class DiffusersImages:
             return None
         if "img2img" not in self._row.tasks:
             raise UnsupportedParameter(
-                f"{self._row.slug} makes pictures from text only and takes no input image.",
+                f"{self._row.slug} makes pictures from text only and takes no input image; leave "
+                "it out, or ask a model that edits pictures.",
                 param="image",
             )
         return decode(request.image)

@@ -146,6 +146,8 @@ class Pool:
         entry.last_used = time.monotonic()
         self._changed.set()
         log.info("%s: warm after %.1f s", row.slug, time.monotonic() - start)
+        if row.notice is not None:
+            log.warning("%s", row.notice)
 
     def _lose(self, error: DeviceLost) -> None:
         """No model can be had any more: they are all on the one device."""

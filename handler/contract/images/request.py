@@ -13,7 +13,7 @@ from models.errors import InvalidValue, UnsupportedParameter
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 MIN_SIDE, MAX_SIDE = 64, 2048
 IMAGE_NAMES = ("image_url", "image_urls", "images", "input_image", "init_image")
-_NO_VIDEO = "the models here make still pictures; leave it out, or ask a model of videos"
+_NO_VIDEO = "the models here make still pictures; leave it out"
 
 
 class ImagesRequest(Request):
@@ -68,7 +68,7 @@ class ImagesRequest(Request):
     steps: Annotated[Integer, Field(ge=1, le=100)] | None = None
     guidance: Annotated[float, Field(ge=0, le=30)] | None = None
     seed: Annotated[Integer, Field(ge=0, lt=2**32)] | None = None
-    image: NonEmpty | Annotated[list[NonEmpty], Field(min_length=1, max_length=1)] | None = None
+    image: NonEmpty | Annotated[list[NonEmpty], Field(max_length=1)] | None = None
 
     @field_validator("size")
     @classmethod
@@ -91,7 +91,7 @@ class ImagesRequest(Request):
                 "output_compression is for jpeg and webp; png is lossless.",
                 param="output_compression",
             )
-        if self.prompt is None and self.image is None:
+        if self.prompt is None and not self.image:
             raise InvalidValue(
                 "prompt is required, or an input image.",
                 param="prompt",
