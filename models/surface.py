@@ -1,9 +1,15 @@
 """The protocols between a surface and the engine that serves it.
 
-An engine's life: ``load`` once, then for each request ``prepare`` (CPU work, may refuse this one
-request) and ``run`` (the device, many requests at once), and ``close`` at the end. ``prepare`` says
-what the request asks of the device as ``Work``: one part or many, which ``models.warm.batch`` mixes
-with the parts of other requests. Engines take bytes and typed requests, never URLs.
+An engine's life: ``load`` once, then ``prepare`` for each request (CPU work, may refuse this one
+request), its work on the device, and ``close`` at the end. There are two kinds of engines, by what
+they do on the device:
+
+Engine     runs a batch and returns. ``prepare`` says what a request asks as ``Work``: one part or
+           many, which ``models.warm.batch`` mixes with the parts of other requests.
+Stepping   takes many small steps, at each of which requests come and go: text, token by token.
+           ``models.warm.steps`` lets them in and out.
+
+Engines take bytes and typed requests, never URLs.
 """
 
 from __future__ import annotations
@@ -126,6 +132,44 @@ class Engine(Protocol):
 
     def run(self, batch: Sequence[Ticket[Any]]) -> Sequence[Any]:
         """Run the device once; one output per ticket, in order, an exception for a failed one."""
+
+    def close(self) -> None:
+        """Let go of the device's memory."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """The last event of a request of a stepping engine; ``output`` is what it answers besides."""
+
+    output: Any = None
+
+
+class Stepping(Protocol):
+    """What serves one model step by step; all but ``prepare`` is called on the device's thread."""
+
+    @classmethod
+    def load(cls, folder: Path, row: Row, device: Device) -> Self:
+        """Make the engine from a local folder (or file) of weights; may take minutes."""
+
+    @property
+    def capacity(self) -> int:
+        """How many requests of usual size a step serves."""
+
+    def prepare(self, request: Any) -> Any:
+        """Turn a request into what ``admit`` takes; raise a ``RequestError`` to refuse it."""
+
+    def admit(self, key: int, item: Any) -> None:
+        """Let a request in; one that finds no room waits inside, in its turn."""
+
+    def drop(self, key: int) -> None:
+        """Let go of a request that nobody waits for, and of all that it holds."""
+
+    def step(self) -> Sequence[tuple[int, Any]]:
+        """Take one step; returns events of requests by their keys, in order.
+
+        A request's last event is ``Done``, or an exception for one that failed; then the engine has
+        let go of it. What is raised fails every request that is in.
+        """
 
     def close(self) -> None:
         """Let go of the device's memory."""

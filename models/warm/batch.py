@@ -18,10 +18,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -38,26 +36,11 @@ from models.errors import DeviceLost, EngineFailed
 from models.surface import Engine, Work
 from models.warm.ticket import NEVER, Deadline, Job, Ticket
 from models.warm.waiting import Waiting
-from models.warm.watch import DeviceWatch
+from models.warm.watch import Load, RunWatch
 
 log = logging.getLogger(__name__)
 
 _REGROWTH = 1.01  # of a lowered budget, with every large run that goes well
-
-
-@dataclass
-class Load:
-    """What a device has done: runs, and their sizes without and with padding."""
-
-    runs: int = 0
-    size: int = 0
-    padded_size: int = 0
-
-    def add(self, size: int, padded_size: int) -> None:
-        """Count one more run."""
-        self.runs += 1
-        self.size += size
-        self.padded_size += padded_size
 
 
 class Batcher:
@@ -78,7 +61,7 @@ class Batcher:
         on_lost: Callable[[DeviceLost], None] = lambda _: None,
     ) -> None:
         self.load = Load()
-        self._watch = DeviceWatch(partial(self._tell, on_lost))
+        self._watch = RunWatch(partial(self._tell, on_lost))
         self._engine = engine
         self._max_jobs = max_jobs
         self._largest: float = engine.budget or math.inf
@@ -97,7 +80,7 @@ class Batcher:
         """
         job = self._enqueue(work, deadline)
         try:
-            async with asyncio.timeout(_left_s(deadline)):
+            async with asyncio.timeout(deadline.left_s):
                 return await job.result
         except TimeoutError:
             raise await self._watch.late(job) from None
@@ -116,7 +99,7 @@ class Batcher:
                 try:
                     await asyncio.wait(
                         {event, job.result},
-                        timeout=_left_s(deadline),
+                        timeout=deadline.left_s,
                         return_when=asyncio.FIRST_COMPLETED,
                     )
                     if event.done():
@@ -237,11 +220,6 @@ class Batcher:
         size = self._size(batch)
         padded = rounded(size) if self._engine.packs else size
         self.load.add(sum(ticket.size for ticket in batch), padded)
-
-
-def _left_s(deadline: Deadline) -> float | None:
-    """Seconds until a deadline, none where there is none."""
-    return None if math.isinf(deadline.at) else max(0.0, deadline.at - time.monotonic())
 
 
 def _checked(outputs: Sequence[object], expected: int) -> Sequence[object]:

@@ -15,8 +15,10 @@ from models.device.failures import Failure, attempt, translate
 from models.errors import DeviceLost
 from models.row import Row
 from models.surface import Work
-from models.warm.batch import Batcher, Load
+from models.warm.batch import Batcher
+from models.warm.steps import Steps
 from models.warm.ticket import NEVER, Deadline
+from models.warm.watch import Load
 
 
 class Warm:
@@ -33,22 +35,27 @@ class Warm:
         self.row = row
         self.engine = engine
         self._max_jobs = max_jobs
-        self._batcher = Batcher(engine, max_jobs, device, on_lost)
+        self._feeder: Batcher | Steps = (
+            Steps(engine, device, on_lost)
+            if hasattr(engine, "step")
+            else Batcher(engine, max_jobs, device, on_lost)
+        )
         beside = not inspect.iscoroutinefunction(engine.prepare)
         self._prepare = partial(_beside, engine.prepare) if beside else engine.prepare
 
     async def run(self, request: Any, deadline: Deadline = NEVER) -> Any:
         """Prepare, run and finish one request; returns the engine's answer."""
+        if not isinstance(self._feeder, Batcher):
+            return [event async for event in self.stream(request, deadline)][-1]
         work: Work = await self._prepare(request)
-        outputs = await self._batcher.submit(work, deadline)
+        outputs = await self._feeder.submit(work, deadline)
         if work.beside:
             return await _beside(work.finish, outputs)
         return work.finish(outputs)
 
     async def stream(self, request: Any, deadline: Deadline = NEVER) -> AsyncGenerator[Any, None]:
         """Prepare and run one request, yielding the engine's events and its output last."""
-        work: Work = await self._prepare(request)
-        events = self._batcher.stream(work, deadline)
+        events = self._feeder.stream(await self._prepare(request), deadline)
         try:
             async for event in events:
                 yield event
@@ -58,17 +65,17 @@ class Warm:
     @property
     def waiting(self) -> int:
         """How many requests wait for the device."""
-        return self._batcher.waiting
+        return self._feeder.waiting
 
     @property
     def load(self) -> Load:
         """What the device has done so far."""
-        return self._batcher.load
+        return self._feeder.load
 
     @property
     def budget(self) -> float:
         """The largest padded size of a run at present; infinite without a bound."""
-        return self._batcher.budget
+        return self._feeder.budget
 
     @property
     def capacity(self) -> int:
@@ -77,7 +84,7 @@ class Warm:
 
     async def close(self) -> None:
         """Free the device once it is idle."""
-        await self._batcher.close()
+        await self._feeder.close()
 
 
 @dataclass(frozen=True)

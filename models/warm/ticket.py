@@ -23,6 +23,11 @@ class Deadline:
     at: float = math.inf
     grace_s: float = math.inf
 
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until then; None where there is none."""
+        return None if math.isinf(self.at) else max(0.0, self.at - time.monotonic())
+
 
 NEVER = Deadline()
 

@@ -20,8 +20,27 @@ from models.warm.ticket import Job, Pulse, Ticket
 
 log = logging.getLogger(__name__)
 
-_LONG_STEPS = 2  # an engine that was silent for so many of its longest steps is hung
+LONG_STEPS = 2  # an engine that was silent for so many of its longest steps is hung
 _TURN_S = 0.1  # for the event loop to get round
+HUNG = (
+    "The device did not come back from this run and is taken for hung; the worker restarts. Send "
+    "the request again."
+)
+
+
+@dataclass
+class Load:
+    """What a device has done: runs, and their sizes without and with padding."""
+
+    runs: int = 0
+    size: int = 0
+    padded_size: int = 0
+
+    def add(self, size: int, padded_size: int) -> None:
+        """Count one more run."""
+        self.runs += 1
+        self.size += size
+        self.padded_size += padded_size
 
 
 @dataclass(frozen=True)
@@ -48,7 +67,7 @@ class Run:
 
 
 class DeviceWatch:
-    """Watches one device.
+    """What is known of one device.
 
     Args:
         on_lost: called once, when the device is lost.
@@ -62,6 +81,20 @@ class DeviceWatch:
         self.lost: DeviceLost | None = None
         self.pulse = Pulse()
         self._on_lost = on_lost
+
+    def lose(self, error: DeviceLost) -> None:
+        """Give the device up: nobody is let in any more."""
+        if self.lost is None:
+            log.error("the device is lost: %s", error.message)
+            self.lost = error
+            self._on_lost(error)
+
+
+class RunWatch(DeviceWatch):
+    """Watches the runs of one device; arguments are those of ``DeviceWatch``."""
+
+    def __init__(self, on_lost: Callable[[DeviceLost], None]) -> None:
+        super().__init__(on_lost)
         self._current: Run | None = None
         self._next_look: asyncio.TimerHandle | None = None
 
@@ -80,11 +113,8 @@ class DeviceWatch:
                 self._next_look.cancel()
 
     def lose(self, error: DeviceLost) -> None:
-        """Give the device up: nobody is let in any more, and who is on it hears of it."""
-        if self.lost is None:
-            log.error("the device is lost: %s", error.message)
-            self.lost = error
-            self._on_lost(error)
+        """Give the device up; who is on it hears of it, too."""
+        super().lose(error)
         if self._current is not None:
             for job in self._current.jobs:
                 job.fail(error)
@@ -104,15 +134,10 @@ class DeviceWatch:
         """Lose the device if it is hung, else look again when it may be."""
         if math.isinf(run.until):
             return
-        silence_s = max(run.grace_s, _LONG_STEPS * self.pulse.longest_s)
+        silence_s = max(run.grace_s, LONG_STEPS * self.pulse.longest_s)
         left_s = max(run.until + run.grace_s, self.pulse.last + silence_s) - time.monotonic()
         if left_s > 0:
             loop = asyncio.get_running_loop()
             self._next_look = loop.call_later(left_s, self._look, run)
             return
-        self.lose(
-            DeviceLost(
-                "The device did not come back from this run and is taken for hung; the worker "
-                "restarts. Send the request again."
-            )
-        )
+        self.lose(DeviceLost(HUNG))

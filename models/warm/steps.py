@@ -1,0 +1,235 @@
+"""Let requests in and out of an engine that takes steps, and settle every one of them.
+
+The counterpart of ``models.warm.batch``. The engine's steps follow each other on its device thread
+as long as a request is in; between two of them those that have come are let in, and those that
+nobody waits for are let go. A request ends exactly once: with ``Done``, with its own error, by its
+deadline, or by its reader's going away.
+
+A device that does not come back is told by those who are to be let go: an engine that has not done
+it within a request's grace, or twice its longest step, is hung.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import count
+from typing import Any
+
+from models.device.failures import Failure, attempt, translate
+from models.device.memory import free_memory
+from models.errors import DeviceLost
+from models.surface import Done, Stepping
+from models.warm.ticket import NEVER, Deadline
+from models.warm.watch import HUNG, LONG_STEPS, DeviceWatch, Load
+
+log = logging.getLogger(__name__)
+
+_TURN_S = 0.1  # for the event loop to get round
+
+
+class _Reader:
+    """Who reads a request's events.
+
+    Attributes:
+        events: what is to be read; an exception or ``Done`` is the last.
+        gone: set once the engine has let go of the request.
+    """
+
+    def __init__(self, deadline: Deadline) -> None:
+        self.deadline = deadline
+        self.events: asyncio.Queue[Any] = asyncio.Queue()
+        self.gone = asyncio.Event()
+        self.ended = False
+
+    def tell(self, event: Any) -> None:
+        """Hand over an event; none comes after the last."""
+        if not self.ended:
+            self.ended = _is_last(event)
+            self.events.put_nowait(event)
+
+
+class Steps:
+    """Feeds one engine.
+
+    Args:
+        engine: the warm engine.
+        device: its thread, on which it was loaded.
+        on_lost: called once, when the device is lost.
+    """
+
+    budget = math.inf
+
+    def __init__(
+        self,
+        engine: Stepping,
+        device: ThreadPoolExecutor | None = None,
+        on_lost: Callable[[DeviceLost], None] = lambda _: None,
+    ) -> None:
+        self.load = Load()
+        self._engine = engine
+        self._device = device or ThreadPoolExecutor(1)
+        self._watch = DeviceWatch(on_lost)
+        self._keys = count()
+        self._readers: dict[int, _Reader] = {}  # until the engine has let go of them
+        self._asked: deque[Callable[[], list[tuple[int, Any]]]] = deque()  # before the next step
+        self._in: set[int] = set()  # the keys of those that the engine has; of its thread
+        self._stepping: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many requests are in, or want to be."""
+        return len(self._readers)
+
+    async def stream(self, item: Any, deadline: Deadline = NEVER) -> AsyncGenerator[Any, None]:
+        """Yield the events of one request, and the output of its ``Done`` last.
+
+        Closing the iterator early lets go of the request before the next step.
+
+        Raises:
+            TimeoutError: it was not done by its deadline.
+            DeviceLost: the device is.
+            QuartetError: what became of it.
+        """
+        if self._watch.lost is not None:
+            raise self._watch.lost
+        key, reader = next(self._keys), _Reader(deadline)
+        self._readers[key] = reader
+        self._ask(lambda: self._admit(key, item))
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(deadline.left_s):
+                        event = await reader.events.get()
+                except TimeoutError:
+                    raise await self._late(key, reader) from None
+                if isinstance(event, BaseException):
+                    raise event
+                if isinstance(event, Done):
+                    yield event.output
+                    return
+                yield event
+        finally:
+            if not reader.ended:
+                self._let_go(key, reader)
+
+    async def close(self) -> None:
+        """Close the engine once its device thread is idle, and give its memory back."""
+        if self._watch.lost is not None:  # it may not even say no
+            return
+        loop = asyncio.get_running_loop()
+        closed = await loop.run_in_executor(self._device, attempt, self._engine.close)
+        if isinstance(closed, Failure):
+            log.error("an engine could not be closed", exc_info=closed.error)
+        await loop.run_in_executor(self._device, free_memory)
+        self._device.shutdown(wait=False)
+
+    # On the event loop ---------------------------------------------------------------------------
+
+    def _ask(self, what: Callable[[], list[tuple[int, Any]]]) -> None:
+        """Have the engine do something before its next step."""
+        self._asked.append(what)
+        if self._stepping is None or self._stepping.done():
+            self._stepping = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._asked and self._watch.lost is None:
+            await loop.run_in_executor(self._device, self._steps, loop)
+
+    def _let_go(self, key: int, reader: _Reader) -> None:
+        """Nobody reads any more; watch whether the engine lets go."""
+        if reader.ended:
+            return
+        reader.ended = True
+        self._ask(lambda: self._drop(key))
+        if not math.isinf(reader.deadline.at):
+            self._look(reader, time.monotonic())
+
+    def _look(self, reader: _Reader, since: float) -> None:
+        """Lose the device if it has not let go in time, else look again when it may have."""
+        if reader.gone.is_set() or self._watch.lost is not None:
+            return
+        pulse = self._watch.pulse
+        patience_s = max(reader.deadline.grace_s, LONG_STEPS * pulse.longest_s)
+        left_s = max(since, pulse.last) + patience_s - time.monotonic()
+        if left_s > 0:
+            asyncio.get_running_loop().call_later(left_s, self._look, reader, since)
+        else:
+            self._lose(DeviceLost(HUNG))
+
+    async def _late(self, key: int, reader: _Reader) -> Exception:
+        """What a request is told whose deadline has passed: is it slow, or the device hung?"""
+        self._let_go(key, reader)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(reader.deadline.grace_s + _TURN_S):
+                await reader.gone.wait()
+        return self._watch.lost or TimeoutError()
+
+    def _lose(self, error: DeviceLost) -> None:
+        self._watch.lose(error)
+        for reader in list(self._readers.values()):
+            reader.tell(error)
+            reader.gone.set()
+        self._readers.clear()
+
+    def _deliver(self, events: Sequence[tuple[int, Any]]) -> None:
+        for key, event in events:
+            reader = self._readers.get(key)
+            if reader is None:
+                continue
+            if _is_last(event):
+                del self._readers[key]
+                reader.gone.set()
+            reader.tell(event)
+            if isinstance(event, DeviceLost) and self._watch.lost is None:
+                self._lose(event)
+
+    # On the device's thread ----------------------------------------------------------------------
+
+    def _steps(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take steps until no request is in; hand over what came of each as it is done."""
+        self._watch.pulse.start()
+        while True:
+            events: list[tuple[int, Any]] = []
+            while self._asked:
+                events += self._asked.popleft()()
+            if self._in:
+                outcome = attempt(self._engine.step)
+                events += self._fail_all(outcome.error) if isinstance(outcome, Failure) else outcome
+                self.load.add(len(self._in), len(self._in))
+            self._watch.pulse.beat()
+            self._in.difference_update(key for key, event in events if _is_last(event))
+            if events:
+                loop.call_soon_threadsafe(self._deliver, events)
+            if not (self._in or self._asked):
+                return
+
+    def _admit(self, key: int, item: Any) -> list[tuple[int, Any]]:
+        outcome = attempt(lambda: self._engine.admit(key, item))
+        if isinstance(outcome, Failure):
+            return [(key, translate(outcome.error))]
+        self._in.add(key)
+        return []
+
+    def _drop(self, key: int) -> list[tuple[int, Any]]:
+        if key in self._in:
+            self._engine.drop(key)
+        return [(key, Done())]
+
+    def _fail_all(self, error: BaseException) -> list[tuple[int, Any]]:
+        """The step failed for everybody."""
+        told = translate(error)
+        for key in self._in:
+            self._engine.drop(key)
+        return [(key, told) for key in self._in]
+
+
+def _is_last(event: Any) -> bool:
+    return isinstance(event, Done | BaseException)
