@@ -44,7 +44,7 @@ def assemble(settings: Settings) -> Worker:
     return Worker(
         dispatcher=Dispatcher(
             endpoint=endpoint,
-            pool=Pool(loader, budget_bytes, settings.max_batch_size),
+            pool=Pool(loader, budget_bytes, settings.max_batch_size, settings.hung_after_s),
             guard=Guard(settings.media_private_hosts, settings.media_timeout_s),
             bucket=_bucket(settings),
         ),

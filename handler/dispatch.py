@@ -127,7 +127,8 @@ class Dispatcher:
             try:
                 yield call
             except RequestError as error:
-                error.param = task.request.called(error.param)
+                if error.param is not None:
+                    error.param = task.request.called(error.param)
                 raise
 
     def bucket_of(self, job: Job) -> Bucket | None:

@@ -29,8 +29,8 @@ from local.queue.platform import Platform
 HOST = "127.0.0.1"
 _DEFAULT_PORT = 8000
 _LOOK_S = 0.05
-# Longer than clients keep an idle connection (aiohttp: 15 s): a result that the SDK posts on one
-# that is closed at that moment is lost.
+# Longer than clients keep an idle connection (aiohttp: 15 s): a result that a worker posts on one
+# that is closed at that moment must be sent again, and one that does not do so loses it.
 KEEP_ALIVE_S = 75
 
 

@@ -29,7 +29,7 @@ Integer = Annotated[int, BeforeValidator(whole)]
 
 
 class Unsupported:
-    """A known field that cannot be honoured.
+    """A known field that cannot be honoured; null and what is empty ask for nothing.
 
     Args:
         neutral: values that change nothing, and so are taken.
@@ -43,7 +43,8 @@ class Unsupported:
 
     def takes(self, value: object) -> bool:
         """Whether a value changes nothing; True is not 1."""
-        return value is None or any(
+        empty = value is None or value in ("", [], {})
+        return empty or any(
             value == one and isinstance(value, bool) == isinstance(one, bool)
             for one in self.neutral
         )
@@ -98,10 +99,10 @@ class Request(BaseModel):
         request._called.update(called)
         return request
 
-    def called(self, param: str | None) -> str | None:
+    def called(self, param: str) -> str:
         """A field as the client called it, with what stands behind it: ``images[0]``."""
-        name = re.match(r"\w*", param or "")
-        if param is None or name is None:
+        name = re.match(r"\w*", param)
+        if name is None:
             return param
         return self._called.get(name[0], name[0]) + param[name.end() :]
 
@@ -114,13 +115,18 @@ class Request(BaseModel):
                 continue
             if name not in given:
                 given[name], called[name] = given[alias], alias
-            elif given[name] != given[alias]:
+            elif _one(given[name]) != _one(given[alias]):
                 raise InvalidValue(
                     f"{alias} and {called.get(name, name)} are one field with two names and got "
                     "two values; send one of them.",
                     param=alias,
                 )
         return called
+
+
+def _one(value: Any) -> Any:
+    """What a list of one element says as well as the element."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def refuse_unsupported(

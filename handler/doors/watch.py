@@ -73,8 +73,10 @@ def _where(thread: int) -> str:
 
 def end_process(status: int) -> NoReturn:
     """End now: the interpreter would wait for a device thread that never comes back."""
-    for child in multiprocessing.active_children():
-        child.terminate()
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(status)
+    try:
+        for child in multiprocessing.active_children():
+            child.terminate()
+        logging.shutdown()
+        sys.stdout.flush()  # it may be closed, or full
+    finally:
+        os._exit(status)

@@ -50,11 +50,14 @@ class BucketConfig(BaseModel):
 
 
 class BucketChoice(BaseModel):
-    """Another bucket of the endpoint's own store; the names are those of the gateway."""
+    """Another bucket of the endpoint's own store; the names are those of the gateway.
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    What else is given may be keys to another store, in words that are not RunPod's.
+    """
 
-    name: str = Field(validation_alias=AliasChoices("bucket", "bucketName"), pattern=_NAME)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str = Field(alias="bucket", pattern=_NAME)
     region: str | None = Field(default=None, pattern=_REGION)
 
     def of(self, own: BucketConfig) -> BucketConfig:
@@ -62,7 +65,7 @@ class BucketChoice(BaseModel):
         return own.model_copy(update={"name": self.name, "region": self.region or own.region})
 
 
-_STORE = frozenset({"accessId", "accessSecret", "endpointUrl"})
+_STORE = frozenset({"accessId", "accessSecret", "bucketName", "endpointUrl"})
 
 
 def read_s3_config(raw: object) -> BucketConfig | BucketChoice:
@@ -71,7 +74,7 @@ def read_s3_config(raw: object) -> BucketConfig | BucketChoice:
         {"accessId", "accessSecret", "bucketName", "endpointUrl", "region"?}    RunPod's: a store
         {"bucket", "region"?}          the gateway's: another bucket of the endpoint's own store
 
-    One with any key or address of a store is of the first.
+    One with any field of the first is of the first.
 
     Raises:
         InvalidValue: a part is missing or of the wrong type; secrets are never repeated.

@@ -133,7 +133,9 @@ def _configured(settings: Settings, catalog: Catalog) -> Row | None:
     rows = {name: _find(catalog, name) for name in names}
     unknown = [name for name, row in rows.items() if row is None]
     if unknown:
-        known = ", ".join(_nearest(unknown, catalog))
+        tasks = set(settings.model_tasks)
+        fitting = [row for row in catalog.rows if row.tasks & tasks] or catalog.rows
+        known = ", ".join(_nearest(unknown, fitting))
         raise SettingsError(
             f"MODEL_SLUG: this worker holds no {' or '.join(unknown)}; the nearest: {known}"
         )
@@ -158,7 +160,7 @@ def _at_revision(row: Row, settings: Settings) -> Row:
     return row.at_revision(revision) if revision and own and row.repo else row
 
 
-def _nearest(names: Sequence[str], catalog: Catalog) -> list[str]:
+def _nearest(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
     """The slugs of the models whose slug, repo or name looks most like one of these."""
     wanted = [part.lower() for name in names for part in (name, name.rpartition("/")[2])]
 
@@ -166,7 +168,7 @@ def _nearest(names: Sequence[str], catalog: Catalog) -> list[str]:
         known = [one.lower() for one in (row.slug, row.repo or "", *row.names)]
         return max(SequenceMatcher(None, left, right).ratio() for left in wanted for right in known)
 
-    return [row.slug for row in sorted(catalog.rows, key=likeness, reverse=True)[:_NEAREST]]
+    return [row.slug for row in sorted(rows, key=likeness, reverse=True)[:_NEAREST]]
 
 
 def _find(catalog: Catalog, name: str) -> Row | None:

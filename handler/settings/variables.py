@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from handler.contract import SURFACES
 from handler.media.bucket import MAX_TTL_S, BucketConfig
+from models.warm.watch import HUNG_AFTER_S
 from models.weights.store import Places
 
 _IMAGE_TAG = re.compile(r"(hf|gh)://[\w.-]+/[\w.-]+@[\w./-]+(#.+)?")
@@ -88,6 +89,13 @@ class Settings(BaseModel):
         "The endpoint's execution timeout. Unset: the model's, from the catalog. The worker "
         "answers a little earlier, with a clear error.",
         ge=5,
+    )
+    hung_after_s: float = _env(
+        "HUNG_AFTER_S",
+        "For how long an engine may give no sign of life after its jobs' time is over; then the "
+        "device is taken for hung and the worker ends.",
+        HUNG_AFTER_S,
+        gt=0,
     )
     output_limit_bytes: int | None = _env(
         "OUTPUT_LIMIT_BYTES",

@@ -34,14 +34,24 @@ def json_response(content: Any, status: int = 200) -> Response:
     return Response(text, status, media_type="application/json")
 
 
+def strict(content: bytes) -> Any:
+    """Read JSON.
+
+    Raises:
+        ValueError: it is none; NaN and Infinity are not JSON, and cannot be said again.
+        RecursionError: it is too deep.
+    """
+    return json.loads(content, parse_constant=_no_number, parse_float=_finite)
+
+
 def parse(content: bytes) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        Refused: it is none; NaN and Infinity are not JSON, and cannot be said again.
+        Refused: it is none.
     """
     try:
-        body = json.loads(content or b"{}", parse_constant=_no_number, parse_float=_finite)
+        body = strict(content or b"{}")
     except (ValueError, RecursionError):
         raise Refused(400, "body: not JSON") from None
     if not isinstance(body, dict):

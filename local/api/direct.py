@@ -11,13 +11,14 @@ from local.api.bodies import DirectBody
 from local.api.client import accepted, read_wait_s
 from local.api.common import json_response
 from local.api.front import EndpointId, Front, JobId, SurfaceName
+from local.api.json_route import JsonRoute
 from local.queue.health import health
 from local.queue.jobs import Job
 
 
 def direct_routes(front: Front) -> APIRouter:
     """All of them."""
-    router = APIRouter(prefix="/v1/runpod/{surface}", tags=["RunPod Jobs"])
+    router = APIRouter(prefix="/v1/runpod/{surface}", tags=["RunPod Jobs"], route_class=JsonRoute)
     _add_submissions(router, front)
     _add_operations(router, front)
     return router

@@ -22,6 +22,7 @@ from local.api.client import accepted
 from local.api.common import Refused, json_response
 from local.api.direct import direct_routes
 from local.api.front import EndpointId, Front, GatewayError, JobId, SurfaceName, upstream
+from local.api.json_route import JsonRoute
 from local.api.results import download_of, messages
 from local.queue.jobs import Job
 
@@ -31,7 +32,7 @@ _BEARER = HTTPBearer(scheme_name="BearerAuth", auto_error=False)
 def gateway_routes(front: Front) -> APIRouter:
     """All of them, documented in ``/openapi.json``."""
     # The key is checked before (local/api/gate.py); the scheme is for the document.
-    guarded = APIRouter(dependencies=[Depends(_BEARER)])
+    guarded = APIRouter(dependencies=[Depends(_BEARER)], route_class=JsonRoute)
     _add_surfaces(guarded, front)
     _add_jobs(guarded, front)
     guarded.include_router(direct_routes(front))

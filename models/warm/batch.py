@@ -36,7 +36,7 @@ from models.errors import DeviceLost, EngineFailed
 from models.surface import Engine, Work
 from models.warm.ticket import NEVER, Deadline, Job, Ticket
 from models.warm.waiting import Waiting
-from models.warm.watch import Load, RunWatch
+from models.warm.watch import HUNG_AFTER_S, Load, RunWatch
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class Batcher:
         max_jobs: of how many requests one run may mix parts; 1 = never mix.
         device: the engine's thread, on which it was loaded; by default a new one.
         on_lost: called once, when the device is lost.
+        hung_after_s: how long the engine may be silent after its requests' deadlines.
     """
 
     def __init__(
@@ -59,9 +60,10 @@ class Batcher:
         max_jobs: int,
         device: ThreadPoolExecutor | None = None,
         on_lost: Callable[[DeviceLost], None] = lambda _: None,
+        hung_after_s: float = HUNG_AFTER_S,
     ) -> None:
         self.load = Load()
-        self._watch = RunWatch(partial(self._tell, on_lost))
+        self._watch = RunWatch(partial(self._tell, on_lost), hung_after_s)
         self._engine = engine
         self._max_jobs = max_jobs
         self._largest: float = engine.budget or math.inf
@@ -93,6 +95,7 @@ class Batcher:
         Closing the iterator early cancels the work. Raises as ``submit`` does.
         """
         job = self._enqueue(work, deadline)
+        job.streams = True
         try:
             while not (job.result.done() and job.events.empty()):
                 event = asyncio.ensure_future(job.events.get())
@@ -122,6 +125,10 @@ class Batcher:
         """The largest size of a run, padding included; infinite without a bound."""
         return self._budget
 
+    def lose(self, error: DeviceLost) -> None:
+        """Give the device up: who waits hears of it, and nobody is let in any more."""
+        self._watch.lose(error)
+
     async def close(self) -> None:
         """Close the engine once its device thread is idle, and give its memory back."""
         if self._watch.lost is not None:  # it may not even say no
@@ -150,17 +157,17 @@ class Batcher:
             for ticket, outcome in zip(batch, outcomes, strict=True):
                 ticket.job.settle(ticket.index, outcome)
                 if isinstance(outcome, DeviceLost):
-                    self._watch.lose(outcome)
+                    self.lose(outcome)
 
     async def _watched(self, batch: Sequence[Ticket]) -> Sequence[object]:
         """Run on the device thread, and look whether it comes back."""
-        loop = asyncio.get_running_loop()
-        with self._watch.run(batch):
-            try:
-                return await loop.run_in_executor(self._device, self._run, batch)
-            except RuntimeError:  # the device thread is gone; those who wait still hear of it
-                gone = EngineFailed("The engine was stopped before it ran this request.")
-                return [gone] * len(batch)
+        try:
+            end = self._device.submit(self._run, batch)
+        except RuntimeError:  # the device thread is gone; those who wait still hear of it
+            gone = EngineFailed("The engine was stopped before it ran this request.")
+            return [gone] * len(batch)
+        with self._watch.run(batch, end):
+            return await asyncio.wrap_future(end)
 
     def _tell(self, on_lost: Callable[[DeviceLost], None], error: DeviceLost) -> None:
         """The device is lost: so is all that waits for it."""
@@ -170,6 +177,8 @@ class Batcher:
 
     def _run(self, batch: Sequence[Ticket]) -> list[object]:
         """Run on the device thread; never raises, returns one outcome per ticket."""
+        if not batch:
+            return []
         if len(batch) > 1 and self._size(batch) > self._budget:  # lowered since this run was chosen
             return self._halves(batch)
         outcomes, failure = self._try(batch)
@@ -180,11 +189,17 @@ class Batcher:
                 outcomes, failure = self._try(batch)
         if failure is None:
             return outcomes
-        hopeless = is_device_lost(failure) or any(ticket.job.emitted for ticket in batch)
-        if len(batch) == 1 or hopeless:
+        if len(batch) == 1 or is_device_lost(failure):
             return [translate(failure)] * len(batch)
+        return self._again(batch, failure)
+
+    def _again(self, batch: Sequence[Ticket], failure: BaseException) -> list[object]:
+        """Run halves of what failed together, but nobody who has heard something of it."""
         log.warning("a run of %d failed (%s); halving it", len(batch), type(failure).__name__)
-        return self._halves(batch)
+        heard = {ticket for ticket in batch if ticket.job.emitted}
+        others = [ticket for ticket in batch if ticket not in heard]
+        outcomes = iter(self._run(others) if len(others) < 2 else self._halves(others))
+        return [translate(failure) if one in heard else next(outcomes) for one in batch]
 
     def _halves(self, batch: Sequence[Ticket]) -> list[object]:
         middle = len(batch) // 2
@@ -194,6 +209,7 @@ class Batcher:
         if all(ticket.unwanted for ticket in batch):
             return [None] * len(batch), None
         outputs = attempt(lambda: _checked(self._engine.run(batch), len(batch)))
+        self._watch.pulse.beat()
         if isinstance(outputs, Failure):
             return [], outputs.error
         self._count(batch)

@@ -31,14 +31,15 @@ class Warm:
         max_jobs: int,
         device: ThreadPoolExecutor,
         on_lost: Callable[[DeviceLost], None],
+        hung_after_s: float,
     ) -> None:
         self.row = row
         self.engine = engine
         self._max_jobs = max_jobs
         self._feeder: Batcher | Steps = (
-            Steps(engine, device, on_lost)
+            Steps(engine, device, on_lost, hung_after_s)
             if hasattr(engine, "step")
-            else Batcher(engine, max_jobs, device, on_lost)
+            else Batcher(engine, max_jobs, device, on_lost, hung_after_s)
         )
         beside = not inspect.iscoroutinefunction(engine.prepare)
         self._prepare = partial(_beside, engine.prepare) if beside else engine.prepare
@@ -81,6 +82,10 @@ class Warm:
     def capacity(self) -> int:
         """How many requests of usual size a run holds."""
         return min(int(self.engine.capacity), self._max_jobs)
+
+    def lose(self, error: DeviceLost) -> None:
+        """Its device is lost: who waits hears of it, and nobody is let in any more."""
+        self._feeder.lose(error)
 
     async def close(self) -> None:
         """Free the device once it is idle."""

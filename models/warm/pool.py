@@ -21,6 +21,7 @@ from models.row import Row
 from models.surface import Engine
 from models.warm.model import Borrowed, Warm
 from models.warm.ticket import NEVER, Deadline
+from models.warm.watch import HUNG_AFTER_S
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +38,24 @@ class _Entry:
         self.last_used = 0.0
 
     @property
+    def stays(self) -> bool:
+        """Loaded, or about to be."""
+        return self.closing is None
+
+    @property
     def idle(self) -> bool:
         """Loaded, lent to nobody, and staying."""
-        return self.warm is not None and self.borrowers == 0 and self.closing is None
+        return self.warm is not None and self.borrowers == 0 and self.stays
+
+    def loaded(self) -> Warm:
+        """The model, once its load is over.
+
+        Raises:
+            ModelLoadFailed: the load was stopped.
+        """
+        if self.warm is None:
+            raise ModelLoadFailed(f"{self.row.slug} was stopped while it loaded; send it again.")
+        return self.warm
 
 
 class Pool:
@@ -49,18 +65,27 @@ class Pool:
         load: makes an engine from a row; called on the engine's own thread, may take minutes.
         budget_bytes: memory that all models may take together.
         max_jobs: how many jobs one run may mix at most.
+        hung_after_s: how long an engine may be silent after its requests' deadlines.
 
     Attributes:
         lost: set when the device is; only another process can help then.
     """
 
-    def __init__(self, load: Callable[[Row], Engine], budget_bytes: int, max_jobs: int) -> None:
+    def __init__(
+        self,
+        load: Callable[[Row], Engine],
+        budget_bytes: int,
+        max_jobs: int,
+        hung_after_s: float = HUNG_AFTER_S,
+    ) -> None:
         self._load = load
         self._budget_bytes = budget_bytes
         self._max_jobs = max_jobs
+        self._hung_after_s = hung_after_s
         self._entries: dict[str, _Entry] = {}
         self.lost = asyncio.Event()
         self._lost_by: DeviceLost | None = None
+        self._waiting: set[asyncio.Timeout] = set()  # for a place, or for a load
         self._line = asyncio.Lock()  # first come, first served, also for memory
         self._changed = asyncio.Event()
 
@@ -85,20 +110,44 @@ class Pool:
         """
         if self._lost_by is not None:
             raise self._lost_by
+        entry = self._entries.get(row.slug)
+        if entry is None or not entry.stays or self._line.locked():
+            async with self._unless_lost():
+                entry = await self._enter(row)
+        entry.borrowers += 1
+        try:
+            if entry.loading is not None:
+                async with self._unless_lost():
+                    # Shielded: one caller's cancellation must not undo what others wait for.
+                    await asyncio.shield(entry.loading)
+            yield Borrowed(entry.loaded(), deadline)
+        finally:
+            entry.borrowers -= 1
+            entry.last_used = time.monotonic()
+            self._changed.set()
+
+    @asynccontextmanager
+    async def _unless_lost(self) -> AsyncIterator[None]:
+        """Wait in the block no longer than the device is there."""
+        try:
+            async with asyncio.timeout(None) as scope:
+                self._waiting.add(scope)
+                yield
+        except TimeoutError:
+            if self._lost_by is not None and scope.expired():
+                raise self._lost_by from None
+            raise
+        finally:
+            self._waiting.discard(scope)
+
+    async def _enter(self, row: Row) -> _Entry:
+        """A model's place, when it is our turn; nobody waits between this and its lending."""
         async with self._line:
             entry = self._entries.get(row.slug)
             if entry is not None and entry.closing is not None:
                 await asyncio.shield(entry.closing)
                 entry = None
-            if entry is None:
-                entry = await self._admit(row)
-            entry.borrowers += 1
-        try:
-            yield Borrowed(await self._loaded(entry), deadline)
-        finally:
-            entry.borrowers -= 1
-            entry.last_used = time.monotonic()
-            self._changed.set()
+            return entry or await self._admit(row)
 
     async def _admit(self, row: Row) -> _Entry:
         """Make room and a place for a model; the caller holds the line."""
@@ -118,14 +167,6 @@ class Pool:
         entry.loading.add_done_callback(_retrieve)
         return entry
 
-    async def _loaded(self, entry: _Entry) -> Warm:
-        if entry.warm is None and entry.loading is not None:
-            # Shielded: one caller's cancellation must not undo the load that others wait for.
-            await asyncio.shield(entry.loading)
-        if entry.warm is None:
-            raise ModelLoadFailed(f"{entry.row.slug} was stopped while it loaded; send it again.")
-        return entry.warm
-
     async def _fill(self, entry: _Entry) -> None:
         row, start = entry.row, time.monotonic()
         log.info("%s: loading", row.slug)
@@ -141,7 +182,7 @@ class Pool:
             if isinstance(error, QuartetError) or not isinstance(error, Exception):
                 raise
             raise _load_error(row, error) from error
-        entry.warm = Warm(row, engine, self._max_jobs, device, self._lose)
+        entry.warm = Warm(row, engine, self._max_jobs, device, self._lose, self._hung_after_s)
         entry.loading = None
         entry.last_used = time.monotonic()
         self._changed.set()
@@ -150,9 +191,15 @@ class Pool:
             log.warning("%s", row.notice)
 
     def _lose(self, error: DeviceLost) -> None:
-        """No model can be had any more: they are all on the one device."""
+        """No model can be had any more, by nobody: they are all on the one device."""
+        if self._lost_by is not None:
+            return
         self._lost_by = error
         self.lost.set()
+        for scope in self._waiting:
+            scope.reschedule(0)
+        for warm in self.models():
+            warm.lose(error)
 
     async def _evict(self, entry: _Entry) -> None:
         """Close a model; its memory counts as taken until it is really gone.

@@ -5,8 +5,7 @@ as long as a request is in; between two of them those that have come are let in,
 nobody waits for are let go. A request ends exactly once: with ``Done``, with its own error, by its
 deadline, or by its reader's going away.
 
-A device that does not come back is told by those who are to be let go: an engine that has not done
-it within a request's grace, or twice its longest step, is hung.
+Whether a device comes back shows by those who are to be let go (``models.warm.watch``).
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -27,7 +27,7 @@ from models.device.memory import free_memory
 from models.errors import DeviceLost
 from models.surface import Done, Stepping
 from models.warm.ticket import NEVER, Deadline
-from models.warm.watch import HUNG, LONG_STEPS, DeviceWatch, Load
+from models.warm.watch import HUNG_AFTER_S, DeviceWatch, Load
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,7 @@ class Steps:
         engine: the warm engine.
         device: its thread, on which it was loaded.
         on_lost: called once, when the device is lost.
+        hung_after_s: how long the engine may be silent that is to let go of a request.
     """
 
     budget = math.inf
@@ -71,11 +72,12 @@ class Steps:
         engine: Stepping,
         device: ThreadPoolExecutor | None = None,
         on_lost: Callable[[DeviceLost], None] = lambda _: None,
+        hung_after_s: float = HUNG_AFTER_S,
     ) -> None:
         self.load = Load()
         self._engine = engine
         self._device = device or ThreadPoolExecutor(1)
-        self._watch = DeviceWatch(on_lost)
+        self._watch = DeviceWatch(partial(self._tell, on_lost), hung_after_s)
         self._keys = count()
         self._readers: dict[int, _Reader] = {}  # until the engine has let go of them
         self._asked: deque[Callable[[], list[tuple[int, Any]]]] = deque()  # before the next step
@@ -119,6 +121,10 @@ class Steps:
             if not reader.ended:
                 self._let_go(key, reader)
 
+    def lose(self, error: DeviceLost) -> None:
+        """Give the device up: who waits hears of it, and nobody is let in any more."""
+        self._watch.lose(error)
+
     async def close(self) -> None:
         """Close the engine once its device thread is idle, and give its memory back."""
         if self._watch.lost is not None:  # it may not even say no
@@ -150,19 +156,7 @@ class Steps:
         reader.ended = True
         self._ask(lambda: self._drop(key))
         if not math.isinf(reader.deadline.at):
-            self._look(reader, time.monotonic())
-
-    def _look(self, reader: _Reader, since: float) -> None:
-        """Lose the device if it has not let go in time, else look again when it may have."""
-        if reader.gone.is_set() or self._watch.lost is not None:
-            return
-        pulse = self._watch.pulse
-        patience_s = max(reader.deadline.grace_s, LONG_STEPS * pulse.longest_s)
-        left_s = max(since, pulse.last) + patience_s - time.monotonic()
-        if left_s > 0:
-            asyncio.get_running_loop().call_later(left_s, self._look, reader, since)
-        else:
-            self._lose(DeviceLost(HUNG))
+            self._watch.expect(reader.gone.is_set, time.monotonic() + reader.deadline.grace_s)
 
     async def _late(self, key: int, reader: _Reader) -> Exception:
         """What a request is told whose deadline has passed: is it slow, or the device hung?"""
@@ -172,8 +166,9 @@ class Steps:
                 await reader.gone.wait()
         return self._watch.lost or TimeoutError()
 
-    def _lose(self, error: DeviceLost) -> None:
-        self._watch.lose(error)
+    def _tell(self, on_lost: Callable[[DeviceLost], None], error: DeviceLost) -> None:
+        """The device is lost: so is all that is in."""
+        on_lost(error)
         for reader in list(self._readers.values()):
             reader.tell(error)
             reader.gone.set()
@@ -188,8 +183,8 @@ class Steps:
                 del self._readers[key]
                 reader.gone.set()
             reader.tell(event)
-            if isinstance(event, DeviceLost) and self._watch.lost is None:
-                self._lose(event)
+            if isinstance(event, DeviceLost):
+                self.lose(event)
 
     # On the device's thread ----------------------------------------------------------------------
 

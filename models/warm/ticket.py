@@ -51,7 +51,12 @@ class Pulse:
 
 
 class Job:
-    """One request on the device: its parts, its future outputs, and the events on the way there."""
+    """One request on the device: its parts, its future outputs, and the events on the way there.
+
+    Attributes:
+        streams: whether somebody reads its events.
+        emitted: whether one has been handed over, so that it cannot begin again.
+    """
 
     def __init__(self, work: Work, deadline: Deadline = NEVER, pulse: Pulse | None = None) -> None:
         sizes = work.sizes or (1,) * len(work.parts)
@@ -62,6 +67,7 @@ class Job:
         self.deadline = deadline
         self.pulse = pulse or Pulse()
         self.cancelled = False
+        self.streams = False
         self.emitted = False
         self.loop = asyncio.get_running_loop()
         self.result: asyncio.Future[list[Any]] = self.loop.create_future()
@@ -123,7 +129,7 @@ class Ticket:
         """Hand an event to whoever streams the request; called from the device thread."""
         job = self.job
         job.pulse.beat()
-        if job.cancelled:  # nobody listens, and the loop itself may be gone
+        if job.cancelled or not job.streams:  # nobody listens, and the loop itself may be gone
             return
         job.emitted = True
         job.loop.call_soon_threadsafe(job.events.put_nowait, event)

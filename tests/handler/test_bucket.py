@@ -104,7 +104,7 @@ async def test_a_jobs_own_bucket(make_worker, store):
         assert answer["data"][0]["url"].startswith(f"{url}/mine/")
 
 
-@pytest.mark.parametrize("config", [{"bucket": "mine"}, {"bucketName": "mine", "accessId": None}])
+@pytest.mark.parametrize("config", [{"bucket": "mine"}, {"bucket": "mine", "accessId": None}])
 async def test_a_jobs_bucket_of_the_endpoints_own_store(make_worker, store, config):
     """The gateway's form: no keys, so those of the endpoint."""
     kept, url = store
@@ -142,6 +142,8 @@ async def test_a_bucket_without_keys_needs_a_store(make_worker):
         ({"region": "eu-west-1"}, "bucket"),
         ({"bucket": "a b"}, "bucket"),
         ({"bucket": 7}, "bucket"),
+        ({"bucketName": "mine"}, "accessId, accessSecret, endpointUrl"),
+        ({"bucket": "mine", "aws_access_key_id": "hush"}, "aws_access_key_id"),
         ({"bucket": "mine", "accessId": "k"}, "accessSecret, endpointUrl"),
         ({"accessId": "k", "accessSecret": "hush", "endpointUrl": "https://a.b"}, "bucketName"),
         ({"bucketName": "mine", "endpointUrl": "https://a.b"}, "accessId, accessSecret"),

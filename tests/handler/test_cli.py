@@ -173,7 +173,7 @@ def test_a_hung_device_is_told_within_the_platforms_time_and_does_not_hold_up_th
     start = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "handler", "--test_input", json.dumps(job)],
-        cwd=ROOT, env={**os.environ, "FAKE_ENGINES": "1", "DEVICE": "cpu"},
+        cwd=ROOT, env={**os.environ, "FAKE_ENGINES": "1", "DEVICE": "cpu", "HUNG_AFTER_S": "1"},
         capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
     assert done.returncode == 1

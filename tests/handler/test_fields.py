@@ -41,6 +41,7 @@ ALIASES = [
         for name in ("audio_url", "video_url", "file", "audio", "audio_base64")
     ),
     ("chat", {**CHAT, "max_new_tokens": 4}, {**CHAT, "max_tokens": 4}),
+    ("chat", {**CHAT, "max_completion_tokens": 4}, {**CHAT, "max_tokens": 4}),
     ("chat", {**CHAT, "stop_sequences": ["x"]}, {**CHAT, "stop": ["x"]}),
     ("embeddings", {"texts": ["a", "b"]}, {"input": ["a", "b"]}),
     ("embeddings", {"sentences": ["a", "b"]}, {"input": ["a", "b"]}),
@@ -57,6 +58,7 @@ def test_two_names_with_two_values_are_refused(surface, sent, meant):
     [name] = sent.keys() - meant.keys()
     [field] = meant.keys() - sent.keys()
     parse(surface, {**sent, field: sent[name]})
+    parse(surface, {**sent, field: meant[field]})
     with pytest.raises(InvalidValue, match="one field with two names") as caught:
         parse(surface, {**sent, field: "another" if isinstance(sent[name], str) else 1})
     assert caught.value.param == name
@@ -82,6 +84,7 @@ REFUSED = [
     ("transcribe", {"keywords": ["Ada"]}, "hotwords"),
     ("transcribe", {"languages": ["en"]}, "as language"),
     ("embeddings", {"normalize": False}, "every vector is a unit vector"),
+    ("embeddings", {"query": "which?"}, "as documents"),
     ("embeddings", {"instruction": "Represent this"}, "input_type"),
 ]
 
@@ -102,6 +105,8 @@ def test_what_cannot_be_honoured_is_refused_by_name(surface, sent, instead):
         ("images", {"num_frames": 1, "frames": 1}),
         ("images", {"audio": False, "scale": 1}),
         ("images", {"strength": None, "mask": None}),
+        ("images", {"mask": "", "loras": [], "scheduler": {}}),
+        ("chat", {"tools": [], "logit_bias": {}, "response_format": "", "system": ""}),
         ("transcribe", {"diarize": False, "include_ts": False, "word_timestamps": False}),
         ("embeddings", {"normalize": True, "instruction": ""}),
         *((surface, {"return_result_in_response": True}) for surface in BODIES),
@@ -189,6 +194,34 @@ async def test_fewer_tokens_under_their_other_name(worker):
     answer = decoded(await worker.answer({"input": {**CHAT, "max_new_tokens": 4}}))
     assert answer["usage"]["completion_tokens"] == 4
     assert answer["choices"][0]["finish_reason"] == "length"
+
+
+RERANK = {"query": "which?", "documents": ["a", "b"]}
+
+
+def rerank(body: dict[str, Any]) -> Any:
+    operations = {one.routes[0]: one for one in SURFACES["embeddings"].operations}
+    return operations["/v1/rerank"].request.parse(body)
+
+
+def test_rerank_in_other_apis_words():
+    told = {"query": "which?", "texts": ["a", "b"], "top_k": 1, "return_text": True}
+    meant = {**RERANK, "top_n": 1, "return_documents": True, "raw_scores": False}
+    assert rerank(told).model_dump() == rerank(meant).model_dump()
+
+
+@pytest.mark.parametrize("sent", [{"normalize": False}, {"raw_scores": True}, {"instruction": "x"}])
+def test_what_rerank_cannot_honour_is_refused_by_name(sent):
+    with pytest.raises(UnsupportedParameter) as caught:
+        rerank({**RERANK, **sent})
+    assert caught.value.param == next(iter(sent))
+
+
+@pytest.mark.anyio
+async def test_a_completion_has_no_system_message(worker):
+    job = {"openai_route": "/v1/completions", "openai_input": {"prompt": "x", "system": "Be brief"}}
+    error = error_of(await worker.answer({"input": job}))
+    assert (error["code"], error["param"]) == ("unsupported_parameter", "system")
 
 
 # Transcription -----------------------------------------------------------------------------------

@@ -184,6 +184,7 @@ def test_surface_lists():
         ({"MODEL_SLUG": "WhisperLarge"}, "WhisperLargeV3"),
         ({"MODEL_SLUG": "Flux1dev"}, "Flux1schnell"),
         ({"HUGGINGFACE_MODEL": "BAAI/bge-large-en"}, "BGE_Large"),
+        ({"MODEL_SLUG": "WhisperLarge", "MODEL_TASKS": "txt2embedding"}, "E5_Large"),
     ],
 )
 def test_a_model_that_is_not_held_names_the_nearest(env, nearest):

@@ -212,6 +212,9 @@ def test_a_body_that_is_none_is_explained(local):
         assert broken["message"] == "The body is not JSON"
         [plain] = refused(http.post("/v1/embeddings", content=b"{}"))
         assert "Content-Type: application/json" in plain
+        for path in ("/v1/embeddings", "/v1/runpod/embeddings/run"):
+            nan = http.post(path, content=b'{"input": [], "x": NaN}', headers=as_json)
+            assert error_of(nan, 400)["message"] == "The body is not JSON"
         deep = http.post("/v1/embeddings", content=b"[" * 100_000, headers=as_json)
         assert "There is no" not in error_of(deep, 400)["message"]
 

@@ -31,7 +31,8 @@ class CompletionRequest(GenerationRequest):
     unsupported: ClassVar = GenerationRequest.unsupported | {
         "best_of": Unsupported(1),
         "logprobs": Unsupported(),
-        "suffix": Unsupported(""),
+        "suffix": Unsupported(),
+        "system": Unsupported(instead="write it at the beginning of prompt"),
     }
 
     prompt: (

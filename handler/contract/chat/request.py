@@ -7,8 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from handler.contract.chat.generation import MAX_TOKENS, GenerationRequest
-from handler.contract.request import Integer, NonEmpty, Unsupported, refuse_unsupported
+from handler.contract.chat.generation import GenerationRequest
+from handler.contract.request import NonEmpty, Text, Unsupported, refuse_unsupported
 from models.errors import InvalidValue
 
 _NEUTRAL_FORMAT = {"type": "text"}
@@ -81,9 +81,10 @@ class ChatRequest(GenerationRequest):
         "prompt_cache_retention",
     }
 
+    aliases: ClassVar = GenerationRequest.aliases | {"max_completion_tokens": "max_tokens"}
+
     messages: Annotated[list[Message], Field(min_length=1)]
-    system: NonEmpty | None = None
-    max_completion_tokens: Annotated[Integer, Field(ge=1, le=MAX_TOKENS)] | None = None
+    system: Text = ""
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Self:
@@ -107,7 +108,7 @@ class ChatRequest(GenerationRequest):
 
     @model_validator(mode="after")
     def _one_system_message(self) -> Self:
-        if self.system is not None and self.messages[0].role in {"system", "developer"}:
+        if self.system and self.messages[0].role in {"system", "developer"}:
             raise InvalidValue(
                 "system and messages both hold a system message; send one of them.", param="system"
             )
@@ -116,10 +117,5 @@ class ChatRequest(GenerationRequest):
     @property
     def conversation(self) -> list[dict[str, str]]:
         """Every turn as chat templates know it."""
-        system = [] if self.system is None else [{"role": "system", "content": self.system}]
+        system = [{"role": "system", "content": self.system}] if self.system else []
         return system + [message.plain() for message in self.messages]
-
-    @property
-    def asked_tokens(self) -> int | None:
-        """The answer's length, under its newer name or its older one."""
-        return self.max_completion_tokens or self.max_tokens

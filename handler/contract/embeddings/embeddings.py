@@ -62,8 +62,8 @@ class EmbeddingsRequest(Request):
     unsupported: ClassVar = {
         "stream": Unsupported(False),
         "normalize": Unsupported(True, instead="every vector is a unit vector; leave it out"),
+        "query": Unsupported(instead="send texts to rank for it as documents, or leave it out"),
         "instruction": Unsupported(
-            "",
             instead="write it before each input yourself, or send input_type (query or passage) "
             "to a model that has prefixes of its own",
         ),

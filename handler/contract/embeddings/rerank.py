@@ -29,8 +29,13 @@ Document = Annotated[NonEmpty, BeforeValidator(_text)]
 class RerankRequest(Request):
     """The body of a rerank request."""
 
-    unsupported: ClassVar = {"stream": Unsupported(False)}
-    aliases: ClassVar = {"top_k": "top_n"}
+    unsupported: ClassVar = {
+        "stream": Unsupported(False),
+        "normalize": Unsupported(True),
+        "raw_scores": Unsupported(False),
+        "instruction": Unsupported(instead="write it before the query yourself"),
+    }
+    aliases: ClassVar = {"top_k": "top_n", "texts": "documents", "return_text": "return_documents"}
 
     query: NonEmpty
     documents: Annotated[list[Document], Field(min_length=1, max_length=MAX_INPUTS)]

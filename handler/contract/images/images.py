@@ -81,7 +81,8 @@ async def _to_engine(call: Call) -> ImageRequest:
     image = None
     if request.image:
         reference = request.image if isinstance(request.image, str) else request.image[0]
-        path = await call.door.fetch(reference, "image", IMAGE_LIMIT_BYTES)
+        called = request.called("image")
+        path = await call.door.fetch(reference, called, IMAGE_LIMIT_BYTES)
         image = path.read_bytes()
     return ImageRequest(
         prompt=request.prompt or "",

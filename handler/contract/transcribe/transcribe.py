@@ -1,8 +1,7 @@
 """Transcription: ``POST /v1/audio/transcriptions`` and ``/v1/audio/translations``.
 
 The answer's shapes are OpenAI's: an object for ``json`` and ``verbose_json``, a plain string for
-``text``, ``srt`` and ``vtt``. SubRip and WebVTT (W3C) times are ``HH:MM:SS,mmm`` and
-``HH:MM:SS.mmm``.
+``text``, ``srt`` and ``vtt``.
 """
 
 from __future__ import annotations
@@ -66,7 +65,8 @@ class VerboseTranscription(TypedDict):
 async def answer(call: Call) -> Json:
     """Write down one file."""
     request: TranscriptionRequest = call.request
-    path = await call.door.fetch(request.audioUrl, "audioUrl", AUDIO_LIMIT_BYTES)
+    called = request.called("audioUrl")
+    path = await call.door.fetch(request.audioUrl, called, AUDIO_LIMIT_BYTES)
     translate = request.translate or (call.route or "").endswith("/translations")
     engine_request = TranscribeRequest(
         path=path,

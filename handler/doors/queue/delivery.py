@@ -2,8 +2,9 @@
 
 The SDK tries a result three times within seconds and drops it then. Here a post that fails by its
 connection, by time or by the platform's own fault is tried again, with growing pauses, until the
-job's time on the platform is over, or some while after the worker was told to stop. A refusal is
-final. A result waits as the bytes that are sent; its job's slot is free meanwhile.
+job's time on the platform is over, or for some while when the worker ends. A refusal is final. A
+result waits as the bytes that are sent; its job's slot is free meanwhile. A chunk of a stream is
+waited for, as its order matters, and so it is tried for a few seconds only.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
@@ -29,7 +30,9 @@ _WAITING_BYTES = 128 * 1024 * 1024  # no job is taken while results of more than
 _A_RESULT_BYTES = 4096  # what one costs besides its content
 _AT_ONCE = 64  # results under way
 _DRAIN_S = 30.0  # how long after SIGTERM a result is tried
-_TIMEOUT = ClientTimeout(total=120, sock_connect=10)
+_CHUNK_S = 10.0  # how long a chunk is tried
+_TIMEOUT_S, _CONNECT_S = 120.0, 10.0  # of one try
+_LEAST_S = 5.0  # for a try, however late it is
 _TRY_AGAIN = frozenset({408, 425, 429})  # of the 4xx, those that say so
 
 
@@ -48,18 +51,27 @@ class _Failure:
     wait_s: float | None = None
 
 
+@dataclass(frozen=True)
+class Post:
+    """What is to be posted for a job, and by when, by ``time.monotonic``."""
+
+    session: ClientSession
+    job_id: str
+    url: str
+    content: bytes
+    deadline: float
+
+
 class Delivery:
     """Posts results and chunks of streams.
 
     Args:
-        deadline: by when a job's answer must be there, by ``time.monotonic``.
         delivered: called when a job's result is there, or lost.
     """
 
-    def __init__(self, deadline: Callable[[str], float], delivered: Callable[[str], None]) -> None:
-        self._deadline = deadline
+    def __init__(self, delivered: Callable[[str], None]) -> None:
         self._delivered = delivered
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[bool]] = set()
         self._waiting: Counter[str] = Counter()
         self._waiting_bytes = 0
         self._closing_at: float | None = None
@@ -75,12 +87,12 @@ class Delivery:
         """Whether little enough waits that another job may be taken."""
         return self._waiting_bytes < _WAITING_BYTES
 
-    def result(self, session: ClientSession, job_id: str, url: str, content: bytes) -> None:
+    def result(self, post: Post) -> None:
         """Bring a job's result to the platform; it is not waited for."""
-        cost = len(content) + _A_RESULT_BYTES
+        cost, job_id = len(post.content) + _A_RESULT_BYTES, post.job_id
         self._waiting[job_id] += 1
         self._waiting_bytes += cost
-        task = asyncio.create_task(self.post(session, job_id, url, content, self._results))
+        task = asyncio.create_task(self._bring("result", post, self._results))
         self._tasks.add(task)
 
         def over(_: object) -> None:
@@ -93,65 +105,73 @@ class Delivery:
 
         task.add_done_callback(over)
 
-    async def post(
-        self,
-        session: ClientSession,
-        job_id: str,
-        url: str,
-        content: bytes,
-        turn: AbstractAsyncContextManager[None] | None = None,
-    ) -> None:
+    async def chunk(self, post: Post) -> bool:
+        """Bring a piece of a job's stream to the platform; says whether it is there.
+
+        The job waits for it, so that it is not tried for long.
+        """
+        soon = min(post.deadline, time.monotonic() + _CHUNK_S)
+        return await self._bring("chunk", replace(post, deadline=soon), nullcontext())
+
+    async def _bring(self, what: str, post: Post, turn: AbstractAsyncContextManager[None]) -> bool:
         """Post until it is taken, or lost; each try waits for its turn."""
-        pauses, deadline = Pauses(), self._deadline(job_id)
+        pauses, size = Pauses(), len(post.content)
+        known = {"job_id": post.job_id}
         while True:
-            async with turn or nullcontext():
-                failure = await _try(session, job_id, url, content)
+            async with turn:
+                failure = await _try(post, max(_LEAST_S, self._left_s(post)))
             if failure is None:
-                return
-            if failure.final or time.monotonic() >= self._ends(deadline):
-                log.error(
-                    "a result of %d bytes is lost: %s", len(content), failure.reason,
-                    extra={"job_id": job_id},
-                )  # fmt: skip
-                return
-            pause_s = pauses.grow() if failure.wait_s is None else failure.wait_s
+                return True
+            if failure.final or not self._left_s(post):
+                log.error("a %s of %d bytes is lost: %s", what, size, failure.reason, extra=known)
+                return False
+            pause_s = max(pauses.grow(), failure.wait_s or 0.0)
             log.warning(
-                "a result of %d bytes was not taken (%s); again in %.1f s",
-                len(content), failure.reason, pause_s, extra={"job_id": job_id},
+                "a %s of %d bytes was not taken (%s); again in %.1f s",
+                what, size, failure.reason, pause_s, extra=known,
             )  # fmt: skip
-            await self._pause(pause_s, deadline)
+            await self._pause(min(pause_s, self._left_s(post)))
 
     async def close(self) -> None:
         """Wait for what is on its way; it is tried for a while only."""
         self._closing_at = time.monotonic() + _DRAIN_S
         self._closing.set()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(self._tasks, timeout=_DRAIN_S + _LEAST_S)
+        for task in late:  # in a try that began before, and goes on
+            task.cancel()
+        if late:
+            log.error("%d results are lost: the worker ends", len(late))
 
-    def _ends(self, deadline: float) -> float:
-        return deadline if self._closing_at is None else min(deadline, self._closing_at)
+    def _left_s(self, post: Post) -> float:
+        """For how long it is still tried."""
+        end = post.deadline if self._closing_at is None else min(post.deadline, self._closing_at)
+        return max(0.0, end - time.monotonic())
 
-    async def _pause(self, pause_s: float, deadline: float) -> None:
-        """Wait, no longer than to the end; when the worker is told to stop, no longer at all."""
-        left_s = min(pause_s, max(0.0, self._ends(deadline) - time.monotonic()))
+    async def _pause(self, pause_s: float) -> None:
+        """Wait; when the worker is told to stop, no longer."""
         if self._closing.is_set():
-            await asyncio.sleep(left_s)
+            await asyncio.sleep(pause_s)
             return
         closing = asyncio.ensure_future(self._closing.wait())
-        await asyncio.wait({closing}, timeout=left_s)
+        await asyncio.wait({closing}, timeout=pause_s)
         closing.cancel()
 
 
-async def _try(session: ClientSession, job_id: str, url: str, content: bytes) -> _Failure | None:
+async def _try(post: Post, timeout_s: float) -> _Failure | None:
     """Post once; None when it is taken."""
     headers = {
         # The SDK writes this one into the headers that all requests share.
-        "X-Request-ID": job_id,
+        "X-Request-ID": post.job_id,
         "charset": "utf-8",
         "Content-Type": "application/x-www-form-urlencoded",
     }
+    timeout = ClientTimeout(total=min(timeout_s, _TIMEOUT_S), sock_connect=_CONNECT_S)
     try:
-        async with session.post(url, data=content, headers=headers, timeout=_TIMEOUT) as answer:
+        async with post.session.post(
+            post.url, data=post.content, headers=headers, timeout=timeout
+        ) as answer:
             await answer.read()
     except (ClientError, OSError, TimeoutError) as error:  # a message would name the address
         return _Failure(type(error).__name__)

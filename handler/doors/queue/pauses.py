@@ -10,14 +10,19 @@ _MOST_ASKED_FOR_S = 60.0
 
 
 class Pauses:
-    """Pauses that grow with every failure in a row, a little apart from those of others."""
+    """Pauses that grow with every failure in a row, a little apart from those of others.
 
-    def __init__(self) -> None:
+    Args:
+        longest_s: where they end to grow, about.
+    """
+
+    def __init__(self, longest_s: float = _LONGEST_S) -> None:
+        self._longest_s = longest_s
         self._next_s = 0.0
 
     def grow(self) -> float:
         """Another failure: seconds to wait."""
-        self._next_s = min(max(_FIRST_S, 2 * self._next_s), _LONGEST_S)
+        self._next_s = min(max(_FIRST_S, 2 * self._next_s), self._longest_s)
         return self._next_s * random.uniform(0.8, 1.2)
 
     def end(self) -> None:

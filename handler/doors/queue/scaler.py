@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
@@ -21,15 +22,16 @@ from aiohttp import ClientResponse, ClientSession
 from runpod.http_client import TooManyRequests
 from runpod.serverless.modules import rp_http, rp_job, rp_scale
 
-from handler.doors.queue.delivery import Delivery, encoded
+from handler.doors.queue.delivery import Delivery, Post, encoded
 from handler.doors.queue.pauses import Pauses, asked_for_s
+from handler.doors.queue.taken import Recent, Taken
 from handler.doors.watch import LoopWatch
 from handler.entry import Worker
 
 log = logging.getLogger(__name__)
 
 _HELD_S = 0.25  # a poll that is answered with nothing sooner was not held open
-_REMEMBERED = 1000  # job ids that a late or an early stop may name
+_EMPTY_PAUSE_S = 1.0  # at most, after such a poll; a job may be waiting
 
 # From 2.0 on the SDK waits for events, too, and is woken by its signal handler.
 _SDK_WAITS_FOR_EVENTS = hasattr(rp_scale.JobScaler, "_wait_for_dispatch_event")
@@ -54,10 +56,13 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         self._loop: asyncio.AbstractEventLoop | None = None
         self._worker = worker
         self._tasks: set[asyncio.Task[None]] = set()
+        # Those of one id, the newest last: the platform may give a job again that it took for lost.
+        self._runs: defaultdict[str, list[asyncio.Task[None]]] = defaultdict(list)
         self._changed = asyncio.Event()
-        self._deadlines: dict[str, float] = {}
-        self._ended, self._stopped_early = _Recent(), _Recent()
-        self._delivery = Delivery(self._deadline, self._delivered)
+        self._polling: asyncio.Timeout | None = None
+        self._drained = asyncio.Event()
+        self._ended, self._stopped_early = Recent(), Recent()
+        self._delivery = Delivery(self._delivered)
         # Results and chunks alike pass here on their way out.
         rp_http._handle_result = self._send
 
@@ -72,13 +77,13 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
     async def get_jobs(self, session: ClientSession) -> None:
         """Take jobs until shutdown, then finish those that are left."""
         await self.set_scale()
-        pauses = Pauses()
+        pauses, empty = Pauses(), Pauses(_EMPTY_PAUSE_S)
         while free := await self._free_slots():
             start, poll = time.monotonic(), _Poll(session)
             try:
                 jobs = await self._take(poll, free)
             except TooManyRequests:
-                pause_s = pauses.grow() if poll.wait_s is None else poll.wait_s
+                pause_s = max(pauses.grow(), poll.wait_s or 0.0)
                 log.info("the platform wants to be asked less; again in %.1f s", pause_s)
                 await self._pause(pause_s)
                 continue
@@ -88,15 +93,25 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
                 log.warning("no job was had (%s); again in %.1f s", type(error).__name__, pause_s)
                 await self._pause(pause_s)
                 continue
+            pauses.end()
             for job in jobs:
                 self._start(session, job)
             if jobs or time.monotonic() - start > _HELD_S:
-                pauses.end()
+                empty.end()
             else:
-                await self._pause(pauses.grow())
+                await self._pause(empty.grow())
         while self._tasks:
             await asyncio.wait(self._tasks)
         await self._delivery.close()
+        self._drained.set()
+
+    async def monitor_stop_signals(self, session: ClientSession) -> None:
+        """As the SDK's; its poll, of up to 90 s, does not hold up the end of a worker."""
+        stops = asyncio.ensure_future(super().monitor_stop_signals(session))
+        try:
+            await self._drained.wait()
+        finally:
+            stops.cancel()
 
     async def stop_job(self, job_id: str) -> bool:
         """Stop a job now, or when it arrives; one that has ended needs none."""
@@ -112,8 +127,7 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         try:
             await super().handle_job(session, job)
         finally:
-            if job["id"] in self._delivery:
-                self.job_progress.add(job["id"])
+            self._leave(job["id"], asyncio.current_task())
 
     def kill_worker(self) -> None:
         """Take no more jobs, and end when those that are left have ended."""
@@ -130,7 +144,8 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
             if self._loop is None:
                 self.kill_worker()
             else:
-                self._loop.call_soon_threadsafe(self.kill_worker)
+                with suppress(RuntimeError):  # it is closed: the worker has ended
+                    self._loop.call_soon_threadsafe(self.kill_worker)
 
     async def _free_slots(self) -> int:
         """Wait until a job may be taken, and say how many; 0 at shutdown."""
@@ -144,56 +159,60 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
 
     async def _take(self, poll: _Poll, count: int) -> list[dict[str, Any]]:
         with suppress(TimeoutError):
-            async with asyncio.timeout(self.jobs_fetcher_timeout):
+            async with asyncio.timeout(self.jobs_fetcher_timeout) as self._polling:
                 jobs = await self.jobs_fetcher(poll, count)
                 return [job for job in jobs or () if isinstance(job, dict) and "id" in job]
         return []
 
-    def _start(self, session: ClientSession, job: dict[str, Any]) -> None:
-        job_id = job["id"]
-        self._deadlines[job_id] = time.monotonic() + self._worker.platform_timeout_s(job)
-        self._ended.discard(job_id)  # it is retried
+    def _start(self, session: ClientSession, raw: dict[str, Any]) -> None:
+        job, job_id = Taken(raw, self._worker), raw["id"]
         self.job_progress.add(job_id)
         self.jobs_queue.put_nowait(job)
         self.jobs_queue.get_nowait()  # the SDK counts what passed here, and what of it is done
         task = asyncio.create_task(self.handle_job(session, job))
         self._tasks.add(task)
+        self._runs[job_id].append(task)
         self.jobs_tasks[job_id] = task
         task.add_done_callback(partial(self._over, job_id))
         if self._stopped_early.discard(job_id):
             task.cancel()
 
     def _over(self, job_id: str, task: asyncio.Task[None]) -> None:
-        """A job's slot is free; one that was stopped before it began has left its traces."""
+        """A job's slot is free."""
         self._tasks.discard(task)
-        if self.jobs_tasks.get(job_id) is task:
-            del self.jobs_tasks[job_id]
-        self._ended.add(job_id)
+        self._leave(job_id, task)  # also one that was stopped before it began
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a job could not be handled", exc_info=error, extra={"job_id": job_id})
         self._delivered(job_id)
 
+    def _leave(self, job_id: str, task: asyncio.Task[None] | None) -> None:
+        """One run of a job is over; the SDK has forgotten the others of its id, too."""
+        runs = [one for one in self._runs.pop(job_id, ()) if one is not task]
+        if runs:
+            self._runs[job_id] = runs
+            self.jobs_tasks[job_id] = runs[-1]
+        else:
+            self.jobs_tasks.pop(job_id, None)
+            self._ended.add(job_id)
+        if runs or job_id in self._delivery:
+            self.job_progress.add(job_id)
+
     def _delivered(self, job_id: str) -> None:
         """A job is no longer in progress, unless it is run or delivered once more."""
-        if job_id not in self.jobs_tasks and job_id not in self._delivery:
+        if job_id not in self._runs and job_id not in self._delivery:
             self.job_progress.remove(job_id)
-            self._deadlines.pop(job_id, None)
         self._changed.set()
 
-    def _deadline(self, job_id: str) -> float:
-        return self._deadlines.get(job_id, time.monotonic())
-
-    async def _run(self, session: ClientSession, config: dict[str, Any], raw: Any) -> None:
+    async def _run(self, session: ClientSession, config: dict[str, Any], taken: Taken) -> None:
         """Let a job that streams run as a generator and every other as a coroutine.
 
         The SDK decides once, by the kind of ``config["handler"]``; a generator's answer then
         arrives as a list even when it is one object. Its own ``handle_job`` does both kinds.
         """
-        worker = self._worker
-        job = worker.read(raw)
+        worker, job = self._worker, taken.job
         if not worker.wants_stream(job):
             answer = {**config, "handler": lambda _: worker.answer(job)}
-            await rp_job.handle_job(session, answer, raw)
+            await rp_job.handle_job(session, answer, taken)
             return
 
         async def stream(_: object) -> AsyncGenerator[Any, None]:
@@ -203,30 +222,37 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         # The SDK leaves a generator open when its job is stopped amid a delivery: the engine would
         # go on until somebody collects the garbage.
         async with aclosing(worker.stream(job)) as events:
-            await rp_job.handle_job(session, {**config, "handler": stream}, raw)
+            await rp_job.handle_job(session, {**config, "handler": stream}, taken)
 
     async def _send(
         self,
         session: ClientSession,
         data: Mapping[str, Any],
-        job: Mapping[str, Any],
+        job: Taken,
         template: str,
         _message: str,
         is_stream: bool = False,
     ) -> None:
-        """Deliver, in place of the SDK's own: a chunk is waited for, a result is not."""
-        job_id = job["id"]
-        url = f"{template.replace('$ID', job_id)}&isStream={str(is_stream).lower()}"
-        if template == rp_http.JOB_DONE_URL and data.get("status") != "IN_PROGRESS":
-            self._delivery.result(session, job_id, url, encoded(data))
-        else:
-            await self._delivery.post(session, job_id, url, encoded(data))
+        """Deliver, in place of the SDK's own: a chunk is waited for, a result is not.
+
+        A stream ends with a chunk that is lost: one that ends early shows it, one with a hole does
+        not. The whole answer follows as the result.
+        """
+        url = f"{template.replace('$ID', job['id'])}&isStream={str(is_stream).lower()}"
+        post = Post(session, job["id"], url, encoded(data), job.deadline)
+        if template == rp_http.JOB_DONE_URL:
+            self._delivery.result(post)
+        elif not job.broken:
+            job.broken = not await self._delivery.chunk(post)
 
     async def _stop_when_lost(self) -> None:
         """A worker without its device has asked to be replaced; it ends, if it is or not."""
         await self._worker.lost.wait()
         log.error("the device is lost: this worker ends")
         self.kill_worker()
+        if self._polling is not None:  # what it brought would fail here, and not elsewhere
+            with suppress(RuntimeError):  # it is over
+                self._polling.reschedule(0)
 
     async def _pause(self, pause_s: float) -> None:
         with suppress(TimeoutError):
@@ -247,23 +273,3 @@ class _Poll:
         async with self._session.get(url) as response:
             self.wait_s = asked_for_s(response.headers)
             yield response
-
-
-class _Recent:
-    """The job ids of late, the oldest forgotten."""
-
-    def __init__(self) -> None:
-        self._ids: dict[str, None] = {}
-
-    def __contains__(self, job_id: str) -> bool:
-        return job_id in self._ids
-
-    def add(self, job_id: str) -> None:
-        """Remember an id."""
-        self._ids[job_id] = None
-        if len(self._ids) > _REMEMBERED:
-            del self._ids[next(iter(self._ids))]
-
-    def discard(self, job_id: str) -> bool:
-        """Forget an id; says whether it was known."""
-        return self._ids.pop(job_id, self) is None

@@ -13,9 +13,10 @@ import pytest
 
 from models import fake
 from models.embeddings.request import EmbedRequest
-from models.errors import ModelDoesNotFit, ModelLoadFailed, WeightsUnavailable
+from models.errors import DeviceLost, ModelDoesNotFit, ModelLoadFailed, WeightsUnavailable
 from models.row import Row
 from models.warm.pool import Pool
+from models.warm.ticket import Deadline
 
 pytestmark = pytest.mark.anyio
 
@@ -250,3 +251,36 @@ def test_a_pool_serves_one_loop_after_another():
 
     assert asyncio.run(both()) == list("aabb")
     assert loads.loaded == {"a": 1, "b": 1}
+
+
+@pytest.mark.parametrize("budget", [10, 100], ids=["in line", "for a load, and in another model"])
+async def test_a_lost_device_is_told_to_all_whatever_they_wait_for(budget):
+    hang = threading.Event()
+
+    class Hung(fake.FakeEmbeddings):
+        def run(self, batch: Any) -> Any:
+            hang.wait()
+            return super().run(batch)
+
+    def load(row: Row) -> Any:
+        if row.slug == "loading":
+            hang.wait()
+        return Hung(row)
+
+    async def embed(name: str, deadline: Deadline) -> Any:
+        async with pool.lease(model(name), deadline) as warm:
+            return await warm.run(EmbedRequest(inputs=("x",)))
+
+    pool = Pool(load, budget, 8, hung_after_s=0.1)
+    now = time.monotonic()
+    asked = [embed("hung", Deadline(now + 0.3, 0.1))]
+    asked += [embed(name, Deadline(now + 60, 3)) for name in ("other", "loading")]
+    try:
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(one) for one in answers] == [DeviceLost] * 3
+        assert time.monotonic() - now < 2
+        assert pool.lost.is_set()
+        with pytest.raises(DeviceLost):
+            await use(pool, model("other"))
+    finally:
+        hang.set()

@@ -188,7 +188,7 @@ def hang() -> Iterator[threading.Event]:
 
 async def test_a_device_that_does_not_come_back_is_lost_to_all(hang):
     lost: list[DeviceLost] = []
-    steps = Steps(Engine(lambda left: hang.wait()), on_lost=lost.append)
+    steps = Steps(Engine(lambda left: hang.wait()), on_lost=lost.append, hung_after_s=0.1)
     start = time.monotonic()
     answers = await asyncio.gather(
         read(steps, 5, due(0.2)), read(steps, 5, due(60)), read(steps, 5), return_exceptions=True
@@ -209,9 +209,16 @@ async def test_a_slow_request_is_late_and_the_others_go_on():
 
 
 async def test_an_engine_of_long_steps_is_given_the_time_of_them():
-    steps = Steps(Engine(lambda left: time.sleep(0.4)))
+    steps = Steps(Engine(lambda left: time.sleep(0.4)), hung_after_s=0.1)
     with pytest.raises(TimeoutError):
         await read(steps, 100, due(0.6))
+    assert await read(steps, 1) == [0, "down"]
+
+
+async def test_a_client_in_a_hurry_cannot_have_a_healthy_device_given_up():
+    steps = Steps(Engine(lambda left: time.sleep(0.5)), hung_after_s=1)
+    with pytest.raises(TimeoutError):
+        await read(steps, 100, due(0.1, grace_s=0.05))
     assert await read(steps, 1) == [0, "down"]
 
 

@@ -1,0 +1,240 @@
+"""The SDK's loop in this process: what is asked for, when, and what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from handler.assemble import assemble
+from handler.doors.queue import delivery
+from handler.doors.queue.start import import_runpod
+from handler.entry import Worker
+from handler.settings.variables import Settings
+from models.errors import DeviceLost
+from tests.servers import serve
+
+pytestmark = pytest.mark.anyio
+
+EMBEDDINGS = {"input": "text"}
+STREAM = {"messages": [{"role": "user", "content": "hello"}], "stream": True}
+
+
+class Platform:
+    """What a worker sees of RunPod: polls, stops, and posts, each of which a test may change.
+
+    Attributes:
+        jobs: to be taken; ``None`` ends a poll with nothing.
+        refuse: raised by every poll, after ``wait_s`` was asked for.
+        status: with which a post of a kind is answered.
+        posts: kind, job and content of those that were taken.
+    """
+
+    def __init__(self) -> None:
+        self.jobs: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self.stops: asyncio.Queue[str] = asyncio.Queue()
+        self.polls: list[tuple[float, int]] = []
+        self.refuse: Exception | None = None
+        self.wait_s: float | None = None
+        self.status: Callable[[str], int] = lambda kind: 200
+        self.posts: list[tuple[str, str, Any]] = []
+        self.tried: list[str] = []
+
+    def application(self) -> web.Application:
+        application = web.Application(client_max_size=10**9)
+        application.router.add_post("/{kind}/{job}", self._post)
+        return application
+
+    async def _post(self, request: web.Request) -> web.Response:
+        kind, job = request.match_info["kind"], request.match_info["job"]
+        self.tried.append(kind)
+        status = self.status(kind)
+        if status == 200:
+            self.posts.append((kind, job, json.loads(await request.read())))
+        return web.Response(status=status)
+
+    async def take(self, poll: Any, count: int) -> list[dict[str, Any]]:
+        self.polls.append((time.monotonic(), count))
+        if self.refuse is not None:
+            poll.wait_s = self.wait_s
+            raise self.refuse
+        first = await self.jobs.get()
+        if first is None:
+            return []
+        taken = [first]
+        while len(taken) < count and not self.jobs.empty():
+            taken.append(self.jobs.get_nowait() or {})
+        return taken
+
+    async def stop(self, session: Any) -> list[str]:
+        return [await self.stops.get()]
+
+    def put(self, job_id: str, body: dict[str, Any] = EMBEDDINGS, **fields: Any) -> None:
+        self.jobs.put_nowait({"id": job_id, "input": body, **fields})
+
+    def results(self) -> list[str]:
+        return [job for kind, job, _ in self.posts if kind == "done"]
+
+
+def worker(**env: str) -> Worker:
+    return assemble(Settings.from_env({"FAKE_ENGINES": "1", "DEVICE": "cpu", **env}))
+
+
+@asynccontextmanager
+async def running(
+    platform: Platform, one: Worker, slots: int = 4
+) -> AsyncIterator[tuple[Any, asyncio.Task[None]]]:
+    """Our scaler between a platform and a worker, and its run, which the block may end."""
+    import_runpod("ERROR")
+    from runpod.serverless.modules import rp_http
+
+    from handler.doors.queue.scaler import Scaler
+
+    with ExitStack() as stack:
+        url = await asyncio.to_thread(stack.enter_context, serve(platform.application()))
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(rp_http, "JOB_DONE_URL", f"{url}/done/$ID?")
+        patch.setattr(rp_http, "JOB_STREAM_URL", f"{url}/chunk/$ID?")
+        patch.setattr(rp_http, "_handle_result", rp_http._handle_result)  # it is put back
+        config = {"handler": one.answer, "return_aggregate_stream": True}
+        scaler = Scaler(one, {**config, "concurrency_modifier": lambda _: slots})
+        scaler.jobs_fetcher, scaler.stop_signals_fetcher = platform.take, platform.stop
+        run = asyncio.create_task(scaler.run())
+        try:
+            await until(lambda: platform.polls)
+            yield scaler, run
+        finally:
+            scaler.kill_worker()
+            platform.jobs.put_nowait(None)
+            await asyncio.wait_for(run, 10)
+
+
+async def until(true: Callable[[], Any], timeout_s: float = 10) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not true():
+            await asyncio.sleep(0.005)
+
+
+async def test_no_job_is_taken_while_too_much_waits_to_be_delivered(monkeypatch):
+    monkeypatch.setattr(delivery, "_WAITING_BYTES", 1)
+    platform = Platform()
+    platform.status = lambda kind: 503
+    async with running(platform, worker()):
+        platform.put("one")
+        await until(lambda: platform.tried)
+        polls = len(platform.polls)
+        platform.put("two")
+        await asyncio.sleep(0.3)
+        assert platform.jobs.qsize() == 0, "the poll that was open takes what comes"
+        platform.put("three")
+        await asyncio.sleep(0.3)
+        assert platform.jobs.qsize() == 1
+        assert len(platform.polls) == polls
+        platform.status = lambda kind: 200
+        await until(lambda: len(platform.results()) == 3)
+    assert sorted(platform.results()) == ["one", "three", "two"]
+
+
+@pytest.mark.parametrize("wait_s", [None, 0.0])
+async def test_a_platform_that_is_busy_is_not_asked_without_a_pause(wait_s):
+    from runpod.http_client import TooManyRequests
+
+    platform = Platform()
+    platform.refuse, platform.wait_s = TooManyRequests(None, ()), wait_s
+    async with running(platform, worker()):
+        await asyncio.sleep(1.5)
+        assert 2 <= len(platform.polls) <= 5
+
+
+async def test_after_polls_that_bring_nothing_at_once_a_job_does_not_wait_for_long():
+    """As a worker that is resumed: the first polls are refused with 400, which is nothing."""
+    platform = Platform()
+    for _ in range(6):
+        platform.jobs.put_nowait(None)
+    async with running(platform, worker()):
+        await until(lambda: len(platform.polls) == 7, 15)
+        platform.put("job")
+        await until(platform.results)
+    pauses = [later - earlier for (earlier, _), (later, _) in pairwise(platform.polls[:7])]
+    assert 0.1 < pauses[0] < 0.4
+    assert 0.7 < pauses[-1] < 1.5
+
+
+async def test_a_worker_whose_device_is_lost_takes_nothing_any_more():
+    platform, one = Platform(), worker()
+    async with running(platform, one) as (_, run):
+        one.dispatcher.pool._lose(DeviceLost("gone"))
+        await asyncio.sleep(0.1)
+        platform.put("for another worker")
+        await asyncio.wait_for(run, 2)
+        assert platform.jobs.qsize() == 1
+
+
+async def test_a_stream_whose_chunks_cannot_be_had_ends_early_and_its_result_is_whole(monkeypatch):
+    monkeypatch.setattr(delivery, "_CHUNK_S", 0.3)
+    platform = Platform()
+    platform.status = lambda kind: 500 if kind == "chunk" and len(platform.tried) > 2 else 200
+    async with running(platform, worker(FAKE_DELAY_S="0.02")):
+        start = time.monotonic()
+        platform.put("job", STREAM)
+        await until(platform.results)
+        assert time.monotonic() - start < 3
+    chunks = [content["output"] for kind, _, content in platform.posts if kind == "chunk"]
+    [result] = [content["output"] for kind, _, content in platform.posts if kind == "done"]
+    assert len(chunks) == 2
+    assert chunks == result[:2]
+    said = "".join(one["choices"][0]["delta"].get("content") or "" for one in result)
+    assert said == "hello"
+
+
+async def test_the_second_run_of_an_id_can_be_stopped_though_the_first_ended_after_it_began():
+    platform, one = Platform(), worker(FAKE_DELAY_S="0.4", MODEL_MAX_BATCH_SIZE="1")
+    async with running(platform, one) as (scaler, _):
+        platform.put("job")
+        await until(lambda: scaler.jobs_tasks)
+        await asyncio.sleep(0.2)
+        platform.put("job")
+        await until(platform.results)
+        assert "job" in scaler.jobs_tasks
+        assert scaler.job_progress.get_job_list() == "job"
+        platform.stops.put_nowait("job")
+        await until(lambda: not scaler.jobs_tasks)
+        await asyncio.sleep(0.6)
+    assert platform.results() == ["job"]
+
+
+async def test_a_stop_that_comes_as_the_job_ends_is_not_kept_for_its_next_run(monkeypatch):
+    platform = Platform()
+    async with running(platform, worker()) as (scaler, _):
+        handle = type(scaler).__mro__[1].handle_job
+
+        async def and_stop(self: Any, session: Any, job: Any) -> None:
+            await handle(self, session, job)
+            asyncio.get_running_loop().call_soon(
+                lambda: asyncio.ensure_future(scaler.stop_job(job["id"]))
+            )
+
+        monkeypatch.setattr(type(scaler).__mro__[1], "handle_job", and_stop)
+        platform.put("job")
+        await until(platform.results)
+        await asyncio.sleep(0.1)
+        platform.put("job")
+        await until(lambda: len(platform.results()) == 2, 3)
+
+
+async def test_sigterm_after_the_end_is_no_error():
+    platform = Platform()
+    async with running(platform, worker()) as (scaler, run):
+        scaler.kill_worker()
+        platform.jobs.put_nowait(None)
+        await run
+        scaler._loop = asyncio.new_event_loop()
+        scaler._loop.close()
+        scaler.handle_shutdown(15, None)
