@@ -72,15 +72,15 @@ class Worker:
 
     @property
     def concurrency(self) -> int:
-        """Jobs to take at once: two runs' worth, one on the device and one in the making.
+        """Jobs to take at once: as many as keep the device busy.
 
-        A job that is taken is one that no other worker can have; so no more than keeps the device
-        busy, and as long as the model is not loaded what its surface takes at least.
+        A job that is taken is one that no other worker can have; so no more than that, and as long
+        as the model is not loaded what its surface takes at least.
         """
         endpoint = self.dispatcher.endpoint
         least = endpoint.concurrency
-        warm = [one.capacity for one in self.dispatcher.pool.models()]
-        return max(least, *(2 * one for one in warm)) if endpoint.only and warm else least
+        warm = [one.busy for one in self.dispatcher.pool.models()]
+        return max(least, *warm) if endpoint.only and warm else least
 
     def platform_timeout_s(self, raw: object) -> float:
         """How long the platform waits for a job's answer."""

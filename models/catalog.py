@@ -33,6 +33,7 @@ ROWS = (
         gated=True,
         files=TRANSFORMERS_FILES,
         # Sampling defaults as in the repository's generation_config.json.
+        options={"family": "llama3"},
         defaults={"temperature": 0.6, "top_p": 0.9},
         default_on=GPU,
     ),
@@ -46,6 +47,7 @@ ROWS = (
         memory_bytes=1 * GB,
         licence="Apache-2.0",
         names=("HuggingFaceTB/SmolLM2-135M-Instruct",),
+        options={"family": "smollm2"},
         defaults={"temperature": 0.2, "top_p": 0.9, "max_tokens": 512},
         default_on=CPU,
         stand_in="Tiny_Llama",
@@ -58,6 +60,7 @@ ROWS = (
         engine="models.chat.transformers:TransformersChat",
         memory_bytes=GB // 4,
         licence="Apache-2.0",
+        options={"family": "llama3"},
         defaults={"max_tokens": 64},
         notice=STAND_IN.format("Tiny_Llama", "SmolLM2_135M_Instruct or Llama3_8B_Instruct"),
     ),

@@ -10,7 +10,7 @@ import io
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,13 +18,15 @@ from typing import Any
 from zlib import crc32
 
 from models.catalog import CPU, GPU
-from models.chat.request import Generated, Prompt
+from models.chat.families import FAMILIES
+from models.chat.reading import Reading
+from models.chat.request import Begun, Ended, Logprob, Prompt, Tokens
 from models.device.hardware import Device
 from models.embeddings.ranking import score
 from models.embeddings.request import Embedded, EmbedRequest, Ranked, RankRequest, Vectors
 from models.images.request import ImageRequest, Images, Picture
 from models.row import Row
-from models.surface import Leniency, Ticket, Work, only
+from models.surface import Done, Leniency, Ticket, Work, only
 from models.transcribe.request import TranscribeRequest, Transcript
 
 
@@ -66,6 +68,7 @@ class FakeText:
     """UTF-8 bytes as token ids."""
 
     vocabulary = 256
+    family = FAMILIES["hermes"]
 
     def encode_text(self, text: str) -> list[int]:
         """The bytes of the text, and a newline."""
@@ -75,13 +78,30 @@ class FakeText:
         """The bytes as text."""
         return bytes(tokens).decode("utf-8", "replace")
 
-    def encode(self, messages: Sequence[dict[str, str]]) -> list[int]:
-        """The bytes of all contents, a newline after each."""
-        return [byte for one in messages for byte in (one["content"] + "\n").encode()]
+    def spelled(self, token: int) -> bytes:
+        """The byte."""
+        return bytes([token])
 
-    def decoder(self) -> FakeDetokenizer:
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] = (),
+        arguments: Mapping[str, Any] | None = None,
+    ) -> str:
+        """All contents, a newline after each."""
+        return "".join(one["content"] + "\n" for one in messages)
+
+    def encode_rendered(self, text: str) -> list[int]:
+        """Its bytes."""
+        return list(text.encode())
+
+    def decoder(self, *, skip_special: bool = True) -> FakeDetokenizer:
         """A fresh decoder."""
         return FakeDetokenizer()
+
+    def reading(self, prompt: str, tools: Sequence[Mapping[str, Any]]) -> Reading:
+        """A fresh reader; the answer begins with nothing of the prompt."""
+        return Reading(self.family, "", tools)
 
 
 class FakeDetokenizer:
@@ -97,24 +117,69 @@ class FakeDetokenizer:
         return self._decoder.decode(bytes([token]))
 
 
-class FakeChat(FakeEngine):
-    """Says the prompt again, byte by byte."""
+class FakeChat:
+    """Says the prompt again, a byte a step and every choice the same."""
 
     text = FakeText()
     context = 100_000
+    capacity = 1
 
-    def one(self, ticket: Ticket[Prompt]) -> Generated:
-        """Emit the prompt's tokens, up to ``max_tokens``."""
-        prompt = ticket.item
-        limit = prompt.sampling.max_tokens or self.context
-        echo = prompt.tokens[:-1]
-        for token in echo[:limit]:
-            if ticket.cancelled:
-                break
-            if self.delay_s:
-                time.sleep(self.delay_s)
-            ticket.emit(token)
-        return Generated("length" if len(echo) > limit else "stop")
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        self.delay_s = float(row.options.get("delay_s", 0.0))
+        self._in: dict[int, tuple[Prompt, int]] = {}
+
+    @classmethod
+    def load(cls, folder: Path, row: Row, device: Device) -> FakeChat:
+        """Nothing to load."""
+        return cls(row)
+
+    async def prepare(self, request: Prompt) -> Prompt:
+        """Nothing here is worth a thread."""
+        return request
+
+    def admit(self, key: int, item: Prompt) -> None:
+        """It has nothing said yet."""
+        self._in[key] = item, 0
+
+    def drop(self, key: int) -> None:
+        """Forget it."""
+        self._in.pop(key, None)
+
+    def step(self) -> list[tuple[int, Any]]:
+        """The next byte of everybody."""
+        time.sleep(self.delay_s)
+        events: list[tuple[int, Any]] = []
+        for key, (prompt, place) in list(self._in.items()):
+            told = list(_said(prompt, place))
+            events += [(key, event) for event in told]
+            if told and isinstance(told[-1], Done):
+                del self._in[key]
+            else:
+                self._in[key] = prompt, place + 1
+        return events
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+def _said(prompt: Prompt, place: int) -> Iterator[Any]:
+    """The events of one step."""
+    limit = prompt.sampling.max_tokens
+    echo = prompt.tokens[:-1]
+    reason = "stop" if place >= len(echo) else "length" if place == limit else None
+    if place == 0:
+        yield Begun()
+    for choice in range(prompt.n):
+        if reason is not None:
+            yield Ended(choice, reason)
+        else:
+            told, token = prompt.sampling.logprobs, echo[place]
+            top = ((token, 0.0),) if told else ()
+            logprobs = () if told is None else (Logprob(token, 0.0, top),)
+            yield Tokens(choice, (token,), logprobs)
+    if reason is not None:
+        yield Done()
 
 
 class FakeEmbeddings(FakeEngine):
@@ -224,7 +289,7 @@ def _plain(format_: str, width: int, height: int, seed: int, tint: int) -> Pictu
     return Picture(buffer.getvalue(), format_, width, height, seed)
 
 
-def _row(surface: str, engine: type[FakeEngine], delay_s: float, *tasks: str) -> Row:
+def _row(surface: str, engine: type[FakeEngine | FakeChat], delay_s: float, *tasks: str) -> Row:
     return Row(
         slug=f"Fake_{surface.title()}",
         surface=surface,

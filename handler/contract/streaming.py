@@ -1,60 +1,131 @@
 """Streams as the platform carries them: one awaited POST per event, so fewer and larger ones.
 
-Events that come while a POST is under way are joined into one. The first is never held back.
+Events that come within a moment, or while a POST is under way, are joined into one. The first is
+never held back.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any, TypeVar
 
 Event = TypeVar("Event")
 
 MAX_JOINED = 512  # tokens in one event: far below the megabyte that the platform takes
+JOIN_S = 0.05  # events that come within this are one: a reader sees no difference
 
 
 async def coalesce(
-    events: AsyncGenerator[Event, None], merge: Callable[[Event, Event], Event | None]
+    events: AsyncGenerator[Event, None],
+    merge: Callable[[Event, Event], Event | None],
+    lane: Callable[[Event], object] = lambda _: 0,
 ) -> AsyncGenerator[Event, None]:
-    """Yield events, joining those that queued while the consumer was busy.
+    """Yield the first event at once, and later ones joined with those that come soon after.
 
     Args:
         events: the stream; closed when this one is.
-        merge: joins two neighbours into one event, or returns None to keep them apart.
+        merge: joins two neighbours of a lane into one event, or returns None to keep them apart.
+        lane: which events must stay in order; one without a lane (None) is passed by none.
     """
     queue: asyncio.Queue[Event | _End] = asyncio.Queue()
     pump = asyncio.create_task(_pump(events, queue))
     try:
-        held = await queue.get()
-        while not isinstance(held, _End):
-            following: Event | _End | None = None
-            for _ in range(min(queue.qsize(), MAX_JOINED)):
+        first = await queue.get()
+        while not isinstance(first, _End):
+            batch, end = [first], None
+            while end is None and len(batch) < MAX_JOINED and not queue.empty():
                 following = queue.get_nowait()
-                joined = None if isinstance(following, _End) else merge(held, following)
-                if joined is None:
-                    break
-                held, following = joined, None
-            yield held
-            held = following or await queue.get()
-        if held.error is not None:
-            raise held.error
+                if isinstance(following, _End):
+                    end = following
+                else:
+                    batch.append(following)
+            shown = time.monotonic()
+            for event in _joined(batch, merge, lane):
+                yield event
+            first = end or await queue.get()
+            if end is None and not isinstance(first, _End):
+                # No longer than the stream goes on.
+                await asyncio.wait({pump}, timeout=max(0.0, shown + JOIN_S - time.monotonic()))
+        if first.error is not None:
+            raise first.error
     finally:
         pump.cancel()
         await asyncio.wait([pump])
 
 
+def _joined(
+    batch: Sequence[Event],
+    merge: Callable[[Event, Event], Event | None],
+    lane: Callable[[Event], object],
+) -> list[Event]:
+    """The events of a batch, each joined with its lane's last where that can be."""
+    told: list[Event] = []
+    last: dict[object, int] = {}
+    for event in batch:
+        where = lane(event)
+        at = None if where is None else last.get(where)
+        joined = None if at is None else merge(told[at], event)
+        if at is not None and joined is not None:
+            told[at] = joined
+            continue
+        if where is None:
+            last.clear()
+        else:
+            last[where] = len(told)
+        told.append(event)
+    return told
+
+
 async def to_client(
-    events: AsyncGenerator[Any, None], merge: Callable[[Any, Any], Any], route: str | None
+    events: AsyncGenerator[Any, None],
+    merge: Callable[[Any, Any], Any],
+    route: str | None,
+    lane: Callable[[Any], object] = lambda _: 0,
 ) -> AsyncGenerator[Any, None]:
     """Yield events as clients read them: objects, or server-sent events on an OpenAI route."""
-    async with aclosing(coalesce(events, merge)) as joined:
+    async with aclosing(coalesce(events, merge, lane)) as joined:
         async for event in joined:
             yield event if route is None else sse(event)
     if route is not None:
         yield "data: [DONE]\n\n"
+
+
+async def together(
+    streams: Sequence[AsyncGenerator[Event, None]],
+) -> AsyncGenerator[tuple[int, Event], None]:
+    """Yield the events of several streams as they come, each with its stream's index.
+
+    The first error ends all of them.
+    """
+    queue: asyncio.Queue[tuple[int, Event | _End]] = asyncio.Queue()
+
+    def told(index: int, event: Any) -> tuple[int, Any]:
+        return index, event
+
+    pumps = [
+        asyncio.create_task(_pump(one, queue, partial(told, index)))
+        for index, one in enumerate(streams)
+    ]
+    left = len(pumps)
+    try:
+        while left:
+            index, event = await queue.get()
+            if not isinstance(event, _End):
+                yield index, event
+                continue
+            left -= 1
+            if event.error is not None:
+                raise event.error
+    finally:
+        for pump in pumps:
+            pump.cancel()
+        if pumps:
+            await asyncio.wait(pumps)
 
 
 class _End:
@@ -64,16 +135,20 @@ class _End:
         self.error = error
 
 
-async def _pump(events: AsyncGenerator[Any, None], queue: asyncio.Queue[Any]) -> None:
+async def _pump(
+    events: AsyncGenerator[Any, None],
+    queue: asyncio.Queue[Any],
+    wrap: Callable[[Any], Any] = lambda event: event,
+) -> None:
     end = _End(RuntimeError("the stream was cut off"))
     try:
         async for event in events:
-            queue.put_nowait(event)
+            queue.put_nowait(wrap(event))
         end = _End(None)
     except Exception as error:  # handed over whole to the one who reads the stream
         end = _End(error)
     finally:
-        queue.put_nowait(end)
+        queue.put_nowait(wrap(end))
         await events.aclose()
 
 

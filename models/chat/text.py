@@ -9,24 +9,48 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from models.chat.families import FAMILIES, Family
+from models.chat.reading import Reading
 from models.errors import ContextLengthExceeded, InvalidValue
 
 
 class ChatText:
-    """A model's chat template and tokenizer, read from its folder."""
+    """A model's chat template and tokenizer, read from its folder.
 
-    def __init__(self, folder: Path, context: int) -> None:
+    Args:
+        folder: of the weights.
+        context: how many tokens the model reads.
+        options: of the catalog row; ``family`` says how the model calls tools and thinks.
+
+    Attributes:
+        tokenizer: transformers'.
+        family: how the model calls tools and thinks, None where it does neither.
+    """
+
+    def __init__(self, folder: Path, context: int, options: Mapping[str, Any]) -> None:
         from transformers import AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self._template = tokenizer
-        self._backend = tokenizer.backend_tokenizer
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self.family: Family | None = FAMILIES.get(options.get("family", ""))
+        self._backend = self.tokenizer.backend_tokenizer
         longest = max(len(token.encode()) for token in self._backend.get_vocab())
         self._most_bytes = context * longest
         self._context = context
 
-    def encode(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
-        """Render the conversation up to the assistant's turn and tokenise it.
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] = (),
+        arguments: Mapping[str, Any] | None = None,
+    ) -> str:
+        """The conversation up to the assistant's turn, as text.
+
+        One that ends with the assistant's words is to be continued.
+
+        Args:
+            messages: as chat templates know them.
+            tools: OpenAI's, for a model that is told of them.
+            arguments: further ones for the template.
 
         Raises:
             InvalidValue: the model's template refuses the conversation, for instance its roles.
@@ -34,15 +58,35 @@ class ChatText:
         """
         from jinja2.exceptions import TemplateError
 
+        goes_on = messages[-1]["role"] == "assistant" and not messages[-1].get("tool_calls")
+        told = messages if self.family is None else self.family.told(messages, tools)
         try:
-            text = self._template.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=True
+            text: str = self.tokenizer.apply_chat_template(
+                list(told),
+                tools=list(tools) or None,
+                tokenize=False,
+                add_generation_prompt=not goes_on,
+                continue_final_message=goes_on,
+                **(arguments or {}),
             )
         except TemplateError as error:
             raise InvalidValue(
-                "The model's chat template refuses this order of roles.", param="messages"
+                f"The model's chat template refuses these messages: {_reason(error)}.",
+                param="messages",
+            ) from error
+        except (TypeError, ValueError, KeyError) as error:
+            raise InvalidValue(
+                "The model's chat template cannot render these messages.", param="messages"
             ) from error
         self._check_length(text, "messages")
+        return text
+
+    def encode(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Render a conversation and tokenise it; raises as ``render`` does."""
+        return self.encode_rendered(self.render(messages))
+
+    def encode_rendered(self, text: str) -> list[int]:
+        """The token ids of a rendered conversation."""
         return list(self._backend.encode(text, add_special_tokens=False).ids)
 
     def encode_text(self, text: str) -> list[int]:
@@ -69,15 +113,30 @@ class ChatText:
         text: str = self._backend.decode(list(tokens))
         return text
 
+    def spelled(self, token: int) -> bytes:
+        """The bytes that one token stands for."""
+        word = self._backend.id_to_token(token) or ""
+        added = self.tokenizer.added_tokens_decoder.get(token)
+        if added is not None:
+            return str(added).encode()
+        bytes_ = [_BYTES.get(letter) for letter in word]
+        if None not in bytes_:
+            return bytes(one for one in bytes_ if one is not None)
+        return word.replace("\u2581", " ").encode()
+
     @property
     def vocabulary(self) -> int:
         """How many token ids there are."""
         size: int = self._backend.get_vocab_size()
         return size
 
-    def decoder(self) -> Detokenizer:
-        """A fresh incremental decoder for one answer."""
-        return Detokenizer(self._backend)
+    def decoder(self, *, skip_special: bool = True) -> Detokenizer:
+        """A fresh incremental decoder for one answer; special tokens may begin a call."""
+        return Detokenizer(self._backend, skip_special=skip_special)
+
+    def reading(self, prompt: str, tools: Sequence[Mapping[str, Any]]) -> Reading | None:
+        """A fresh reader for an answer to a rendered conversation, None where all is text."""
+        return None if self.family is None else Reading(self.family, prompt, tools)
 
 
 class Detokenizer:
@@ -87,12 +146,28 @@ class Detokenizer:
     becomes whole does not come out.
     """
 
-    def __init__(self, backend: Any) -> None:
+    def __init__(self, backend: Any, *, skip_special: bool = True) -> None:
         from tokenizers.decoders import DecodeStream
 
         self._backend = backend
-        self._stream = DecodeStream(skip_special_tokens=True)
+        self._stream = DecodeStream(skip_special_tokens=skip_special)
 
     def push(self, token: int) -> str:
         """Return the text that ``token`` completes, perhaps none."""
         return self._stream.step(self._backend, token) or ""
+
+
+def _reason(error: Exception) -> str:
+    """What a template says when it refuses, in one line and without its own full stop."""
+    return " ".join(str(error).split())[:200].rstrip(".") or "no reason was given"
+
+
+def _byte_letters() -> dict[str, int]:
+    """The letters that stand for bytes in the vocabularies of byte-level BPE (GPT-2's)."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in plain]
+    letters = {chr(byte): byte for byte in plain}
+    return letters | {chr(256 + index): byte for index, byte in enumerate(others)}
+
+
+_BYTES = _byte_letters()

@@ -1,43 +1,62 @@
-"""Chat with transformers: token ids and sampling in, a stream of token ids out.
+"""Chat with transformers: continuous batching, token ids in and out.
 
-Templates and stop strings stand above it in ``models.chat.text``, OpenAI's shapes in the handler.
+At every step each request that is in says one more token, and others come in between. Templates and
+text stand above it in ``models.chat.text``, OpenAI's shapes in the handler.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from models.chat.request import Generated, Prompt, Sampling
+from models.chat.grammar import Grammars
+from models.chat.paged import Paged
+from models.chat.request import Begun, Ended, Prompt, Tokens
+from models.chat.sampling import Choice, choose
 from models.chat.text import ChatText
+from models.device.failures import is_out_of_memory, translate
 from models.device.hardware import Device
-from models.errors import ContextLengthExceeded
+from models.device.memory import free_memory
+from models.errors import ContextLengthExceeded, UnsupportedParameter
 from models.quiet import hush
 from models.row import Row
-from models.surface import Ticket, Work
+from models.surface import Done
 
-_COLDEST = 1e-5  # below, dividing scores by it overflows; the likeliest token is the limit anyway
+_CPU_CACHE_TOKENS = 16_384
+_USUAL_TOKENS = 1024  # of a request, with its answer
+
+
+@dataclass(frozen=True)
+class Admission:
+    """A request that can be let in, and its grammar as it is compiled."""
+
+    prompt: Prompt
+    grammar: str | None
 
 
 class TransformersChat:
-    """A causal language model of transformers; emits token ids, ends with ``Generated``."""
+    """A causal language model of transformers."""
 
-    budget = None
-    capacity = 1
-    packs = False
-
-    def __init__(self, model: Any, text: ChatText, row: Row) -> None:
-        self._model = model
-        self._row = row
+    def __init__(self, model: Any, text: ChatText, row: Row, cache_tokens: int | None) -> None:
         self.text = text
         self.context = int(model.config.max_position_embeddings)
+        self._model = model
+        self._row = row
         ends = model.generation_config.eos_token_id
         self._ends = frozenset(ends if isinstance(ends, list) else [ends])
+        self._grammars = Grammars(text.tokenizer, model.config.vocab_size, self._ends)
+        self._paged = Paged(model, cache_tokens, self._choose)
+        self._most = min(self.context, self._paged.largest())
+        self._choices: dict[str, Choice] = {}  # that the cache has, or waits to have
+        self._later: dict[int, list[Choice]] = {}  # until the first has read the prompt
+        self._begun: set[int] = set()
+        self._events: list[tuple[int, Any]] = []
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> TransformersChat:
-        """Load the folder in the device's own precision."""
+        """Load the folder in the device's own precision, and plan the cache."""
         import torch
         from transformers import AutoModelForCausalLM
 
@@ -46,95 +65,141 @@ class TransformersChat:
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, device_map=device.kind, local_files_only=True
         )
-        return cls(model.eval(), ChatText(folder, int(model.config.max_position_embeddings)), row)
+        context = int(model.config.max_position_embeddings)
+        tokens = row.options.get("cache_tokens")
+        if tokens is None and device.kind == "cpu":
+            tokens = _CPU_CACHE_TOKENS
+        return cls(model.eval(), ChatText(folder, context, row.options), row, tokens)
 
-    def prepare(self, request: Prompt) -> Work:
-        """Check the length.
+    @property
+    def capacity(self) -> int:
+        """How many requests of usual size the cache holds."""
+        return max(1, self._paged.size // _USUAL_TOKENS)
+
+    def prepare(self, request: Prompt) -> Admission:
+        """Check that it can be answered; an answer's length is cut to what fits.
 
         Raises:
-            ContextLengthExceeded: the prompt, or the prompt and ``max_tokens``, is too long.
+            ContextLengthExceeded: the prompt is too long.
+            InvalidValue: the grammar cannot be honoured.
+            UnsupportedParameter: it asks for an adapter.
         """
-        length, wanted = len(request.tokens), request.sampling.max_tokens
-        if length + (wanted or 1) > self.context:
-            asked = f" and {wanted} for the answer" if wanted else ""
+        length = len(request.tokens)
+        if length >= self._most:
             raise ContextLengthExceeded(
-                f"{self._row.slug} reads at most {self.context} tokens; this request has {length} "
-                f"in the messages{asked}.",
-                param="messages",
+                f"{self._row.slug} reads at most {self._most} tokens, one of them for the answer; "
+                f"this request has {length} in {request.param}.",
+                param=request.param,
             )
-        return Work((request,))
+        if request.adapter is not None:
+            raise UnsupportedParameter(
+                "model: adapters need the vllm engine; name the model alone.", param="model"
+            )
+        room = self._most - length
+        limit = min(request.sampling.max_tokens or room, room)
+        sampling = replace(request.sampling, max_tokens=limit)
+        grammar = None if request.grammar is None else self._grammars.check(request.grammar)
+        return Admission(replace(request, sampling=sampling), grammar)
 
-    def run(self, batch: Sequence[Ticket[Prompt]]) -> list[Generated]:
-        """Generate, emitting every token id but the one that ends the turn."""
-        return [self._generate(ticket) for ticket in batch]
+    def admit(self, key: int, item: Admission) -> None:
+        """Let a request in; further choices follow when the first has read the prompt."""
+        choices = list(self._made(key, item))
+        self._later[key] = choices[1:]
+        self._add(choices[0])
+
+    def drop(self, key: int) -> None:
+        """Let go of all choices of a request."""
+        self._later.pop(key, None)
+        self._begun.discard(key)
+        names = [name for name, choice in self._choices.items() if choice.key == key]
+        self._remove(names)
+
+    def step(self) -> Sequence[tuple[int, Any]]:
+        """One more token of everybody."""
+        self._events = []
+        self._drop_unread()
+        try:
+            self._paged.step()
+        except Exception as error:
+            keys = {choice.key for choice in self._choices.values()}
+            if not is_out_of_memory(error) or len(keys) < 2 or self._events:
+                raise
+            self._do_without_newest(error)
+        self._settle()
+        return self._events
 
     def close(self) -> None:
-        """Drop the model."""
-        self._model = None
+        """Drop the model and its cache."""
+        self._model = self._paged = None  # type: ignore[assignment]
 
-    def _generate(self, ticket: Ticket[Prompt]) -> Generated:
-        limit = ticket.item.sampling.max_tokens or self.context - len(ticket.item.tokens)
-        for count, token in enumerate(self._tokens(ticket.item), start=1):
-            if token in self._ends:
-                return Generated("stop")
-            ticket.emit(token)
-            if count == limit or ticket.cancelled:
-                break
-        return Generated("length")
+    def _made(self, key: int, item: Admission) -> Iterator[Choice]:
+        for index in range(item.prompt.n):
+            matcher = None if item.grammar is None else self._grammars.matcher(item.grammar)
+            yield Choice(key, index, item.prompt, self._ends, matcher)
 
-    def _tokens(self, prompt: Prompt) -> Iterator[int]:
-        """Yield token ids without end: one forward pass each, over a growing cache."""
-        import torch
-        from transformers import DynamicCache
+    def _add(self, choice: Choice) -> None:
+        name = f"{choice.key}.{choice.index}"
+        sampling = choice.sampling
+        stays = sampling.ignore_eos and choice.matcher is None
+        self._choices[name] = choice
+        assert sampling.max_tokens is not None  # noqa: S101 - set in ``prepare``
+        self._paged.add(
+            name, choice.prompt.tokens, sampling.max_tokens, () if stays else self._ends
+        )
 
-        device = self._model.device
-        choose = _Chooser(prompt.sampling, device)
-        seen = torch.tensor([prompt.tokens], device=device)
-        cache = DynamicCache(config=self._model.config)
-        fresh = seen
-        while True:
-            with torch.inference_mode():
-                logits = self._model(
-                    input_ids=fresh, past_key_values=cache, use_cache=True, logits_to_keep=1
-                ).logits[:, -1]
-                fresh = choose(seen, logits.float())
-                seen = torch.cat([seen, fresh], dim=1)
-            yield int(fresh)
+    def _remove(self, names: Sequence[str]) -> None:
+        self._paged.remove(names)
+        for name in names:
+            del self._choices[name]
 
+    def _choose(self, names: Sequence[str], scores: Any) -> list[int]:
+        """Called in the middle of a step; what it notes is told at its end."""
+        choices = [self._choices[name] for name in names]
+        chosen = choose(choices, scores)
+        for name, choice, (token, logprob) in zip(names, choices, chosen, strict=True):
+            if not choice.tokens:
+                self._first_token(name, choice)
+            if choice.push(token):
+                told = () if logprob is None else (logprob,)
+                self._events.append((choice.key, Tokens(choice.index, (token,), told)))
+        return [token for token, _ in chosen]
 
-class _Chooser:
-    """Picks the next token, with transformers' own processors in the order ``generate`` has."""
+    def _first_token(self, name: str, choice: Choice) -> None:
+        """The prompt is read: further choices find it in the cache."""
+        cached = self._paged.hits(name)
+        if choice.key not in self._begun:
+            self._begun.add(choice.key)
+            self._events.append((choice.key, Begun(cached)))
+        for other in self._later.pop(choice.key, ()):
+            self._add(other)
 
-    def __init__(self, sampling: Sampling, device: Any) -> None:
-        import torch
-        from transformers import generation
+    def _settle(self) -> None:
+        """Tell of choices that have ended, and of requests."""
+        ended = [name for name, one in self._choices.items() if one.finish_reason is not None]
+        for name in ended:
+            choice = self._choices.pop(name)
+            self._paged.forget(name)
+            self._events.append((choice.key, Ended(choice.index, str(choice.finish_reason))))
+        going = {choice.key for choice in self._choices.values()} | self._later.keys()
+        for key in self._begun - going:
+            self._begun.discard(key)
+            self._events.append((key, Done()))
 
-        self._processors = generation.LogitsProcessorList()
-        add = self._processors.append
-        if sampling.repetition_penalty != 1.0:
-            add(generation.RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))
-        self._greedy = sampling.temperature < _COLDEST
-        if self._greedy:
-            return
-        if sampling.temperature != 1.0:
-            add(generation.TemperatureLogitsWarper(sampling.temperature))
-        if sampling.top_k:
-            add(generation.TopKLogitsWarper(sampling.top_k))
-        if sampling.top_p < 1.0:
-            add(generation.TopPLogitsWarper(sampling.top_p))
-        if sampling.min_p:
-            add(generation.MinPLogitsWarper(sampling.min_p))
-        self._random = torch.Generator(device)
-        if sampling.seed is None:
-            self._random.seed()
-        else:
-            self._random.manual_seed(sampling.seed)
+    def _drop_unread(self) -> None:
+        """Let go of choices that nobody reads any more."""
+        unread = [name for name, one in self._choices.items() if one.index in one.prompt.dropped]
+        for name in unread:
+            for other in self._later.pop(self._choices[name].key, ()):
+                self._add(other)
+        self._remove(unread)
 
-    def __call__(self, seen: Any, logits: Any) -> Any:
-        """Return the chosen token id, shape (1, 1), from ``logits``, shape (1, vocabulary)."""
-        import torch
+    def _do_without_newest(self, error: Exception) -> None:
+        """The step took more memory than there is: the newest request fails, the others go on.
 
-        scores = self._processors(seen, logits)
-        if self._greedy:
-            return scores.argmax(dim=-1, keepdim=True)
-        return torch.multinomial(scores.softmax(dim=-1), 1, generator=self._random)
+        Nothing was chosen in it.
+        """
+        newest = max(choice.key for choice in self._choices.values())
+        self.drop(newest)
+        self._paged.restart()
+        free_memory()
+        self._events.append((newest, translate(error)))

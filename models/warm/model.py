@@ -83,6 +83,14 @@ class Warm:
         """How many requests of usual size a run holds."""
         return min(int(self.engine.capacity), self._max_jobs)
 
+    @property
+    def busy(self) -> int:
+        """How many requests keep the device busy, those in the making included.
+
+        Of what runs batches two runs' worth; what takes steps lets the next one in at any of them.
+        """
+        return 2 * self.capacity if isinstance(self._feeder, Batcher) else self.capacity + 1
+
     def lose(self, error: DeviceLost) -> None:
         """Its device is lost: who waits hears of it, and nobody is let in any more."""
         self._feeder.lose(error)

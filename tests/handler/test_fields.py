@@ -106,7 +106,7 @@ def test_what_cannot_be_honoured_is_refused_by_name(surface, sent, instead):
         ("images", {"audio": False, "scale": 1}),
         ("images", {"strength": None, "mask": None}),
         ("images", {"mask": "", "loras": [], "scheduler": {}}),
-        ("chat", {"tools": [], "logit_bias": {}, "response_format": "", "system": ""}),
+        ("chat", {"tools": [], "logit_bias": {}, "functions": [], "system": ""}),
         ("transcribe", {"diarize": False, "include_ts": False, "word_timestamps": False}),
         ("embeddings", {"normalize": True, "instruction": ""}),
         *((surface, {"return_result_in_response": True}) for surface in BODIES),

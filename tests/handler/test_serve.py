@@ -81,7 +81,8 @@ def test_completions_have_openais_shape(url):
         ({"prompt": ["a"] * 21}, "invalid_value", "prompt"),
         ({"prompt": "a", "best_of": 3}, "unsupported_parameter", "best_of"),
         ({"prompt": "a", "suffix": "z"}, "unsupported_parameter", "suffix"),
-        ({"prompt": "a", "logprobs": 2}, "unsupported_parameter", "logprobs"),
+        ({"prompt": "a", "logprobs": 21}, "invalid_value", "logprobs"),
+        ({"prompt": "a", "logprobs": 2, "echo": True}, "unsupported_parameter", "echo"),
     ],
 )
 def test_completions_refuse_clearly(url, body, code, param):
@@ -293,7 +294,7 @@ async def test_ping_says_broken_once_a_stream_lost_the_device(make_worker):
     from models.fake import FakeChat
 
     class Lost(FakeChat):
-        def run(self, batch: Any) -> Any:
+        def step(self) -> Any:
             raise DeviceLost("The GPU is gone.")
 
     worker = with_loader(make_worker(SURFACE="chat"), Lost)

@@ -219,7 +219,7 @@ def test_a_worker_by_hand_and_ctrl_c_waits_for_it_and_answers_who_waits():
                     f"{one.url}/v2/chat/runsync", json=body, headers=KEY, timeout=60
                 )
 
-            jobs = [("running", 350)] + [(f"waiting {n}", 5) for n in range(6)]
+            jobs = [("running", 350)] + [(f"waiting {n}", 100) for n in range(6)]
             clients = [threading.Thread(target=ask, args=job) for job in jobs]
             for client in clients:
                 client.start()

@@ -1,124 +1,347 @@
-"""The chat engine against transformers, on the same weights."""
+"""The chat engine against plain forward passes, on the same weights."""
 
 from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from handler.contract.chat.stops import StopStrings
-from models.chat.request import Generated, Prompt, Sampling
+from models.chat.grammar import Grammars
+from models.chat.request import Grammar, Prompt, Sampling
 from models.chat.text import ChatText
 from models.errors import (
     ContextLengthExceeded,
     InvalidValue,
+    OutOfMemory,
+    UnsupportedParameter,
 )
 from tests.conftest import ROOT, decoded, needs, row, tiny
-from tests.models.driving import Load, Ticket, prepare
+from tests.models.chatting import Heard, Reference, alone, ready, together
+from tests.models.driving import Load
 
 SMOL = row("SmolLM2_135M_Instruct")
 
 
 @pytest.fixture(scope="module")
 def llama(load: Load) -> Any:
-    from dataclasses import replace
-
-    return load(replace(tiny("Llama3_8B_Instruct", "llama"), slug="llama"))
-
-
-def tokens(engine: Any, prompt: list[int], **sampling: Any) -> tuple[list[int], str]:
-    ticket = Ticket(prepare(engine, Prompt(tuple(prompt), Sampling(**sampling))))
-    [output] = engine.run([ticket])
-    assert isinstance(output, Generated)
-    return ticket.events, output.finish_reason
+    """With a cache of few pages, so that they are what is short."""
+    small = tiny("Llama3_8B_Instruct", "llama")
+    return load(replace(small, slug="llama", options={**small.options, "cache_tokens": 4096}))
 
 
-def generate(engine: Any, prompt: list[int], **arguments: Any) -> list[int]:
-    """What transformers' own ``generate`` says."""
+@pytest.fixture(scope="module")
+def reference(store: Any) -> Reference:
+    from transformers import AutoModelForCausalLM
+
+    folder = store.resolve(tiny("Llama3_8B_Instruct", "llama"))
+    return Reference(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval())
+
+
+def letters(length: int, seed: int = 0) -> list[int]:
+    return torch.randint(0, 256, (length,), generator=torch.manual_seed(seed)).tolist()
+
+
+SAMPLINGS = [
+    {"temperature": 0.0},
+    {"temperature": 0.0, "repetition_penalty": 1.3},
+    {"temperature": 0.0, "repetition_penalty": 0.7},
+    {"temperature": 0.0, "frequency_penalty": 0.9},
+    {"temperature": 0.0, "presence_penalty": 1.7},
+    {"temperature": 0.0, "frequency_penalty": -0.5, "presence_penalty": -1.0},
+    {"temperature": 0.0, "logit_bias": {7: 100.0, 65: 5.0}},
+    {"temperature": 0.0, "logit_bias": dict.fromkeys(range(128), -100.0)},
+    {"temperature": 0.0, "logprobs": 3},
+    {"temperature": 0.0, "logit_bias": {257: 100.0}, "min_tokens": 5},
+    {"temperature": 0.0, "logit_bias": {257: 100.0}, "ignore_eos": True},
+    {"temperature": 1.0},
+    {"temperature": 0.7, "top_p": 0.8},
+    {"temperature": 1.3, "top_k": 20},
+    {"temperature": 1.0, "top_k": 1},
+    {"temperature": 1.0, "top_p": 0.0},
+    {"temperature": 1.9, "top_k": 50, "top_p": 0.5, "min_p": 0.02, "logprobs": 2},
+    {"temperature": 1.0, "min_p": 0.3, "repetition_penalty": 1.2, "logprobs": 0},
+]
+
+
+def _asked(index: int, **more: Any) -> tuple[list[int], dict[str, Any]]:
+    return letters(5 + 9 * index, index), {
+        "seed": 11 + index, "max_tokens": 24, **SAMPLINGS[index], **more
+    }  # fmt: skip
+
+
+def _agree(heard: Heard, reference: Reference, prompt: list[int], rules: dict[str, Any]) -> None:
+    said, told, reason = reference.answer(prompt, **rules)
+    assert heard.tokens.get(0, []) == said
+    assert heard.reasons == {0: reason}
+    if rules.get("logprobs") is None:
+        assert not heard.logprobs.get(0)
+        return
+    for ours, theirs in zip(heard.logprobs[0], told, strict=True):
+        assert ours.token == theirs.token
+        assert ours.logprob == pytest.approx(theirs.logprob, abs=1e-4)
+        assert [token for token, _ in ours.top] == [token for token, _ in theirs.top]
+        assert [value for _, value in ours.top] == pytest.approx(
+            [value for _, value in theirs.top], abs=1e-4
+        )
+
+
+@pytest.mark.parametrize("index", range(len(SAMPLINGS)))
+def test_tokens_are_the_references(llama, reference, index):
+    prompt, rules = _asked(index)
+    [heard] = together(llama, [Prompt(tuple(prompt), Sampling(**rules))])
+    _agree(heard, reference, prompt, rules)
+
+
+@pytest.mark.parametrize("apart", [0, 1, 3])
+def test_tokens_are_the_same_in_a_crowd(llama, reference, apart):
+    asked = [_asked(index) for index in range(len(SAMPLINGS))]
+    prompts = [Prompt(tuple(prompt), Sampling(**rules)) for prompt, rules in asked]
+    for heard, (prompt, rules) in zip(together(llama, prompts, apart), asked, strict=True):
+        _agree(heard, reference, prompt, rules)
+
+
+@pytest.mark.parametrize("length", [1, 7, 31, 32, 33, 300, 1200])
+def test_greedy_tokens_are_generates(llama, reference, length):
+    prompt = letters(length, length)
+    ours, reason = alone(llama, prompt, temperature=0.0, max_tokens=40)
     ids = torch.tensor([prompt])
-    out = engine._model.generate(
-        ids, attention_mask=torch.ones_like(ids), pad_token_id=0, **arguments
+    out = reference.model.generate(
+        ids, attention_mask=torch.ones_like(ids), pad_token_id=0, do_sample=False, max_new_tokens=40
     )
-    said: list[int] = out[0, len(prompt) :].tolist()
-    return [token for token in said if token not in engine._ends]
+    theirs = [token for token in out[0, length:].tolist() if token not in reference.ends]
+    assert ours == theirs
+    assert reason == ("length" if len(ours) == 40 else "stop")
 
 
-@pytest.mark.parametrize(
-    "sampling",
-    [{"temperature": 1e-320}, {"temperature": 1e-45}, {"temperature": 1e-6}, {"top_p": 0.0}],
-)
-def test_the_coldest_sampling_is_greedy(llama, sampling):
+@pytest.mark.parametrize("temperature", [1e-320, 1e-45, 1e-6])
+def test_the_coldest_sampling_is_greedy(llama, temperature):
     prompt = list(b"Once upon")
-    cold, _ = tokens(llama, prompt, max_tokens=10, **sampling)
-    assert cold == tokens(llama, prompt, temperature=0.0, max_tokens=10)[0]
+    cold, _ = alone(llama, prompt, max_tokens=10, temperature=temperature)
+    assert cold == alone(llama, prompt, temperature=0.0, max_tokens=10)[0]
 
 
-@pytest.mark.parametrize("length", [1, 7, 300])
-def test_greedy_tokens_are_generates(llama, length):
-    prompt = torch.randint(0, 256, (length,), generator=torch.manual_seed(length)).tolist()
-    ours, reason = tokens(llama, prompt, temperature=0.0, max_tokens=40)
-    assert ours == generate(llama, prompt, do_sample=False, max_new_tokens=40)
-    assert reason == "length"
+def test_without_a_seed_chance_is_fresh(llama):
+    prompt = list(b"Once upon")
+    answers = {tuple(alone(llama, prompt, max_tokens=20)[0]) for _ in range(4)}
+    assert len(answers) > 1
 
 
-@pytest.mark.parametrize(
-    "sampling",
-    [
-        {"temperature": 1.0},
-        {"temperature": 0.7, "top_p": 0.8},
-        {"temperature": 1.3, "top_k": 20},
-        {"temperature": 1.0, "min_p": 0.05, "repetition_penalty": 1.2},
-    ],
-)
-def test_sampled_tokens_are_generates_for_the_same_seed(llama, sampling):
-    prompt = list(b"Once upon a time")
-    ours, _ = tokens(llama, prompt, seed=11, max_tokens=40, **sampling)
-    torch.manual_seed(11)
-    arguments = {"top_k": 0, **sampling}
-    assert ours == generate(llama, prompt, do_sample=True, max_new_tokens=40, **arguments)
-    again, _ = tokens(llama, prompt, seed=11, max_tokens=40, **sampling)
-    other, _ = tokens(llama, prompt, seed=12, max_tokens=40, **sampling)
-    assert again == ours != other
+def test_choices_are_those_of_seeds_that_follow(llama, reference):
+    prompt, rules = letters(70, 505), {"temperature": 1.0, "seed": 40, "max_tokens": 12}
+    [heard] = together(llama, [Prompt(tuple(prompt), Sampling(**rules), n=4)])
+    assert heard.cached == 0
+    for choice in range(4):
+        said, _, reason = reference.answer(prompt, choice, **rules)
+        assert (heard.tokens[choice], heard.reasons[choice]) == (said, reason)
+    assert len({tuple(one) for one in heard.tokens.values()}) == 4
+
+
+def test_a_prefix_is_read_once(llama, reference):
+    shared = letters(200, 77)
+    first, second = [*shared, 1, 2, 3], [*shared, 9, 8]
+    rules = {"temperature": 0.0, "max_tokens": 10}
+    [cold] = together(llama, [Prompt(tuple(first), Sampling(**rules))])
+    [warm] = together(llama, [Prompt(tuple(second), Sampling(**rules))])
+    assert (cold.cached, warm.cached) == (0, 192)  # whole pages of 32
+    _agree(warm, reference, second, rules)
+
+
+def test_a_choice_that_nobody_reads_is_let_go(llama):
+    prompt = Prompt(tuple(letters(20)), Sampling(max_tokens=500, ignore_eos=True), n=3)
+    llama.admit(0, ready(llama, prompt))
+    heard = Heard()
+    for _ in range(5):
+        for _, event in llama.step():
+            heard.note(event)
+    prompt.dropped.add(1)
+    before = len(heard.tokens[1])
+    for _ in range(5):
+        for _, event in llama.step():
+            heard.note(event)
+    assert len(heard.tokens[1]) == before
+    assert len(heard.tokens[0]) == 10
+    llama.drop(0)
+    assert llama.step() == []
+
+
+def test_no_page_is_lost_when_requests_are_dropped(llama):
+    """Five hundred, at any point of their lives."""
+    import random
+
+    chance = random.Random(3)
+    assert llama._paged.held() == 0.0
+    left: dict[int, int] = {}
+    for key in range(500):
+        n = chance.choice([1, 1, 1, 2])
+        rules = Sampling(max_tokens=200, ignore_eos=True)
+        prompt = Prompt(tuple(letters(chance.randint(1, 150), key)), rules, n=n)
+        llama.admit(key, ready(llama, prompt))
+        left[key] = chance.randint(0, 3)
+        if chance.random() < 0.5:
+            llama.step()
+        for one in [one for one, steps in left.items() if not steps]:
+            llama.drop(one)
+            del left[one]
+        left = {one: steps - 1 for one, steps in left.items()}
+    for one in left:
+        llama.drop(one)
+    assert llama.step() == []
+    assert llama._paged.held() == 0.0
+    assert not llama._choices
+    assert not llama._paged._hits
+
+
+def test_who_finds_no_room_waits_in_turn(llama):
+    """Twelve requests that take a third of the cache each."""
+    rules = Sampling(temperature=0.0, max_tokens=100, ignore_eos=True)
+    prompts = [Prompt(tuple(letters(1300, 50 + index)), rules) for index in range(12)]
+    order: list[int] = []
+    for key, prompt in enumerate(prompts):
+        llama.admit(key, ready(llama, prompt))
+    heard = [Heard() for _ in prompts]
+    while len(order) < len(prompts):
+        for key, event in llama.step():
+            if heard[key].note(event):
+                order.append(key)
+    assert all(len(one.tokens[0]) == 100 for one in heard)
+    assert order == sorted(order)
+
+
+def test_out_of_memory_costs_the_newest_alone(llama, reference, monkeypatch):
+    asked = [_asked(index, max_tokens=12) for index in range(4)]
+    prompts = [Prompt(tuple(prompt), Sampling(**rules)) for prompt, rules in asked]
+    for key, prompt in enumerate(prompts):
+        llama.admit(key, ready(llama, prompt))
+    heard = [Heard() for _ in prompts]
+    done, steps, real = 0, 0, llama._model.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        if steps == 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(llama._model, "forward", forward)
+    while done < len(prompts):
+        steps += 1
+        for key, event in llama.step():
+            done += heard[key].note(event)
+    assert isinstance(heard[3].error, OutOfMemory)
+    for one, (prompt, rules) in list(zip(heard, asked, strict=True))[:3]:
+        _agree(one, reference, prompt, rules)
+    assert llama._paged.held() == 0.0
 
 
 def test_the_end_of_turn_stops_and_is_not_shown(llama):
-    """Every token but the one that ends is penalised away."""
-    head = llama._model.lm_head.weight
-    with torch.no_grad():
-        kept = head.clone()
-        head.zero_()
-        head[max(llama._ends)] = 1e4 * torch.sign(_last_hidden(llama, [1, 2, 3]))
-    try:
-        assert tokens(llama, [1, 2, 3], temperature=0.0) == ([], "stop")
-    finally:
-        with torch.no_grad():
-            head.copy_(kept)
-
-
-def _last_hidden(engine: Any, prompt: list[int]) -> Any:
-    with torch.inference_mode():
-        out = engine._model.model(torch.tensor([prompt])).last_hidden_state[0, -1]
-    return out.clone()
+    assert alone(llama, [1, 2, 3], temperature=0.0, logit_bias={257: 100.0}) == ([], "stop")
 
 
 def test_context_length(llama):
     with pytest.raises(ContextLengthExceeded, match="at most 2048 tokens.*2049") as caught:
         llama.prepare(Prompt((1,) * 2049, Sampling()))
     assert caught.value.param == "messages"
-    with pytest.raises(ContextLengthExceeded, match="100 for the answer"):
-        llama.prepare(Prompt((1,) * 2000, Sampling(max_tokens=100)))
-    ours, reason = tokens(llama, [1] * 2040, temperature=0.0)
-    assert len(ours) <= 8
-    assert reason in ("length", "stop")
+    with pytest.raises(ContextLengthExceeded) as caught:
+        llama.prepare(Prompt((1,) * 2048, Sampling(), param="prompt"))
+    assert caught.value.param == "prompt"
+    ours, reason = alone(llama, [1] * 2040, temperature=0.0, max_tokens=100, ignore_eos=True)
+    assert (len(ours), reason) == (8, "length")
 
 
-def test_a_cancelled_generation_stops_at_the_next_token(llama):
-    ticket = Ticket(Prompt((1, 2), Sampling(temperature=0.0, max_tokens=500)), cancel_at=3)
-    llama.run([ticket])
-    assert len(ticket.events) == 3
+def test_adapters_are_refused(llama):
+    with pytest.raises(UnsupportedParameter) as caught:
+        llama.prepare(Prompt((1,), Sampling(), adapter="mine"))
+    assert caught.value.param == "model"
+
+
+# Forms -------------------------------------------------------------------------------------------
+
+
+def said(engine: Any, grammar: Grammar, seed: int, **more: Any) -> tuple[str, str]:
+    rules = {"max_tokens": 400, "seed": seed, "temperature": 1.0, **more}
+    [heard] = together(engine, [Prompt(tuple(b"Say: "), Sampling(**rules), grammar=grammar)])
+    return engine.text.decode(heard.tokens.get(0, [])), heard.reasons[0]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_answer_has_its_form(llama, seed):
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}, "b": {"enum": ["x", "y"]}},
+        "required": ["a", "b"],
+        "additionalProperties": False,
+    }
+    text, reason = said(llama, Grammar("json_schema", json.dumps(schema)), seed)
+    if reason == "stop":
+        value = json.loads(text)
+        assert isinstance(value["a"], int)
+        assert value["b"] in ("x", "y")
+    text, reason = said(llama, Grammar("regex", "[ab]{3}-[0-9]{2}"), seed)
+    assert reason == "stop"
+    assert text[:3].strip("ab") == ""
+    assert text[3] == "-"
+    assert text[4:].isdecimal()
+    text, reason = said(llama, Grammar("lark", 'start: "yes" | "no"'), seed, ignore_eos=True)
+    assert (text in ("yes", "no"), reason) == (True, "stop")
+
+
+def test_a_form_holds_in_a_crowd(llama):
+    rules = Sampling(max_tokens=50, temperature=1.5)
+    forms = [Grammar("regex", f"{letter}{{5}}") for letter in "abcdef"]
+    prompts = [Prompt(tuple(b"x"), rules, n=2, grammar=form) for form in forms]
+    prompts.append(Prompt(tuple(b"x"), rules))
+    heard = together(llama, prompts)
+    for letter, one in zip("abcdef", heard, strict=False):
+        assert {llama.text.decode(one.tokens[choice]) for choice in (0, 1)} == {letter * 5}
+
+
+@pytest.mark.parametrize(
+    ("schema", "where"),
+    [
+        (
+            {"type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}},
+            "#/properties/a/uniqueItems",
+        ),
+        ({"properties": {"a": {"not": {"type": "string"}}}}, "#/properties/a/not"),
+        ({"if": {"type": "string"}, "then": {}}, "#/if, #/then"),
+        ({"type": "robot"}, "robot"),
+        ({"$ref": "#/nowhere"}, "nowhere"),
+        ({"type": "string", "pattern": "(?=a)b"}, "look-around"),
+        ({"type": "integer", "minimum": 5, "maximum": 3}, "minimum"),
+    ],
+)
+def test_a_form_that_cannot_be_kept_says_where(llama, schema, where):
+    grammar = Grammar("json_schema", json.dumps(schema), "response_format.json_schema.schema")
+    with pytest.raises(InvalidValue) as caught:
+        llama.prepare(Prompt((1,), Sampling(), grammar=grammar))
+    assert where in caught.value.message
+    assert caught.value.param == "response_format.json_schema.schema"
+    assert caught.value.code == "unsupported_schema"
+    assert "\n" not in caught.value.message
+
+
+def test_a_regex_that_cannot_be_kept(llama):
+    with pytest.raises(InvalidValue, match="look-around") as caught:
+        llama.prepare(Prompt((1,), Sampling(), grammar=Grammar("regex", "(?=a)b", "guided_regex")))
+    assert caught.value.param == "guided_regex"
+
+
+def test_a_mask_is_of_the_models_size(llama):
+    """A model may have more scores than its tokenizer has words."""
+    grammars = Grammars(llama.text.tokenizer, 300, {257})
+    matcher = grammars.matcher(grammars.check(Grammar("regex", "ab")))
+    scores = torch.zeros(300)
+    matcher.mask(scores)
+    [first] = llama.text.encode_rendered("a")
+    allowed = scores.isfinite().nonzero().flatten().tolist()
+    assert first in allowed
+    assert all(llama.text.spelled(one) in (b"a", b"ab") for one in allowed)
+
+
+# Text --------------------------------------------------------------------------------------------
 
 
 def test_prompts_are_the_templates(llama, store):
@@ -132,7 +355,7 @@ def test_prompts_are_the_templates(llama, store):
     reference = AutoTokenizer.from_pretrained(folder).apply_chat_template(
         messages, add_generation_prompt=True, return_dict=False
     )
-    assert ChatText(folder, 2048).encode(messages) == reference
+    assert ChatText(folder, 2048, {}).encode(messages) == reference
 
 
 def test_megabytes_are_refused_before_they_are_tokenised(load):
@@ -149,14 +372,15 @@ def test_megabytes_are_refused_before_they_are_tokenised(load):
 
 def test_a_template_that_refuses_is_the_clients_error(llama):
     text = llama.text
-    kept = text._template.chat_template
-    text._template.chat_template = "{{ raise_exception('roles must alternate') }}"
+    kept = text.tokenizer.chat_template
+    text.tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"
     try:
         with pytest.raises(InvalidValue) as caught:
             text.encode([{"role": "user", "content": "x"}])
         assert caught.value.param == "messages"
+        assert caught.value.message.endswith(": roles must alternate.")
     finally:
-        text._template.chat_template = kept
+        text.tokenizer.chat_template = kept
 
 
 def test_streamed_text_is_the_decoded_text(llama):

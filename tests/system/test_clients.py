@@ -113,7 +113,7 @@ def test_models(client):
     [
         (openai.BadRequestError, "invalid_value", {"temperature": 1.9, "top_p": 9}),
         (openai.NotFoundError, "model_not_found", {"model": "nobody"}),
-        (openai.BadRequestError, "unsupported_parameter", {"n": 2}),
+        (openai.BadRequestError, "unsupported_parameter", {"service_tier": "flex"}),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])

@@ -1,27 +1,51 @@
-"""Chat: ``POST /v1/chat/completions``, and its elder ``/v1/completions``."""
+"""Chat: ``POST /v1/chat/completions``. Shapes after OpenAI's ChatCompletion and its chunk."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from handler.contract.base import Call, Json, Operation, Surface, with_notice
 from handler.contract.chat import completions
-from handler.contract.chat.generation import Progress, pieces, usage
+from handler.contract.chat.generation import Asked, Progress, deltas, usage
 from handler.contract.chat.request import ChatRequest
+from handler.contract.chat.tools import asked_form
+from handler.contract.chat.voices import Delta, Spelled, merged
 from handler.contract.streaming import to_client
+from models.chat.request import Called, Said
 from models.warm.model import Borrowed
 
 
-async def _texts(call: Call, model: Borrowed, progress: Progress) -> AsyncGenerator[str, None]:
-    """Yield the answer's text in pieces."""
+def asked(call: Call, model: Borrowed) -> Asked:
+    """The prompt of a conversation.
+
+    Raises:
+        RequestError: the model cannot read it, or not answer in the form that is asked for.
+    """
     request: ChatRequest = call.request
-    tokens = await asyncio.to_thread(model.engine.text.encode, request.conversation)
-    async with aclosing(pieces(call, model, tokens, progress)) as parts:
+    text, tools = model.engine.text, request.told_tools
+    grammar = asked_form(
+        text.family,
+        call.row.slug,
+        tools,
+        request.tool_choice,
+        request.grammar(),
+        several=request.parallel_tool_calls,
+    )
+    plain = [tool.plain() for tool in tools]
+    rendered = text.render(request.conversation, plain, request.chat_template_kwargs)
+    read = text.family is not None and (bool(tools) or text.family.thinks)
+    tokens = text.encode_rendered(rendered)
+    return Asked(tokens, rendered if read else None, plain, grammar)
+
+
+async def _deltas(call: Call, model: Borrowed, progress: Progress) -> AsyncGenerator[Delta, None]:
+    prompt = await asyncio.to_thread(asked, call, model)
+    async with aclosing(deltas(call, model, prompt, progress, call.request.stops)) as parts:
         async for part in parts:
             yield part
 
@@ -29,57 +53,147 @@ async def _texts(call: Call, model: Borrowed, progress: Progress) -> AsyncGenera
 async def answer(call: Call) -> Json:
     """Answer in one piece: OpenAI's ChatCompletion."""
     progress = Progress()
+    said: dict[int, list[Delta]] = {index: [] for index in range(call.request.n)}
     async with call.lease() as model:
-        content = "".join([piece async for piece in _texts(call, model, progress)])
-    choice = {
-        "index": 0,
-        "message": {"role": "assistant", "content": content},
-        "finish_reason": progress.finish_reason,
-        "logprobs": None,
-    }
+        async for delta in _deltas(call, model, progress):
+            said[delta.choice].append(delta)
     completion = {
         **_head(call, "chat.completion"),
-        "choices": [choice],
+        "choices": [_choice(index, parts) for index, parts in said.items()],
         "usage": usage(progress),
     }
     return with_notice(completion, call.row)
 
 
+def _choice(index: int, parts: Sequence[Delta]) -> dict[str, Any]:
+    told = merged(parts)
+    message: dict[str, Any] = {"role": "assistant", "content": told["text"], "refusal": None}
+    if told["thought"]:
+        message["reasoning_content"] = told["thought"]
+    if told["calls"]:
+        message["content"] = told["text"] or None
+        message["tool_calls"] = [
+            {"id": _call_id(), "type": "function", "function": _function(one)}
+            for one in told["calls"]
+        ]
+    return {
+        "index": index,
+        "message": message,
+        "finish_reason": told["finish_reason"],
+        "logprobs": _logprobs(told["logprobs"]),
+    }
+
+
 def stream(call: Call) -> AsyncGenerator[Json, None]:
     """Answer piece by piece: ChatCompletionChunk objects, or SSE text on the OpenAI route."""
-    return to_client(_chunks(call), _merge, call.route)
+    return to_client(_chunks(call), _merge, call.route, _lane)
 
 
 async def _chunks(call: Call) -> AsyncGenerator[dict[str, Any], None]:
-    """A chunk with the role, one per piece of text, one with the finish reason, and the usage."""
+    """Of each choice: its role, its pieces, and the finish reason; then the usage."""
     request: ChatRequest = call.request
     include_usage = request.stream_options.include_usage
     progress = Progress()
     head = with_notice(_head(call, "chat.completion.chunk"), call.row)
+    calls = dict.fromkeys(range(request.n), 0)
 
-    def chunk(delta: dict[str, str], finish_reason: str | None = None) -> dict[str, Any]:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
+    def chunk(
+        index: int,
+        delta: dict[str, Any],
+        logprobs: Sequence[Spelled] = (),
+        reason: str | None = None,
+    ) -> dict[str, Any]:
+        choice = {
+            "index": index,
+            "delta": delta,
+            "finish_reason": reason,
+            "logprobs": _logprobs(logprobs),
+        }
         # OpenAI: with include_usage every chunk has the field, null until the last.
         return {**head, "choices": [choice], **({"usage": None} if include_usage else {})}
 
-    async with call.lease() as model, aclosing(_texts(call, model, progress)) as texts:
-        yield chunk({"role": "assistant", "content": ""})
-        async for text in texts:
-            yield chunk({"content": text})
-        yield chunk({}, progress.finish_reason)
+    async with call.lease() as model, aclosing(_deltas(call, model, progress)) as parts:
+        begun = False
+        async for part in parts:
+            if not begun:  # what is refused is an error alone
+                begun = True
+                for index in range(request.n):
+                    yield chunk(index, {"role": "assistant", "content": ""})
+            told = list(_told(part, calls))
+            for at, delta in enumerate(told):
+                yield chunk(part.choice, delta, part.logprobs if at == 0 else ())
+            if part.logprobs and not told:
+                yield chunk(part.choice, {"content": ""}, part.logprobs)
+            if part.finish_reason is not None:
+                yield chunk(part.choice, {}, reason=part.finish_reason)
     if include_usage:
         yield {**head, "choices": [], "usage": usage(progress)}
 
 
+def _told(part: Delta, calls: dict[int, int]) -> Iterator[dict[str, Any]]:
+    """OpenAI's deltas of what is new; ``calls`` counts those of each choice."""
+    for piece in part.pieces:
+        if isinstance(piece, Said):
+            yield {"content": piece.text}
+        elif isinstance(piece, Called):
+            place = calls[part.choice]
+            calls[part.choice] += 1
+            function = {"name": piece.name, "arguments": ""}
+            named = {"index": place, "id": _call_id(), "type": "function", "function": function}
+            yield {"tool_calls": [named]}
+            yield {"tool_calls": [{"index": place, "function": {"arguments": piece.arguments}}]}
+        else:
+            yield {"reasoning_content": piece.text}
+
+
+def _lane(chunk: dict[str, Any]) -> int | None:
+    """Chunks of other choices may pass; the usage comes after all."""
+    return chunk["choices"][0]["index"] if chunk["choices"] else None
+
+
 def _merge(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any] | None:
     """Join two neighbouring chunks of text into one, None when they must stay apart."""
-    if not (first["choices"] and second["choices"]):
-        return None
     left, right = first["choices"][0], second["choices"][0]
-    if "role" in left["delta"] or set(left["delta"]) != {"content"} or right["finish_reason"]:
+    kind = next(iter(left["delta"]), None)
+    joinable = kind in ("content", "reasoning_content") and len(left["delta"]) == 1
+    if not joinable or set(right["delta"]) != {kind} or right["finish_reason"]:
         return None
-    text = left["delta"]["content"] + right["delta"]["content"]
-    return {**second, "choices": [{**right, "delta": {"content": text}}]}
+    text = left["delta"][kind] + right["delta"][kind]
+    logprobs = left["logprobs"] or right["logprobs"]
+    if left["logprobs"] and right["logprobs"]:
+        content = left["logprobs"]["content"] + right["logprobs"]["content"]
+        logprobs = {"content": content, "refusal": None}
+    return {**second, "choices": [{**right, "delta": {kind: text}, "logprobs": logprobs}]}
+
+
+def _logprobs(told: Sequence[Spelled]) -> dict[str, Any] | None:
+    """OpenAI's ChoiceLogprobs, None where there are none."""
+    if not told:
+        return None
+    content = [
+        {
+            **_token(one.content, one.logprob),
+            "top_logprobs": [_token(content, logprob) for content, logprob in one.top],
+        }
+        for one in told
+    ]
+    return {"content": content, "refusal": None}
+
+
+def _token(content: bytes, logprob: float) -> dict[str, Any]:
+    return {
+        "token": content.decode("utf-8", "replace"),
+        "logprob": max(logprob, -9999.0),  # OpenAI's for what cannot be
+        "bytes": list(content),
+    }
+
+
+def _function(call: Called) -> dict[str, str]:
+    return {"name": call.name, "arguments": call.arguments}
+
+
+def _call_id() -> str:
+    return f"call_{uuid.uuid4().hex[:24]}"
 
 
 def _head(call: Call, kind: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Completions: ``POST /v1/completions``, text that goes on as it is, without a chat template.
 
-Several prompts are answered one after the other, each as one choice.
+Several prompts are answered at once; the choices of the first come first.
 """
 
 from __future__ import annotations
@@ -8,17 +8,28 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any, ClassVar, Self, cast
 
 from pydantic import Field, model_validator
 
 from handler.contract.base import Call, Json, Operation, with_notice
-from handler.contract.chat.generation import GenerationRequest, Progress, pieces, usage
+from handler.contract.chat.generation import (
+    MAX_TOP_LOGPROBS,
+    Asked,
+    GenerationRequest,
+    Progress,
+    deltas,
+    usage,
+)
+from handler.contract.chat.voices import Delta, Spelled, merged
 from handler.contract.request import Integer, NonEmpty, Unsupported
-from handler.contract.streaming import to_client
-from models.errors import InvalidValue
+from handler.contract.streaming import to_client, together
+from models.chat.request import Said
+from models.errors import InvalidValue, UnsupportedParameter
 
 Tokens = Annotated[list[Annotated[Integer, Field(ge=0)]], Field(min_length=1)]
 MAX_PROMPTS = 20  # OpenAI's limit
@@ -28,9 +39,8 @@ _DEFAULT_TOKENS = 16  # OpenAI's
 class CompletionRequest(GenerationRequest):
     """The body of a completions request."""
 
-    unsupported: ClassVar = GenerationRequest.unsupported | {
+    unsupported: ClassVar = {
         "best_of": Unsupported(1),
-        "logprobs": Unsupported(),
         "suffix": Unsupported(),
         "system": Unsupported(instead="write it at the beginning of prompt"),
     }
@@ -42,9 +52,15 @@ class CompletionRequest(GenerationRequest):
         | Annotated[list[Tokens], Field(min_length=1)]
     )
     echo: bool = False
+    logprobs: Annotated[Integer, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
 
     @model_validator(mode="after")
-    def _not_too_many(self) -> Self:
+    def _agreed(self) -> Self:
+        if self.echo and self.logprobs is not None:
+            raise UnsupportedParameter(
+                "echo: the prompt's own logprobs are not known; send echo or logprobs.",
+                param="echo",
+            )
         if len(self.prompts) > MAX_PROMPTS:
             raise InvalidValue(
                 f"prompt may hold {MAX_PROMPTS} prompts at most; got {len(self.prompts)}.",
@@ -58,6 +74,11 @@ class CompletionRequest(GenerationRequest):
         return self.max_tokens or _DEFAULT_TOKENS
 
     @property
+    def told_logprobs(self) -> int | None:
+        """How many alternatives are told with each token; None = not even its own logprob."""
+        return self.logprobs
+
+    @property
     def prompts(self) -> list[str | list[int]]:
         """Each prompt, a text or its token ids."""
         if isinstance(self.prompt, str):
@@ -67,24 +88,50 @@ class CompletionRequest(GenerationRequest):
         return list(cast("list[str | list[int]]", self.prompt))
 
 
-# The choice's index, a piece of its text (None: it has ended), and what is known of it.
-Event = tuple[int, str | None, Progress]
+@dataclass
+class Part:
+    """What is known of the answers to one prompt.
+
+    Attributes:
+        index: of the prompt.
+        echo: what is said again before each answer.
+    """
+
+    index: int
+    echo: str = ""
+    progress: Progress = field(default_factory=Progress)
+
+    def place(self, choice: int, n: int) -> int:
+        """Where one of its choices stands among those of all prompts."""
+        return self.index * n + choice
 
 
-async def _events(call: Call) -> AsyncGenerator[Event, None]:
-    """Every piece of every choice, one choice after the other."""
+async def _deltas(call: Call) -> AsyncGenerator[tuple[Part, Delta | None], None]:
+    """What comes of every prompt, all in one batch; of each first that it is let in (None)."""
     request: CompletionRequest = call.request
     async with call.lease() as model:
-        text = model.engine.text
-        for index, prompt in enumerate(request.prompts):
-            progress = Progress()
-            tokens = await asyncio.to_thread(_encode, text, prompt, f"prompt[{index}]")
-            if request.echo:
-                yield index, text.decode(tokens) if isinstance(prompt, list) else prompt, progress
-            async with aclosing(pieces(call, model, tokens, progress)) as parts:
-                async for part in parts:
-                    yield index, part, progress
-            yield index, None, progress
+        encode = partial(_asked, model.engine.text, request)
+        ready = await asyncio.to_thread(encode)
+        parts = [Part(index, echo if request.echo else "") for index, (echo, _) in enumerate(ready)]
+        streams = [
+            deltas(call, model, asked, part.progress, request.stops)
+            for part, (_, asked) in zip(parts, ready, strict=True)
+        ]
+        for part in parts:
+            yield part, None
+        async with aclosing(together(streams)) as events:
+            async for index, delta in events:
+                yield parts[index], delta
+
+
+def _asked(text: Any, request: CompletionRequest) -> list[tuple[str, Asked]]:
+    """Each prompt as text, and ready for the engine."""
+    told, grammar = [], request.grammar()
+    for index, prompt in enumerate(request.prompts):
+        tokens = _encode(text, prompt, f"prompt[{index}]")
+        plain = prompt if isinstance(prompt, str) else text.decode(prompt)
+        told.append((plain, Asked(tokens, grammar=grammar, param="prompt")))
+    return told
 
 
 def _encode(text: Any, prompt: str | list[int], param: str) -> list[int]:
@@ -102,47 +149,93 @@ def _encode(text: Any, prompt: str | list[int], param: str) -> list[int]:
 
 async def answer(call: Call) -> Json:
     """Answer in one piece: OpenAI's Completion."""
-    texts: dict[int, list[str]] = {}
-    known: dict[int, Progress] = {}
-    async with aclosing(_events(call)) as events:
-        async for index, text, progress in events:
-            texts.setdefault(index, []).append(text or "")
-            known[index] = progress
-    choices = [_choice(index, "".join(texts[index]), known[index].finish_reason) for index in texts]
-    completion = {**_head(call), "choices": choices, "usage": usage(*known.values())}
-    return with_notice(completion, call.row)
+    request: CompletionRequest = call.request
+    parts: dict[int, Part] = {}
+    said: dict[int, list[Delta]] = {}
+    async with aclosing(_deltas(call)) as events:
+        async for part, delta in events:
+            if delta is None:
+                parts[part.index] = part
+                said |= {part.place(choice, request.n): [] for choice in range(request.n)}
+            else:
+                said[part.place(delta.choice, request.n)].append(delta)
+    choices = []
+    for place, told in said.items():
+        whole = merged(told)
+        echo = parts[place // request.n].echo
+        logprobs = _logprobs(whole["logprobs"], request)
+        choices.append(_choice(place, echo + whole["text"], whole["finish_reason"], logprobs))
+    spent = usage(*(part.progress for part in parts.values()))
+    return with_notice({**_head(call), "choices": choices, "usage": spent}, call.row)
 
 
 def stream(call: Call) -> AsyncGenerator[Json, None]:
     """Answer piece by piece: Completion objects, or SSE text on the OpenAI route."""
-    return to_client(_chunks(call), _merge, call.route)
+    return to_client(_chunks(call), _merge, call.route, _lane)
 
 
 async def _chunks(call: Call) -> AsyncGenerator[dict[str, Any], None]:
     request: CompletionRequest = call.request
     head = with_notice(_head(call), call.row)
-    known: dict[int, Progress] = {}
-    async with aclosing(_events(call)) as events:
-        async for index, text, progress in events:
-            known[index] = progress
-            reason = progress.finish_reason if text is None else None
-            yield {**head, "choices": [_choice(index, text or "", reason)]}
+    parts: dict[int, Part] = {}
+    async with aclosing(_deltas(call)) as events:
+        async for part, delta in events:
+            if delta is None:
+                parts[part.index] = part
+                if part.echo:
+                    for choice in range(request.n):
+                        place = part.place(choice, request.n)
+                        yield {**head, "choices": [_choice(place, part.echo)]}
+                continue
+            text = "".join(piece.text for piece in delta.pieces if isinstance(piece, Said))
+            told = _logprobs(delta.logprobs, request)
+            place = part.place(delta.choice, request.n)
+            if text or told:
+                yield {**head, "choices": [_choice(place, text, None, told)]}
+            if delta.finish_reason is not None:
+                yield {**head, "choices": [_choice(place, "", delta.finish_reason)]}
     if request.stream_options.include_usage:
-        yield {**head, "choices": [], "usage": usage(*known.values())}
+        spent = usage(*(part.progress for part in parts.values()))
+        yield {**head, "choices": [], "usage": spent}
 
 
-def _choice(index: int, text: str, reason: str | None) -> dict[str, Any]:
-    return {"text": text, "index": index, "logprobs": None, "finish_reason": reason}
+def _choice(
+    index: int, text: str, reason: str | None = None, logprobs: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    return {"text": text, "index": index, "logprobs": logprobs, "finish_reason": reason}
+
+
+def _logprobs(told: Sequence[Spelled], request: CompletionRequest) -> dict[str, Any] | None:
+    """OpenAI's older form, of which every list has one element a token."""
+    if request.logprobs is None or not told:
+        return None
+    return {
+        "tokens": [_word(one.content) for one in told],
+        "token_logprobs": [one.logprob for one in told],
+        "top_logprobs": [{_word(word): value for word, value in one.top} for one in told],
+        "text_offset": [one.at for one in told],
+    }
+
+
+def _word(content: bytes) -> str:
+    return content.decode("utf-8", "replace")
+
+
+def _lane(chunk: dict[str, Any]) -> int | None:
+    """Chunks of other choices may pass; the usage comes after all."""
+    return chunk["choices"][0]["index"] if chunk["choices"] else None
 
 
 def _merge(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any] | None:
-    """Join two neighbouring chunks of one choice, None when they must stay apart."""
-    if not (first["choices"] and second["choices"]):
-        return None
+    """Join two chunks of one choice, None when they must stay apart."""
     left, right = first["choices"][0], second["choices"][0]
-    if left["index"] != right["index"] or left["finish_reason"]:
+    if left["finish_reason"]:
         return None
-    return {**second, "choices": [{**right, "text": left["text"] + right["text"]}]}
+    logprobs = left["logprobs"] or right["logprobs"]
+    if left["logprobs"] and right["logprobs"]:
+        logprobs = {name: left["logprobs"][name] + right["logprobs"][name] for name in logprobs}
+    text = left["text"] + right["text"]
+    return {**second, "choices": [{**right, "text": text, "logprobs": logprobs}]}
 
 
 def _head(call: Call) -> dict[str, Any]:

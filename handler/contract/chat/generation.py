@@ -1,21 +1,27 @@
-"""What chat and completions share: how text is asked for, and how it comes."""
+"""What chat, completions and responses share: how text is asked for, and how it comes."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from handler.contract.base import Call
-from handler.contract.chat.stops import StopStrings
-from handler.contract.request import Integer, NonEmpty, Request, Unsupported
-from models.chat.request import Generated, Prompt, Sampling
+from handler.contract.chat.tools import ResponseFormat
+from handler.contract.chat.voices import Delta, Voice
+from handler.contract.request import Integer, NonEmpty, Request
+from models.chat.request import Begun, Ended, Grammar, Prompt, Sampling, Tokens
+from models.errors import InvalidValue
 from models.warm.model import Borrowed
 
 MAX_TOKENS = 8192
+MAX_CHOICES = 16
+MAX_TOP_LOGPROBS = 20  # OpenAI's
+Penalty = Annotated[float, Field(ge=-2, le=2)]  # OpenAI's range
 
 
 class StreamOptions(BaseModel):
@@ -27,27 +33,22 @@ class StreamOptions(BaseModel):
     include_obfuscation: bool = False  # random padding against eavesdroppers; taken, never sent
 
 
-class GenerationRequest(Request):
-    """The fields that say how text is generated."""
-
-    unsupported: ClassVar = {
-        "frequency_penalty": Unsupported(0),
-        "logit_bias": Unsupported({}),
-        "n": Unsupported(1),
-        "presence_penalty": Unsupported(0),
-    }
-    aliases: ClassVar = {"max_new_tokens": "max_tokens", "stop_sequences": "stop"}
+class SamplingRequest(Request):
+    """The fields that say how the next token is chosen."""
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     top_k: Annotated[Integer, Field(ge=0)] | None = None
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
     repetition_penalty: Annotated[float, Field(ge=0.01, le=10)] | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] = Field(default={})
     max_tokens: Annotated[Integer, Field(ge=1, le=MAX_TOKENS)] | None = None
-    stop: NonEmpty | Annotated[list[NonEmpty], Field(max_length=4)] = Field(default=[])
+    min_tokens: Annotated[Integer, Field(ge=0, le=MAX_TOKENS)] = 0
+    ignore_eos: bool = False
     seed: Annotated[Integer, Field(ge=-(2**63), lt=2**63)] | None = None
-    stream: bool = False
-    stream_options: StreamOptions = StreamOptions()
+    n: Annotated[Integer, Field(ge=1, le=MAX_CHOICES)] = 1
 
     @property
     def asked_tokens(self) -> int | None:
@@ -55,12 +56,16 @@ class GenerationRequest(Request):
         return self.max_tokens
 
     @property
-    def stops(self) -> list[str]:
-        """Stop strings as a list."""
-        return [self.stop] if isinstance(self.stop, str) else list(self.stop)
+    def told_logprobs(self) -> int | None:
+        """How many alternatives are told with each token; None = not even its own logprob."""
+        return None
 
-    def sampling(self, call: Call) -> Sampling:
-        """The request's sampling, the model's defaults where it says nothing."""
+    def sampling(self, call: Call, vocabulary: int) -> Sampling:
+        """The request's sampling, the model's defaults where it says nothing.
+
+        Raises:
+            InvalidValue: ``logit_bias`` names no token of the vocabulary.
+        """
 
         def pick(name: str, fallback: Any) -> Any:
             given = getattr(self, name)
@@ -68,25 +73,118 @@ class GenerationRequest(Request):
 
         return Sampling(
             max_tokens=self.asked_tokens or call.default("max_tokens"),
+            min_tokens=self.min_tokens,
             temperature=pick("temperature", 1.0),
             top_p=pick("top_p", 1.0),
             top_k=pick("top_k", 0),
             min_p=pick("min_p", 0.0),
             repetition_penalty=pick("repetition_penalty", 1.0),
+            frequency_penalty=pick("frequency_penalty", 0.0),
+            presence_penalty=pick("presence_penalty", 0.0),
+            logit_bias=_bias(self.logit_bias, vocabulary),
+            ignore_eos=self.ignore_eos,
             seed=self.seed,
+            logprobs=self.told_logprobs,
         )
+
+
+def _bias(given: Mapping[str, float], vocabulary: int) -> dict[int, float]:
+    bias = {}
+    for name, value in given.items():
+        if not (name.isdecimal() and int(name) < vocabulary):
+            raise InvalidValue(
+                f"logit_bias: {name[:40]!r} is no token of the model; its ids go from 0 to "
+                f"{vocabulary - 1}.",
+                param="logit_bias",
+            )
+        bias[int(name)] = value
+    return bias
+
+
+class GenerationRequest(SamplingRequest):
+    """What conversations and plain completions have besides: stops, streams, forms."""
+
+    aliases: ClassVar = {"max_new_tokens": "max_tokens", "stop_sequences": "stop"}
+
+    stop: NonEmpty | Annotated[list[NonEmpty], Field(max_length=4)] = Field(default=[])
+    stream: bool = False
+    stream_options: StreamOptions = StreamOptions()
+    response_format: ResponseFormat | None = None
+    guided_json: dict[str, Any] | None = None
+    guided_regex: NonEmpty | None = None
+    guided_choice: Annotated[list[NonEmpty], Field(min_length=1, max_length=1000)] | None = None
+
+    @property
+    def stops(self) -> list[str]:
+        """Stop strings as a list."""
+        return [self.stop] if isinstance(self.stop, str) else list(self.stop)
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        named = [name for name in _FORMS if self._form(name) is not None]
+        if len(named) > 1:
+            raise InvalidValue(
+                f"{' and '.join(named)} each ask for a form of the answer; send one of them.",
+                param=named[1],
+            )
+        return self
+
+    def grammar(self) -> Grammar | None:
+        """The form that the answer must have."""
+        return next((form for name in _FORMS if (form := self._form(name)) is not None), None)
+
+    def _form(self, name: str) -> Grammar | None:
+        given = getattr(self, name)
+        if given is None:
+            return None
+        if name == "guided_json":
+            return Grammar("json_schema", json.dumps(given), name)
+        if name == "guided_regex":
+            return Grammar("regex", given, name)
+        if name == "guided_choice":
+            choices = " | ".join(json.dumps(one, ensure_ascii=False) for one in given)
+            return Grammar("lark", f"start: {choices}", name)
+        schema = given.schema_text()
+        return None if schema is None else Grammar("json_schema", *schema)
+
+
+_FORMS = ("response_format", "guided_json", "guided_regex", "guided_choice")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One prompt, ready for the engine.
+
+    Attributes:
+        tokens: of the prompt.
+        rendered: the prompt's text, where answers to it are read for calls and thoughts.
+        tools: that the model was told of.
+        grammar: what answers must match.
+        param: the field that held the prompt.
+    """
+
+    tokens: Sequence[int]
+    rendered: str | None = None
+    tools: Sequence[Mapping[str, Any]] = ()
+    grammar: Grammar | None = None
+    param: str = "messages"
 
 
 @dataclass
 class Progress:
-    """What is known of an answer while it grows."""
+    """What is known of the answers to one prompt while they grow."""
 
     prompt_tokens: int = 0
-    completion_tokens: int = 0
-    finish_reason: str | None = None
+    cached_tokens: int = 0
+    voices: list[Voice] = field(default_factory=list)
+
+    @property
+    def completion_tokens(self) -> int:
+        """Of all choices."""
+        return sum(voice.tokens for voice in self.voices)
 
 
-def usage(*parts: Progress) -> dict[str, int]:
+def usage(*parts: Progress) -> dict[str, Any]:
     """OpenAI's CompletionUsage over all parts of an answer."""
     prompt_tokens = sum(part.prompt_tokens for part in parts)
     completion_tokens = sum(part.completion_tokens for part in parts)
@@ -94,40 +192,51 @@ def usage(*parts: Progress) -> dict[str, int]:
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": sum(part.cached_tokens for part in parts)},
     }
 
 
-async def pieces(
-    call: Call, model: Borrowed, tokens: Sequence[int], progress: Progress
-) -> AsyncGenerator[str, None]:
-    """Yield the text that follows ``tokens``: whole characters only, ending before a stop string.
+async def deltas(
+    call: Call, model: Borrowed, asked: Asked, progress: Progress, stops: Sequence[str]
+) -> AsyncGenerator[Delta, None]:
+    """Yield what is new of each choice, as it comes; ``progress`` is kept up with it."""
+    request: SamplingRequest = call.request
+    text = model.engine.text
+    progress.prompt_tokens = len(asked.tokens)
 
-    ``progress`` is kept up with it.
-    """
-    request: GenerationRequest = call.request
-    progress.prompt_tokens = len(tokens)
-    decoder, stops = model.engine.text.decoder(), StopStrings(request.stops)
-    prompt = Prompt(tuple(tokens), _fit(request.sampling(call), request, model, len(tokens)))
+    def reading() -> Any:
+        return None if asked.rendered is None else text.reading(asked.rendered, asked.tools)
+
+    voices = progress.voices = [Voice(index, text, stops, reading()) for index in range(request.n)]
+    prompt = Prompt(
+        tokens=tuple(asked.tokens),
+        sampling=request.sampling(call, text.vocabulary),
+        n=request.n,
+        grammar=asked.grammar,
+        param=asked.param,
+    )
     async with aclosing(model.stream(prompt)) as events:
         async for event in events:
-            if isinstance(event, Generated):
-                progress.finish_reason = event.finish_reason
-                break
-            progress.completion_tokens += 1
-            if piece := stops.push(decoder.push(event)):
-                yield piece
-            if stops.found:
-                progress.finish_reason = "stop"
+            if isinstance(event, Begun):
+                progress.cached_tokens = event.cached_tokens
+            elif isinstance(event, Ended) and not voices[event.choice].ended:
+                yield voices[event.choice].end(event.finish_reason)
+            elif isinstance(event, Tokens):
+                for delta in _heard(voices[event.choice], event):
+                    yield delta
+                if voices[event.choice].ended:
+                    prompt.dropped.add(event.choice)
+            if all(voice.ended for voice in voices):
                 return
-    if rest := stops.flush():
-        yield rest
 
 
-def _fit(
-    sampling: Sampling, request: GenerationRequest, model: Borrowed, prompt_tokens: int
-) -> Sampling:
-    """A default answer length shrinks to the room that is left; one that was asked for does not."""
-    room = model.engine.context - prompt_tokens
-    if request.asked_tokens is None and room > 0:
-        return replace(sampling, max_tokens=min(sampling.max_tokens or MAX_TOKENS, room))
-    return sampling
+def _heard(voice: Voice, event: Tokens) -> Sequence[Delta]:
+    """What tokens bring, up to a stop string."""
+    logprobs = event.logprobs or (None,) * len(event.tokens)
+    told = []
+    for token, logprob in zip(event.tokens, logprobs, strict=True):
+        if voice.ended:
+            break
+        if (delta := voice.push(token, logprob)) is not None:
+            told.append(delta)
+    return told

@@ -3,50 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from handler.contract.chat.generation import GenerationRequest
-from handler.contract.request import NonEmpty, Text, Unsupported, refuse_unsupported
+from handler.contract.chat.generation import MAX_TOP_LOGPROBS, GenerationRequest
+from handler.contract.chat.messages import Message, check
+from handler.contract.chat.tools import MAX_TOOLS, Tool, ToolChoice, chosen
+from handler.contract.request import Integer, Text, Unsupported
 from models.errors import InvalidValue
 
-_NEUTRAL_FORMAT = {"type": "text"}
-
-
-class TextPart(BaseModel):
-    """A part of a message's content; only text is understood."""
-
-    model_config = ConfigDict(strict=True)
-
-    type: Literal["text"]
-    text: NonEmpty
-
-
-class Message(BaseModel):
-    """One turn of the conversation."""
-
-    model_config = ConfigDict(strict=True)
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: NonEmpty | Annotated[list[TextPart], Field(min_length=1)]
-
-    def plain(self) -> dict[str, str]:
-        """The turn as chat templates know it: OpenAI's ``developer`` is their ``system``."""
-        role = "system" if self.role == "developer" else self.role
-        if isinstance(self.content, str):
-            return {"role": role, "content": self.content}
-        return {"role": role, "content": "".join(part.text for part in self.content)}
-
-
-_MESSAGE_UNSUPPORTED: dict[str, Unsupported] = {
-    "audio": Unsupported(),
-    "function_call": Unsupported(),
-    "name": Unsupported(),
-    "refusal": Unsupported(),
-    "tool_call_id": Unsupported(),
-    "tool_calls": Unsupported([]),
-}
+# What a template gets from elsewhere.
+_TEMPLATE_OWN = frozenset({
+    "add_generation_prompt", "chat_template", "continue_final_message", "conversation",
+    "documents", "max_length", "messages", "padding", "return_assistant_tokens_mask",
+    "return_dict", "return_tensors", "tokenize", "tokenizer_kwargs", "tools", "truncation",
+})  # fmt: skip
 
 
 class ChatRequest(GenerationRequest):
@@ -55,22 +27,17 @@ class ChatRequest(GenerationRequest):
     ``system`` stands for a first message of that role, as other APIs have it.
     """
 
-    unsupported: ClassVar = GenerationRequest.unsupported | {
+    unsupported: ClassVar = {
         "audio": Unsupported(),
-        "function_call": Unsupported("none"),
-        "functions": Unsupported([]),
-        "logprobs": Unsupported(False),
+        "best_of": Unsupported(1),
+        "function_call": Unsupported("none", instead="send tools and tool_choice"),
+        "functions": Unsupported(instead="send tools"),
         "modalities": Unsupported(["text"]),
         "moderation": Unsupported(),
-        "parallel_tool_calls": Unsupported(True, False),
         "prediction": Unsupported(),
         "reasoning_effort": Unsupported("none"),
-        "response_format": Unsupported(_NEUTRAL_FORMAT),
         "service_tier": Unsupported("auto", "default"),
         "store": Unsupported(False),
-        "tool_choice": Unsupported("none", "auto"),
-        "tools": Unsupported([]),
-        "top_logprobs": Unsupported(0),
         "verbosity": Unsupported("medium"),
         "web_search_options": Unsupported(),
     }
@@ -85,14 +52,17 @@ class ChatRequest(GenerationRequest):
 
     messages: Annotated[list[Message], Field(min_length=1)]
     system: Text = ""
+    logprobs: bool = False
+    top_logprobs: Annotated[Integer, Field(ge=0, le=MAX_TOP_LOGPROBS)] = 0
+    tools: Annotated[list[Tool], Field(max_length=MAX_TOOLS)] = Field(default=[])
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool = True
+    chat_template_kwargs: dict[str, Any] = Field(default={})
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Self:
         """Validate a body; also inside the messages nothing known is ignored in silence."""
-        messages = body.get("messages")
-        for index, message in enumerate(messages if isinstance(messages, list) else ()):
-            if isinstance(message, dict):
-                refuse_unsupported(message, _MESSAGE_UNSUPPORTED, f"messages[{index}].")
+        check(body.get("messages"))
         return super().parse(body)
 
     @model_validator(mode="before")
@@ -107,15 +77,36 @@ class ChatRequest(GenerationRequest):
         return body
 
     @model_validator(mode="after")
-    def _one_system_message(self) -> Self:
+    def _agreed(self) -> Self:
+        for index, message in enumerate(self.messages):
+            message.check(f"messages[{index}]")
         if self.system and self.messages[0].role in {"system", "developer"}:
             raise InvalidValue(
                 "system and messages both hold a system message; send one of them.", param="system"
             )
+        if self.top_logprobs and not self.logprobs:
+            raise InvalidValue("top_logprobs needs logprobs: true.", param="top_logprobs")
+        if taken := sorted(_TEMPLATE_OWN & self.chat_template_kwargs.keys()):
+            raise InvalidValue(
+                f"chat_template_kwargs: {taken[0]} is not for the client to set.",
+                param=f"chat_template_kwargs.{taken[0]}",
+            )
+        chosen(self.tools, self.tool_choice)
         return self
 
     @property
-    def conversation(self) -> list[dict[str, str]]:
+    def told_logprobs(self) -> int | None:
+        """How many alternatives are told with each token; None = not even its own logprob."""
+        return self.top_logprobs if self.logprobs else None
+
+    @property
+    def told_tools(self) -> list[Tool]:
+        """The tools that the model is told of."""
+        return list(chosen(self.tools, self.tool_choice))
+
+    @property
+    def conversation(self) -> list[dict[str, Any]]:
         """Every turn as chat templates know it."""
         system = [{"role": "system", "content": self.system}] if self.system else []
-        return system + [message.plain() for message in self.messages]
+        turns = enumerate(self.messages)
+        return system + [message.plain(f"messages[{index}]") for index, message in turns]

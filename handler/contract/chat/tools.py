@@ -1,0 +1,169 @@
+"""Functions that a model may call, and forms that an answer must have."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from handler.contract.request import NonEmpty, Text
+from models.chat.request import Grammar
+from models.errors import InvalidValue, UnsupportedParameter
+
+MAX_TOOLS = 128  # OpenAI's
+_ANY_OBJECT = {"type": "object"}
+
+
+class FunctionTool(BaseModel):
+    """A function: its name, what it does, and the JSON Schema of its arguments."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")]
+    description: Text | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool = False
+
+
+class Tool(BaseModel):
+    """What a model may call."""
+
+    model_config = ConfigDict(strict=True)
+
+    type: Literal["function"]
+    function: FunctionTool
+
+    def plain(self) -> dict[str, Any]:
+        """The tool as chat templates know it."""
+        told = self.function.model_dump(exclude_none=True, exclude={"strict"})
+        return {"type": "function", "function": {"parameters": _NO_ARGUMENTS, **told}}
+
+
+_NO_ARGUMENTS = {"type": "object", "properties": {}}
+
+
+class Named(BaseModel):
+    """The name of a function."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: NonEmpty
+
+
+class NamedTool(BaseModel):
+    """One function that must be called."""
+
+    model_config = ConfigDict(strict=True)
+
+    type: Literal["function"]
+    function: Named
+
+
+ToolChoice = Literal["none", "auto", "required"] | NamedTool
+
+
+class JsonSchema(BaseModel):
+    """A form by its schema; it is always kept, ``strict`` or not."""
+
+    model_config = ConfigDict(strict=True, populate_by_name=True)
+
+    name: NonEmpty
+    description: Text | None = None
+    schema_: dict[str, Any] = Field(default=_ANY_OBJECT, alias="schema")
+    strict: bool | None = None
+
+
+class ResponseFormat(BaseModel):
+    """The form of an answer."""
+
+    model_config = ConfigDict(strict=True)
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+    def schema_text(self) -> tuple[str, str] | None:
+        """The JSON Schema to keep, as text, and the field that gave it.
+
+        Raises:
+            InvalidValue: there should be one, and is none.
+        """
+        if self.type == "text":
+            return None
+        if self.type == "json_object":
+            return json.dumps(_ANY_OBJECT), "response_format"
+        if self.json_schema is None:
+            raise InvalidValue(
+                "response_format.json_schema is required where type is json_schema.",
+                param="response_format.json_schema",
+            )
+        return json.dumps(self.json_schema.schema_), "response_format.json_schema.schema"
+
+
+def chosen(tools: Sequence[Tool], choice: ToolChoice | None) -> Sequence[Tool]:
+    """The tools that the model is told of.
+
+    Raises:
+        InvalidValue: one is to be called, and there is none of that name.
+    """
+    if choice in (None, "auto") or (choice == "none" and not tools):
+        return tools
+    if choice == "none":
+        return ()
+    if not tools:
+        raise InvalidValue("tool_choice needs tools to choose from.", param="tool_choice")
+    if isinstance(choice, NamedTool):
+        named = [tool for tool in tools if tool.function.name == choice.function.name]
+        if not named:
+            known = ", ".join(tool.function.name for tool in tools)
+            raise InvalidValue(
+                f"tool_choice names no function of tools, which has: {known}.",
+                param="tool_choice.function.name",
+            )
+        return named
+    return tools
+
+
+def asked_form(
+    family: Any,
+    slug: str,
+    tools: Sequence[Tool],
+    choice: ToolChoice | None,
+    form: Grammar | None,
+    *,
+    several: bool,
+) -> Grammar | None:
+    """What an answer must match: calls that are forced or strict, or else a form.
+
+    Args:
+        family: how the model calls, None where it does not.
+        slug: of the model.
+        tools: that it is told of.
+        choice: which of them, or whether any.
+        form: of an answer that is no call.
+        several: whether there may be more than one call.
+
+    Raises:
+        UnsupportedParameter: the model calls nothing; or a form goes with no call.
+    """
+    if not tools:
+        return form
+    if family is None:
+        raise UnsupportedParameter(
+            f"tools: {slug} was not made to call functions; leave them out.", param="tools"
+        )
+    plain = [tool.plain() for tool in tools]
+    if choice == "required" or isinstance(choice, NamedTool):
+        return Grammar("lark", family.forced(plain, several=several), "tools")
+    if form is not None:
+        if form.kind != "json_schema":
+            raise UnsupportedParameter(
+                f"{form.param}: beside tools an answer can have the form of a JSON Schema only.",
+                param=form.param,
+            )
+        text = family.instead(plain, form.source, several=several)
+        return Grammar("lark", text, form.param)
+    if any(tool.function.strict for tool in tools):
+        return Grammar("lark", family.strict(plain, several=several), "tools")
+    return None

@@ -1,0 +1,130 @@
+"""One choice's tokens as text, while it grows."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from handler.contract.chat.stops import StopStrings
+from models.chat.request import Called, Logprob, Piece, Said
+
+
+@dataclass(frozen=True)
+class Spelled:
+    """A token in an answer, and what is known of its probability.
+
+    Attributes:
+        at: where its text begins in the answer's, in characters.
+        top: the likeliest tokens at its place.
+    """
+
+    content: bytes
+    logprob: float
+    at: int
+    top: Sequence[tuple[bytes, float]]
+
+
+@dataclass(frozen=True)
+class Delta:
+    """What is new of one choice; the last has a ``finish_reason``."""
+
+    choice: int
+    pieces: Sequence[Piece] = ()
+    logprobs: Sequence[Spelled] = ()
+    finish_reason: str | None = None
+
+
+class Voice:
+    """Turns tokens into text: whole characters, no stop strings, calls apart from words.
+
+    Args:
+        index: of the choice.
+        text: the model's, which decodes.
+        stops: where it ends.
+        reading: tells calls and thoughts from words; None = all are words.
+
+    Attributes:
+        tokens: how many there were.
+        ended: whether there is no more to come.
+    """
+
+    def __init__(self, index: int, text: Any, stops: Sequence[str], reading: Any) -> None:
+        self.tokens = 0
+        self.ended = False
+        self._index = index
+        self._text = text
+        self._reading = reading
+        self._decoder = text.decoder(skip_special=reading is None)
+        self._stops = StopStrings(stops)
+        self._called = False
+        self._heard = self._shown = 0  # characters: decoded, and of them shown
+        self._held: deque[tuple[int, Spelled]] = deque()
+
+    def push(self, token: int, logprob: Logprob | None) -> Delta | None:
+        """What a token brings; None where that is nothing yet."""
+        self.tokens += 1
+        heard = self._decoder.push(token)
+        at = self._heard
+        self._heard += len(heard)
+        if logprob is not None:
+            self._held.append((self._heard, self._spelled(logprob, at)))
+        shown = self._stops.push(heard)
+        self._shown += len(shown)
+        if self._stops.found:
+            return self._end("stop", shown)
+        pieces = self._read(shown)
+        logprobs = self._let_go()
+        return Delta(self._index, pieces, logprobs) if pieces or logprobs else None
+
+    def end(self, reason: str) -> Delta:
+        """What was held back, once the model has ended."""
+        rest = self._stops.flush()
+        self._shown += len(rest)
+        return self._end(reason, rest)
+
+    def _end(self, reason: str, text: str) -> Delta:
+        self.ended = True
+        pieces = self._read(text)
+        if self._reading is not None:
+            pieces = [*pieces, *self._noted(self._reading.end())]
+        if reason == "stop" and self._called:
+            reason = "tool_calls"
+        return Delta(self._index, pieces, self._let_go(), reason)
+
+    def _read(self, text: str) -> Sequence[Piece]:
+        if not text:
+            return ()
+        return (Said(text),) if self._reading is None else self._noted(self._reading.push(text))
+
+    def _noted(self, pieces: Sequence[Piece]) -> Sequence[Piece]:
+        self._called = self._called or any(isinstance(one, Called) for one in pieces)
+        return pieces
+
+    def _let_go(self) -> Sequence[Spelled]:
+        """The tokens whose text is shown."""
+        told = []
+        while self._held and self._held[0][0] <= self._shown:
+            told.append(self._held.popleft()[1])
+        return told
+
+    def _spelled(self, known: Logprob, at: int) -> Spelled:
+        top = tuple((self._text.spelled(token), value) for token, value in known.top)
+        return Spelled(self._text.spelled(known.token), known.logprob, at, top)
+
+
+def merged(deltas: Sequence[Delta]) -> Mapping[str, Any]:
+    """All that was said of one choice: texts, thoughts, calls, logprobs and how it ended."""
+    said: dict[str, Any] = {"text": "", "thought": "", "calls": [], "logprobs": []}
+    for delta in deltas:
+        for piece in delta.pieces:
+            if isinstance(piece, Called):
+                said["calls"].append(piece)
+            elif isinstance(piece, Said):
+                said["text"] += piece.text
+            else:
+                said["thought"] += piece.text
+        said["logprobs"] += delta.logprobs
+        said["finish_reason"] = delta.finish_reason
+    return said

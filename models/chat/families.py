@@ -1,0 +1,178 @@
+"""Families of chat models, by how they call tools: what they are told, and how they say it.
+
+A catalog row names its family; an answer is read by transformers' ``ResponseParser`` and the
+family's template for it. A forced call is held to the same form by a grammar.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a family of models calls tools.
+
+    Attributes:
+        response_template: of transformers' ``ResponseParser``; its field ``tool_calls`` is one
+            call or a list of them, ``reasoning_content`` what was thought.
+        before, after: what stands around a call.
+        arguments: the key of a call's arguments.
+        listed: whether the calls are one list.
+        prompt: what such a model is told of tools, where its template does not tell.
+    """
+
+    response_template: Mapping[str, Any]
+    before: str
+    after: str
+    arguments: str = "arguments"
+    listed: bool = False
+    prompt: str | None = None
+
+    def told(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]
+    ) -> Sequence[Mapping[str, Any]]:
+        """The messages, with what the model's own template would leave out."""
+        if self.prompt is None:
+            return messages
+        plain = [self._plain(message) for message in messages]
+        if not tools:
+            return plain
+        text = self.prompt.replace("{tools}", json.dumps(list(tools), ensure_ascii=False))
+        if plain[0]["role"] == "system":
+            return [{**plain[0], "content": f"{plain[0]['content']}\n\n{text}"}, *plain[1:]]
+        return [{"role": "system", "content": text}, *plain]
+
+    def _plain(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """A turn as text alone: a call as the model says it, a result as it is told."""
+        content = message.get("content") or ""
+        if message["role"] == "tool":
+            return {"role": "user", "content": f"<tool_response>\n{content}\n</tool_response>"}
+        calls = [self._said(call["function"]) for call in message.get("tool_calls") or ()]
+        if calls:
+            between = ", " if self.listed else f"{self.after}{self.before}"
+            said = f"[{between.join(calls)}]" if self.listed else between.join(calls)
+            content = f"{content}{self.before}{said}{self.after}"
+        return {"role": message["role"], "content": content}
+
+    def _said(self, function: Mapping[str, Any]) -> str:
+        call = {"name": function["name"], self.arguments: function["arguments"]}
+        return json.dumps(call, ensure_ascii=False)
+
+    def forced(self, tools: Sequence[Mapping[str, Any]], *, several: bool) -> str:
+        """A grammar of one call of these tools, or of several, in llguidance's Lark."""
+        return f"start: calls\n{self._calls(tools, several)}"
+
+    def strict(self, tools: Sequence[Mapping[str, Any]], *, several: bool) -> str:
+        """A grammar of any text, in which what begins as a call is one."""
+        if not self._mark:
+            other = r"TEXT: /[^{\s](?s:.*)/"
+            return f"start: TEXT | calls\n{other}\n{self._calls(tools, several)}"
+        mark = json.dumps(self._mark)
+        anything = f"/(?s:.*){re.escape(self._mark)}(?s:.*)/"
+        return (
+            f"start: TEXT | head rest\nTEXT: /(?s:.+)/ & ~{anything}\n"
+            f"head[suffix={mark}]: /(?s:.*)/\n{self._calls(tools, several)}"
+        )
+
+    def instead(self, tools: Sequence[Mapping[str, Any]], schema: str, *, several: bool) -> str:
+        """A grammar of calls, or of an answer by a JSON Schema."""
+        return f"start: calls | answer\nanswer: %json {schema}\n{self._calls(tools, several)}"
+
+    @property
+    def thinks(self) -> bool:
+        """Whether it may think before it answers."""
+        return "reasoning_content" in self.response_template["fields"]
+
+    @property
+    def _mark(self) -> str:
+        """By what a call is known to begin."""
+        return self.before.strip()
+
+    def _calls(self, tools: Sequence[Mapping[str, Any]], several: bool) -> str:
+        """The rules of a call and of calls; ``rest`` is what follows the first mark."""
+        schemas = [self._schema(tool["function"]) for tool in tools]
+        call = json.dumps(schemas[0] if len(schemas) == 1 else {"anyOf": schemas})
+        mark, space = json.dumps(self._mark), json.dumps(self.before[len(self._mark) :] or "")
+        after = json.dumps(self.after)
+        if not self._mark:
+            return f"calls: call\ncall: %json {call}"
+        if self.listed:
+            more = ' (", " call)*' if several else ""
+            body = f'"[" call{more} "]" {after}'
+        else:
+            again = f' ("\\n" {mark} {space} call {after})*' if several else ""
+            body = f"{space} call {after}{again}"
+        return f"calls: {mark} rest\nrest: {body}\ncall: %json {call}"
+
+    def _schema(self, function: Mapping[str, Any]) -> dict[str, Any]:
+        arguments = function.get("parameters") or {"type": "object", "properties": {}}
+        return {
+            "type": "object",
+            "properties": {"name": {"const": function["name"]}, self.arguments: arguments},
+            "required": ["name", self.arguments],
+            "additionalProperties": False,
+            **{key: arguments[key] for key in ("$defs", "definitions") if key in arguments},
+        }
+
+
+def _between(before: str, after: str) -> dict[str, Any]:
+    """Calls between marks, and what was thought, in a conversation of ChatML."""
+    return {
+        "start_anchor": "<|im_start|>assistant\n",
+        "fields": {
+            "content": {},
+            "reasoning_content": {"open": "<think>", "close": "</think>"},
+            "tool_calls": {"open": before, "close": after, "content": "json", "repeats": True},
+        },
+    }
+
+
+_WHOLE = {
+    "start_anchor": "<|start_header_id|>assistant<|end_header_id|>\n\n",
+    "fields": {
+        "content": {},
+        "tool_calls": {
+            "open_pattern": r"\A\s*(?:<\|python_tag\|>)?(?=\{\s*\"name\"\s*:)",
+            "content": "json",
+            "repeats": True,
+        },
+    },
+}
+
+_LLAMA_PROMPT = """You can call functions. These are the functions and their JSON schemas:
+{tools}
+
+To call one, answer with nothing but an object in this form:
+{"name": "function", "parameters": {"argument": "value"}}
+Where none of them helps, answer in words."""
+
+_SMOLLM_PROMPT = """You can call functions. These are the functions and their JSON schemas:
+<tools>{tools}</tools>
+
+To call some, answer with nothing but a list of calls in this form:
+<tool_call>[{"name": "function", "arguments": {"argument": "value"}}]</tool_call>
+Where none of them helps, answer in words."""
+
+FAMILIES = {
+    # Qwen 2.5 and 3, Hermes 2 and 3, and most that follow ChatML; their templates tell of tools.
+    "hermes": Family(
+        _between("<tool_call>", "</tool_call>"), before="<tool_call>\n", after="\n</tool_call>"
+    ),
+    # SmolLM2 knows the same marks around one list; its template knows nothing of tools.
+    "smollm2": Family(
+        _between("<tool_call>", "</tool_call>"),
+        before="<tool_call>",
+        after="</tool_call>",
+        listed=True,
+        prompt=_SMOLLM_PROMPT,
+    ),
+    # Llama 3.1 to 3.3: an answer that is one object is a call.
+    "llama3.1": Family(_WHOLE, before="", after="", arguments="parameters"),
+    # The template of Llama 3 knows nothing of tools.
+    "llama3": Family(_WHOLE, before="", after="", arguments="parameters", prompt=_LLAMA_PROMPT),
+}

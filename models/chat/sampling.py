@@ -1,0 +1,174 @@
+"""From a model's scores to the next tokens: a batch of choices at once, each by its own rules.
+
+What only some of the choices ask for is computed for those. Chance comes from a generator of each
+choice's own, one number a token, so that a seed gives the same tokens alone and in a crowd, on any
+device.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from models.chat.grammar import Matcher
+from models.chat.request import Logprob, Prompt
+
+_BELOW_ONE = 1 - 1e-12  # a draw must fall short of the sum of all probabilities
+
+
+class Choice:
+    """One choice of a request while it grows.
+
+    Args:
+        key: of the request.
+        index: which of its choices.
+        prompt: what was asked.
+        ends: the tokens that end a turn.
+        matcher: follows the grammar, None without one.
+
+    Attributes:
+        tokens: what was said so far.
+        finish_reason: why it ended; None while it goes on.
+    """
+
+    def __init__(
+        self, key: int, index: int, prompt: Prompt, ends: frozenset[int], matcher: Matcher | None
+    ) -> None:
+        self.key, self.index, self.prompt = key, index, prompt
+        self.sampling = prompt.sampling
+        self.matcher = matcher
+        self.tokens: list[int] = []
+        self.finish_reason: str | None = None
+        self._ends = ends
+        self._counts: Counter[int] = Counter()
+        self._seen: Any = None
+        seed = self.sampling.seed
+        # As text, since numbers lose their sign as a seed.
+        self._random = random.Random(None if seed is None else str(seed + index))
+
+    def push(self, token: int) -> bool:
+        """Note the chosen token; says whether it is to be shown, which one that ends is not."""
+        if self.matcher is not None:
+            self.matcher.push(token)
+        if token in self._ends and (self.matcher is not None or not self.sampling.ignore_eos):
+            self.finish_reason = "stop"
+            return False
+        self.tokens.append(token)
+        self._counts[token] += 1
+        if self.sampling.max_tokens is not None and len(self.tokens) >= self.sampling.max_tokens:
+            self.finish_reason = "length"
+        return True
+
+    def adjust(self, scores: Any) -> None:
+        """Bias and penalties, in place; ``scores`` are float32, shape (vocabulary,)."""
+        import torch
+
+        sampling = self.sampling
+        if sampling.logit_bias:
+            ids = list(sampling.logit_bias)
+            bias = [sampling.logit_bias[one] for one in ids]
+            scores[ids] += torch.tensor(bias, dtype=scores.dtype, device=scores.device)
+        if len(self.tokens) < sampling.min_tokens and self.matcher is None:
+            scores[list(self._ends)] = -torch.inf
+        if sampling.repetition_penalty != 1.0:
+            self._repeat(scores)
+        if self._counts and (sampling.frequency_penalty or sampling.presence_penalty):
+            ids = list(self._counts)
+            counts = torch.tensor(list(self._counts.values()), dtype=scores.dtype)
+            penalty = sampling.frequency_penalty * counts + sampling.presence_penalty
+            scores[ids] -= penalty.to(scores.device)
+
+    def draw(self) -> float:
+        """A number of chance, at least 0 and less than 1."""
+        return self._random.random() * _BELOW_ONE
+
+    def _repeat(self, scores: Any) -> None:
+        """Penalise what is in prompt or answer (Keskar et al., arXiv:1909.05858, section 4.1)."""
+        import torch
+
+        if self._seen is None:
+            self._seen = torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
+            self._seen[list(set(self.prompt.tokens))] = True
+        if self.tokens:
+            self._seen[self.tokens[-1]] = True
+        penalty = self.sampling.repetition_penalty
+        penalised = torch.where(scores > 0, scores / penalty, scores * penalty)
+        scores.copy_(torch.where(self._seen, penalised, scores))
+
+
+def choose(choices: Sequence[Choice], scores: Any) -> list[tuple[int, Logprob | None]]:
+    """The next token of each choice, and its logprob where that is asked for.
+
+    Args:
+        choices: one per row.
+        scores: float32, shape (choices, vocabulary); changed in place.
+    """
+    for choice, row in zip(choices, scores, strict=True):
+        if choice.matcher is not None:
+            choice.matcher.mask(row)
+    known = {
+        index: scores[index].log_softmax(-1)
+        for index, choice in enumerate(choices)
+        if choice.sampling.logprobs is not None
+    }
+    for choice, row in zip(choices, scores, strict=True):
+        choice.adjust(row)
+    tokens = scores.argmax(-1)
+    warm = [index for index, choice in enumerate(choices) if not choice.sampling.greedy]
+    if warm:
+        tokens[warm] = _sample([choices[index] for index in warm], scores[warm])
+    said: list[int] = tokens.tolist()
+    return [
+        (token, _logprob(known[index], token, choices[index]) if index in known else None)
+        for index, token in enumerate(said)
+    ]
+
+
+def _logprob(logprobs: Any, token: int, choice: Choice) -> Logprob:
+    count = choice.sampling.logprobs or 0
+    values, ids = logprobs.topk(count)
+    top = tuple(zip(ids.tolist(), values.tolist(), strict=True))
+    return Logprob(token, float(logprobs[token]), top)
+
+
+def _sample(choices: Sequence[Choice], scores: Any) -> Any:
+    """Draw a token of each row; shape (choices,)."""
+    import torch
+
+    def column(values: Sequence[float]) -> Any:
+        return torch.tensor(values, dtype=scores.dtype, device=scores.device).unsqueeze(-1)
+
+    rules = [choice.sampling for choice in choices]
+    scores = scores / column([one.temperature for one in rules])
+    if any(one.min_p for one in rules):
+        least = column([max(one.min_p, 1e-45) for one in rules]).log()
+        unlikely = scores < scores.amax(-1, keepdim=True) + least
+        scores = scores.masked_fill(unlikely, -torch.inf)
+    cut = [index for index, one in enumerate(rules) if one.top_k or one.top_p < 1]
+    if cut:
+        picked = [rules[index] for index in cut]
+        size = scores.shape[-1]
+        scores[cut] = _likeliest(
+            scores[cut],
+            column([one.top_k or size for one in picked]),
+            column([one.top_p for one in picked]),
+        )
+    draws = torch.tensor([one.draw() for one in choices], dtype=torch.float64)
+    sums = scores.softmax(-1).to(torch.float64).cumsum(-1)
+    aim = draws.to(scores.device).unsqueeze(-1) * sums[:, -1:]
+    return torch.searchsorted(sums, aim, right=True).squeeze(-1).clamp(max=scores.shape[-1] - 1)
+
+
+def _likeliest(scores: Any, top_k: Any, top_p: Any) -> Any:
+    """Leave the ``top_k`` likeliest, and of those the likeliest that together have ``top_p``."""
+    import torch
+
+    ordered, order = scores.sort(dim=-1, descending=True, stable=True)
+    place = torch.arange(scores.shape[-1], device=scores.device)
+    ordered = ordered.masked_fill(place >= top_k, -torch.inf)
+    probabilities = ordered.softmax(-1)
+    before = probabilities.cumsum(-1) - probabilities
+    ordered = ordered.masked_fill((before >= top_p) & (place > 0), -torch.inf)
+    return torch.empty_like(scores).scatter_(-1, order, ordered)

@@ -1,0 +1,348 @@
+"""What chat makes of an engine's tokens: choices, calls, thoughts, logprobs, stop strings.
+
+The fake engine says the prompt again, so that a test writes its answer.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from openai.types import Completion
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from handler.contract.chat.voices import Voice
+from models.chat.request import Called, Logprob, Said
+from models.fake import FakeText
+from tests.conftest import decoded, error_of
+from tests.handler.test_contract import CHAT, TOOL, check
+
+pytestmark = pytest.mark.anyio
+
+EXTENSIONS = {"notice", "reasoning_content"}
+CALL = '<tool_call>\n{"name": "f", "arguments": {"a": [1, "ü"]}}\n</tool_call>'
+
+
+def saying(text: str, **fields: Any) -> dict[str, Any]:
+    return {"input": {"messages": [{"role": "user", "content": text}], **fields}}
+
+
+async def whole(worker: Any, job: dict[str, Any]) -> ChatCompletion:
+    return check(ChatCompletion, decoded(await worker.answer(job)), EXTENSIONS)
+
+
+async def streamed(worker: Any, job: dict[str, Any]) -> list[ChatCompletionChunk]:
+    job = {"input": {**job["input"], "stream": True}}
+    return [check(ChatCompletionChunk, event, EXTENSIONS) async for event in worker.stream(job)]
+
+
+# Choices -----------------------------------------------------------------------------------------
+
+
+async def test_choices(worker):
+    answer = await whole(worker, saying("Hello", n=3, max_tokens=4))
+    assert [choice.index for choice in answer.choices] == [0, 1, 2]
+    assert {choice.message.content for choice in answer.choices} == {"Hell"}
+    assert {choice.finish_reason for choice in answer.choices} == {"length"}
+    assert answer.usage.prompt_tokens == 6
+    assert answer.usage.completion_tokens == 12
+
+
+async def test_choices_interleave(make_worker):
+    worker = make_worker(FAKE_DELAY_S="0.02")
+    chunks = await streamed(worker, saying("Hello, you three!", n=2))
+    order = [chunk.choices[0].index for chunk in chunks]
+    assert sorted(order) != order
+    for index in (0, 1):
+        own = [chunk.choices[0] for chunk in chunks if chunk.choices[0].index == index]
+        assert own[0].delta.role == "assistant"
+        assert "".join(one.delta.content or "" for one in own) == "Hello, you three!"
+        assert [one.finish_reason for one in own if one.finish_reason] == ["stop"]
+        assert own[-1].finish_reason == "stop"
+
+
+async def test_a_stop_string_ends_its_choice_and_what_follows_is_not_paid_for(worker):
+    answer = await whole(worker, saying("One. Two. Three", stop=["Two", "zzz"], n=2))
+    assert {choice.message.content for choice in answer.choices} == {"One. "}
+    assert {choice.finish_reason for choice in answer.choices} == {"stop"}
+    assert answer.usage.completion_tokens == 2 * len("One. Two")
+
+
+# Calls -------------------------------------------------------------------------------------------
+
+
+async def test_a_call(worker):
+    answer = await whole(worker, saying(f"Let me see.{CALL}", tools=[TOOL]))
+    [choice] = answer.choices
+    assert choice.finish_reason == "tool_calls"
+    assert choice.message.content == "Let me see."
+    [call] = choice.message.tool_calls
+    assert call.type == "function"
+    assert call.id.startswith("call_")
+    assert call.function.name == "f"
+    assert json.loads(call.function.arguments) == {"a": [1, "ü"]}
+    alone = await whole(worker, saying(CALL, tools=[TOOL]))
+    assert alone.choices[0].message.content is None
+
+
+async def test_calls_in_a_stream(worker):
+    job = saying(f"Now:{CALL}\n{CALL}", tools=[TOOL])
+    chunks = await streamed(worker, job)
+    deltas = [chunk.choices[0].delta for chunk in chunks]
+    assert "".join(delta.content or "" for delta in deltas).strip() == "Now:"
+    calls = [call for delta in deltas for call in delta.tool_calls or ()]
+    assert [call.index for call in calls] == [0, 0, 1, 1]
+    for named, filled in (calls[:2], calls[2:]):
+        assert (named.function.name, named.function.arguments) == ("f", "")
+        assert named.id.startswith("call_")
+        assert (filled.id, filled.function.name) == (None, None)
+        assert json.loads(filled.function.arguments) == {"a": [1, "ü"]}
+    assert calls[0].id != calls[2].id
+    assert chunks[-1].choices[0].finish_reason == "tool_calls"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<tool_call>{"name": "f", "arguments": {"a": 1}',
+        "<tool_call>\nnot JSON\n</tool_call>",
+        '<tool_call>\n{"name": "g", "arguments": {}}\n</tool_call>',
+        '<tool_call>\n{"name": "f", "arguments": [1]}\n</tool_call>',
+        '<tool_call>\n{"arguments": {}}\n</tool_call>',
+    ],
+)
+async def test_what_is_no_call_is_text(worker, text):
+    answer = await whole(worker, saying(text, tools=[TOOL]))
+    [choice] = answer.choices
+    assert choice.message.tool_calls is None
+    assert choice.finish_reason == "stop"
+    said = choice.message.content
+    assert said.strip("<>/_acltno\n") == text.strip("<>/_acltno\n")
+    chunks = await streamed(worker, saying(text, tools=[TOOL]))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == said
+
+
+async def test_without_tools_nothing_is_a_call(worker):
+    for fields in ({}, {"tools": [TOOL], "tool_choice": "none"}):
+        answer = await whole(worker, saying(CALL, **fields))
+        assert answer.choices[0].message.content == CALL
+
+
+async def test_a_conversation_with_calls(worker):
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    messages = [
+        {"role": "user", "content": "How warm is it?", "name": "Ada"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "12 degrees", "tool_call_id": "c"},
+    ]
+    answer = await whole(worker, {"input": {"messages": messages, "tools": [TOOL]}})
+    assert answer.choices[0].message.content.endswith("12 degrees")
+
+
+async def test_thoughts_are_apart(worker):
+    job = saying("<think>Hm. Well.</think>It is 12.")
+    answer = await whole(worker, job)
+    message = answer.choices[0].message
+    assert message.content == "It is 12."
+    assert message.reasoning_content == "Hm. Well."
+    deltas = [chunk.choices[0].delta.model_dump() for chunk in await streamed(worker, job)]
+    assert "".join(delta.get("reasoning_content") or "" for delta in deltas) == "Hm. Well."
+    assert "".join(delta.get("content") or "" for delta in deltas) == "It is 12."
+
+
+# Logprobs ----------------------------------------------------------------------------------------
+
+
+async def test_logprobs(worker):
+    answer = await whole(worker, saying("Hü", logprobs=True, top_logprobs=1))
+    told = answer.choices[0].logprobs.content
+    assert [bytes(one.bytes) for one in told] == [b"H", b"\xc3", b"\xbc"]
+    assert [one.logprob for one in told] == [0.0, 0.0, 0.0]
+    assert [len(one.top_logprobs) for one in told] == [1, 1, 1]
+    assert answer.choices[0].message.content == "Hü"
+    chunks = await streamed(worker, saying("Hü", logprobs=True))
+    told = [
+        one for chunk in chunks if (c := chunk.choices[0]).logprobs for one in c.logprobs.content
+    ]
+    assert [bytes(one.bytes) for one in told] == [b"H", b"\xc3", b"\xbc"]
+    assert all(one.top_logprobs == [] for one in told)
+    plain = await whole(worker, {"input": CHAT})
+    assert plain.choices[0].logprobs is None
+
+
+async def test_logprobs_end_with_the_text(worker):
+    """Of a stop string, and of what is held back for one, nothing is told too early."""
+    answer = await whole(worker, saying("One. Two", stop="Two", logprobs=True))
+    told = answer.choices[0].logprobs.content
+    assert b"".join(bytes(one.bytes) for one in told) == b"One. "
+
+
+async def test_completions_have_the_older_form(worker):
+    body = {"prompt": ["ab", "cd"], "logprobs": 1, "n": 2}
+    job = {"input": {"openai_route": "/v1/completions", "openai_input": body}}
+    answer = check(Completion, decoded(await worker.answer(job)))
+    assert [choice.text for choice in answer.choices] == ["ab", "ab", "cd", "cd"]
+    assert [choice.index for choice in answer.choices] == [0, 1, 2, 3]
+    for choice in answer.choices:
+        told = choice.logprobs
+        assert told.tokens == list(choice.text)
+        assert told.token_logprobs == [0.0, 0.0]
+        assert told.top_logprobs == [{letter: 0.0} for letter in choice.text]
+        assert told.text_offset == [0, 1]
+    assert answer.usage.completion_tokens == 8
+    assert answer.usage.prompt_tokens == 6
+    stream = {"input": {**job["input"], "openai_input": {**body, "stream": True}}}
+    events = [event async for event in worker.stream(stream)]
+    # The package takes chunks as Completion objects, without validating: a reason may be null.
+    chunks = [
+        Completion.construct(**json.loads(event.removeprefix("data: "))) for event in events[:-1]
+    ]
+    for choice in answer.choices:
+        own = [one for chunk in chunks for one in chunk.choices if one.index == choice.index]
+        assert "".join(one.text for one in own) == choice.text
+        told = [word for one in own if one.logprobs for word in one.logprobs.tokens]
+        assert told == list(choice.text)
+        assert [one.finish_reason for one in own if one.finish_reason] == ["stop"]
+
+
+async def test_what_cannot_be_is_a_number_all_the_same(make_worker):
+    """JSON has no infinity."""
+    from handler.contract.chat.chat import _token
+
+    assert _token(b"a", -math.inf)["logprob"] == -9999.0
+
+
+# A voice -----------------------------------------------------------------------------------------
+
+
+def speak(text: str, stops: list[str], tools: list[Any]) -> Any:
+    fake = FakeText()
+    voice = Voice(0, fake, stops, fake.reading("", tools))
+    deltas = []
+    for token in text.encode():
+        if voice.ended:
+            break
+        if (delta := voice.push(token, Logprob(token, -1.0))) is not None:
+            deltas.append(delta)
+    if not voice.ended:
+        deltas.append(voice.end("stop"))
+    return deltas
+
+
+@pytest.mark.parametrize("text", ["a<b", "<tool", "a <tool_cal", f"{CALL} and {CALL}", "<think>x"])
+def test_nothing_that_was_said_is_lost(text):
+    deltas = speak(text, [], [TOOL])
+    pieces = [piece for delta in deltas for piece in delta.pieces]
+    said = "".join(one.text for one in pieces if not isinstance(one, Called))
+    calls = [one for one in pieces if isinstance(one, Called)]
+    assert len(calls) == text.count("</tool_call>")
+    if not calls:
+        assert said == text.replace("<think>", "")
+    told = b"".join(one.content for delta in deltas for one in delta.logprobs)
+    assert told == text.encode()
+    assert [delta.finish_reason for delta in deltas[:-1]] == [None] * (len(deltas) - 1)
+
+
+def test_a_stop_string_within_a_call():
+    deltas = speak(CALL, ["</tool"], [TOOL])
+    pieces = [piece for delta in deltas for piece in delta.pieces]
+    assert all(isinstance(piece, Said) for piece in pieces) or any(
+        isinstance(piece, Called) for piece in pieces
+    )
+    assert deltas[-1].finish_reason in ("stop", "tool_calls")
+
+
+# Forms, on a real engine with random weights ------------------------------------------------------
+
+
+@pytest.fixture
+def tiny(make_worker):
+    return make_worker(FAKE_ENGINES="0", SURFACE="chat", MODEL_SLUG="Tiny_Llama")
+
+
+PERSON = {
+    "type": "object",
+    "properties": {"name": {"enum": ["Ada", "Bo"]}, "age": {"enum": [1, 2]}},
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+ASK = {
+    "type": "function",
+    "function": {"name": "ask", "parameters": PERSON, "description": "Asks somebody"},
+}
+
+
+async def test_an_answer_by_a_schema(tiny):
+    form = {"type": "json_schema", "json_schema": {"name": "person", "schema": PERSON}}
+    for fields in ({"response_format": form}, {"guided_json": PERSON}):
+        answer = await whole(tiny, saying("Who?", max_tokens=500, seed=4, **fields))
+        assert answer.choices[0].finish_reason == "stop"
+        person = json.loads(answer.choices[0].message.content)
+        assert person["name"] in ("Ada", "Bo")
+        assert set(person) == {"name", "age"}
+    answer = await whole(tiny, saying("Who?", guided_choice=["one", "two"], n=3, seed=1))
+    assert {choice.message.content for choice in answer.choices} <= {"one", "two"}
+    answer = await whole(tiny, saying("Who?", guided_regex="[ab]{4}", seed=1))
+    assert len(answer.choices[0].message.content) == 4
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "ask"}}])
+async def test_a_forced_call(tiny, choice):
+    job = saying("Who?", tools=[TOOL, ASK], tool_choice=choice, max_tokens=500, seed=2, n=2)
+    answer = await whole(tiny, job)
+    for one in answer.choices:
+        assert one.finish_reason == "tool_calls"
+        [call] = one.message.tool_calls
+        if choice != "required":
+            assert call.function.name == "ask"
+        if call.function.name == "ask":
+            assert set(json.loads(call.function.arguments)) == {"name", "age"}
+
+
+async def test_beside_tools_an_answer_may_have_a_form(tiny):
+    form = {"type": "json_schema", "json_schema": {"name": "person", "schema": PERSON}}
+    job = saying("Who?", tools=[ASK], response_format=form, max_tokens=500, seed=2)
+    answer = await whole(tiny, job)
+    [choice] = answer.choices
+    if choice.finish_reason == "tool_calls":
+        assert choice.message.tool_calls[0].function.name == "ask"
+    else:
+        assert set(json.loads(choice.message.content)) == {"name", "age"}
+
+
+async def test_a_schema_that_cannot_be_kept_is_refused_before_a_stream_begins(tiny):
+    schema = {"type": "array", "uniqueItems": True}
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    error = error_of(await tiny.answer(saying("x", response_format=form)))
+    assert error["code"] == "unsupported_schema"
+    assert error["param"] == "response_format.json_schema.schema"
+    assert "#/uniqueItems" in error["message"]
+    error = error_of(
+        await tiny.answer(
+            saying(
+                "x",
+                tools=[
+                    {**ASK, "function": {"name": "f", "strict": True, "parameters": {"not": {}}}}
+                ],
+            )
+        )
+    )
+    assert (error["code"], error["param"]) == ("unsupported_schema", "tools")
+
+
+async def test_prefill_goes_on(tiny):
+    """The assistant's last words are continued, not answered."""
+    text = (await _engine(tiny)).text
+    begun = [{"role": "user", "content": "Count"}, {"role": "assistant", "content": "One, two"}]
+    assert text.render(begun).endswith("One, two")
+    assert not text.render(begun[:1]).endswith("Count")
+
+
+async def _engine(worker: Any) -> Any:
+    row = worker.dispatcher.endpoint.pick("chat", None)
+    from models.warm.ticket import NEVER
+
+    async with worker.dispatcher.pool.lease(row, NEVER) as model:
+        return model.engine
