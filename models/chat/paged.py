@@ -13,13 +13,36 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Any
 
+from models.chat.attention import register
+
 VERSION = "5.23."
 _PAGE_TOKENS = 32  # prefixes are shared in pages
-_STEP_TOKENS = {"cpu": 512, "cuda": 2048}  # of prompts and answers, in one step
+STEP_TOKENS = {"cpu": 512, "cuda": 2048}  # of prompts and answers, in one step
 _FREE_SHARE = 0.9  # of the memory that is free, where the cache has all of it
 
 # Chooses the next token of each request, by their ids, from scores of shape (requests, vocabulary).
 Choose = Callable[[Sequence[str], Any], Sequence[int]]
+
+
+def options(cache_tokens: int | None, step_tokens: int) -> dict[str, Any]:
+    """Of ``ContinuousBatchingConfig``."""
+    return {
+        "page_size": _PAGE_TOKENS,
+        "num_blocks": None if cache_tokens is None else -(-cache_tokens // _PAGE_TOKENS),
+        "max_batch_tokens": step_tokens,
+        "max_memory_percent": _FREE_SHARE,
+        "allow_block_sharing": True,
+        # What is captured or runs ahead cannot choose by rules that are in Python.
+        "use_cuda_graph": False,
+        "use_async_batching": False,
+        "auto_switch_to_flash": False,
+    }
+
+
+def _looks_at_all(config: Any) -> bool:
+    """Whether every layer attends to every token before."""
+    kinds = getattr(config, "layer_types", None) or ["full_attention"]
+    return set(kinds) == {"full_attention"} and not getattr(config, "sliding_window", None)
 
 
 class Paged:
@@ -42,21 +65,13 @@ class Paged:
             raise RuntimeError(
                 f"transformers {VERSION}x is needed here, this is {transformers.__version__}"
             )
-        blocks = None if cache_tokens is None else -(-cache_tokens // _PAGE_TOKENS)
-        config = ContinuousBatchingConfig(
-            page_size=_PAGE_TOKENS,
-            num_blocks=blocks,
-            max_batch_tokens=_STEP_TOKENS[model.device.type],
-            max_memory_percent=_FREE_SHARE,
-            allow_block_sharing=True,
-            # What is captured or runs ahead cannot choose by rules that are in Python.
-            use_cuda_graph=False,
-            use_async_batching=False,
-            auto_switch_to_flash=False,
-        )
+        step_tokens = STEP_TOKENS[model.device.type]
+        config = ContinuousBatchingConfig(**options(cache_tokens, step_tokens))
         plain = GenerationConfig(do_sample=False)
         manager = ContinuousBatchingManager(model, plain, config)
         self._model = model
+        if model.device.type == "cpu" and _looks_at_all(model.config):
+            model.set_attn_implementation(register())
         self._processor = manager._create_batch_processor()
         self._scheduler, self.cache = self._processor.scheduler, self._processor.cache
         self._hits: dict[str, int] = {}

@@ -24,7 +24,7 @@ from models.quiet import hush
 from models.row import Row
 from models.surface import Done
 
-_CPU_CACHE_TOKENS = 16_384
+CPU_CACHE_TOKENS = 16_384
 _USUAL_TOKENS = 1024  # of a request, with its answer
 
 
@@ -45,8 +45,8 @@ class TransformersChat:
         self._model = model
         self._row = row
         ends = model.generation_config.eos_token_id
-        self._ends = frozenset(ends if isinstance(ends, list) else [ends])
-        self._grammars = Grammars(text.tokenizer, model.config.vocab_size, self._ends)
+        self.ends = frozenset(ends if isinstance(ends, list) else [ends])
+        self._grammars = Grammars(text.tokenizer, model.config.vocab_size, self.ends)
         self._paged = Paged(model, cache_tokens, self._choose)
         self._most = min(self.context, self._paged.largest())
         self._choices: dict[str, Choice] = {}  # that the cache has, or waits to have
@@ -68,7 +68,7 @@ class TransformersChat:
         context = int(model.config.max_position_embeddings)
         tokens = row.options.get("cache_tokens")
         if tokens is None and device.kind == "cpu":
-            tokens = _CPU_CACHE_TOKENS
+            tokens = CPU_CACHE_TOKENS
         return cls(model.eval(), ChatText(folder, context, row.options), row, tokens)
 
     @property
@@ -135,7 +135,7 @@ class TransformersChat:
     def _made(self, key: int, item: Admission) -> Iterator[Choice]:
         for index in range(item.prompt.n):
             matcher = None if item.grammar is None else self._grammars.matcher(item.grammar)
-            yield Choice(key, index, item.prompt, self._ends, matcher)
+            yield Choice(key, index, item.prompt, self.ends, matcher)
 
     def _add(self, choice: Choice) -> None:
         name = f"{choice.key}.{choice.index}"
@@ -143,9 +143,7 @@ class TransformersChat:
         stays = sampling.ignore_eos and choice.matcher is None
         self._choices[name] = choice
         assert sampling.max_tokens is not None  # noqa: S101 - set in ``prepare``
-        self._paged.add(
-            name, choice.prompt.tokens, sampling.max_tokens, () if stays else self._ends
-        )
+        self._paged.add(name, choice.prompt.tokens, sampling.max_tokens, () if stays else self.ends)
 
     def _remove(self, names: Sequence[str]) -> None:
         self._paged.remove(names)

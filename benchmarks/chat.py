@@ -1,0 +1,248 @@
+"""Chat: our worker beside transformers' ``generate`` and its own continuous batching.
+
+    .venv/bin/python -m benchmarks.chat
+
+16 conversations of 38 to 458 prompt tokens, answers of 16 to 128, greedy in float32, with SmolLM2;
+other words in every round, so that no round finds another's prompts in the cache. By turns
+
+- ``generate``, one conversation after the other
+- transformers' ``ContinuousBatchingManager`` with the options of our engine, all at once
+- our worker, all at once: ``Worker.answer``, as the queue's loop calls it
+
+Then our engine alone: the time to the first token with 1, 4 and 16 at once, the time between tokens
+with 16, and 64 conversations at once. Ratios are within a round; figures are medians over rounds.
+The goals: 2.5 times ``generate`` with equal answers, 0.95 of the bare manager.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import statistics
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.report import figures, table
+from handler.assemble import assemble
+from handler.entry import Worker
+from handler.settings.variables import Settings
+from handler.wire import Encoded
+from models.chat.paged import STEP_TOKENS, options
+from models.chat.request import Prompt, Sampling, Tokens
+from models.chat.transformers import CPU_CACHE_TOKENS
+from models.warm.ticket import NEVER
+from models.weights.store import WeightsStore
+
+MODEL = "SmolLM2_135M_Instruct"
+REQUESTS, SHORTEST, LONGEST = 16, 38, 458
+WORDS = """
+    time year people way day man thing woman life child world school state family student group
+    country problem hand part place case week company system program question work government
+    number night point home water room mother area money story fact month lot right study book
+"""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One conversation, its prompt's tokens, and how long its answer may be."""
+
+    text: str
+    tokens: tuple[int, ...]
+    limit: int
+
+    @property
+    def job(self) -> dict[str, Any]:
+        """As a client sends it."""
+        messages = [{"role": "user", "content": self.text}]
+        body = {"messages": messages, "max_tokens": self.limit, "temperature": 0, "top_p": 1}
+        return {"id": "job", "input": body}
+
+
+class Workload:
+    """Conversations of mixed lengths, and what they are answered with."""
+
+    def __init__(self, engine: Any, worker: Worker, plain: Any) -> None:
+        self.engine, self.worker, self.plain = engine, worker, plain
+        self._chance = random.Random(1)
+
+    def conversations(self, count: int) -> list[Asked]:
+        """Never twice the same."""
+        spread = max(1, count - 1)
+        asked = []
+        for index in range(count):
+            wanted = SHORTEST + (LONGEST - SHORTEST) * index // spread
+            asked.append(self._conversation(wanted, 16 + 112 * (index * 7 % count) // spread))
+        self._chance.shuffle(asked)
+        return asked
+
+    def _conversation(self, wanted: int, limit: int) -> Asked:
+        text = self.engine.text
+        words = self._chance.choices(WORDS.split(), k=wanted)
+        while True:
+            said = " ".join(words)
+            tokens = text.encode(({"role": "user", "content": said},))
+            if len(tokens) <= wanted:
+                return Asked(said, tuple(tokens), limit)
+            words = words[: -max(1, len(tokens) - wanted)]
+
+    def generated(self, asked: Sequence[Asked]) -> tuple[float, list[str]]:
+        """By ``generate``, one by one: seconds, and the answers."""
+        import torch
+
+        start, said = time.perf_counter(), []
+        for one in asked:
+            ids = torch.tensor([one.tokens])
+            out = self.plain.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                do_sample=False,
+                max_new_tokens=one.limit,
+                pad_token_id=0,
+            )
+            said.append(self.engine.text.decode(out[0, len(one.tokens) :].tolist()))
+        return time.perf_counter() - start, said
+
+    def managed(self, bare: Any, asked: Sequence[Asked]) -> float:
+        """By transformers' manager, at once: seconds."""
+        start = time.perf_counter()
+        for one in asked:
+            bare.add_request(list(one.tokens), max_new_tokens=one.limit)
+        left = len(asked)
+        while left:
+            if (result := bare.get_result(timeout=60)) is None:
+                raise RuntimeError("the manager gave up")
+            left -= result.is_finished()
+        return time.perf_counter() - start
+
+    async def answered(self, asked: Sequence[Asked]) -> tuple[float, list[str]]:
+        """By our worker, at once: seconds, and the answers."""
+        start = time.perf_counter()
+        outputs = await asyncio.gather(*(self.worker.answer(one.job) for one in asked))
+        took = time.perf_counter() - start
+        said = []
+        for output in outputs:
+            assert isinstance(output, Encoded), output
+            said.append(json.loads(output.content)["choices"][0]["message"]["content"])
+        return took, said
+
+    async def timed(self, asked: Sequence[Asked]) -> tuple[list[float], list[float], float]:
+        """By our engine: times to the first token, times between tokens, tokens a second."""
+        row = self.worker.dispatcher.endpoint.pick("chat", None)
+        first: list[float] = []
+        between: list[float] = []
+
+        async def one(conversation: Asked) -> int:
+            start = last = time.perf_counter()
+            sampling = Sampling(conversation.limit, temperature=0.0, ignore_eos=True)
+            count = 0
+            async with self.worker.dispatcher.pool.lease(row, NEVER) as model:
+                prompt = Prompt(conversation.tokens, sampling)
+                async with aclosing(model.stream(prompt)) as events:
+                    async for event in events:
+                        if not isinstance(event, Tokens):
+                            continue
+                        now = time.perf_counter()
+                        (between if count else first).append(now - (last if count else start))
+                        last, count = now, count + 1
+            return count
+
+        start = time.perf_counter()
+        counts = await asyncio.gather(*(one(conversation) for conversation in asked))
+        return first, between, sum(counts) / (time.perf_counter() - start)
+
+
+async def compare(load: Workload, rounds: int) -> dict[str, float]:
+    """By turns: ratios to ``generate`` and to the bare manager."""
+    from transformers import ContinuousBatchingConfig, GenerationConfig
+
+    rows = []
+    config = ContinuousBatchingConfig(**options(CPU_CACHE_TOKENS, STEP_TOKENS["cpu"]))
+    same = 0
+    for _ in range(rounds):
+        asked = load.conversations(REQUESTS)
+        slow, theirs = await asyncio.to_thread(load.generated, asked)
+        implementation = load.plain.config._attn_implementation
+        manager = load.plain.init_continuous_batching(
+            generation_config=GenerationConfig(do_sample=False, eos_token_id=load.engine.ends),
+            continuous_batching_config=config,
+        )
+        manager.start()
+        try:
+            bare = await asyncio.to_thread(load.managed, manager, asked)
+        finally:
+            await asyncio.to_thread(manager.stop)
+            load.plain.set_attn_implementation(implementation)
+        fast, ours = await load.answered(asked)
+        same = sum(one == other for one, other in zip(ours, theirs, strict=True))
+        rows.append((slow, bare, fast, slow / fast, bare / fast, same))
+    table(
+        ("generate s", "manager s", "worker s", "to generate", "to the manager", "equal"),
+        [(*(f"{value:.2f}" for value in row[:5]), row[5]) for row in rows],
+    )
+    return {
+        "ratio_generate": statistics.median(row[3] for row in rows),
+        "ratio_bare": statistics.median(row[4] for row in rows),
+        "identical": float(min(row[5] for row in rows)),
+    }
+
+
+async def alone(load: Workload, rounds: int) -> dict[str, float]:
+    """Our engine by itself: how soon the first token comes, and the next."""
+    told: dict[str, float] = {}
+    for count in (1, 4, 16, 64):
+        firsts, betweens, rates = [], [], []
+        for _ in range(rounds if count < 64 else 1):
+            first, between, rate = await load.timed(load.conversations(count))
+            firsts.append(statistics.median(first))
+            betweens.append(statistics.quantiles(between, n=20)[-1])
+            rates.append(rate)
+        told[f"ttft_ms_{count}"] = 1000 * statistics.median(firsts)
+        told[f"between_p95_ms_{count}"] = 1000 * statistics.median(betweens)
+        told[f"tokens_per_s_{count}"] = statistics.median(rates)
+    table(
+        ("at once", "first token ms", "next p95 ms", "tokens/s"),
+        [
+            (
+                count,
+                f"{told[f'ttft_ms_{count}']:.0f}",
+                f"{told[f'between_p95_ms_{count}']:.0f}",
+                f"{told[f'tokens_per_s_{count}']:.0f}",
+            )
+            for count in (1, 4, 16, 64)
+        ],
+    )
+    return told
+
+
+async def run(rounds: int) -> dict[str, float]:
+    """Load, warm up, measure."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    settings = Settings.from_env({"SURFACE": "chat", "MODEL_SLUG": MODEL, "DTYPE": "float32"})
+    worker = assemble(settings)
+    await worker.warm()
+    row = worker.dispatcher.endpoint.pick("chat", None)
+    folder = WeightsStore(settings.places()).resolve(row)
+    plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    async with worker.dispatcher.pool.lease(row, NEVER) as model:
+        load = Workload(model.engine, worker, plain)
+    await load.answered(load.conversations(2))
+    await asyncio.to_thread(load.generated, load.conversations(1))
+    return {**await compare(load, rounds), **await alone(load, rounds)}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    figures(asyncio.run(run(parser.parse_args().rounds)))
+
+
+if __name__ == "__main__":
+    main()
