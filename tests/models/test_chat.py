@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from dataclasses import replace
 from typing import Any
 
+import jsonschema
 import pytest
 import torch
 
@@ -171,8 +173,6 @@ def test_a_choice_that_nobody_reads_is_let_go(llama):
 
 def test_no_page_is_lost_when_requests_are_dropped(llama):
     """Five hundred, at any point of their lives."""
-    import random
-
     chance = random.Random(3)
     assert llama._paged.held() == 0.0
     left: dict[int, int] = {}
@@ -323,6 +323,81 @@ def test_a_form_that_cannot_be_kept_says_where(llama, schema, where):
     assert "\n" not in caught.value.message
 
 
+def _schema(chance: random.Random, depth: int = 0) -> dict[str, Any]:
+    """A schema of any kind; now and then one that cannot be kept."""
+    kinds = ["integer", "number", "string", "boolean", "null", "enum", "const", "odd"]
+    if depth < 3:
+        kinds += ["object", "array", "anyOf"] * 2
+    kind = chance.choice(kinds)
+    if kind == "object":
+        names = chance.sample(["a", "b", "with space", "ü", "nested", "x-1"], chance.randint(0, 3))
+        properties = {name: _schema(chance, depth + 1) for name in names}
+        required = [name for name in names if chance.random() < 0.7]
+        closed = {"additionalProperties": False} if chance.random() < 0.8 else {}
+        return {"type": "object", "properties": properties, "required": required, **closed}
+    if kind == "array":
+        low = chance.randint(0, 2)
+        bounds = {"minItems": low, "maxItems": low + chance.randint(0, 2)}
+        return {"type": "array", "items": _schema(chance, depth + 1), **bounds}
+    if kind == "anyOf":
+        return {"anyOf": [_schema(chance, depth + 1) for _ in range(chance.randint(1, 3))]}
+    plain: dict[str, dict[str, Any]] = {
+        "integer": {"type": "integer", "minimum": chance.randint(-9, 0), "maximum": 99},
+        "number": {"type": "number", "minimum": 0, "exclusiveMaximum": 10},
+        "string": chance.choice([
+            {"type": "string", "maxLength": 5},
+            {"type": "string", "pattern": "^[a-c]{2,4}$"},
+            {"type": "string", "format": "date"},
+        ]),
+        "boolean": {"type": "boolean"},
+        "null": {"type": "null"},
+        "enum": {"enum": ["x", 1, None, "\u00e9\n"]},
+        "const": {"const": {"k": [1, True]}},
+        "odd": chance.choice([
+            {"type": "array", "uniqueItems": True},
+            {"type": "object", "propertyNames": {"pattern": "^a"}, "not": {}},
+            {"type": "string", "pattern": "(?!a)b"},
+            {"type": "string", "format": "nothing-known"},
+        ]),
+    }  # fmt: skip
+    return plain[kind]
+
+
+def _refusal(engine: Any, prompt: Prompt) -> InvalidValue | None:
+    try:
+        ready(engine, prompt)
+    except InvalidValue as error:
+        return error
+    return None
+
+
+def test_three_hundred_schemas(llama):
+    """Every answer that was completed is valid; what cannot be kept is refused, and says where."""
+    chance = random.Random(17)
+    prompts, schemas, refused = [], [], 0
+    for seed in range(300):
+        schema = _schema(chance)
+        rules = Sampling(max_tokens=300, seed=seed, temperature=1.0)
+        form = Grammar("json_schema", json.dumps(schema), "guided_json")
+        prompt = Prompt(tuple(b"JSON:"), rules, grammar=form)
+        error = _refusal(llama, prompt)
+        if error is None:
+            prompts.append(prompt)
+            schemas.append(schema)
+            continue
+        assert error.param == "guided_json"
+        assert error.message.startswith("guided_json cannot be honoured: ")
+        refused += 1
+    assert 10 < refused < 150
+    completed = 0
+    for schema, heard in zip(schemas, together(llama, prompts), strict=True):
+        if heard.reasons[0] == "stop":
+            value = json.loads(llama.text.decode(heard.tokens[0]))
+            jsonschema.validate(value, schema, format_checker=jsonschema.FormatChecker())
+            completed += 1
+    assert completed > 0.6 * len(prompts)
+
+
 def test_a_regex_that_cannot_be_kept(llama):
     with pytest.raises(InvalidValue, match="look-around") as caught:
         llama.prepare(Prompt((1,), Sampling(), grammar=Grammar("regex", "(?=a)b", "guided_regex")))
@@ -399,7 +474,6 @@ def test_streamed_text_is_the_decoded_text(llama):
 @pytest.mark.parametrize("stops", [[], ["b"], ["abc", "bd"], ["aab", "ab"], ["ccc"]])
 def test_stop_strings_however_the_text_is_cut(stops):
     import itertools
-    import random
 
     chance = random.Random(5)
     for letters in itertools.product("abcd", repeat=5):
