@@ -2,6 +2,8 @@
 #   docker build --platform linux/amd64 --build-arg SURFACE=embeddings -t quartet-embeddings .
 # With weights inside, for the shortest cold start:
 #   docker build … --build-arg SURFACE=embeddings --build-arg MODEL=BGE_Large
+# Chat without vllm, which makes the image smaller and chat slower:
+#   docker build … --build-arg SURFACE=chat --build-arg CHAT_ENGINE=transformers
 # A gated model's token comes as a secret, which no layer keeps:
 #   HF_TOKEN=… docker build … --secret id=HF_TOKEN --build-arg MODEL=Llama3_8B_Instruct
 
@@ -28,10 +30,24 @@ RUN useradd --create-home --uid 10001 quartet \
 
 WORKDIR /app
 
-# The libraries: rebuilt when a requirement changes.
+# The libraries: rebuilt when a requirement changes. Chat alone runs on vllm, which compiles kernels when
+# it starts: with gcc and CUDA's compiler.
 ARG SURFACE=all
+ARG CHAT_ENGINE=vllm
+# hadolint ignore=DL3008
+RUN if [ "$SURFACE-$CHAT_ENGINE" = chat-vllm ]; then \
+        apt-get update \
+        && apt-get install -y --no-install-recommends gcc g++ python3-dev \
+            cuda-nvcc-13-0 cuda-nvrtc-dev-13-0 cuda-cudart-dev-13-0 libcublas-dev-13-0 \
+        && rm -rf /var/lib/apt/lists/*; \
+    fi
+ENV CUDA_HOME=/usr/local/cuda-13.0
 COPY builder/requirements builder/requirements
-RUN pip install --no-cache-dir -r "builder/requirements/${SURFACE}.txt"
+RUN if [ "$SURFACE-$CHAT_ENGINE" = chat-vllm ]; then \
+        pip install --no-cache-dir --no-deps -r builder/requirements/chat-vllm.txt; \
+    else \
+        pip install --no-cache-dir -r "builder/requirements/${SURFACE}.txt"; \
+    fi
 
 # The weights: rebuilt when a catalog row or the code that fetches changes, not with an engine.
 ARG MODEL=""

@@ -10,6 +10,7 @@ from handler.entry import Worker
 from handler.media.bucket import Bucket
 from handler.media.guard import Guard
 from handler.settings.endpoint import Endpoint
+from handler.settings.engines import VLLM, fitted
 from handler.settings.variables import Settings, SettingsError
 from models.catalog import CATALOG, GB
 from models.device import hardware
@@ -36,8 +37,10 @@ def assemble(settings: Settings) -> Worker:
     if device.kind == "cpu":
         keep_freed()
     store = WeightsStore(settings.places())
-    endpoint = Endpoint.build(settings, SURFACES, _catalog(settings), device.kind, store.has)
-    budget_bytes = device.budget_bytes
+    catalog = fitted(_catalog(settings), settings, device.kind)
+    endpoint = Endpoint.build(settings, SURFACES, catalog, device.kind, store.has)
+    spread = any(row.engine == VLLM for row in endpoint.catalog.rows)  # over all GPUs
+    budget_bytes = device.budget_bytes * (settings.gpu_count if spread else 1)
     if settings.memory_budget_gb is not None:
         budget_bytes = int(settings.memory_budget_gb * GB)
     loader = Loader(store, device)

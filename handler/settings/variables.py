@@ -71,6 +71,25 @@ class Settings(BaseModel):
         "What chat and embeddings compute in. Unset: bfloat16 where the GPU or CPU has it, else "
         "float16 on a GPU and float32 on a CPU.",
     )
+    chat_engine: Literal["auto", "transformers", "vllm"] = _env(
+        "CHAT_ENGINE",
+        "What runs chat models; auto is vllm on a GPU where it is installed, else transformers.",
+        "auto",
+    )
+    chat_context_tokens: int | None = _env(
+        "CHAT_CONTEXT_TOKENS",
+        "How many tokens a conversation may have, with its answer. Unset: what the model reads.",
+        ge=256,
+    )
+    chat_cache_tokens: int | None = _env(
+        "CHAT_CACHE_TOKENS",
+        "How many tokens of all conversations together are kept at once. Unset: what the GPU's "
+        "memory allows, and 16,384 on a CPU.",
+        ge=256,
+    )
+    gpu_count: int = _env(
+        "RUNPOD_GPU_COUNT", "The GPUs of this worker, which the platform sets; vllm uses all.", 1
+    )
     memory_budget_gb: float | None = _env(
         "MEMORY_BUDGET_GB",
         "Memory that warm models may take together. Unset: 90 % of the GPU's, or of the RAM.",

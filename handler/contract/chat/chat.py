@@ -9,8 +9,7 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from handler.contract.base import Call, Json, Operation, Surface, with_notice
-from handler.contract.chat import completions
+from handler.contract.base import Call, Json, Operation, with_notice
 from handler.contract.chat.generation import Asked, Progress, deltas, usage
 from handler.contract.chat.request import ChatRequest
 from handler.contract.chat.tools import asked_form
@@ -205,12 +204,4 @@ def _head(call: Call, kind: str) -> dict[str, Any]:
     }
 
 
-SURFACE = Surface(
-    name="chat",
-    operations=(
-        Operation(ChatRequest, ("/v1/chat/completions",), answer, stream, marks=("messages",)),
-        completions.OPERATION,
-    ),
-    companions=frozenset({"documents"}),  # of a chat with retrieval
-    concurrency=2,
-)
+OPERATION = Operation(ChatRequest, ("/v1/chat/completions",), answer, stream, marks=("messages",))

@@ -1,0 +1,57 @@
+"""Which engine serves chat, and with what."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from importlib.util import find_spec
+
+from handler.settings.variables import Settings, SettingsError
+from models.row import Catalog, Row
+
+log = logging.getLogger(__name__)
+
+TRANSFORMERS = "models.chat.transformers:TransformersChat"
+VLLM = "models.chat.vllm:VllmChat"
+
+
+def fitted(catalog: Catalog, settings: Settings, device_kind: str) -> Catalog:
+    """The catalog with the chat engine that the operator wants, or that suits the machine.
+
+    Raises:
+        SettingsError: it is not installed.
+    """
+    if not any(row.engine == TRANSFORMERS for row in catalog.rows):
+        return catalog
+    engine, why = _choice(settings, device_kind)
+    log.info("chat runs on %s: %s", "vllm" if engine == VLLM else "transformers", why)
+    return Catalog(
+        _fitted(row, engine, settings) if row.engine == TRANSFORMERS else row
+        for row in catalog.rows
+    )
+
+
+def _choice(settings: Settings, device_kind: str) -> tuple[str, str]:
+    installed = find_spec("vllm") is not None
+    if settings.chat_engine == "vllm":
+        if not installed:
+            raise SettingsError("CHAT_ENGINE: vllm is not installed in this image")
+        return VLLM, "CHAT_ENGINE says so"
+    if settings.chat_engine == "transformers":
+        return TRANSFORMERS, "CHAT_ENGINE says so"
+    if device_kind != "cuda":
+        return TRANSFORMERS, "there is no GPU"
+    if not installed:
+        return TRANSFORMERS, "vllm is not installed"
+    return VLLM, "there is a GPU"
+
+
+def _fitted(row: Row, engine: str, settings: Settings) -> Row:
+    """A row with what the operator says of its engine."""
+    said = {
+        "cache_tokens": settings.chat_cache_tokens,
+        "context": settings.chat_context_tokens,
+        "gpus": settings.gpu_count,
+    }
+    options = {**row.options, **{name: one for name, one in said.items() if one is not None}}
+    return replace(row, engine=engine, options=options)
