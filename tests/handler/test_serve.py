@@ -96,7 +96,7 @@ def test_completions_refuse_clearly(url, body, code, param):
         ("/v1/chat/completions", b"{", 400, "invalid_json"),
         ("/v1/chat/completions", b"[]", 400, "invalid_json"),
         ("/v1/embeddings", b'{"input": "' + b"x" * 300_000 + b'"}', 413, "request_too_large"),
-        ("/v1/responses", b"{}", 404, "unknown_url"),
+        ("/v1/moderations", b"{}", 404, "unknown_url"),
         (
             "/v1/chat/completions",
             json.dumps({**CHAT, "model": "x"}).encode(),

@@ -10,6 +10,7 @@ import pytest
 
 from handler.contract import SURFACES
 from models.catalog import CATALOG
+from models.chat.families import FAMILIES
 from models.errors import ModelNotFound
 from models.row import Catalog
 from models.weights.sources import FileSource, HubSource, TinySource, WheelSource, parse
@@ -45,7 +46,9 @@ def test_every_row_is_whole(row):
     assert row.memory_bytes > 0
     module, _, name = row.engine.partition(":")
     engine = getattr(import_module(module), name)
-    assert all(callable(getattr(engine, verb)) for verb in ("load", "prepare", "run", "close"))
+    works = ("admit", "drop", "step") if hasattr(engine, "step") else ("run",)
+    assert all(callable(getattr(engine, verb)) for verb in ("load", "prepare", *works, "close"))
+    assert row.options.get("family") in (None, *FAMILIES)
 
 
 def test_no_name_means_two_models():

@@ -58,6 +58,22 @@ async def test_job_examples_run(worker, job):
     assert answer["choices"][0]["message"]["content"] == "Hello"
 
 
+CHAT = re.findall(r"```json\n(\{\"input.*?)\n```", (ROOT / "docs/chat.md").read_text(), re.DOTALL)
+
+
+@needs("SmolLM2_135M_Instruct")
+@pytest.mark.anyio
+@pytest.mark.parametrize("job", CHAT)
+async def test_chat_examples_run(make_worker, job):
+    answer = decoded(await make_worker(FAKE_ENGINES="0").answer(json.loads(job)))
+    if answer["object"] == "response":
+        assert answer["output"]
+        return
+    for choice in answer["choices"]:
+        text = choice.get("text") or choice["message"]["content"]
+        assert text or choice["message"]["tool_calls"]
+
+
 EMBEDDINGS = re.findall(r"```json\n(\{\"input.*?)\n```", (ROOT / "docs/embeddings.md").read_text())
 
 
