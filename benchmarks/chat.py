@@ -1,17 +1,19 @@
 """Chat: our worker beside transformers' ``generate`` and its own continuous batching.
 
     .venv/bin/python -m benchmarks.chat
+    .venv-vllm/bin/python -m benchmarks.chat --engine vllm     (made by ./scripts/test -m vllm)
 
 16 conversations of 38 to 458 prompt tokens, answers of 16 to 128, greedy in float32, with SmolLM2;
 other words in every round, so that no round finds another's prompts in the cache. By turns
 
 - ``generate``, one conversation after the other
-- transformers' ``ContinuousBatchingManager`` with the options of our engine, all at once
+- the bare engine, all at once: transformers' ``ContinuousBatchingManager`` with our options, or
+  vLLM's ``AsyncLLM``
 - our worker, all at once: ``Worker.answer``, as the queue's loop calls it
 
 Then our engine alone: the time to the first token with 1, 4 and 16 at once, the time between tokens
 with 16, and 64 conversations at once. Ratios are within a round; figures are medians over rounds.
-The goals: 2.5 times ``generate`` with equal answers, 0.95 of the bare manager.
+The goals: 2.5 times ``generate`` with equal answers, 0.95 of the bare engine.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from benchmarks.report import figures, table
@@ -156,32 +159,89 @@ class Workload:
         return first, between, sum(counts) / (time.perf_counter() - start)
 
 
-async def compare(load: Workload, rounds: int) -> dict[str, float]:
-    """By turns: ratios to ``generate`` and to the bare manager."""
-    from transformers import ContinuousBatchingConfig, GenerationConfig
+class Manager:
+    """transformers' continuous batching as it is, on the model of ``generate``."""
 
-    rows = []
-    config = ContinuousBatchingConfig(**options(CPU_CACHE_TOKENS, STEP_TOKENS["cpu"]))
-    same = 0
-    for _ in range(rounds):
-        asked = load.conversations(REQUESTS)
-        slow, theirs = await asyncio.to_thread(load.generated, asked)
-        implementation = load.plain.config._attn_implementation
-        manager = load.plain.init_continuous_batching(
-            generation_config=GenerationConfig(do_sample=False, eos_token_id=load.engine.ends),
-            continuous_batching_config=config,
+    def __init__(self, load: Workload, _folder: Path) -> None:
+        self._load = load
+
+    async def timed(self, asked: Sequence[Asked]) -> float:
+        """Seconds for all."""
+        from transformers import ContinuousBatchingConfig, GenerationConfig
+
+        plain = self._load.plain
+        implementation = plain.config._attn_implementation
+        manager = plain.init_continuous_batching(
+            generation_config=GenerationConfig(
+                do_sample=False, eos_token_id=list(self._load.engine.ends)
+            ),
+            continuous_batching_config=ContinuousBatchingConfig(
+                **options(CPU_CACHE_TOKENS, STEP_TOKENS["cpu"])
+            ),
         )
         manager.start()
         try:
-            bare = await asyncio.to_thread(load.managed, manager, asked)
+            return await asyncio.to_thread(self._load.managed, manager, asked)
         finally:
             await asyncio.to_thread(manager.stop)
-            load.plain.set_attn_implementation(implementation)
+            plain.set_attn_implementation(implementation)
+
+    def close(self) -> None:
+        """Nothing is left."""
+
+
+class BareVllm:
+    """``AsyncLLM`` as it is, in a process of its own."""
+
+    def __init__(self, load: Workload, folder: Path) -> None:
+        from vllm import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        arguments = AsyncEngineArgs(
+            model=str(folder), dtype="float32", enforce_eager=True, disable_log_stats=True
+        )
+        self._engine = AsyncLLM.from_engine_args(arguments)
+
+    async def timed(self, asked: Sequence[Asked]) -> float:
+        """Seconds for all."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        async def one(conversation: Asked) -> None:
+            sampling = SamplingParams(
+                temperature=0.0,
+                max_tokens=conversation.limit,
+                detokenize=False,
+                output_kind=RequestOutputKind.DELTA,
+            )
+            prompt = {"prompt_token_ids": list(conversation.tokens)}
+            async for _ in self._engine.generate(prompt, sampling, conversation.text):
+                pass
+
+        start = time.perf_counter()
+        await asyncio.gather(*(one(conversation) for conversation in asked))
+        return time.perf_counter() - start
+
+    def close(self) -> None:
+        """End its process."""
+        self._engine.shutdown()
+
+
+BARE = {"transformers": Manager, "vllm": BareVllm}
+
+
+async def compare(load: Workload, bare: Any, rounds: int) -> dict[str, float]:
+    """By turns: ratios to ``generate`` and to the bare engine."""
+    rows = []
+    for _ in range(rounds):
+        asked = load.conversations(REQUESTS)
+        slow, theirs = await asyncio.to_thread(load.generated, asked)
+        raw = await bare.timed(asked)
         fast, ours = await load.answered(asked)
         same = sum(one == other for one, other in zip(ours, theirs, strict=True))
-        rows.append((slow, bare, fast, slow / fast, bare / fast, same))
+        rows.append((slow, raw, fast, slow / fast, raw / fast, same))
     table(
-        ("generate s", "manager s", "worker s", "to generate", "to the manager", "equal"),
+        ("generate s", "bare s", "worker s", "to generate", "to the bare one", "equal"),
         [(*(f"{value:.2f}" for value in row[:5]), row[5]) for row in rows],
     )
     return {
@@ -219,12 +279,13 @@ async def alone(load: Workload, rounds: int) -> dict[str, float]:
     return told
 
 
-async def run(rounds: int) -> dict[str, float]:
+async def run(engine: str, rounds: int) -> dict[str, float]:
     """Load, warm up, measure."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    settings = Settings.from_env({"SURFACE": "chat", "MODEL_SLUG": MODEL, "DTYPE": "float32"})
+    wanted = {"SURFACE": "chat", "MODEL_SLUG": MODEL, "DTYPE": "float32", "CHAT_ENGINE": engine}
+    settings = Settings.from_env(wanted)
     worker = assemble(settings)
     await worker.warm()
     row = worker.dispatcher.endpoint.pick("chat", None)
@@ -232,16 +293,24 @@ async def run(rounds: int) -> dict[str, float]:
     plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     async with worker.dispatcher.pool.lease(row, NEVER) as model:
         load = Workload(model.engine, worker, plain)
+    bare = BARE[engine](load, folder)
     await load.answered(load.conversations(2))
+    await bare.timed(load.conversations(2))
     await asyncio.to_thread(load.generated, load.conversations(1))
-    return {**await compare(load, rounds), **await alone(load, rounds)}
+    compared = await compare(load, bare, rounds)
+    bare.close()
+    measured = {**compared, **await alone(load, rounds)}
+    load.engine.close()
+    return measured
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--engine", choices=BARE, default="transformers")
     parser.add_argument("--rounds", type=int, default=3)
-    figures(asyncio.run(run(parser.parse_args().rounds)))
+    arguments = parser.parse_args()
+    figures(asyncio.run(run(arguments.engine, arguments.rounds)))
 
 
 if __name__ == "__main__":

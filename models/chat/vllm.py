@@ -78,6 +78,7 @@ class VllmChat:
             **_cache(row),
         }
         engine = LLMEngine.from_engine_args(EngineArgs(**arguments), enable_multiprocessing=True)
+        engine.get_supported_tasks()  # kept; asked for at a request, a process that hangs holds it
         context = int(engine.vllm_config.model_config.max_model_len)
         return cls(engine, ChatText(folder, context, row.options), row)
 
