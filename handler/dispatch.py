@@ -106,11 +106,14 @@ class Dispatcher:
             return None
         endpoint = self.endpoint.seen_at(job.origin)
         if name:
-            return _model(endpoint.catalog.find(name))
+            row = endpoint.catalog.find(name)
+            adapter = row.adapter(name)
+            return _model(row, row.slug if adapter is None else f"{row.slug}:{adapter}")
         defaults = [endpoint.pick(surface, None) for surface in endpoint.surfaces]
         # What serves a request that names no model comes first.
         rows = {row.slug: row for row in (*defaults, *endpoint.catalog.rows)}
-        return {"object": "list", "data": [_model(row) for row in rows.values()]}
+        data = [_model(row, name) for row in rows.values() for name in row.called]
+        return {"object": "list", "data": data}
 
     @asynccontextmanager
     async def _call(self, task: Task, deadline: Deadline) -> AsyncIterator[Call]:
@@ -152,9 +155,9 @@ class Dispatcher:
         return replace(self.bucket, config=job.bucket.of(self.bucket.config))
 
 
-def _model(row: Row) -> dict[str, object]:
+def _model(row: Row, name: str) -> dict[str, object]:
     return {
-        "id": row.slug,
+        "id": name,
         "object": "model",
         "created": _STARTED,
         "owned_by": (row.repo or "quartet").split("/")[0],

@@ -33,6 +33,8 @@ class Row:
         stand_in: the slug of the row that serves in its place, as a default, where its weights are
             not on this machine and the stand-in's are.
         notice: what every answer must say about this model, None for real ones.
+        adapters: where LoRA adapters of this model come from, by their names; a request chooses one
+            by ``slug:name``.
     """
 
     slug: str
@@ -51,11 +53,13 @@ class Row:
     default_on: frozenset[str] = frozenset()
     stand_in: str | None = None
     notice: str | None = None
+    adapters: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Freeze the mappings, so that a row can be shared."""
         object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
         object.__setattr__(self, "defaults", MappingProxyType(dict(self.defaults)))
+        object.__setattr__(self, "adapters", MappingProxyType(dict(self.adapters)))
 
     @property
     def repo(self) -> str | None:
@@ -64,9 +68,23 @@ class Row:
         return match[1] if match else None
 
     def answers_to(self, name: str) -> bool:
-        """Whether ``name`` means this model: slug, repo id or alias, in any letter case."""
-        known = (self.slug, self.repo or "", *self.names)
-        return name.lower() in {one.lower() for one in known if one}
+        """Whether ``name`` means this model: slug, repo id or alias, in any letter case.
+
+        So does one with an adapter of this model behind it.
+        """
+        known = {one.lower() for one in (self.slug, self.repo or "", *self.names) if one}
+        base, _, adapter = name.rpartition(":")
+        return name.lower() in known or (base.lower() in known and adapter in self.adapters)
+
+    def adapter(self, name: str | None) -> str | None:
+        """The adapter that a name by which this model was found chooses."""
+        adapter = (name or "").rpartition(":")[2]
+        return adapter if adapter in self.adapters and ":" in (name or "") else None
+
+    @property
+    def called(self) -> list[str]:
+        """What a request may choose: the model, and each of its adapters."""
+        return [self.slug, *(f"{self.slug}:{name}" for name in self.adapters)]
 
     def at_revision(self, revision: str) -> Row:
         """The same model from another revision of its repository."""

@@ -43,6 +43,16 @@ class Call:
     bucket: Bucket | None
     route: str | None = None
 
+    @property
+    def adapter(self) -> str | None:
+        """The adapter of the model that the request chooses, None without one."""
+        return self.row.adapter(self.request.model)
+
+    @property
+    def model(self) -> str:
+        """What answers, by the name that a request may choose it by."""
+        return self.row.slug if self.adapter is None else f"{self.row.slug}:{self.adapter}"
+
     def default(self, name: str, fallback: Any = None) -> Any:
         """The model's default for a field that the request leaves out."""
         return self.row.defaults.get(name, fallback)

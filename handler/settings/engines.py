@@ -54,4 +54,5 @@ def _fitted(row: Row, engine: str, settings: Settings) -> Row:
         "gpus": settings.gpu_count,
     }
     options = {**row.options, **{name: one for name, one in said.items() if one is not None}}
-    return replace(row, engine=engine, options=options)
+    adapters = {**row.adapters, **settings.adapters()}
+    return replace(row, engine=engine, options=options, adapters=adapters)

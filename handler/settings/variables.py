@@ -18,6 +18,7 @@ from handler.media.bucket import MAX_TTL_S, BucketConfig
 from models.warm.watch import HUNG_AFTER_S
 from models.weights.store import Places
 
+_ADAPTER = re.compile(r"[\w.-]+=(hf://[\w.-]+/[\w.-]+@[0-9a-f]{40}|file:///.+)")
 _IMAGE_TAG = re.compile(r"(hf|gh)://[\w.-]+/[\w.-]+@[\w./-]+(#.+)?")
 
 
@@ -86,6 +87,12 @@ class Settings(BaseModel):
         "How many tokens of all conversations together are kept at once. Unset: what the GPU's "
         "memory allows, and 16,384 on a CPU.",
         ge=256,
+    )
+    lora_adapters: tuple[str, ...] = _env(
+        "LORA_ADAPTERS",
+        "LoRA adapters of the chat model, comma-separated: `name=hf://repo@revision` or "
+        "`name=file:///folder`; a request chooses one by `model: slug:name`. vllm only.",
+        (),
     )
     gpu_count: int = _env(
         "RUNPOD_GPU_COUNT", "The GPUs of this worker, which the platform sets; vllm uses all.", 1
@@ -189,12 +196,22 @@ class Settings(BaseModel):
         settings.bucket()  # a bucket that is half configured stops the start too
         return settings
 
-    @field_validator("surface", "model_tasks", "media_private_hosts", mode="before")
+    @field_validator(
+        "surface", "model_tasks", "media_private_hosts", "lora_adapters", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
+
+    @field_validator("lora_adapters")
+    @classmethod
+    def _addresses(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for one in given:
+            if not _ADAPTER.fullmatch(one):
+                raise ValueError("must be name=hf://repo@revision or name=file:///folder")
+        return given
 
     @field_validator("media_private_hosts")
     @classmethod
@@ -227,6 +244,11 @@ class Settings(BaseModel):
             self.huggingface_model,
         )
         return list(dict.fromkeys(name for name in names if name))
+
+    def adapters(self) -> dict[str, str]:
+        """Where each of the operator's adapters comes from, by its name."""
+        parts = (one.partition("=") for one in self.lora_adapters)
+        return {name: address for name, _, address in parts}
 
     def pin(self) -> tuple[str | None, str | None]:
         """The revision that the environment pins, and of which repo; None where it says nothing."""

@@ -95,19 +95,23 @@ class Family:
 
     def _calls(self, tools: Sequence[Mapping[str, Any]], several: bool) -> str:
         """The rules of a call and of calls; ``rest`` is what follows the first mark."""
-        schemas = [self._schema(tool["function"]) for tool in tools]
-        call = json.dumps(schemas[0] if len(schemas) == 1 else {"anyOf": schemas})
+        schemas = [json.dumps(self._schema(tool["function"])) for tool in tools]
+        # A rule each: what a schema refers to by "#" is in itself.
+        names = [f"call{index}" for index in range(len(schemas))]
+        rules = [f"call: {' | '.join(names)}"]
+        rules += [f"{name}: %json {one}" for name, one in zip(names, schemas, strict=True)]
+        call = "\n".join(rules)
         mark, space = json.dumps(self._mark), json.dumps(self.before[len(self._mark) :] or "")
         after = json.dumps(self.after)
         if not self._mark:
-            return f"calls: call\ncall: %json {call}"
+            return f"calls: call\n{call}"
         if self.listed:
             more = ' (", " call)*' if several else ""
             body = f'"[" call{more} "]" {after}'
         else:
             again = f' ("\\n" {mark} {space} call {after})*' if several else ""
             body = f"{space} call {after}{again}"
-        return f"calls: {mark} rest\nrest: {body}\ncall: %json {call}"
+        return f"calls: {mark} rest\nrest: {body}\n{call}"
 
     def _schema(self, function: Mapping[str, Any]) -> dict[str, Any]:
         arguments = function.get("parameters") or {"type": "object", "properties": {}}

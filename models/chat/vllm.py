@@ -9,18 +9,20 @@ llguidance here as there.
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from models.chat.admission import Admission, Entrance
 from models.chat.grammar import Grammars
-from models.chat.request import Begun, Ended, Logprob, Prompt, Sampling, Tokens
+from models.chat.request import Begun, Ended, Prompt, Tokens
 from models.chat.text import ChatText
+from models.chat.vllm_words import logprobs, sampling
 from models.device.hardware import Device
-from models.errors import DeviceLost, UnsupportedParameter
+from models.errors import DeviceLost
 from models.quiet import hush
 from models.row import Row
 from models.surface import Done
@@ -28,9 +30,9 @@ from models.surface import Done
 _USUAL_TOKENS = 1024  # of a request, with its answer
 _CPU_CACHE_GIB = 1
 _BLOCK_TOKENS = 32
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has kernels for
 _LOOK_S = 0.25  # between two looks whether vLLM's process lives
 _GPU_SHARE = 0.9  # of its memory: weights, cache and working space together
-_LEAST_TOP_P = 1e-6  # 0 is refused; the likeliest token always stays
 SILENT_S = 120.0  # a step, of thousands of tokens at most, takes seconds
 _HUNG = "The model's process gives no sign of life; the worker restarts. Send the request again."
 _LOST = "The model's process has ended; the worker restarts. Send the request again."
@@ -49,6 +51,7 @@ class VllmChat:
         self._cache_tokens = _cache_tokens(config)
         self._entrance = Entrance(row.slug, min(self.context, self._cache_tokens), grammars)
         self._most_at_once = int(config.scheduler_config.max_num_seqs)
+        self._adapters = _adapters(row)
         self._going: dict[int, _Going] = {}
         self._heard_at = time.monotonic()
 
@@ -76,6 +79,7 @@ class VllmChat:
             "disable_log_stats": True,
             "max_model_len": row.options.get("context"),
             **_cache(row),
+            **_lora(row),
         }
         engine = LLMEngine.from_engine_args(EngineArgs(**arguments), enable_multiprocessing=True)
         engine.get_supported_tasks()  # kept; asked for at a request, a process that hangs holds it
@@ -93,12 +97,7 @@ class VllmChat:
         Raises:
             ContextLengthExceeded: the prompt is too long.
             InvalidValue: the grammar cannot be honoured.
-            UnsupportedParameter: it asks for an adapter.
         """
-        if request.adapter is not None:
-            raise UnsupportedParameter(
-                "model: this endpoint has no adapters; name the model alone.", param="model"
-            )
         return self._entrance.check(request)
 
     def admit(self, key: int, item: Admission) -> None:
@@ -109,11 +108,14 @@ class VllmChat:
         if not self._going:
             self._heard_at = time.monotonic()
         going = self._going[key] = _Going(item.prompt)
+        adapter = self._adapters.get(item.prompt.adapter or "")
         for index in range(item.prompt.n):
-            params = _sampling(item, index, self.ends)
+            params = sampling(item, index, self.ends)
             prompt = {"prompt_token_ids": list(item.prompt.tokens)}
             with _Alive():
-                name = self._engine.add_request(f"{key}.{index}", prompt, params)
+                name = self._engine.add_request(
+                    f"{key}.{index}", prompt, params, lora_request=adapter
+                )
             going.names[index] = name
 
     def drop(self, key: int) -> None:
@@ -171,7 +173,7 @@ class VllmChat:
         if stopped and tokens and tokens[-1] in self.ends:
             tokens.pop()
         if tokens and index in going.names:
-            yield Tokens(index, tuple(tokens), _logprobs(going.prompt.sampling, tokens, new))
+            yield Tokens(index, tuple(tokens), logprobs(going.prompt.sampling, tokens, new))
         if new.finish_reason is not None and index in going.names:
             del going.names[index]
             yield Ended(index, "stop" if stopped else "length")
@@ -199,6 +201,32 @@ def _cache(row: Row) -> dict[str, int]:
     return {"block_size": _BLOCK_TOKENS, "num_gpu_blocks_override": -(-tokens // _BLOCK_TOKENS)}
 
 
+def _lora(row: Row) -> dict[str, Any]:
+    """Room for the adapters, as large as the largest of them."""
+    adapters = row.options.get("adapters", {})
+    if not adapters:
+        return {}
+    ranks = [
+        int(json.loads((folder / "adapter_config.json").read_text())["r"])
+        for folder in adapters.values()
+    ]
+    rank = next(one for one in _RANKS if one >= max(ranks))
+    return {"enable_lora": True, "max_loras": len(adapters), "max_lora_rank": rank}
+
+
+def _adapters(row: Row) -> dict[str, Any]:
+    """VLLM's requests for adapters, by their names."""
+    adapters = row.options.get("adapters", {})
+    if not adapters:
+        return {}
+    from vllm.lora.request import LoRARequest
+
+    return {
+        name: LoRARequest(name, number, str(folder))
+        for number, (name, folder) in enumerate(sorted(adapters.items()), start=1)
+    }
+
+
 class _Going:
     """A request that is in: the names of its choices that still grow."""
 
@@ -218,56 +246,6 @@ class _Alive:
         """A dead process is a lost device."""
         if kind is not None and kind.__name__ == "EngineDeadError":
             raise DeviceLost(_LOST) from None
-
-
-def _sampling(item: Admission, index: int, ends: frozenset[int]) -> Any:
-    """Our sampling in vLLM's words."""
-    from vllm import SamplingParams
-    from vllm.sampling_params import RequestOutputKind
-
-    rules = item.prompt.sampling
-    stays = rules.ignore_eos and item.grammar is None
-    return SamplingParams(
-        max_tokens=item.limit,
-        min_tokens=0 if item.grammar else min(rules.min_tokens, item.limit),
-        temperature=0.0 if rules.greedy else rules.temperature,
-        top_p=max(rules.top_p, _LEAST_TOP_P),
-        top_k=rules.top_k,
-        min_p=rules.min_p,
-        repetition_penalty=rules.repetition_penalty,
-        frequency_penalty=rules.frequency_penalty,
-        presence_penalty=rules.presence_penalty,
-        logit_bias=dict(rules.logit_bias) or None,
-        ignore_eos=stays,
-        stop_token_ids=[] if stays else sorted(ends),
-        seed=None if rules.seed is None else (rules.seed + index) % 2**63,
-        logprobs=rules.logprobs,
-        structured_outputs=_form(item.prompt),
-        detokenize=False,
-        output_kind=RequestOutputKind.DELTA,
-    )
-
-
-def _form(prompt: Prompt) -> Any:
-    if prompt.grammar is None:
-        return None
-    from vllm.sampling_params import StructuredOutputsParams
-
-    names = {"json_schema": "json", "regex": "regex", "lark": "grammar"}
-    told: Mapping[str, Any] = {names[prompt.grammar.kind]: prompt.grammar.source}
-    return StructuredOutputsParams(**told)
-
-
-def _logprobs(rules: Sampling, tokens: Sequence[int], new: Any) -> tuple[Logprob, ...]:
-    """VLLM tells of the chosen token and of the likeliest, by their ranks."""
-    if rules.logprobs is None or new.logprobs is None:
-        return ()
-    told = []
-    for token, known in zip(tokens, new.logprobs, strict=False):
-        ranked = sorted(known.items(), key=lambda one: one[1].rank)
-        top = [(other, one.logprob) for other, one in ranked if one.rank <= rules.logprobs]
-        told.append(Logprob(token, known[token].logprob, tuple(top[: rules.logprobs])))
-    return tuple(told)
 
 
 def _ends(config: Any, text: ChatText) -> frozenset[int]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
+from pathlib import Path
 
 from models.device.hardware import Device
 from models.row import Row
 from models.surface import Engine
 from models.weights.store import WeightsStore
+
+_ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,15 @@ class Loader:
     def __call__(self, row: Row) -> Engine:
         """Return a loaded engine."""
         folder = self.store.resolve(row)
+        if row.adapters:
+            adapters = {name: self._adapter(row, name) for name in row.adapters}
+            row = replace(row, options={**row.options, "adapters": adapters})
         module, _, name = row.engine.partition(":")
         engine_class: type[Engine] = getattr(import_module(module), name)
         return engine_class.load(folder, row, self.device)
+
+    def _adapter(self, row: Row, name: str) -> Path:
+        """The folder of an adapter; one whose files are a model of its own."""
+        weights = row.adapters[name]
+        own = replace(row, slug=f"{row.slug}:{name}", weights=weights, adapters={}, files=_ADAPTER)
+        return self.store.resolve(own)

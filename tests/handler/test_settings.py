@@ -13,6 +13,7 @@ from handler.settings.document import PLATFORM, document
 from handler.settings.endpoint import Endpoint
 from handler.settings.variables import Settings, SettingsError
 from models.catalog import CATALOG
+from models.errors import ModelNotFound
 from tests.conftest import ROOT
 
 HUB_ROWS = [row for row in CATALOG.rows if row.repo]
@@ -280,3 +281,52 @@ def test_no_variable_is_read_elsewhere():
         'environ.setdefault("VLLM_CPU_KVCACHE_SPACE",',
         'environ.setdefault("VLLM_LOGGING_LEVEL",',
     }
+
+
+# Chat's engine -----------------------------------------------------------------------------------
+
+
+def test_chats_engine_is_chosen(monkeypatch):
+    from handler.settings import engines
+
+    def chosen(kind, installed=False, **env):
+        monkeypatch.setattr(engines, "find_spec", lambda _: object() if installed else None)
+        rows = engines.fitted(CATALOG, Settings.from_env(env), kind)
+        return rows.find("Llama3_8B_Instruct").engine.partition(":")[0]
+
+    assert chosen("cpu") == chosen("cpu", installed=True) == "models.chat.transformers"
+    assert chosen("cuda") == "models.chat.transformers"
+    assert chosen("cuda", installed=True) == "models.chat.vllm"
+    assert chosen("cpu", installed=True, CHAT_ENGINE="vllm") == "models.chat.vllm"
+    assert chosen("cuda", installed=True, CHAT_ENGINE="transformers") == "models.chat.transformers"
+    with pytest.raises(SettingsError, match="CHAT_ENGINE: vllm is not installed"):
+        chosen("cuda", CHAT_ENGINE="vllm")
+
+
+def test_what_the_operator_says_of_chat_reaches_its_engine():
+    from handler.settings.engines import fitted
+
+    env = {
+        "CHAT_CONTEXT_TOKENS": "4096", "CHAT_CACHE_TOKENS": "8192", "RUNPOD_GPU_COUNT": "2",
+        "LORA_ADAPTERS": f"mine=file:///a/b, law=hf://me/law@{'a' * 40}",
+    }  # fmt: skip
+    rows = fitted(CATALOG, Settings.from_env(env), "cpu")
+    row = rows.find("Qwen3_4B_Instruct")
+    told = {"context": 4096, "cache_tokens": 8192, "gpus": 2, "family": "hermes"}
+    assert dict(row.options) == told
+    assert row.called == ["Qwen3_4B_Instruct", "Qwen3_4B_Instruct:mine", "Qwen3_4B_Instruct:law"]
+    assert rows.find("qwen/qwen3-4b-instruct-2507:law") is row
+    assert row.adapter("Qwen3_4B_Instruct:law") == "law"
+    assert row.adapter("Qwen3_4B_Instruct") is row.adapter(None) is None
+    with pytest.raises(ModelNotFound):
+        rows.find("Qwen3_4B_Instruct:other")
+    with pytest.raises(ModelNotFound):
+        rows.find("BGE_M3:mine")
+
+
+@pytest.mark.parametrize(
+    "wrong", ["mine", "mine=", "=file:///a", "a b=file:///a", "x=hf://a/b@main"]
+)
+def test_an_adapter_has_a_name_and_an_address(wrong):
+    with pytest.raises(SettingsError, match="^LORA_ADAPTERS: "):
+        Settings.from_env({"LORA_ADAPTERS": wrong})

@@ -13,8 +13,10 @@ import pytest
 import torch
 
 from handler.contract.chat.stops import StopStrings
+from models.chat.families import FAMILIES
 from models.chat.grammar import Grammars
-from models.chat.request import Grammar, Prompt, Sampling
+from models.chat.reading import Reading
+from models.chat.request import Called, Grammar, Prompt, Sampling
 from models.chat.text import ChatText
 from models.errors import (
     ContextLengthExceeded,
@@ -503,3 +505,77 @@ async def test_the_default_model_knows_paris(make_worker):
     stream = {"input": {**job["input"], "stream": True}}
     pieces = [e["choices"][0]["delta"].get("content", "") async for e in worker.stream(stream)]
     assert "".join(pieces) == answer["choices"][0]["message"]["content"]
+
+
+# Calls -------------------------------------------------------------------------------------------
+
+NODE = {
+    "type": "object",
+    "properties": {"value": {"type": "integer"}, "next": {"anyOf": [{"$ref": "#/$defs/n"}, {"type": "null"}]}},
+    "required": ["value", "next"],
+    "additionalProperties": False,
+}  # fmt: skip
+TOOLS = [
+    {"type": "function", "function": {"name": "put.node", "parameters": {**NODE, "$defs": {"n": NODE}}}},
+    {"type": "function", "function": {"name": "stop", "parameters": {"type": "object", "properties": {}, "additionalProperties": False}}},
+]  # fmt: skip
+
+
+def _said(family: Any, *calls: tuple[str, dict[str, Any]]) -> str:
+    told = [json.dumps({"name": name, family.arguments: arguments}) for name, arguments in calls]
+    if family.listed:
+        return f"{family.before}[{', '.join(told)}]{family.after}"
+    return "\n".join(f"{family.before}{one}{family.after}" for one in told)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("kind", ["forced", "strict", "instead"])
+def test_calls_of_every_family(llama, name, kind):
+    """What the grammar lets through is what the family's reader reads."""
+    family = FAMILIES[name]
+    several = bool(family.after)
+    schema = ('{"type": "integer"}',) if kind == "instead" else ()
+    text = getattr(family, kind)(TOOLS, *schema, several=several)
+    compiled = llama._grammars.check(Grammar("lark", text, "tools"))
+
+    def takes(said: str) -> bool:
+        matcher = llama._grammars.matcher(compiled)._matcher
+        tokens = llama.text.encode_rendered(said)
+        if matcher.validate_tokens(tokens) < len(tokens):
+            return False
+        matcher.consume_tokens(tokens)
+        return bool(matcher.is_accepting())
+
+    list_ = {"value": 1, "next": {"value": 2, "next": None}}
+    one = _said(family, ("put.node", list_))
+    assert takes(one)
+    assert takes(_said(family, ("stop", {})))
+    assert not takes(_said(family, ("put.node", {"value": 1})))
+    assert not takes(_said(family, ("put.node", {"value": 1, "next": {"value": "x"}})))
+    assert not takes(_said(family, ("go", {})))
+    assert takes("Hello") == (kind == "strict")
+    assert takes("7") == (kind in ("strict", "instead"))
+    reading = Reading(family, "", TOOLS)
+    pieces = [*reading.push(one), *reading.end()]
+    assert [(piece.name, json.loads(piece.arguments)) for piece in pieces] == [("put.node", list_)]
+    if several:
+        both = _said(family, ("put.node", list_), ("stop", {}))
+        assert takes(both)
+        reading = Reading(family, "", TOOLS)
+        read = [*reading.push(both), *reading.end()]
+        assert [piece.name for piece in read if isinstance(piece, Called)] == ["put.node", "stop"]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_calls_however_the_text_is_cut(name):
+    family = FAMILIES[name]
+    text = _said(family, ("stop", {}))
+    for size in range(1, 9):
+        reading = Reading(family, "", TOOLS)
+        pieces = [
+            piece
+            for at in range(0, len(text), size)
+            for piece in reading.push(text[at : at + size])
+        ]
+        pieces += reading.end()
+        assert [type(piece) for piece in pieces] == [Called]

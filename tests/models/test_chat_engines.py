@@ -19,7 +19,7 @@ import torch
 
 from models.chat.request import Grammar, Prompt, Sampling
 from models.device.hardware import Device
-from models.errors import ContextLengthExceeded, InvalidValue, UnsupportedParameter
+from models.errors import ContextLengthExceeded, InvalidValue
 from tests.conftest import row, tiny
 from tests.models.chatting import Heard, Reference, alone, ready, together
 
@@ -207,12 +207,6 @@ def test_context_length(engine):
     assert caught.value.param == "prompt"
     said, reason = alone(engine, [1] * 1016, temperature=0.0, max_tokens=100, ignore_eos=True)
     assert (len(said), reason) == (8, "length")
-
-
-def test_adapters_are_refused(engine):
-    with pytest.raises(UnsupportedParameter) as caught:
-        engine.prepare(Prompt((1,), Sampling(), adapter="mine"))
-    assert caught.value.param == "model"
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -200,7 +200,7 @@ def _head(call: Call, kind: str) -> dict[str, Any]:
         "id": f"chatcmpl-{uuid.uuid4().hex}",
         "object": kind,
         "created": int(time.time()),
-        "model": call.row.slug,
+        "model": call.model,
     }
 
 

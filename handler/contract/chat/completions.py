@@ -243,7 +243,7 @@ def _head(call: Call) -> dict[str, Any]:
         "id": f"cmpl-{uuid.uuid4().hex}",
         "object": "text_completion",
         "created": int(time.time()),
-        "model": call.row.slug,
+        "model": call.model,
     }
 
 

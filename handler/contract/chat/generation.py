@@ -213,6 +213,7 @@ async def deltas(
         sampling=request.sampling(call, text.vocabulary),
         n=request.n,
         grammar=asked.grammar,
+        adapter=call.adapter,
         param=asked.param,
     )
     async with aclosing(model.stream(prompt)) as events:

@@ -1,0 +1,61 @@
+"""Our sampling and logprobs in vLLM's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from models.chat.admission import Admission
+from models.chat.request import Logprob, Prompt, Sampling
+
+_LEAST_TOP_P = 1e-6  # 0 is refused; the likeliest token always stays
+
+
+def sampling(item: Admission, index: int, ends: frozenset[int]) -> Any:
+    """Our sampling in vLLM's words."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    rules = item.prompt.sampling
+    stays = rules.ignore_eos and item.grammar is None
+    return SamplingParams(
+        max_tokens=item.limit,
+        min_tokens=0 if item.grammar else min(rules.min_tokens, item.limit),
+        temperature=0.0 if rules.greedy else rules.temperature,
+        top_p=max(rules.top_p, _LEAST_TOP_P),
+        top_k=rules.top_k,
+        min_p=rules.min_p,
+        repetition_penalty=rules.repetition_penalty,
+        frequency_penalty=rules.frequency_penalty,
+        presence_penalty=rules.presence_penalty,
+        logit_bias=dict(rules.logit_bias) or None,
+        ignore_eos=stays,
+        stop_token_ids=[] if stays else sorted(ends),
+        seed=None if rules.seed is None else (rules.seed + index) % 2**63,
+        logprobs=rules.logprobs,
+        structured_outputs=_form(item.prompt),
+        detokenize=False,
+        output_kind=RequestOutputKind.DELTA,
+    )
+
+
+def _form(prompt: Prompt) -> Any:
+    if prompt.grammar is None:
+        return None
+    from vllm.sampling_params import StructuredOutputsParams
+
+    names = {"json_schema": "json", "regex": "regex", "lark": "grammar"}
+    told: Mapping[str, Any] = {names[prompt.grammar.kind]: prompt.grammar.source}
+    return StructuredOutputsParams(**told)
+
+
+def logprobs(rules: Sampling, tokens: Sequence[int], new: Any) -> tuple[Logprob, ...]:
+    """VLLM tells of the chosen token and of the likeliest, by their ranks."""
+    if rules.logprobs is None or new.logprobs is None:
+        return ()
+    told = []
+    for token, known in zip(tokens, new.logprobs, strict=False):
+        ranked = sorted(known.items(), key=lambda one: one[1].rank)
+        top = [(other, one.logprob) for other, one in ranked if one.rank <= rules.logprobs]
+        told.append(Logprob(token, known[token].logprob, tuple(top[: rules.logprobs])))
+    return tuple(told)
