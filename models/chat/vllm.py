@@ -211,8 +211,8 @@ def _lora(row: Row) -> dict[str, Any]:
         for folder in adapters.values()
     ]
     rank = next(one for one in _RANKS if one >= max(ranks))
-    # One more place, that stays empty: beside others, the build for a CPU takes a request without an
-    # adapter for one of the last place's.
+    # One more place, that stays empty: beside others, the build for a CPU takes a request without
+    # an adapter for one of the last place's.
     return {"enable_lora": True, "max_loras": len(adapters) + 1, "max_lora_rank": rank}
 
 
