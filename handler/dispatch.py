@@ -107,8 +107,7 @@ class Dispatcher:
         endpoint = self.endpoint.seen_at(job.origin)
         if name:
             row = endpoint.catalog.find(name)
-            adapter = row.adapter(name)
-            return _model(row, row.slug if adapter is None else f"{row.slug}:{adapter}")
+            return _model(row, row.named(name))
         defaults = [endpoint.pick(surface, None) for surface in endpoint.surfaces]
         # What serves a request that names no model comes first.
         rows = {row.slug: row for row in (*defaults, *endpoint.catalog.rows)}

@@ -81,6 +81,11 @@ class Row:
         adapter = (name or "").rpartition(":")[2]
         return adapter if adapter in self.adapters and ":" in (name or "") else None
 
+    def named(self, name: str | None) -> str:
+        """What a name by which this model was found chooses: the model, or one with an adapter."""
+        adapter = self.adapter(name)
+        return self.slug if adapter is None else f"{self.slug}:{adapter}"
+
     @property
     def called(self) -> list[str]:
         """What a request may choose: the model, and each of its adapters."""

@@ -51,7 +51,7 @@ class Call:
     @property
     def model(self) -> str:
         """What answers, by the name that a request may choose it by."""
-        return self.row.slug if self.adapter is None else f"{self.row.slug}:{self.adapter}"
+        return self.row.named(self.request.model)
 
     def default(self, name: str, fallback: Any = None) -> Any:
         """The model's default for a field that the request leaves out."""

@@ -34,17 +34,18 @@ from models.device.memory import free_memory
 from models.device.rounding import rounded
 from models.errors import DeviceLost, EngineFailed
 from models.surface import Engine, Work
+from models.warm.feeder import Feeder
 from models.warm.ticket import NEVER, Deadline, Job, Ticket
 from models.warm.waiting import Waiting
-from models.warm.watch import HUNG_AFTER_S, Load, RunWatch
+from models.warm.watch import HUNG_AFTER_S, RunWatch
 
 log = logging.getLogger(__name__)
 
 _REGROWTH = 1.01  # of a lowered budget, with every large run that goes well
 
 
-class Batcher:
-    """Feeds one engine.
+class Batcher(Feeder):
+    """Feeds one engine that runs batches.
 
     Args:
         engine: the warm engine; ``run`` and ``close`` are called on one thread of ours only.
@@ -54,6 +55,8 @@ class Batcher:
         hung_after_s: how long the engine may be silent after its requests' deadlines.
     """
 
+    _watch: RunWatch
+
     def __init__(
         self,
         engine: Engine,
@@ -62,15 +65,12 @@ class Batcher:
         on_lost: Callable[[DeviceLost], None] = lambda _: None,
         hung_after_s: float = HUNG_AFTER_S,
     ) -> None:
-        self.load = Load()
-        self._watch = RunWatch(partial(self._tell, on_lost), hung_after_s)
-        self._engine = engine
+        super().__init__(engine, device, RunWatch(partial(self._tell, on_lost), hung_after_s))
         self._max_jobs = max_jobs
         self._largest: float = engine.budget or math.inf
         self._budget = self._largest
         self._waiting = Waiting(packs=engine.packs)
         self._drain: asyncio.Task[None] | None = None
-        self._device = device or ThreadPoolExecutor(1)
 
     async def submit(self, work: Work, deadline: Deadline = NEVER) -> list[Any]:
         """Run the parts and return their outputs; cancelling the caller cancels the work.
@@ -95,10 +95,10 @@ class Batcher:
         Closing the iterator early cancels the work. Raises as ``submit`` does.
         """
         job = self._enqueue(work, deadline)
-        job.streams = True
+        events = job.events = asyncio.Queue()
         try:
-            while not (job.result.done() and job.events.empty()):
-                event = asyncio.ensure_future(job.events.get())
+            while not (job.result.done() and events.empty()):
+                event = asyncio.ensure_future(events.get())
                 try:
                     await asyncio.wait(
                         {event, job.result},
@@ -124,21 +124,6 @@ class Batcher:
     def budget(self) -> float:
         """The largest size of a run, padding included; infinite without a bound."""
         return self._budget
-
-    def lose(self, error: DeviceLost) -> None:
-        """Give the device up: who waits hears of it, and nobody is let in any more."""
-        self._watch.lose(error)
-
-    async def close(self) -> None:
-        """Close the engine once its device thread is idle, and give its memory back."""
-        if self._watch.lost is not None:  # it may not even say no
-            return
-        loop = asyncio.get_running_loop()
-        closed = await loop.run_in_executor(self._device, attempt, self._engine.close)
-        if isinstance(closed, Failure):
-            log.error("an engine could not be closed", exc_info=closed.error)
-        await loop.run_in_executor(self._device, free_memory)
-        self._device.shutdown(wait=False)
 
     def _enqueue(self, work: Work, deadline: Deadline) -> Job:
         if self._watch.lost is not None:

@@ -23,11 +23,11 @@ from itertools import count
 from typing import Any
 
 from models.device.failures import Failure, attempt, translate
-from models.device.memory import free_memory
 from models.errors import DeviceLost
 from models.surface import Done, Stepping
+from models.warm.feeder import Feeder
 from models.warm.ticket import NEVER, Deadline
-from models.warm.watch import HUNG_AFTER_S, DeviceWatch, Load
+from models.warm.watch import HUNG_AFTER_S, DeviceWatch
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +55,8 @@ class _Reader:
             self.events.put_nowait(event)
 
 
-class Steps:
-    """Feeds one engine.
+class Steps(Feeder):
+    """Feeds one engine that takes steps.
 
     Args:
         engine: the warm engine.
@@ -74,10 +74,7 @@ class Steps:
         on_lost: Callable[[DeviceLost], None] = lambda _: None,
         hung_after_s: float = HUNG_AFTER_S,
     ) -> None:
-        self.load = Load()
-        self._engine = engine
-        self._device = device or ThreadPoolExecutor(1)
-        self._watch = DeviceWatch(partial(self._tell, on_lost), hung_after_s)
+        super().__init__(engine, device, DeviceWatch(partial(self._tell, on_lost), hung_after_s))
         self._keys = count()
         self._readers: dict[int, _Reader] = {}  # until the engine has let go of them
         self._asked: deque[Callable[[], list[tuple[int, Any]]]] = deque()  # before the next step
@@ -118,23 +115,7 @@ class Steps:
                     return
                 yield event
         finally:
-            if not reader.ended:
-                self._let_go(key, reader)
-
-    def lose(self, error: DeviceLost) -> None:
-        """Give the device up: who waits hears of it, and nobody is let in any more."""
-        self._watch.lose(error)
-
-    async def close(self) -> None:
-        """Close the engine once its device thread is idle, and give its memory back."""
-        if self._watch.lost is not None:  # it may not even say no
-            return
-        loop = asyncio.get_running_loop()
-        closed = await loop.run_in_executor(self._device, attempt, self._engine.close)
-        if isinstance(closed, Failure):
-            log.error("an engine could not be closed", exc_info=closed.error)
-        await loop.run_in_executor(self._device, free_memory)
-        self._device.shutdown(wait=False)
+            self._let_go(key, reader)
 
     # On the event loop ---------------------------------------------------------------------------
 
@@ -150,7 +131,7 @@ class Steps:
             await loop.run_in_executor(self._device, self._steps, loop)
 
     def _let_go(self, key: int, reader: _Reader) -> None:
-        """Nobody reads any more; watch whether the engine lets go."""
+        """Nobody reads any more; watch whether the engine lets go, if it has not."""
         if reader.ended:
             return
         reader.ended = True

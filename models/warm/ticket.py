@@ -54,7 +54,7 @@ class Job:
     """One request on the device: its parts, its future outputs, and the events on the way there.
 
     Attributes:
-        streams: whether somebody reads its events.
+        events: those on the way to who reads them, None where nobody does.
         emitted: whether one has been handed over, so that it cannot begin again.
     """
 
@@ -67,11 +67,10 @@ class Job:
         self.deadline = deadline
         self.pulse = pulse or Pulse()
         self.cancelled = False
-        self.streams = False
         self.emitted = False
         self.loop = asyncio.get_running_loop()
         self.result: asyncio.Future[list[Any]] = self.loop.create_future()
-        self.events: asyncio.Queue[Any] = asyncio.Queue()
+        self.events: asyncio.Queue[Any] | None = None
         self._outputs: list[Any] = [None] * len(self.tickets)
         self._left = len(self.tickets)
         if not self._left:
@@ -129,7 +128,7 @@ class Ticket:
         """Hand an event to whoever streams the request; called from the device thread."""
         job = self.job
         job.pulse.beat()
-        if job.cancelled or not job.streams:  # nobody listens, and the loop itself may be gone
+        if job.cancelled or job.events is None:  # nobody listens, and the loop itself may be gone
             return
         job.emitted = True
         job.loop.call_soon_threadsafe(job.events.put_nowait, event)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from models.chat.request import Begun, Ended, Logprob, Prompt, Sampling, Tokens
@@ -137,3 +138,31 @@ class Reference:
 def _log_softmax(scores: Any) -> Any:
     shifted = scores - scores.max()
     return shifted - np.log(np.exp(shifted).sum())
+
+
+def letters(length: int, seed: int = 0) -> list[int]:
+    """A prompt."""
+    return torch.randint(0, 256, (length,), generator=torch.manual_seed(seed)).tolist()
+
+
+def agree(
+    heard: Heard,
+    reference: Reference,
+    prompt: list[int],
+    rules: dict[str, Any],
+    tolerance: float = 1e-4,
+) -> None:
+    """Hold an answer against the reference's: tokens, how it ended, logprobs."""
+    said, told, reason = reference.answer(prompt, **rules)
+    assert heard.tokens.get(0, []) == said
+    assert heard.reasons == {0: reason}
+    if rules.get("logprobs") is None:
+        assert not heard.logprobs.get(0)
+        return
+    for ours, theirs in zip(heard.logprobs[0], told, strict=True):
+        assert ours.token == theirs.token
+        assert ours.logprob == pytest.approx(theirs.logprob, abs=tolerance)
+        assert [token for token, _ in ours.top] == [token for token, _ in theirs.top]
+        assert [value for _, value in ours.top] == pytest.approx(
+            [value for _, value in theirs.top], abs=tolerance
+        )

@@ -25,7 +25,7 @@ from models.errors import (
     UnsupportedParameter,
 )
 from tests.conftest import ROOT, decoded, needs, row, tiny
-from tests.models.chatting import Heard, Reference, alone, ready, together
+from tests.models.chatting import Heard, Reference, agree, alone, letters, ready, together
 from tests.models.driving import Load
 
 SMOL = row("SmolLM2_135M_Instruct")
@@ -44,10 +44,6 @@ def reference(store: Any) -> Reference:
 
     folder = store.resolve(tiny("Llama3_8B_Instruct", "llama"))
     return Reference(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval())
-
-
-def letters(length: int, seed: int = 0) -> list[int]:
-    return torch.randint(0, 256, (length,), generator=torch.manual_seed(seed)).tolist()
 
 
 SAMPLINGS = [
@@ -78,27 +74,11 @@ def _asked(index: int, **more: Any) -> tuple[list[int], dict[str, Any]]:
     }  # fmt: skip
 
 
-def _agree(heard: Heard, reference: Reference, prompt: list[int], rules: dict[str, Any]) -> None:
-    said, told, reason = reference.answer(prompt, **rules)
-    assert heard.tokens.get(0, []) == said
-    assert heard.reasons == {0: reason}
-    if rules.get("logprobs") is None:
-        assert not heard.logprobs.get(0)
-        return
-    for ours, theirs in zip(heard.logprobs[0], told, strict=True):
-        assert ours.token == theirs.token
-        assert ours.logprob == pytest.approx(theirs.logprob, abs=1e-4)
-        assert [token for token, _ in ours.top] == [token for token, _ in theirs.top]
-        assert [value for _, value in ours.top] == pytest.approx(
-            [value for _, value in theirs.top], abs=1e-4
-        )
-
-
 @pytest.mark.parametrize("index", range(len(SAMPLINGS)))
 def test_tokens_are_the_references(llama, reference, index):
     prompt, rules = _asked(index)
     [heard] = together(llama, [Prompt(tuple(prompt), Sampling(**rules))])
-    _agree(heard, reference, prompt, rules)
+    agree(heard, reference, prompt, rules)
 
 
 @pytest.mark.parametrize("apart", [0, 1, 3])
@@ -106,7 +86,7 @@ def test_tokens_are_the_same_in_a_crowd(llama, reference, apart):
     asked = [_asked(index) for index in range(len(SAMPLINGS))]
     prompts = [Prompt(tuple(prompt), Sampling(**rules)) for prompt, rules in asked]
     for heard, (prompt, rules) in zip(together(llama, prompts, apart), asked, strict=True):
-        _agree(heard, reference, prompt, rules)
+        agree(heard, reference, prompt, rules)
 
 
 @pytest.mark.parametrize("length", [1, 7, 31, 32, 33, 300, 1200])
@@ -152,7 +132,7 @@ def test_a_prefix_is_read_once(llama, reference):
     [cold] = together(llama, [Prompt(tuple(first), Sampling(**rules))])
     [warm] = together(llama, [Prompt(tuple(second), Sampling(**rules))])
     assert (cold.cached, warm.cached) == (0, 192)  # whole pages of 32
-    _agree(warm, reference, second, rules)
+    agree(warm, reference, second, rules)
 
 
 def test_a_choice_that_nobody_reads_is_let_go(llama):
@@ -234,7 +214,7 @@ def test_out_of_memory_costs_the_newest_alone(llama, reference, monkeypatch):
             done += heard[key].note(event)
     assert isinstance(heard[3].error, OutOfMemory)
     for one, (prompt, rules) in list(zip(heard, asked, strict=True))[:3]:
-        _agree(one, reference, prompt, rules)
+        agree(one, reference, prompt, rules)
     assert llama._paged.held() == 0.0
 
 
@@ -478,8 +458,8 @@ def test_stop_strings_however_the_text_is_cut(stops):
     import itertools
 
     chance = random.Random(5)
-    for letters in itertools.product("abcd", repeat=5):
-        text = "".join(letters)
+    for drawn in itertools.product("abcd", repeat=5):
+        text = "".join(drawn)
         ends = [text.find(stop) for stop in stops if stop in text]
         expected = text[: min(ends)] if ends else text
         finder, shown, left = StopStrings(stops), "", text

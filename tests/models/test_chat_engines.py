@@ -21,7 +21,7 @@ from models.chat.request import Grammar, Prompt, Sampling
 from models.device.hardware import Device
 from models.errors import ContextLengthExceeded, InvalidValue
 from tests.conftest import row, tiny
-from tests.models.chatting import Heard, Reference, alone, ready, together
+from tests.models.chatting import Heard, Reference, agree, alone, letters, ready, together
 
 ENGINES = {
     "transformers": "models.chat.transformers:TransformersChat",
@@ -30,6 +30,7 @@ ENGINES = {
 TESTED = os.environ.get("TESTED_CHAT_ENGINE", "transformers")
 CPU = Device("cpu", memory_bytes=8 * 10**9, bf16=False)
 END = 257
+TOLERANCE = 1e-3  # of logprobs: the engines round otherwise
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +71,6 @@ def reference(folder: Path) -> Reference:
     return Reference(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval())
 
 
-def letters(length: int, seed: int = 0) -> list[int]:
-    return torch.randint(0, 256, (length,), generator=torch.manual_seed(seed)).tolist()
-
-
 RULES: list[dict[str, Any]] = [
     {},
     {"repetition_penalty": 1.3},
@@ -96,34 +93,18 @@ def _asked(index: int) -> tuple[list[int], dict[str, Any]]:
     return letters(5 + 9 * index, index), {"temperature": 0.0, "max_tokens": 24, **RULES[index]}
 
 
-def _agree(heard: Heard, reference: Reference, prompt: list[int], rules: dict[str, Any]) -> None:
-    said, told, reason = reference.answer(prompt, **rules)
-    assert heard.tokens.get(0, []) == said
-    assert heard.reasons == {0: reason}
-    if rules.get("logprobs") is None:
-        assert not heard.logprobs.get(0)
-        return
-    for ours, theirs in zip(heard.logprobs[0], told, strict=True):
-        assert ours.token == theirs.token
-        assert ours.logprob == pytest.approx(theirs.logprob, abs=1e-3)
-        assert [token for token, _ in ours.top] == [token for token, _ in theirs.top]
-        assert [value for _, value in ours.top] == pytest.approx(
-            [value for _, value in theirs.top], abs=1e-3
-        )
-
-
 @pytest.mark.parametrize("index", range(len(RULES)))
 def test_tokens_and_logprobs_are_the_references(engine, reference, index):
     prompt, rules = _asked(index)
     [heard] = together(engine, [Prompt(tuple(prompt), Sampling(**rules))])
-    _agree(heard, reference, prompt, rules)
+    agree(heard, reference, prompt, rules, tolerance=TOLERANCE)
 
 
 def test_they_are_the_same_in_a_crowd(engine, reference):
     asked = [_asked(index) for index in range(len(RULES))]
     prompts = [Prompt(tuple(prompt), Sampling(**rules)) for prompt, rules in asked]
     for heard, (prompt, rules) in zip(together(engine, prompts), asked, strict=True):
-        _agree(heard, reference, prompt, rules)
+        agree(heard, reference, prompt, rules, tolerance=TOLERANCE)
 
 
 @pytest.mark.parametrize("rules", [{"top_k": 20}, {"top_p": 0.9}, {"min_p": 0.01}, {"top_p": 0.0}])
@@ -155,7 +136,7 @@ def test_a_prefix_is_read_once(engine, reference):
     assert cold.cached == 0
     assert warm.cached is not None
     assert 128 <= warm.cached <= 200
-    _agree(warm, reference, [*shared, 9, 8], rules)
+    agree(warm, reference, [*shared, 9, 8], rules, tolerance=TOLERANCE)
 
 
 def test_a_choice_that_nobody_reads_is_let_go(engine):

@@ -18,8 +18,8 @@ from models.errors import DeviceLost
 from models.warm.steps import Steps
 from models.warm.ticket import Deadline
 from tests.conftest import row
-from tests.models.chatting import Reference, together
-from tests.models.test_chat_engines import folder, letters
+from tests.models.chatting import Reference, letters, together
+from tests.models.test_chat_engines import folder
 
 pytest.importorskip("vllm", reason="vllm has an environment of its own: -m vllm")
 pytestmark = pytest.mark.anyio

@@ -10,16 +10,16 @@ from contextlib import aclosing
 from typing import Any
 
 from handler.contract.base import Call, Json, Operation, with_notice
-from handler.contract.chat.generation import Asked, Progress, deltas, usage
+from handler.contract.chat.generation import Asked, Progress, deltas, lane, usage
 from handler.contract.chat.request import ChatRequest
-from handler.contract.chat.tools import asked_form
+from handler.contract.chat.tools import asked_form, call_id
 from handler.contract.chat.voices import Delta, Spelled, merged
 from handler.contract.streaming import to_client
 from models.chat.request import Called, Said
 from models.warm.model import Borrowed
 
 
-def asked(call: Call, model: Borrowed) -> Asked:
+def _asked(call: Call, model: Borrowed) -> Asked:
     """The prompt of a conversation.
 
     Raises:
@@ -42,8 +42,9 @@ def asked(call: Call, model: Borrowed) -> Asked:
     return Asked(tokens, rendered if read else None, plain, grammar)
 
 
-async def _deltas(call: Call, model: Borrowed, progress: Progress) -> AsyncGenerator[Delta, None]:
-    prompt = await asyncio.to_thread(asked, call, model)
+async def converse(call: Call, model: Borrowed, progress: Progress) -> AsyncGenerator[Delta, None]:
+    """Yield what is new of each answer to a ``ChatRequest``; ``progress`` is kept up with it."""
+    prompt = await asyncio.to_thread(_asked, call, model)
     async with aclosing(deltas(call, model, prompt, progress, call.request.stops)) as parts:
         async for part in parts:
             yield part
@@ -54,7 +55,7 @@ async def answer(call: Call) -> Json:
     progress = Progress()
     said: dict[int, list[Delta]] = {index: [] for index in range(call.request.n)}
     async with call.lease() as model:
-        async for delta in _deltas(call, model, progress):
+        async for delta in converse(call, model, progress):
             said[delta.choice].append(delta)
     completion = {
         **_head(call, "chat.completion"),
@@ -72,7 +73,7 @@ def _choice(index: int, parts: Sequence[Delta]) -> dict[str, Any]:
     if told["calls"]:
         message["content"] = told["text"] or None
         message["tool_calls"] = [
-            {"id": _call_id(), "type": "function", "function": _function(one)}
+            {"id": call_id(), "type": "function", "function": _function(one)}
             for one in told["calls"]
         ]
     return {
@@ -85,7 +86,7 @@ def _choice(index: int, parts: Sequence[Delta]) -> dict[str, Any]:
 
 def stream(call: Call) -> AsyncGenerator[Json, None]:
     """Answer piece by piece: ChatCompletionChunk objects, or SSE text on the OpenAI route."""
-    return to_client(_chunks(call), _merge, call.route, _lane)
+    return to_client(_chunks(call), _merge, call.route, lane)
 
 
 async def _chunks(call: Call) -> AsyncGenerator[dict[str, Any], None]:
@@ -111,7 +112,7 @@ async def _chunks(call: Call) -> AsyncGenerator[dict[str, Any], None]:
         # OpenAI: with include_usage every chunk has the field, null until the last.
         return {**head, "choices": [choice], **({"usage": None} if include_usage else {})}
 
-    async with call.lease() as model, aclosing(_deltas(call, model, progress)) as parts:
+    async with call.lease() as model, aclosing(converse(call, model, progress)) as parts:
         begun = False
         async for part in parts:
             if not begun:  # what is refused is an error alone
@@ -138,16 +139,11 @@ def _told(part: Delta, calls: dict[int, int]) -> Iterator[dict[str, Any]]:
             place = calls[part.choice]
             calls[part.choice] += 1
             function = {"name": piece.name, "arguments": ""}
-            named = {"index": place, "id": _call_id(), "type": "function", "function": function}
+            named = {"index": place, "id": call_id(), "type": "function", "function": function}
             yield {"tool_calls": [named]}
             yield {"tool_calls": [{"index": place, "function": {"arguments": piece.arguments}}]}
         else:
             yield {"reasoning_content": piece.text}
-
-
-def _lane(chunk: dict[str, Any]) -> int | None:
-    """Chunks of other choices may pass; the usage comes after all."""
-    return chunk["choices"][0]["index"] if chunk["choices"] else None
 
 
 def _merge(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any] | None:
@@ -189,10 +185,6 @@ def _token(content: bytes, logprob: float) -> dict[str, Any]:
 
 def _function(call: Called) -> dict[str, str]:
     return {"name": call.name, "arguments": call.arguments}
-
-
-def _call_id() -> str:
-    return f"call_{uuid.uuid4().hex[:24]}"
 
 
 def _head(call: Call, kind: str) -> dict[str, Any]:

@@ -10,8 +10,6 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from functools import partial
 from typing import Annotated, Any, ClassVar, Self, cast
 
 from pydantic import Field, model_validator
@@ -23,6 +21,7 @@ from handler.contract.chat.generation import (
     GenerationRequest,
     Progress,
     deltas,
+    lane,
     usage,
 )
 from handler.contract.chat.voices import Delta, Spelled, merged
@@ -88,50 +87,38 @@ class CompletionRequest(GenerationRequest):
         return list(cast("list[str | list[int]]", self.prompt))
 
 
-@dataclass
-class Part:
-    """What is known of the answers to one prompt.
+async def _deltas(
+    call: Call, progress: Sequence[Progress]
+) -> AsyncGenerator[tuple[int, Delta], None]:
+    """What comes of every prompt, all in one batch, each with the place of its choice.
 
-    Attributes:
-        index: of the prompt.
-        echo: what is said again before each answer.
+    ``progress`` is of each prompt, and kept up with it.
     """
-
-    index: int
-    echo: str = ""
-    progress: Progress = field(default_factory=Progress)
-
-    def place(self, choice: int, n: int) -> int:
-        """Where one of its choices stands among those of all prompts."""
-        return self.index * n + choice
-
-
-async def _deltas(call: Call) -> AsyncGenerator[tuple[Part, Delta | None], None]:
-    """What comes of every prompt, all in one batch; of each first that it is let in (None)."""
     request: CompletionRequest = call.request
     async with call.lease() as model:
-        encode = partial(_asked, model.engine.text, request)
-        ready = await asyncio.to_thread(encode)
-        parts = [Part(index, echo if request.echo else "") for index, (echo, _) in enumerate(ready)]
+        text = model.engine.text
+        asked = await asyncio.to_thread(_asked, text, request)
+        if request.echo:
+            for index, prompt in enumerate(request.prompts):
+                said = Said(prompt if isinstance(prompt, str) else text.decode(prompt))
+                for choice in range(request.n):
+                    yield index * request.n + choice, Delta(choice, (said,))
         streams = [
-            deltas(call, model, asked, part.progress, request.stops)
-            for part, (_, asked) in zip(parts, ready, strict=True)
+            deltas(call, model, one, known, request.stops)
+            for one, known in zip(asked, progress, strict=True)
         ]
-        for part in parts:
-            yield part, None
         async with aclosing(together(streams)) as events:
             async for index, delta in events:
-                yield parts[index], delta
+                yield index * request.n + delta.choice, delta
 
 
-def _asked(text: Any, request: CompletionRequest) -> list[tuple[str, Asked]]:
-    """Each prompt as text, and ready for the engine."""
-    told, grammar = [], request.grammar()
-    for index, prompt in enumerate(request.prompts):
-        tokens = _encode(text, prompt, f"prompt[{index}]")
-        plain = prompt if isinstance(prompt, str) else text.decode(prompt)
-        told.append((plain, Asked(tokens, grammar=grammar, param="prompt")))
-    return told
+def _asked(text: Any, request: CompletionRequest) -> list[Asked]:
+    """Each prompt, ready for the engine."""
+    grammar = request.grammar()
+    return [
+        Asked(_encode(text, prompt, f"prompt[{index}]"), grammar=grammar, param="prompt")
+        for index, prompt in enumerate(request.prompts)
+    ]
 
 
 def _encode(text: Any, prompt: str | list[int], param: str) -> list[int]:
@@ -150,53 +137,38 @@ def _encode(text: Any, prompt: str | list[int], param: str) -> list[int]:
 async def answer(call: Call) -> Json:
     """Answer in one piece: OpenAI's Completion."""
     request: CompletionRequest = call.request
-    parts: dict[int, Part] = {}
-    said: dict[int, list[Delta]] = {}
-    async with aclosing(_deltas(call)) as events:
-        async for part, delta in events:
-            if delta is None:
-                parts[part.index] = part
-                said |= {part.place(choice, request.n): [] for choice in range(request.n)}
-            else:
-                said[part.place(delta.choice, request.n)].append(delta)
+    progress = [Progress() for _ in request.prompts]
+    said: list[list[Delta]] = [[] for _ in range(len(progress) * request.n)]
+    async with aclosing(_deltas(call, progress)) as events:
+        async for place, delta in events:
+            said[place].append(delta)
     choices = []
-    for place, told in said.items():
+    for place, told in enumerate(said):
         whole = merged(told)
-        echo = parts[place // request.n].echo
         logprobs = _logprobs(whole["logprobs"], request)
-        choices.append(_choice(place, echo + whole["text"], whole["finish_reason"], logprobs))
-    spent = usage(*(part.progress for part in parts.values()))
-    return with_notice({**_head(call), "choices": choices, "usage": spent}, call.row)
+        choices.append(_choice(place, whole["text"], whole["finish_reason"], logprobs))
+    return with_notice({**_head(call), "choices": choices, "usage": usage(*progress)}, call.row)
 
 
 def stream(call: Call) -> AsyncGenerator[Json, None]:
     """Answer piece by piece: Completion objects, or SSE text on the OpenAI route."""
-    return to_client(_chunks(call), _merge, call.route, _lane)
+    return to_client(_chunks(call), _merge, call.route, lane)
 
 
 async def _chunks(call: Call) -> AsyncGenerator[dict[str, Any], None]:
     request: CompletionRequest = call.request
     head = with_notice(_head(call), call.row)
-    parts: dict[int, Part] = {}
-    async with aclosing(_deltas(call)) as events:
-        async for part, delta in events:
-            if delta is None:
-                parts[part.index] = part
-                if part.echo:
-                    for choice in range(request.n):
-                        place = part.place(choice, request.n)
-                        yield {**head, "choices": [_choice(place, part.echo)]}
-                continue
+    progress = [Progress() for _ in request.prompts]
+    async with aclosing(_deltas(call, progress)) as events:
+        async for place, delta in events:
             text = "".join(piece.text for piece in delta.pieces if isinstance(piece, Said))
             told = _logprobs(delta.logprobs, request)
-            place = part.place(delta.choice, request.n)
             if text or told:
                 yield {**head, "choices": [_choice(place, text, None, told)]}
             if delta.finish_reason is not None:
                 yield {**head, "choices": [_choice(place, "", delta.finish_reason)]}
     if request.stream_options.include_usage:
-        spent = usage(*(part.progress for part in parts.values()))
-        yield {**head, "choices": [], "usage": spent}
+        yield {**head, "choices": [], "usage": usage(*progress)}
 
 
 def _choice(
@@ -219,11 +191,6 @@ def _logprobs(told: Sequence[Spelled], request: CompletionRequest) -> dict[str, 
 
 def _word(content: bytes) -> str:
     return content.decode("utf-8", "replace")
-
-
-def _lane(chunk: dict[str, Any]) -> int | None:
-    """Chunks of other choices may pass; the usage comes after all."""
-    return chunk["choices"][0]["index"] if chunk["choices"] else None
 
 
 def _merge(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any] | None:

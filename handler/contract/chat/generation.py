@@ -33,8 +33,10 @@ class StreamOptions(BaseModel):
     include_obfuscation: bool = False  # random padding against eavesdroppers; taken, never sent
 
 
-class SamplingRequest(Request):
-    """The fields that say how the next token is chosen."""
+class GenerationRequest(Request):
+    """The fields of every conversation and completion: sampling, stops, streams, forms."""
+
+    aliases: ClassVar = {"max_new_tokens": "max_tokens", "stop_sequences": "stop"}
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -49,6 +51,13 @@ class SamplingRequest(Request):
     ignore_eos: bool = False
     seed: Annotated[Integer, Field(ge=-(2**63), lt=2**63)] | None = None
     n: Annotated[Integer, Field(ge=1, le=MAX_CHOICES)] = 1
+    stop: NonEmpty | Annotated[list[NonEmpty], Field(max_length=4)] = Field(default=[])
+    stream: bool = False
+    stream_options: StreamOptions = StreamOptions()
+    response_format: ResponseFormat | None = None
+    guided_json: dict[str, Any] | None = None
+    guided_regex: NonEmpty | None = None
+    guided_choice: Annotated[list[NonEmpty], Field(min_length=1, max_length=1000)] | None = None
 
     @property
     def asked_tokens(self) -> int | None:
@@ -87,33 +96,6 @@ class SamplingRequest(Request):
             logprobs=self.told_logprobs,
         )
 
-
-def _bias(given: Mapping[str, float], vocabulary: int) -> dict[int, float]:
-    bias = {}
-    for name, value in given.items():
-        if not (name.isdecimal() and int(name) < vocabulary):
-            raise InvalidValue(
-                f"logit_bias: {name[:40]!r} is no token of the model; its ids go from 0 to "
-                f"{vocabulary - 1}.",
-                param="logit_bias",
-            )
-        bias[int(name)] = value
-    return bias
-
-
-class GenerationRequest(SamplingRequest):
-    """What conversations and plain completions have besides: stops, streams, forms."""
-
-    aliases: ClassVar = {"max_new_tokens": "max_tokens", "stop_sequences": "stop"}
-
-    stop: NonEmpty | Annotated[list[NonEmpty], Field(max_length=4)] = Field(default=[])
-    stream: bool = False
-    stream_options: StreamOptions = StreamOptions()
-    response_format: ResponseFormat | None = None
-    guided_json: dict[str, Any] | None = None
-    guided_regex: NonEmpty | None = None
-    guided_choice: Annotated[list[NonEmpty], Field(min_length=1, max_length=1000)] | None = None
-
     @property
     def stops(self) -> list[str]:
         """Stop strings as a list."""
@@ -146,6 +128,19 @@ class GenerationRequest(SamplingRequest):
             return Grammar("lark", f"start: {choices}", name)
         schema = given.schema_text()
         return None if schema is None else Grammar("json_schema", *schema)
+
+
+def _bias(given: Mapping[str, float], vocabulary: int) -> dict[int, float]:
+    bias = {}
+    for name, value in given.items():
+        if not (name.isdecimal() and int(name) < vocabulary):
+            raise InvalidValue(
+                f"logit_bias: {name[:40]!r} is no token of the model; its ids go from 0 to "
+                f"{vocabulary - 1}.",
+                param="logit_bias",
+            )
+        bias[int(name)] = value
+    return bias
 
 
 _FORMS = ("response_format", "guided_json", "guided_regex", "guided_choice")
@@ -200,7 +195,7 @@ async def deltas(
     call: Call, model: Borrowed, asked: Asked, progress: Progress, stops: Sequence[str]
 ) -> AsyncGenerator[Delta, None]:
     """Yield what is new of each choice, as it comes; ``progress`` is kept up with it."""
-    request: SamplingRequest = call.request
+    request: GenerationRequest = call.request
     text = model.engine.text
     progress.prompt_tokens = len(asked.tokens)
 
@@ -241,3 +236,8 @@ def _heard(voice: Voice, event: Tokens) -> Sequence[Delta]:
         if (delta := voice.push(token, logprob)) is not None:
             told.append(delta)
     return told
+
+
+def lane(chunk: dict[str, Any]) -> int | None:
+    """For ``to_client``: chunks of other choices may pass; the usage comes after all."""
+    return chunk["choices"][0]["index"] if chunk["choices"] else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -167,3 +168,8 @@ def asked_form(
     if any(tool.function.strict for tool in tools):
         return Grammar("lark", family.strict(plain, several=several), "tools")
     return None
+
+
+def call_id() -> str:
+    """A fresh id of a call, in OpenAI's form."""
+    return f"call_{uuid.uuid4().hex[:24]}"

@@ -5,7 +5,6 @@ Nothing is kept between two requests: what was said before comes with the reques
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
 from collections.abc import AsyncGenerator, Iterator
@@ -15,9 +14,10 @@ from itertools import count
 from typing import Any
 
 from handler.contract.base import Call, Json, Operation, with_notice
-from handler.contract.chat.chat import asked
-from handler.contract.chat.generation import Progress, deltas
+from handler.contract.chat.chat import converse
+from handler.contract.chat.generation import Progress
 from handler.contract.chat.responses.request import FlatChoice, ResponsesRequest, TextFormat
+from handler.contract.chat.tools import call_id
 from handler.contract.chat.voices import Delta, merged
 from handler.contract.streaming import to_client
 from models.chat.request import Called, Said
@@ -115,21 +115,17 @@ def _call(called: Called) -> dict[str, Any]:
     return {
         "id": f"fc_{uuid.uuid4().hex}",
         "type": "function_call",
-        "call_id": f"call_{uuid.uuid4().hex[:24]}",
+        "call_id": call_id(),
         "name": called.name,
         "arguments": called.arguments,
         "status": "completed",
     }
 
 
-async def _deltas(call: Call, model: Borrowed, progress: Progress) -> AsyncGenerator[Delta, None]:
-    """The same as of the conversation that the request comes to."""
+def _deltas(call: Call, model: Borrowed, progress: Progress) -> AsyncGenerator[Delta, None]:
+    """What comes of the conversation that the request comes to."""
     request: ResponsesRequest = call.request
-    chat = replace(call, request=request.as_chat().model_copy(update={"model": request.model}))
-    prompt = await asyncio.to_thread(asked, chat, model)
-    async with aclosing(deltas(chat, model, prompt, progress, ())) as parts:
-        async for part in parts:
-            yield part
+    return converse(replace(call, request=request.chat), model, progress)
 
 
 async def answer(call: Call) -> Json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from handler.contract.chat.generation import MAX_TOKENS
 from handler.contract.chat.request import ChatRequest
@@ -92,16 +92,22 @@ class ResponsesRequest(Request):
     tool_choice: Literal["none", "auto", "required"] | FlatChoice = "auto"
     parallel_tool_calls: bool = True
     stream: bool = False
+    _chat: ChatRequest = PrivateAttr()
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Self:
         """Validate a body, and what it comes to as a chat."""
         request = super().parse(body)
-        request.as_chat()
+        request._chat = request._as_chat()
         return request
 
-    def as_chat(self) -> ChatRequest:
-        """The same as a chat request.
+    @property
+    def chat(self) -> ChatRequest:
+        """The same as a chat request."""
+        return self._chat
+
+    def _as_chat(self) -> ChatRequest:
+        """Make it.
 
         Raises:
             InvalidValue: a part is none that a chat can have; its name is chat's.
@@ -110,6 +116,7 @@ class ResponsesRequest(Request):
         items = [{"role": "user", "content": given}] if isinstance(given, str) else given
         messages = list(_messages(items))
         body: dict[str, Any] = {
+            "model": self.model,
             "messages": messages,
             "max_tokens": self.max_output_tokens,
             "temperature": self.temperature,
