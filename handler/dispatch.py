@@ -8,8 +8,8 @@ surface's operations, or without one the marks; a job with neither is for the fi
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -65,7 +65,8 @@ class Dispatcher:
         wanted = job.body.get("model")
         if isinstance(wanted, str):  # what else is wrong is of no interest to who means another
             endpoint.pick(surface.name, wanted)
-        request = operation.request.parse(job.body)
+        with _bounded_depth():
+            request = operation.request.parse(job.body)
         row = endpoint.pick(surface.name, request.model)
         if operation.task is not None and operation.task not in row.tasks:
             held = self.endpoint.catalog.of(surface.name).rows
@@ -127,10 +128,10 @@ class Dispatcher:
                 route=task.job.route,
             )
             try:
-                yield call
+                with _bounded_depth():
+                    yield call
             except RequestError as error:
-                if error.param is not None:
-                    error.param = task.request.called(error.param)
+                task.request.renamed(error)
                 raise
 
     def bucket_of(self, job: Job) -> Bucket | None:
@@ -152,6 +153,15 @@ class Dispatcher:
                 code="bucket_not_configured",
             )
         return replace(self.bucket, config=job.bucket.of(self.bucket.config))
+
+
+@contextmanager
+def _bounded_depth() -> Iterator[None]:
+    """A body may be nested deeper than what reads and renders it can follow."""
+    try:
+        yield
+    except RecursionError:
+        raise InvalidValue("The request is nested too deeply.") from None
 
 
 def _model(row: Row, name: str) -> dict[str, object]:

@@ -87,6 +87,8 @@ class FakeText:
         messages: Sequence[Mapping[str, Any]],
         tools: Sequence[Mapping[str, Any]] = (),
         arguments: Mapping[str, Any] | None = None,
+        *,
+        goes_on: bool = False,
     ) -> str:
         """All contents, a newline after each."""
         return "".join(one["content"] + "\n" for one in messages)
@@ -95,7 +97,7 @@ class FakeText:
         """Its bytes."""
         return list(text.encode())
 
-    def decoder(self, *, skip_special: bool = True) -> FakeDetokenizer:
+    def decoder(self, before: Sequence[int] = (), *, read: bool = False) -> FakeDetokenizer:
         """A fresh decoder."""
         return FakeDetokenizer()
 

@@ -162,7 +162,10 @@ class Stepping(Protocol):
         """Let a request in; one that finds no room waits inside, in its turn."""
 
     def drop(self, key: int) -> None:
-        """Let go of a request that nobody waits for, and of all that it holds."""
+        """Let go of a request, in or not, and of all that it holds.
+
+        An engine that raises here is given up.
+        """
 
     def step(self) -> Sequence[tuple[int, Any]]:
         """Take one step; returns events of requests by their keys, in order.

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from handler.contract.explain import explain
-from models.errors import InvalidValue, UnsupportedParameter
+from models.errors import InvalidValue, RequestError, UnsupportedParameter
 
 
 def whole(value: Any) -> Any:
@@ -105,6 +105,11 @@ class Request(BaseModel):
         if name is None:
             return param
         return self._called.get(name[0], name[0]) + param[name.end() :]
+
+    def renamed(self, error: RequestError) -> None:
+        """Put an error of a field of ours in the client's words."""
+        if error.param is not None:
+            error.param = self.called(error.param)
 
     @classmethod
     def _rename(cls, given: dict[str, Any]) -> dict[str, str]:

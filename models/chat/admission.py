@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from models.chat.grammar import Grammars
+from models.chat.grammar import Form, Grammars
 from models.chat.request import Prompt
 from models.errors import ContextLengthExceeded
 
@@ -14,12 +14,12 @@ class Admission:
     """A request that can be answered; its answer's length is known.
 
     Attributes:
-        grammar: as llguidance compiled it, None without one.
+        form: what the answer is held to, None for any.
     """
 
     prompt: Prompt
     limit: int
-    grammar: str | None
+    form: Form | None
 
 
 class Entrance:
@@ -53,5 +53,5 @@ class Entrance:
         room = self.most - length
         limit = min(prompt.sampling.max_tokens or room, room)
         prompt = replace(prompt, sampling=replace(prompt.sampling, max_tokens=limit))
-        grammar = None if prompt.grammar is None else self._grammars.check(prompt.grammar)
-        return Admission(prompt, limit, grammar)
+        form = None if prompt.grammar is None else self._grammars.form(prompt.grammar)
+        return Admission(prompt, limit, form)

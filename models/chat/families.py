@@ -12,15 +12,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from models.chat import schemas
+
 
 @dataclass(frozen=True)
 class Family:
     """How a family of models calls tools.
 
     Attributes:
-        response_template: of transformers' ``ResponseParser``; its field ``tool_calls`` is one
-            call or a list of them, ``reasoning_content`` what was thought.
+        response_template: of transformers' ``ResponseParser``; its field ``tool_calls`` is the
+            text of one call or of a list of them, ``reasoning_content`` what was thought.
         before, after: what stands around a call.
+        special: tokens by which calls and thoughts are known, where they are special ones.
         arguments: the key of a call's arguments.
         listed: whether the calls are one list.
         prompt: what such a model is told of tools, where its template does not tell.
@@ -29,6 +32,7 @@ class Family:
     response_template: Mapping[str, Any]
     before: str
     after: str
+    special: frozenset[str] = frozenset()
     arguments: str = "arguments"
     listed: bool = False
     prompt: str | None = None
@@ -69,11 +73,11 @@ class Family:
 
     def strict(self, tools: Sequence[Mapping[str, Any]], *, several: bool) -> str:
         """A grammar of any text, in which what begins as a call is one."""
-        if not self._mark:
+        if not self.mark:
             other = r"TEXT: /[^{\s](?s:.*)/"
             return f"start: TEXT | calls\n{other}\n{self._calls(tools, several)}"
-        mark = json.dumps(self._mark)
-        anything = f"/(?s:.*){re.escape(self._mark)}(?s:.*)/"
+        mark = json.dumps(self.mark)
+        anything = f"/(?s:.*){re.escape(self.mark)}(?s:.*)/"
         return (
             f"start: TEXT | head rest\nTEXT: /(?s:.+)/ & ~{anything}\n"
             f"head[suffix={mark}]: /(?s:.*)/\n{self._calls(tools, several)}"
@@ -83,27 +87,35 @@ class Family:
         """A grammar of calls, or of an answer by a JSON Schema."""
         return f"start: calls | answer\nanswer: %json {schema}\n{self._calls(tools, several)}"
 
+    @staticmethod
+    def schema(function: Mapping[str, Any]) -> str:
+        """The JSON Schema of a function's arguments, which are an object, as text."""
+        given = function.get("parameters") or {"properties": {}}
+        return schemas.kept(json.dumps({"type": "object", **given}))
+
     @property
     def thinks(self) -> bool:
         """Whether it may think before it answers."""
         return "reasoning_content" in self.response_template["fields"]
 
     @property
-    def _mark(self) -> str:
+    def mark(self) -> str:
         """By what a call is known to begin."""
         return self.before.strip()
 
     def _calls(self, tools: Sequence[Mapping[str, Any]], several: bool) -> str:
         """The rules of a call and of calls; ``rest`` is what follows the first mark."""
-        schemas = [json.dumps(self._schema(tool["function"])) for tool in tools]
-        # A rule each: what a schema refers to by "#" is in itself.
-        names = [f"call{index}" for index in range(len(schemas))]
-        rules = [f"call: {' | '.join(names)}"]
-        rules += [f"{name}: %json {one}" for name, one in zip(names, schemas, strict=True)]
+        rules = [f"call: {' | '.join(f'call{index}' for index in range(len(tools)))}"]
+        for index, tool in enumerate(tools):
+            function = tool["function"]
+            head = json.dumps(f'{{"name": "{function["name"]}", "{self.arguments}": ')
+            # A rule of their own: what the arguments' schema refers to by "#" is itself.
+            rules.append(f'call{index}: {head} arguments{index} "}}"')
+            rules.append(f"arguments{index}: %json {self.schema(function)}")
         call = "\n".join(rules)
-        mark, space = json.dumps(self._mark), json.dumps(self.before[len(self._mark) :] or "")
+        mark, space = json.dumps(self.mark), json.dumps(self.before[len(self.mark) :] or "")
         after = json.dumps(self.after)
-        if not self._mark:
+        if not self.mark:
             return f"calls: call\n{call}"
         if self.listed:
             more = ' (", " call)*' if several else ""
@@ -113,16 +125,6 @@ class Family:
             body = f"{space} call {after}{again}"
         return f"calls: {mark} rest\nrest: {body}\n{call}"
 
-    def _schema(self, function: Mapping[str, Any]) -> dict[str, Any]:
-        arguments = function.get("parameters") or {"type": "object", "properties": {}}
-        return {
-            "type": "object",
-            "properties": {"name": {"const": function["name"]}, self.arguments: arguments},
-            "required": ["name", self.arguments],
-            "additionalProperties": False,
-            **{key: arguments[key] for key in ("$defs", "definitions") if key in arguments},
-        }
-
 
 def _between(before: str, after: str) -> dict[str, Any]:
     """Calls between marks, and what was thought, in a conversation of ChatML."""
@@ -131,7 +133,7 @@ def _between(before: str, after: str) -> dict[str, Any]:
         "fields": {
             "content": {},
             "reasoning_content": {"open": "<think>", "close": "</think>"},
-            "tool_calls": {"open": before, "close": after, "content": "json", "repeats": True},
+            "tool_calls": {"open": before, "close": after, "repeats": True},
         },
     }
 
@@ -142,11 +144,12 @@ _WHOLE = {
         "content": {},
         "tool_calls": {
             "open_pattern": r"\A\s*(?:<\|python_tag\|>)?(?=\{\s*\"name\"\s*:)",
-            "content": "json",
             "repeats": True,
         },
     },
 }
+_PYTHON_TAG = frozenset({"<|python_tag|>"})
+_CHATML = frozenset({"<tool_call>", "</tool_call>", "<think>", "</think>"})
 
 _LLAMA_PROMPT = """You can call functions. These are the functions and their JSON schemas:
 {tools}
@@ -165,18 +168,29 @@ Where none of them helps, answer in words."""
 FAMILIES = {
     # Qwen 2.5 and 3, Hermes 2 and 3, and most that follow ChatML; their templates tell of tools.
     "hermes": Family(
-        _between("<tool_call>", "</tool_call>"), before="<tool_call>\n", after="\n</tool_call>"
+        _between("<tool_call>", "</tool_call>"),
+        before="<tool_call>\n",
+        after="\n</tool_call>",
+        special=_CHATML,
     ),
     # SmolLM2 knows the same marks around one list; its template knows nothing of tools.
     "smollm2": Family(
         _between("<tool_call>", "</tool_call>"),
         before="<tool_call>",
         after="</tool_call>",
+        special=_CHATML,
         listed=True,
         prompt=_SMOLLM_PROMPT,
     ),
     # Llama 3.1 to 3.3: an answer that is one object is a call.
-    "llama3.1": Family(_WHOLE, before="", after="", arguments="parameters"),
+    "llama3.1": Family(_WHOLE, before="", after="", special=_PYTHON_TAG, arguments="parameters"),
     # The template of Llama 3 knows nothing of tools.
-    "llama3": Family(_WHOLE, before="", after="", arguments="parameters", prompt=_LLAMA_PROMPT),
+    "llama3": Family(
+        _WHOLE,
+        before="",
+        after="",
+        special=_PYTHON_TAG,
+        arguments="parameters",
+        prompt=_LLAMA_PROMPT,
+    ),
 }

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
+from models.chat import schemas
 from models.chat.request import Grammar
 from models.errors import InvalidValue
 
-_WHERE = re.compile(r"^Unimplemented keys: (\[.*\])", re.DOTALL)
+_KEYWORDS = re.compile(r"^Unimplemented keys: (\[.*\])", re.DOTALL)
+_MOST_LOOKS = 300  # at parts of a schema, for the one that is wrong
 
 
 class Grammars:
@@ -36,54 +39,116 @@ class Grammars:
             self._made = from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=ends)
         return self._made
 
-    def check(self, grammar: Grammar) -> str:
-        """The grammar as llguidance takes it.
+    def form(self, grammar: Grammar) -> Form:
+        """The grammar, ready to be kept.
 
         Raises:
             InvalidValue: it cannot be honoured; the message says where.
         """
         from llguidance import LLMatcher
 
+        for param, source in grammar.schemas:
+            self._check_schema(param, source)
+        if grammar.kind == "json_schema":
+            grammar = replace(grammar, source=schemas.kept(grammar.source))
+            self._check_schema(grammar.param, grammar.source)
+        wrong = self._wrong(grammar)
+        if wrong is not None:
+            raise _refused(grammar.param, _plain(wrong))
+        return Form(grammar, LLMatcher(self._tokenizer, _compiled(grammar)))
+
+    def _wrong(self, grammar: Grammar) -> str | None:
+        """What llguidance has against a grammar."""
+        from llguidance import LLMatcher
+
         try:
             text = _compiled(grammar)
             wrong, messages = LLMatcher.validate_grammar_with_warnings(text, self._tokenizer)
         except ValueError as error:
-            wrong, messages = True, [str(error)]
-        if wrong:
-            raise InvalidValue(
-                f"{grammar.param} cannot be honoured: {_explained(grammar, messages[0])}.",
-                param=grammar.param,
-                code="unsupported_schema",
-            )
-        return text
+            return str(error)
+        return str(messages[0]) if wrong else None
 
-    def matcher(self, text: str) -> Matcher:
-        """Follows one answer to a grammar of ``check``'s."""
-        from llguidance import LLMatcher
+    def _check_schema(self, param: str, source: str) -> None:
+        wrong = self._wrong(Grammar("json_schema", source))
+        if wrong is None:
+            return
+        schema = json.loads(source)
+        path, part = self._innermost(schema, wrong)
+        named = _KEYWORDS.match(wrong)
+        keys = [key for key in json.loads(named[1]) if key in part] if named else []
+        if keys:
+            where = ", ".join(schemas.pointer((*path, key)) for key in keys)
+            raise _refused(param, f"{where} is a keyword that no answer can be held to")
+        if "oneOf" in part:
+            where = schemas.pointer((*path, "oneOf"))
+            raise _refused(param, f"{where} is a keyword that no answer can be held to; use anyOf")
+        raise _refused(param, f"{schemas.pointer(path)}: {_plain(wrong)}")
 
-        return Matcher(LLMatcher(self._tokenizer, text))
+    def _innermost(self, schema: Any, wrong: str) -> tuple[schemas.Path, dict[str, Any]]:
+        """The innermost part of a schema that is refused for the same reason."""
+        for looks, (path, part) in enumerate(schemas.parts(schema)):
+            alone = schemas.by_itself(schema, part)
+            if looks < _MOST_LOOKS and self._wrong(Grammar("json_schema", alone)) == wrong:
+                return path, part
+        return (), schema if isinstance(schema, dict) else {}
+
+
+class Form:
+    """What answers are held to.
+
+    Attributes:
+        grammar: it, without what asks for nothing.
+    """
+
+    def __init__(self, grammar: Grammar, first: Any) -> None:
+        self.grammar = grammar
+        self._first = first
+
+    def matcher(self) -> Matcher:
+        """Follows one answer."""
+        return Matcher(self._first.deep_copy(), self.grammar.param)
 
 
 class Matcher:
     """Follows one answer."""
 
-    def __init__(self, matcher: Any) -> None:
+    def __init__(self, matcher: Any, param: str) -> None:
         self._matcher = matcher
+        self._param = param
 
     def mask(self, scores: Any) -> None:
-        """Leave the scores of what may follow, shape (vocabulary,), in place."""
+        """Leave the scores of what may follow, shape (vocabulary,), in place.
+
+        Raises:
+            InvalidValue: the grammar turns out to be more than can be followed.
+        """
         import numpy as np
         import torch
 
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+        self._check()
         allowed: Any = np.unpackbits(bits, bitorder="little")[: len(scores)].view(bool)
         if len(allowed) < len(scores):
             allowed = np.pad(allowed, (0, len(scores) - len(allowed)))
         scores.masked_fill_(~torch.from_numpy(allowed).to(scores.device), -torch.inf)
 
-    def push(self, token: int) -> None:
-        """Note what was said."""
-        self._matcher.consume_token(token)
+    def push(self, tokens: Sequence[int]) -> None:
+        """Note what was said; raises as ``mask`` does."""
+        self._matcher.consume_tokens(list(tokens))
+        self._check()
+
+    def end(self) -> None:
+        """Note that the answer has ended; raises as ``mask`` does."""
+        self._check(self._matcher.is_accepting())
+
+    def _check(self, well: bool = True) -> None:
+        if not well or self._matcher.is_error():
+            raise self.broken
+
+    @property
+    def broken(self) -> InvalidValue:
+        """What is said of a grammar that cannot be followed any more."""
+        return _refused(self._param, "it became too complex on the way; simplify it")
 
 
 def _compiled(grammar: Grammar) -> str:
@@ -96,24 +161,12 @@ def _compiled(grammar: Grammar) -> str:
     return str(make(grammar.source))
 
 
-def _explained(grammar: Grammar, message: str) -> str:
-    """What is wrong, and where, in one line."""
-    named = _WHERE.match(message)
-    if named is None or grammar.kind != "json_schema":
-        # The parsers draw what is wrong below the source, and say why at the end.
-        return message.strip().rpartition("error: ")[2].splitlines()[0].rstrip(":. ")
-    keys = json.loads(named[1])
-    places = [place for place in _places(json.loads(grammar.source)) if place[-1] in keys]
-    where = ", ".join("/".join(("#", *place)) for place in places) or ", ".join(keys)
-    return f"{where} is a keyword that no answer can be held to"
+def _refused(param: str, why: str) -> InvalidValue:
+    return InvalidValue(
+        f"{param} cannot be honoured: {why}.", param=param, code="unsupported_schema"
+    )
 
 
-def _places(schema: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The path of every key of a schema."""
-    if isinstance(schema, Mapping):
-        for key, value in schema.items():
-            yield (*path, key)
-            yield from _places(value, (*path, key))
-    elif isinstance(schema, list):
-        for index, value in enumerate(schema):
-            yield from _places(value, (*path, str(index)))
+def _plain(message: str) -> str:
+    """What a parser has against a grammar, in one line: it draws where, and says why at the end."""
+    return message.strip().rpartition("error: ")[2].splitlines()[0].rstrip(":. ")

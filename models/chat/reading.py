@@ -13,9 +13,11 @@ from models.chat.request import Called, Piece, Said, Thought
 class Reading:
     """Reads one answer.
 
+    Nothing that is said is lost, but for white space around calls and thoughts.
+
     Args:
         family: how the model calls tools and thinks.
-        prompt: the rendered conversation; a template may begin the answer.
+        prompt: the rendered conversation; a template, or the client, may begin the answer.
         tools: OpenAI's, that the model was told of; without any, nothing is a call.
     """
 
@@ -25,52 +27,104 @@ class Reading:
         fields = dict(family.response_template["fields"])
         if not tools:
             fields.pop("tool_calls", None)
-        if "tool_calls" in fields:
-            # What is no JSON comes back as text, instead of failing the answer.
-            fields["tool_calls"] = {
-                **fields["tool_calls"], "content_args": {"allow_non_json": True}
-            }  # fmt: skip
-        template = {**family.response_template, "fields": fields}
-        self._arguments = family.arguments
         self._family = family
         self._names = {tool["function"]["name"] for tool in tools}
-        self._parser = ResponseParser(template, prefix=prompt, tools=list(tools))
-        self._raw = ""
+        self._heard = ""  # of the answer, all
+        self._raw = ""  # of what may be a call
+        self._before = ""  # white space before it
+        self._space = ""  # the end of what is said or thought, where that is white
+        self._fresh = False  # whether the text has just become one of another kind
+        self._called = False
+        self._again = 0  # characters to come that the prompt has said
+        self._parser = ResponseParser({**family.response_template, "fields": fields}, prompt)
+        list(self._read(self._parser.initial_events))
+        self._space = ""
+        # What may begin a mark is held back.
+        self._again = len(self._parser._buffer) - self._parser._pos
 
     def push(self, text: str) -> list[Piece]:
         """What further text brings."""
+        self._heard += text
         return list(self._read(self._parser.feed(text)))
 
     def end(self) -> list[Piece]:
         """What was held back, at the end of the text."""
-        return list(self._read(self._parser.finalize()[1]))
+        pieces = list(self._read(self._parser.finalize()[1], ended=True))
+        if self._space and not self._fresh and not self._called:
+            pieces.append(Said(self._space))
+        return pieces
 
-    def _read(self, events: Sequence[Mapping[str, Any]]) -> Iterator[Piece]:
+    def _read(self, events: Sequence[Mapping[str, Any]], *, ended: bool = False) -> Iterator[Piece]:
         for event in events:
             field, kind = event["field"], event["type"]
-            if field == "tool_calls":
-                if kind == "region_open":
-                    self._raw = ""
-                elif kind == "region_chunk":
+            if kind == "region_chunk":
+                if field == "tool_calls":
                     self._raw += event["text"]
                 else:
-                    yield from self._calls(event["value"])
-            elif kind == "region_chunk":
-                yield Said(event["text"]) if field == "content" else Thought(event["text"])
+                    yield from self._told(Said if field == "content" else Thought, event["text"])
+            elif field != "content":
+                before = self._space
+                self._space, self._fresh, self._again = "", True, 0
+                if field == "tool_calls" and kind == "region_open":
+                    self._raw, self._before = "", before
+                elif field == "tool_calls":
+                    yield from self._calls(ended)
 
-    def _calls(self, value: Any) -> Iterator[Piece]:
+    def _told(self, kind: type[Said | Thought], text: str) -> Iterator[Piece]:
+        """Words, without the white space beside a call or a thought."""
+        self._again, text = max(0, self._again - len(text)), text[self._again :]
+        text = self._space + text
+        told = text.rstrip()
+        self._space = text[len(told) :]
+        if told:
+            yield kind(told.lstrip() if self._fresh else told)
+            self._fresh = False
+
+    def _calls(self, ended: bool) -> Iterator[Piece]:
         """The calls that were read; what is none is text, as the model wrote it."""
-        calls = value if isinstance(value, list) else [value]
-        if calls and all(self._is_call(one) for one in calls):
-            for one in calls:
-                arguments = json.dumps(one[self._arguments], ensure_ascii=False)
-                yield Called(one["name"], arguments)
+        calls = _loaded(self._raw)
+        read = [self._call(one) for one in (calls if isinstance(calls, list) else [calls])]
+        whole = [one for one in read if one is not None]
+        if read and len(whole) == len(read):
+            self._called = True
+            yield from whole
+            return
+        self._fresh = False
+        if mark := self._family.mark:
+            closed = "" if ended else self._family.after.strip()
+            yield Said(f"{self._before}{mark}{self._raw}{closed}")
         else:
-            yield Said(f"{self._family.before}{self._raw}{self._family.after}")
+            yield Said(self._heard)
 
-    def _is_call(self, value: Any) -> bool:
-        return (
-            isinstance(value, dict)
-            and value.get("name") in self._names
-            and isinstance(value.get(self._arguments), dict)
-        )
+    def _call(self, value: Any) -> Called | None:
+        if not isinstance(value, dict):
+            return None
+        name, arguments = value.get("name"), value.get(self._family.arguments)
+        if not (isinstance(name, str) and name in self._names and isinstance(arguments, dict)):
+            return None
+        text = _dumped(arguments)
+        return None if text is None else Called(name, text)
+
+
+def _loaded(text: str) -> Any:
+    """JSON that others read, too; None for what is none."""
+    try:
+        return json.loads(text, parse_constant=_none)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _none(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _dumped(value: Any) -> str | None:
+    """A value as JSON; None where it holds a number that JSON has no word for (1e999)."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except UnicodeEncodeError:  # half of a character is one as an escape only
+        return json.dumps(value)
+    except (ValueError, RecursionError):
+        return None
+    return text

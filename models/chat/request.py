@@ -66,11 +66,13 @@ class Grammar:
         kind: how ``source`` is written: a JSON Schema, a regular expression (without lookaround and
             references), or llguidance's dialect of Lark.
         param: the field that the client gave it in, for errors.
+        schemas: JSON Schemas within it, each after the field that it came in.
     """
 
     kind: Literal["json_schema", "regex", "lark"]
     source: str
     param: str = field(default="response_format", compare=False)
+    schemas: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)

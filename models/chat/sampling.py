@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from models.chat.admission import Admission
 from models.chat.grammar import Matcher
 from models.chat.request import Logprob
+from models.errors import InvalidValue
 
 _BELOW_ONE = 1 - 1e-12  # a draw must fall short of the sum of all probabilities
 
@@ -32,6 +33,7 @@ class Choice:
     Attributes:
         tokens: what was said so far.
         finish_reason: why it ended; None while it goes on.
+        error: why it cannot go on.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Choice:
         self.matcher = matcher
         self.tokens: list[int] = []
         self.finish_reason: str | None = None
+        self.error: InvalidValue | None = None
         self._ends = ends
         self._counts: Counter[int] = Counter()
         self._seen: Any = None
@@ -51,16 +54,29 @@ class Choice:
 
     def push(self, token: int) -> bool:
         """Note the chosen token; says whether it is to be shown, which one that ends is not."""
-        if self.matcher is not None:
-            self.matcher.push(token)
         if token in self._ends and (self.matcher is not None or not self.sampling.ignore_eos):
+            self._follow(lambda matcher: matcher.end())
             self.finish_reason = "stop"
             return False
+        self._follow(lambda matcher: matcher.push([token]))
         self.tokens.append(token)
         self._counts[token] += 1
         if len(self.tokens) >= self.limit:
             self.finish_reason = "length"
         return True
+
+    def mask(self, scores: Any) -> None:
+        """Leave what the grammar allows, in place."""
+        self._follow(lambda matcher: matcher.mask(scores))
+
+    def _follow(self, step: Callable[[Matcher], None]) -> None:
+        """A grammar that cannot be followed any more is an error of this choice alone."""
+        if self.matcher is None or self.error is not None:
+            return
+        try:
+            step(self.matcher)
+        except InvalidValue as error:
+            self.error = error
 
     def adjust(self, scores: Any) -> None:
         """Bias and penalties, in place; ``scores`` are float32, shape (vocabulary,)."""
@@ -107,8 +123,7 @@ def choose(choices: Sequence[Choice], scores: Any) -> list[tuple[int, Logprob | 
         scores: float32, shape (choices, vocabulary); changed in place.
     """
     for choice, row in zip(choices, scores, strict=True):
-        if choice.matcher is not None:
-            choice.matcher.mask(row)
+        choice.mask(row)
     known = {
         index: scores[index].log_softmax(-1)
         for index, choice in enumerate(choices)

@@ -13,6 +13,8 @@ from models.chat.families import FAMILIES, Family
 from models.chat.reading import Reading
 from models.errors import ContextLengthExceeded, InvalidValue
 
+_SEEN_BEFORE = 6  # tokens of the prompt: whole characters, whatever their bytes
+
 
 class ChatText:
     """A model's chat template and tokenizer, read from its folder.
@@ -33,6 +35,8 @@ class ChatText:
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self.family: Family | None = FAMILIES.get(options.get("family", ""))
         self._backend = self.tokenizer.backend_tokenizer
+        added = self.tokenizer.added_tokens_decoder.items()
+        self._special = {token: str(word) for token, word in added if word.special}
         longest = max(len(token.encode()) for token in self._backend.get_vocab())
         self._most_bytes = context * longest
         self._context = context
@@ -42,15 +46,16 @@ class ChatText:
         messages: Sequence[Mapping[str, Any]],
         tools: Sequence[Mapping[str, Any]] = (),
         arguments: Mapping[str, Any] | None = None,
+        *,
+        goes_on: bool = False,
     ) -> str:
         """The conversation up to the assistant's turn, as text.
-
-        One that ends with the assistant's words is to be continued.
 
         Args:
             messages: as chat templates know them.
             tools: OpenAI's, for a model that is told of them.
             arguments: further ones for the template.
+            goes_on: whether the last message is the beginning of the answer.
 
         Raises:
             InvalidValue: the model's template refuses the conversation, for instance its roles.
@@ -58,7 +63,6 @@ class ChatText:
         """
         from jinja2.exceptions import TemplateError
 
-        goes_on = messages[-1]["role"] == "assistant" and not messages[-1].get("tool_calls")
         told = messages if self.family is None else self.family.told(messages, tools)
         try:
             text: str = self.tokenizer.apply_chat_template(
@@ -74,7 +78,7 @@ class ChatText:
                 f"The model's chat template refuses these messages: {_reason(error)}.",
                 param="messages",
             ) from error
-        except (TypeError, ValueError, KeyError) as error:
+        except (TypeError, ValueError, KeyError, RecursionError) as error:
             raise InvalidValue(
                 "The model's chat template cannot render these messages.", param="messages"
             ) from error
@@ -130,9 +134,22 @@ class ChatText:
         size: int = self._backend.get_vocab_size()
         return size
 
-    def decoder(self, *, skip_special: bool = True) -> Detokenizer:
-        """A fresh incremental decoder for one answer; special tokens may begin a call."""
-        return Detokenizer(self._backend, skip_special=skip_special)
+    def ends(self, given: int | Sequence[int] | None) -> frozenset[int]:
+        """The tokens that end a turn: those that the model names, or else its tokenizer."""
+        named = [given] if isinstance(given, int) else list(given or ())
+        last = self.tokenizer.eos_token_id
+        return frozenset(named) or frozenset([] if last is None else [last])
+
+    def decoder(self, before: Sequence[int] = (), *, read: bool = False) -> Detokenizer:
+        """A fresh incremental decoder for one answer, without special tokens.
+
+        Args:
+            before: the prompt's tokens.
+            read: whether the answer will be read for calls and thoughts, whose marks then stay.
+        """
+        marks = self.family.special if read and self.family is not None else ()
+        hidden = frozenset(token for token, word in self._special.items() if word not in marks)
+        return Detokenizer(self._backend, hidden, before)
 
     def reading(self, prompt: str, tools: Sequence[Mapping[str, Any]]) -> Reading | None:
         """A fresh reader for an answer to a rendered conversation, None where all is text."""
@@ -144,17 +161,36 @@ class Detokenizer:
 
     A character whose bytes are spread over tokens comes out with the last of them; one that never
     becomes whole does not come out.
+
+    Args:
+        backend: of tokenizers.
+        hidden: tokens that have no text.
+        before: what the answer goes on from; at the beginning of a text, some vocabularies lose
+            the space before a word.
     """
 
-    def __init__(self, backend: Any, *, skip_special: bool = True) -> None:
-        from tokenizers.decoders import DecodeStream
-
+    def __init__(
+        self, backend: Any, hidden: frozenset[int] = frozenset(), before: Sequence[int] = ()
+    ) -> None:
         self._backend = backend
-        self._stream = DecodeStream(skip_special_tokens=skip_special)
+        self._hidden = hidden
+        self._stream = self._begin(before[-_SEEN_BEFORE:])
 
     def push(self, token: int) -> str:
         """Return the text that ``token`` completes, perhaps none."""
-        return self._stream.step(self._backend, token) or ""
+        if token in self._hidden:
+            return ""
+        try:
+            return self._stream.step(self._backend, token) or ""
+        except Exception:  # noqa: BLE001 - of no other type where what was read changes by a token
+            self._stream = self._begin(())
+            return self._stream.step(self._backend, token) or ""
+
+    def _begin(self, before: Sequence[int]) -> Any:
+        from tokenizers.decoders import DecodeStream
+
+        seen = [token for token in before if token not in self._hidden]
+        return DecodeStream(ids=seen, skip_special_tokens=False)
 
 
 def _reason(error: Exception) -> str:

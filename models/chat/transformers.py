@@ -35,12 +35,11 @@ class TransformersChat:
         self.text = text
         self.context = _context(model, row)
         self._model = model
-        ends = model.generation_config.eos_token_id
-        self.ends = frozenset(ends if isinstance(ends, list) else [ends])
-        self._grammars = Grammars(text.tokenizer, model.config.vocab_size, self.ends)
+        self.ends = text.ends(model.generation_config.eos_token_id)
+        grammars = Grammars(text.tokenizer, model.config.vocab_size, self.ends)
         self._paged = Paged(model, cache_tokens, self._choose)
         most = min(self.context, self._paged.largest())
-        self._entrance = Entrance(row.slug, most, self._grammars)
+        self._entrance = Entrance(row.slug, most, grammars)
         self._choices: dict[str, Choice] = {}  # that the cache has, or waits to have
         self._later: dict[int, list[Choice]] = {}  # until the first has read the prompt
         self._begun: set[int] = set()
@@ -115,7 +114,7 @@ class TransformersChat:
 
     def _made(self, key: int, item: Admission) -> Iterator[Choice]:
         for index in range(item.prompt.n):
-            matcher = None if item.grammar is None else self._grammars.matcher(item.grammar)
+            matcher = None if item.form is None else item.form.matcher()
             yield Choice(key, index, item, self.ends, matcher)
 
     def _add(self, choice: Choice) -> None:
@@ -136,7 +135,7 @@ class TransformersChat:
         for name, choice, (token, logprob) in zip(names, choices, chosen, strict=True):
             if not choice.tokens:
                 self._first_token(name, choice)
-            if choice.push(token):
+            if choice.push(token) and choice.error is None:
                 told = () if logprob is None else (logprob,)
                 self._events.append((choice.key, Tokens(choice.index, (token,), told)))
         return [token for token, _ in chosen]
@@ -152,6 +151,10 @@ class TransformersChat:
 
     def _settle(self) -> None:
         """Tell of choices that have ended, and of requests."""
+        failed = {one.key: one.error for one in self._choices.values() if one.error is not None}
+        for key, error in failed.items():
+            self.drop(key)
+            self._events.append((key, error))
         ended = [name for name, one in self._choices.items() if one.finish_reason is not None]
         for name in ended:
             choice = self._choices.pop(name)

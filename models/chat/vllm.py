@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from models.chat.request import Begun, Ended, Prompt, Tokens
 from models.chat.text import ChatText
 from models.chat.vllm_words import logprobs, sampling
 from models.device.hardware import Device
-from models.errors import DeviceLost
+from models.errors import DeviceLost, EngineFailed, InvalidValue, QuartetError, shorten
 from models.quiet import hush
 from models.row import Row
 from models.surface import Done
@@ -45,7 +45,8 @@ class VllmChat:
         config = engine.vllm_config
         self.text = text
         self.context = int(config.model_config.max_model_len)
-        self.ends = _ends(config.model_config, text)
+        generation = config.model_config.try_get_generation_config()
+        self.ends = text.ends(generation.get("eos_token_id"))
         self._engine = engine
         grammars = Grammars(text.tokenizer, config.model_config.get_vocab_size(), self.ends)
         self._cache_tokens = _cache_tokens(config)
@@ -105,23 +106,30 @@ class VllmChat:
 
         They share the prompt's pages, as all with an equal beginning do.
         """
+        from vllm.exceptions import VLLMClientError
+
         if not self._going:
             self._heard_at = time.monotonic()
-        going = self._going[key] = _Going(item.prompt)
+        going = self._going[key] = _Going(item)
         adapter = self._adapters.get(item.prompt.adapter or "")
-        for index in range(item.prompt.n):
-            params = sampling(item, index, self.ends)
-            prompt = {"prompt_token_ids": list(item.prompt.tokens)}
-            with _Alive():
-                name = self._engine.add_request(
-                    f"{key}.{index}", prompt, params, lora_request=adapter
-                )
-            going.names[index] = name
+        try:
+            for index in range(item.prompt.n):
+                going.names[index] = self._add(f"{key}.{index}", item, index, adapter)
+        except (ValueError, VLLMClientError) as error:
+            raise InvalidValue(f"The engine refuses this request: {_line(error)}.") from error
+
+    def _add(self, name: str, item: Admission, index: int, adapter: Any) -> str:
+        """Hand in a choice; returns vLLM's own name of it."""
+        params = sampling(item, index, self.ends)
+        prompt = {"prompt_token_ids": list(item.prompt.tokens)}
+        with _Alive():
+            given: str = self._engine.add_request(name, prompt, params, lora_request=adapter)
+        return given
 
     def drop(self, key: int) -> None:
         """Let go of all choices of a request."""
         if going := self._going.pop(key, None):
-            self._engine.abort_request(list(going.names.values()), internal=True)
+            self._abort(going.names.values())
 
     def step(self) -> Sequence[tuple[int, Any]]:
         """Take what has come back from vLLM's process, or wait for it."""
@@ -134,10 +142,7 @@ class VllmChat:
         for output in outputs:
             key, index = map(int, output.request_id.split("."))
             if going := self._going.get(key):
-                events += [(key, event) for event in self._told(going, index, output)]
-                if not going.names:
-                    del self._going[key]
-                    events.append((key, Done()))
+                events += [(key, event) for event in self._heard(key, going, index, output)]
         return events
 
     def close(self) -> None:
@@ -162,8 +167,25 @@ class VllmChat:
             raise DeviceLost(_HUNG)
         return False
 
+    def _heard(self, key: int, going: _Going, index: int, output: Any) -> Iterator[Any]:
+        """What is new of a request; an error is the last."""
+        try:
+            yield from self._told(going, index, output)
+        except QuartetError as error:
+            self.drop(key)
+            yield error
+            return
+        if not going.names:
+            del self._going[key]
+            yield Done()
+
     def _told(self, going: _Going, index: int, output: Any) -> Iterator[Any]:
-        """What is new of one choice."""
+        """What is new of one choice.
+
+        Raises:
+            InvalidValue: its grammar could not be followed.
+            EngineFailed: vLLM gave it up.
+        """
         if not going.begun:
             going.begun = True
             yield Begun(int(output.num_cached_tokens or 0))
@@ -172,25 +194,35 @@ class VllmChat:
         stopped = new.finish_reason == "stop"
         if stopped and tokens and tokens[-1] in self.ends:
             tokens.pop()
-        if tokens and index in going.names:
+        if index not in going.names:
+            return
+        if new.finish_reason not in (None, "stop", "length"):
+            going.give_up()
+            raise EngineFailed(
+                "The model failed on this request. The worker's log has the details."
+            )
+        if tokens:
+            going.follow(index, tokens)
             yield Tokens(index, tuple(tokens), logprobs(going.prompt.sampling, tokens, new))
-        if new.finish_reason is not None and index in going.names:
+        if new.finish_reason is not None:
+            if stopped:
+                going.follow(index, None)
             del going.names[index]
             yield Ended(index, "stop" if stopped else "length")
 
     def _drop_unread(self) -> None:
         """Let go of choices that nobody reads any more."""
         unread = [
-            name
+            going.names.pop(index)
             for going in self._going.values()
-            for index, name in going.names.items()
-            if index in going.prompt.dropped
+            for index in going.names.keys() & frozenset(going.prompt.dropped)  # it may grow
         ]
         if unread:
-            self._engine.abort_request(unread, internal=True)
-        for going in self._going.values():
-            for index in going.prompt.dropped:
-                going.names.pop(index, None)
+            self._abort(unread)
+
+    def _abort(self, names: Iterable[str]) -> None:
+        with _Alive():
+            self._engine.abort_request(list(names), internal=True)
 
 
 def _cache(row: Row) -> dict[str, int]:
@@ -232,10 +264,22 @@ def _adapters(row: Row) -> dict[str, Any]:
 class _Going:
     """A request that is in: the names of its choices that still grow."""
 
-    def __init__(self, prompt: Prompt) -> None:
-        self.prompt = prompt
+    def __init__(self, item: Admission) -> None:
+        self.prompt = item.prompt
         self.names: dict[int, str] = {}
         self.begun = False
+        matchers = [] if item.form is None else [item.form.matcher() for _ in range(item.prompt.n)]
+        self._matchers = dict(enumerate(matchers))
+
+    def give_up(self) -> None:
+        """Blame the grammar, if there is one: nothing else fails one request alone."""
+        for matcher in self._matchers.values():
+            raise matcher.broken
+
+    def follow(self, index: int, tokens: Sequence[int] | None) -> None:
+        """Hold new tokens, or the end (None), against the grammar; vLLM forgets one that breaks."""
+        if matcher := self._matchers.get(index):
+            matcher.end() if tokens is None else matcher.push(tokens)
 
 
 class _Alive:
@@ -250,11 +294,8 @@ class _Alive:
             raise DeviceLost(_LOST) from None
 
 
-def _ends(config: Any, text: ChatText) -> frozenset[int]:
-    """The tokens that end a turn: of the model's generation config, and of its tokenizer."""
-    given = config.try_get_generation_config().get("eos_token_id")
-    ends = given if isinstance(given, list) else [] if given is None else [given]
-    return frozenset(ends) or frozenset([text.tokenizer.eos_token_id])
+def _line(error: Exception) -> str:
+    return shorten(" ".join(str(error).split()), 200).rstrip(".")
 
 
 def _cache_tokens(config: Any) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from models.chat.admission import Admission
-from models.chat.request import Logprob, Prompt, Sampling
+from models.chat.grammar import Form
+from models.chat.request import Logprob, Sampling
 
 _LEAST_TOP_P = 1e-6  # 0 is refused; the likeliest token always stays
 
@@ -17,10 +18,10 @@ def sampling(item: Admission, index: int, ends: frozenset[int]) -> Any:
     from vllm.sampling_params import RequestOutputKind
 
     rules = item.prompt.sampling
-    stays = rules.ignore_eos and item.grammar is None
+    stays = rules.ignore_eos and item.form is None
     return SamplingParams(
         max_tokens=item.limit,
-        min_tokens=0 if item.grammar else min(rules.min_tokens, item.limit),
+        min_tokens=0 if item.form else min(rules.min_tokens, item.limit),
         temperature=0.0 if rules.greedy else rules.temperature,
         top_p=max(rules.top_p, _LEAST_TOP_P),
         top_k=rules.top_k,
@@ -33,20 +34,23 @@ def sampling(item: Admission, index: int, ends: frozenset[int]) -> Any:
         stop_token_ids=[] if stays else sorted(ends),
         seed=None if rules.seed is None else (rules.seed + index) % 2**63,
         logprobs=rules.logprobs,
-        structured_outputs=_form(item.prompt),
+        structured_outputs=_form(item.form),
         detokenize=False,
         output_kind=RequestOutputKind.DELTA,
     )
 
 
-def _form(prompt: Prompt) -> Any:
-    if prompt.grammar is None:
+def _form(form: Form | None) -> Any:
+    if form is None:
         return None
     from vllm.sampling_params import StructuredOutputsParams
 
-    names = {"json_schema": "json", "regex": "regex", "lark": "grammar"}
-    told: Mapping[str, Any] = {names[prompt.grammar.kind]: prompt.grammar.source}
-    return StructuredOutputsParams(**told)
+    kind, source = form.grammar.kind, form.grammar.source
+    if kind == "regex":
+        return StructuredOutputsParams(regex=source)
+    # A schema as it is would have to pass checks that are of other back ends.
+    lark = f"start: %json {source}" if kind == "json_schema" else source
+    return StructuredOutputsParams(grammar=lark)
 
 
 def logprobs(rules: Sampling, tokens: Sequence[int], new: Any) -> tuple[Logprob, ...]:

@@ -32,6 +32,7 @@ from models.warm.watch import HUNG_AFTER_S, DeviceWatch
 log = logging.getLogger(__name__)
 
 _TURN_S = 0.1  # for the event loop to get round
+_BROKEN = "The model's engine broke on this request; the worker restarts. Send it again."
 
 
 class _Reader:
@@ -128,7 +129,11 @@ class Steps(Feeder):
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while self._asked and self._watch.lost is None:
-            await loop.run_in_executor(self._device, self._steps, loop)
+            steps = partial(attempt, partial(self._steps, loop))
+            outcome = await loop.run_in_executor(self._device, steps)
+            if isinstance(outcome, Failure):
+                log.error("the engine's steps ended", exc_info=outcome.error)
+                self.lose(DeviceLost(_BROKEN))
 
     def _let_go(self, key: int, reader: _Reader) -> None:
         """Nobody reads any more; watch whether the engine lets go, if it has not."""
@@ -189,22 +194,29 @@ class Steps(Feeder):
 
     def _admit(self, key: int, item: Any) -> list[tuple[int, Any]]:
         outcome = attempt(lambda: self._engine.admit(key, item))
-        if isinstance(outcome, Failure):
-            return [(key, translate(outcome.error))]
+        if isinstance(outcome, Failure):  # of several choices, some may be in
+            return [(key, self._released([key]) or translate(outcome.error))]
         self._in.add(key)
         return []
 
     def _drop(self, key: int) -> list[tuple[int, Any]]:
-        if key in self._in:
-            self._engine.drop(key)
-        return [(key, Done())]
+        lost = self._released([key] if key in self._in else [])
+        return [(key, lost or Done())]
 
     def _fail_all(self, error: BaseException) -> list[tuple[int, Any]]:
         """The step failed for everybody."""
         told = translate(error)
-        for key in self._in:
-            self._engine.drop(key)
-        return [(key, told) for key in self._in]
+        lost = self._released(sorted(self._in))
+        return [(key, lost or told) for key in self._in]
+
+    def _released(self, keys: Sequence[int]) -> DeviceLost | None:
+        """Have the engine let go of requests; one that cannot keeps what is theirs: it is lost."""
+        for key in keys:
+            outcome = attempt(partial(self._engine.drop, key))
+            if isinstance(outcome, Failure):
+                told = translate(outcome.error)
+                return told if isinstance(told, DeviceLost) else DeviceLost(_BROKEN)
+        return None
 
 
 def _is_last(event: Any) -> bool:

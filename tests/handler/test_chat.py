@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from handler.contract.chat.voices import Voice
+from models.chat.families import FAMILIES
+from models.chat.reading import Reading
 from models.chat.request import Called, Logprob, Said
 from models.fake import FakeText
 from tests.conftest import decoded, error_of
@@ -152,6 +155,134 @@ async def test_thoughts_are_apart(worker):
     assert "".join(delta.get("content") or "" for delta in deltas) == "It is 12."
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        '{"name": ["f"], "arguments": {}}',
+        '{"name": {"f": 1}, "arguments": {}}',
+        '{"name": "f", "arguments": {"a": NaN}}',
+        '{"name": "f", "arguments": {"a": -Infinity}}',
+        '{"name": "f", "arguments": {"a": 1e999}}',
+        f'{{"name": "f", "arguments": {{"a": {"9" * 5000}}}}}',
+        f'{{"name": "f", "arguments": {{"a": {"[" * 3000}1{"]" * 3000}}}}}',
+        '{"name": "f", "arguments": {"a": "\\ud800x',
+    ],
+)
+async def test_what_json_does_not_have_is_no_call(worker, told):
+    text = f"Now: <tool_call>{told}</tool_call> then"
+    for choice in (await whole(worker, saying(text, tools=[TOOL]))).choices:
+        assert choice.message.tool_calls is None
+        assert choice.message.content == text
+        assert choice.finish_reason == "stop"
+
+
+async def test_half_a_character_is_an_escape(worker):
+    told = '<tool_call>{"name": "f", "arguments": {"a": "\\ud800"}}</tool_call>'
+    [choice] = (await whole(worker, saying(told, tools=[TOOL]))).choices
+    arguments = choice.message.tool_calls[0].function.arguments
+    assert arguments.encode() == b'{"a": "\\ud800"}'
+
+
+async def test_white_space_around_calls_and_thoughts_is_nobodys(worker):
+    text = f"<think>\nHm.\n\n</think>\n\nSee:\n\n{CALL}\n{CALL}\n"
+    [choice] = (await whole(worker, saying(text, tools=[TOOL]))).choices
+    assert choice.message.reasoning_content == "Hm."
+    assert choice.message.content == "See:"
+    assert len(choice.message.tool_calls) == 2
+
+
+async def test_one_call_where_one_is_wanted(worker):
+    job = saying(f"{CALL}\n{CALL} and more", tools=[TOOL], parallel_tool_calls=False)
+    [choice] = (await whole(worker, job)).choices
+    assert choice.finish_reason == "tool_calls"
+    assert len(choice.message.tool_calls) == 1
+    chunks = await streamed(worker, job)
+    calls = [call for chunk in chunks for call in chunk.choices[0].delta.tool_calls or ()]
+    assert {call.index for call in calls} == {0}
+    assert chunks[-1].choices[0].finish_reason == "tool_calls"
+
+
+async def test_the_first_event_comes_before_the_first_word(make_worker):
+    worker = make_worker(FAKE_DELAY_S="0.3")
+    job = {"input": {**saying("<think>Hm.</think>ok")["input"], "stream": True}}
+    start, events = time.monotonic(), []
+    async for event in worker.stream(job):
+        events.append((time.monotonic() - start, event["choices"][0]["delta"]))
+    at, first = events[0]
+    assert first == {"role": "assistant", "content": ""}
+    assert at + 0.5 < events[1][0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"stop_token_ids": [1]}, "stop_token_ids"),
+        ({"guided_grammar": "root ::= x"}, "guided_grammar"),
+        ({"structured_outputs": {"regex": "a"}}, "structured_outputs"),
+        ({"include_stop_str_in_output": True}, "include_stop_str_in_output"),
+        ({"skip_special_tokens": False}, "skip_special_tokens"),
+        ({"chat_template": "{{ x }}"}, "chat_template"),
+        ({"add_generation_prompt": False}, "add_generation_prompt"),
+        ({"continue_final_message": True}, "continue_final_message"),
+        ({"logit_bias": {"9" * 5000: 1}}, "logit_bias"),
+        ({"top_k": -2}, "top_k"),
+        (
+            {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}}]},
+            "tools[0].function.parameters",
+        ),
+    ],
+)  # fmt: skip
+async def test_what_is_not_done_is_refused_by_name(worker, fields, param):
+    assert error_of(await worker.answer(saying("x", **fields)))["param"] == param
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"skip_special_tokens": True, "add_generation_prompt": True, "top_k": -1},
+        {"tools": [{**TOOL, "function": {**TOOL["function"], "strict": None}}]},
+        {"stream_options": {"include_usage": None}, "stream": False},
+        {"continue_final_message": False},
+        {"max_tokens": 10**30},
+    ],
+)
+async def test_what_asks_for_nothing_is_taken(worker, fields):
+    answer = await whole(worker, saying("Hello", **fields))
+    assert answer.choices[0].message.content == "Hello"
+
+
+async def test_a_message_may_be_empty(worker):
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages = [
+        {"role": "system", "content": ""},
+        {"role": "user", "content": [{"type": "text", "text": ""}]},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "", "tool_call_id": "c"},
+        {"role": "user", "content": "End"},
+    ]
+    answer = await whole(worker, {"input": {"messages": messages, "tools": [TOOL]}})
+    assert answer.choices[0].message.content.strip() == "End"
+
+
+async def test_a_prefix_of_the_assistants_is_not_said_again(tiny):
+    """Even where it ends like the beginning of a mark."""
+    family = FAMILIES["hermes"]
+    for prefix in ("1 <", "a <thi", "<tool_cal"):
+        reading = Reading(family, f"<|im_start|>assistant\n{prefix}", [TOOL])
+        pieces = [*reading.push(" b"), *reading.end()]
+        assert "".join(piece.text for piece in pieces) == " b"
+
+
+async def test_a_body_nested_too_deeply_is_refused(tiny):
+    deep: Any = {"type": "object"}
+    for _ in range(900):
+        deep = {"type": "object", "properties": {"a": deep}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": deep}}
+    for fields in ({"tools": [tool]}, {"guided_json": deep}):
+        error = error_of(await tiny.answer(saying("x", **fields)))
+        assert error["type"] == "invalid_request_error"
+
+
 # Logprobs ----------------------------------------------------------------------------------------
 
 
@@ -207,11 +338,12 @@ async def test_completions_have_the_older_form(worker):
         assert [one.finish_reason for one in own if one.finish_reason] == ["stop"]
 
 
-async def test_what_cannot_be_is_a_number_all_the_same(make_worker):
+def test_what_cannot_be_is_a_number_all_the_same():
     """JSON has no infinity."""
-    from handler.contract.chat.chat import _token
-
-    assert _token(b"a", -math.inf)["logprob"] == -9999.0
+    told = Voice(0, FakeText(), [], None).push(97, Logprob(97, -math.inf, ((98, -math.inf),)))
+    assert told is not None
+    [one] = told.logprobs
+    assert (one.logprob, one.top) == (-9999.0, ((b"b", -9999.0),))
 
 
 # A voice -----------------------------------------------------------------------------------------
@@ -268,6 +400,7 @@ PERSON = {
     "required": ["name", "age"],
     "additionalProperties": False,
 }
+NOTHING = {"type": "object", "properties": {}, "additionalProperties": False}
 ASK = {
     "type": "function",
     "function": {"name": "ask", "parameters": PERSON, "description": "Asks somebody"},
@@ -290,7 +423,8 @@ async def test_an_answer_by_a_schema(tiny):
 
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "ask"}}])
 async def test_a_forced_call(tiny, choice):
-    job = saying("Who?", tools=[TOOL, ASK], tool_choice=choice, max_tokens=500, seed=2, n=2)
+    tools = [{"type": "function", "function": {"name": "wait", "parameters": NOTHING}}, ASK]
+    job = saying("Who?", tools=tools, tool_choice=choice, max_tokens=500, seed=2, n=2)
     answer = await whole(tiny, job)
     for one in answer.choices:
         assert one.finish_reason == "tool_calls"
@@ -329,15 +463,18 @@ async def test_a_schema_that_cannot_be_kept_is_refused_before_a_stream_begins(ti
             )
         )
     )
-    assert (error["code"], error["param"]) == ("unsupported_schema", "tools")
+    assert error["code"] == "unsupported_schema"
+    assert error["param"] == "tools[0].function.parameters"
+    assert "#/not" in error["message"]
 
 
 async def test_prefill_goes_on(tiny):
     """The assistant's last words are continued, not answered."""
     text = (await _engine(tiny)).text
     begun = [{"role": "user", "content": "Count"}, {"role": "assistant", "content": "One, two"}]
-    assert text.render(begun).endswith("One, two")
+    assert text.render(begun, goes_on=True).endswith("One, two")
     assert not text.render(begun[:1]).endswith("Count")
+    assert not text.render(begun).endswith("One, two")
 
 
 async def _engine(worker: Any) -> Any:

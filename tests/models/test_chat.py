@@ -17,7 +17,7 @@ from models.chat.families import FAMILIES
 from models.chat.grammar import Grammars
 from models.chat.reading import Reading
 from models.chat.request import Called, Grammar, Prompt, Sampling
-from models.chat.text import ChatText
+from models.chat.text import ChatText, Detokenizer
 from models.errors import (
     ContextLengthExceeded,
     InvalidValue,
@@ -288,13 +288,17 @@ def test_a_form_holds_in_a_crowd(llama):
             "#/properties/a/uniqueItems",
         ),
         ({"properties": {"a": {"not": {"type": "string"}}}}, "#/properties/a/not"),
+        ({"properties": {"not": {"type": "integer"}, "b": {"not": {}}}}, ": #/properties/b/not is"),
+        ({"$defs": {"x": {"items": {"not": {}}}}, "$ref": "#/$defs/x"}, ": #/$defs/x/items/not is"),
+        ({"enum": ["not"], "properties": {"b/c": {"not": {}}}}, "#/properties/b~1c/not"),
         ({"if": {"type": "string"}, "then": {}}, "#/if, #/then"),
-        ({"type": "robot"}, "robot"),
-        ({"$ref": "#/nowhere"}, "nowhere"),
-        ({"type": "string", "pattern": "(?=a)b"}, "look-around"),
+        ({"properties": {"a": {"oneOf": [{"type": "string"}, {"maxLength": 3}]}}}, "#/properties/a/oneOf is a keyword that no answer can be held to; use anyOf"),
+        ({"properties": {"a": {"type": "robot"}}}, "#/properties/a: Invalid type: robot"),
+        ({"properties": {"a": {"items": {"$ref": "#/nowhere"}}}}, "#/properties/a/items: "),
+        ({"properties": {"a": {"type": "string", "pattern": "(?=a)b"}}}, "#/properties/a: look-around"),
         ({"type": "integer", "minimum": 5, "maximum": 3}, "minimum"),
     ],
-)
+)  # fmt: skip
 def test_a_form_that_cannot_be_kept_says_where(llama, schema, where):
     grammar = Grammar("json_schema", json.dumps(schema), "response_format.json_schema.schema")
     with pytest.raises(InvalidValue) as caught:
@@ -303,6 +307,29 @@ def test_a_form_that_cannot_be_kept_says_where(llama, schema, where):
     assert caught.value.param == "response_format.json_schema.schema"
     assert caught.value.code == "unsupported_schema"
     assert "\n" not in caught.value.message
+
+
+def test_a_keyword_that_asks_for_nothing_is_no_keyword(llama):
+    schema = {"type": "array", "uniqueItems": False, "items": {"const": 1}, "maxItems": 2}
+    text, reason = said(llama, Grammar("json_schema", json.dumps(schema)), 1)
+    assert (reason, set(json.loads(text)) <= {1}) == ("stop", True)
+
+
+TOO_COMPLEX = Grammar("regex", "(a{1000000}b)+", "guided_regex")
+
+
+def test_a_form_that_breaks_on_the_way_fails_its_request_alone(llama, reference):
+    """A regular expression may turn out too large only when it is followed."""
+    asked = [_asked(index, max_tokens=12) for index in range(2)]
+    prompts = [Prompt(tuple(prompt), Sampling(**rules)) for prompt, rules in asked]
+    bad = Prompt(tuple(b"x"), Sampling(max_tokens=400), n=2, grammar=TOO_COMPLEX)
+    *good, broken = together(llama, [*prompts, bad])
+    assert isinstance(broken.error, InvalidValue)
+    assert (broken.error.code, broken.error.param) == ("unsupported_schema", "guided_regex")
+    assert "too complex" in broken.error.message
+    for one, (prompt, rules) in zip(good, asked, strict=True):
+        agree(one, reference, prompt, rules)
+    assert llama._paged.held() == 0.0
 
 
 def _schema(chance: random.Random, depth: int = 0) -> dict[str, Any]:
@@ -389,7 +416,7 @@ def test_a_regex_that_cannot_be_kept(llama):
 def test_a_mask_is_of_the_models_size(llama):
     """A model may have more scores than its tokenizer has words."""
     grammars = Grammars(llama.text.tokenizer, 300, {257})
-    matcher = grammars.matcher(grammars.check(Grammar("regex", "ab")))
+    matcher = grammars.form(Grammar("regex", "ab")).matcher()
     scores = torch.zeros(300)
     matcher.mask(scores)
     [first] = llama.text.encode_rendered("a")
@@ -413,6 +440,53 @@ def test_prompts_are_the_templates(llama, store):
         messages, add_generation_prompt=True, return_dict=False
     )
     assert ChatText(folder, 2048, {}).encode(messages) == reference
+
+
+def _sentencepiece() -> Any:
+    """A vocabulary as Llama 2's and Mixtral's: words begin with a space, bytes are tokens."""
+    from tokenizers import Tokenizer, decoders
+    from tokenizers.models import BPE
+
+    words = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    words += ["\u2581Hello", "\u2581world", "\u2581a"]
+    vocabulary = {word: index for index, word in enumerate(words)}
+    made = Tokenizer(BPE(vocabulary, [], byte_fallback=True, unk_token="<unk>"))
+    made.decoder = decoders.Sequence([
+        decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(),
+        decoders.Strip(" ", 1, 0),
+    ])  # fmt: skip
+    return made
+
+
+def test_a_space_before_the_first_word_is_kept_where_a_prompt_goes_before():
+    backend = _sentencepiece()
+    hello, world, a = (backend.token_to_id(f"\u2581{word}") for word in ("Hello", "world", "a"))
+
+    def decoded(tokens: list[int], before: list[int]) -> str:
+        decoder = Detokenizer(backend, frozenset({1, 2}), before)
+        return "".join(decoder.push(token) for token in tokens)
+
+    assert decoded([hello, world], [1, a]) == " Hello world"
+    assert decoded([hello, world], []) == "Hello world"
+    assert decoded([hello, world], [1]) == "Hello world"
+    accent = [3 + byte for byte in "\u00e9".encode()]
+    assert decoded([*accent, 2, world], [a]) == "\u00e9 world"
+    # A prompt that ends within a character, and bytes that are none.
+    assert decoded([accent[1], hello], [a, accent[0]]).endswith(" Hello")
+    assert decoded([accent[0], world, 3 + 0xFF, hello], [a]).endswith(" Hello")
+
+
+def test_special_tokens_have_no_text_but_the_marks_of_calls(llama):
+    text = llama.text
+    [turn] = text.encode_rendered("<|eot_id|>")
+    read, plain = text.decoder(read=True), text.decoder()
+    for decoder in (read, plain):
+        assert decoder.push(turn) == ""
+    special = {str(word) for word in text.tokenizer.added_tokens_decoder.values()}
+    if "<|python_tag|>" in special:
+        [tag] = text.encode_rendered("<|python_tag|>")
+        assert read.push(tag) == "<|python_tag|>"
+        assert plain.push(tag) == ""
 
 
 def test_megabytes_are_refused_before_they_are_tokenised(load):
@@ -516,10 +590,11 @@ def test_calls_of_every_family(llama, name, kind):
     several = bool(family.after)
     schema = ('{"type": "integer"}',) if kind == "instead" else ()
     text = getattr(family, kind)(TOOLS, *schema, several=several)
-    compiled = llama._grammars.check(Grammar("lark", text, "tools"))
+    grammars = Grammars(llama.text.tokenizer, llama.text.vocabulary, llama.ends)
+    form = grammars.form(Grammar("lark", text, "tools"))
 
     def takes(said: str) -> bool:
-        matcher = llama._grammars.matcher(compiled)._matcher
+        matcher = form.matcher()._matcher
         tokens = llama.text.encode_rendered(said)
         if matcher.validate_tokens(tokens) < len(tokens):
             return False
@@ -559,3 +634,70 @@ def test_calls_however_the_text_is_cut(name):
         ]
         pieces += reading.end()
         assert [type(piece) for piece in pieces] == [Called]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("kind", ["forced", "strict", "instead"])
+@pytest.mark.parametrize(
+    ("schema", "good", "bad"),
+    [
+        (  # a schema may refer to all of itself
+            {
+                "type": "object",
+                "properties": {"next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}},
+                "required": ["next"],
+                "additionalProperties": False,
+            },
+            {"next": {"next": None}},
+            {"next": {"name": "f"}},
+        ),
+        (  # or to a part of itself
+            {
+                "type": "object",
+                "properties": {"a": {"type": "integer"}, "b": {"$ref": "#/properties/a"}},
+                "required": ["b"],
+                "additionalProperties": False,
+            },
+            {"b": 1},
+            {"b": "x"},
+        ),
+        # Arguments are an object, even where the schema does not say so.
+        ({"properties": {"a": {"type": "integer"}}}, {"a": 1}, 5),
+        ({}, {}, [1]),
+    ],
+)
+def test_arguments_of_any_schema(llama, name, kind, schema, good, bad):
+    family = FAMILIES[name]
+    tools = [{"type": "function", "function": {"name": "f", "parameters": schema}}]
+    more = ('{"type": "integer"}',) if kind == "instead" else ()
+    grammars = Grammars(llama.text.tokenizer, llama.text.vocabulary, llama.ends)
+    form = grammars.form(Grammar("lark", getattr(family, kind)(tools, *more, several=False)))
+
+    def taken(arguments: Any) -> bool:
+        tokens = llama.text.encode_rendered(_said(family, ("f", arguments)))
+        return bool(form.matcher()._matcher.validate_tokens(tokens) == len(tokens))
+
+    assert taken(good)
+    assert not taken(bad)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_is_no_call_is_said_as_it_was(name):
+    """With all the white space, and no mark that the model has not made."""
+    family = FAMILIES[name]
+    mark, after = family.mark, family.after.strip()
+    texts = [f'\n {mark}{{"name": "go", "arguments": {{}}, "parameters": {{}}}}']
+    if name == "llama3.1":
+        texts.append('<|python_tag|>{"name" : "go", "parameters": {}}')
+    if after:
+        texts += [f"a \n{mark}\n{{}} {after} b", f"a {mark}", f"a {mark} x {after}\n\nb"]
+    for text in texts:
+        for size in (1, 7, 100):
+            reading = Reading(family, "", TOOLS)
+            pieces = [
+                piece
+                for at in range(0, len(text), size)
+                for piece in reading.push(text[at : at + size])
+            ]
+            pieces += reading.end()
+            assert "".join(piece.text for piece in pieces) == text

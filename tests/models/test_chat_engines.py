@@ -216,3 +216,38 @@ def test_a_form_that_cannot_be_kept_says_where(engine):
     with pytest.raises(InvalidValue, match="#/properties/a/uniqueItems") as caught:
         engine.prepare(Prompt((1,), Sampling(), grammar=grammar))
     assert (caught.value.code, caught.value.param) == ("unsupported_schema", "guided_json")
+
+
+def test_a_form_that_breaks_on_the_way_fails_its_request_alone(engine, reference):
+    """A regular expression may turn out too large only when it is followed."""
+    form = Grammar("regex", "(a{1000000}b)+", "guided_regex")
+    bad = Prompt(tuple(b"x"), Sampling(max_tokens=400), n=2, grammar=form)
+    prompt, rules = _asked(0)
+    good, broken = together(engine, [Prompt(tuple(prompt), Sampling(**rules)), bad])
+    assert isinstance(broken.error, InvalidValue)
+    assert (broken.error.code, broken.error.param) == ("unsupported_schema", "guided_regex")
+    agree(good, reference, prompt, rules, tolerance=TOLERANCE)
+
+
+def test_a_form_may_be_nested_as_deep_as_it_likes(engine):
+    schema: dict[str, Any] = {"enum": [1, 22]}
+    for _ in range(80):
+        schema = {"type": "array", "items": schema, "minItems": 1, "maxItems": 1}
+    grammar = Grammar("json_schema", json.dumps(schema), "guided_json")
+    rules = Sampling(max_tokens=500, seed=1)
+    [heard] = together(engine, [Prompt(tuple(letters(9)), rules, grammar=grammar)])
+    assert heard.error is None
+    if heard.reasons[0] == "stop":
+        value = json.loads(engine.text.decode(heard.tokens[0]))
+        for _ in range(80):
+            [value] = value
+        assert value in (1, 22)
+
+
+def test_what_only_the_engine_refuses_is_the_clients_error_too(engine):
+    grammar = Grammar("regex", "a\x00b", "guided_regex")
+    [heard] = together(engine, [Prompt((1,), Sampling(max_tokens=9), grammar=grammar)])
+    if heard.error is None:
+        assert engine.text.decode(heard.tokens[0]) == "a\x00b"
+    else:
+        assert isinstance(heard.error, InvalidValue)

@@ -35,11 +35,18 @@ def _asked(call: Call, model: Borrowed) -> Asked:
         request.grammar(),
         several=request.parallel_tool_calls,
     )
-    plain = [tool.plain() for tool in tools]
-    rendered = text.render(request.conversation, plain, request.chat_template_kwargs)
+    plain = [tool.plain() for tool in tools.values()]
+    rendered = text.render(
+        request.conversation, plain, request.chat_template_kwargs, goes_on=request.goes_on
+    )
     read = text.family is not None and (bool(tools) or text.family.thinks)
-    tokens = text.encode_rendered(rendered)
-    return Asked(tokens, rendered if read else None, plain, grammar)
+    return Asked(
+        tokens=text.encode_rendered(rendered),
+        rendered=rendered if read else None,
+        tools=plain,
+        several=request.parallel_tool_calls,
+        grammar=grammar,
+    )
 
 
 async def converse(call: Call, model: Borrowed, progress: Progress) -> AsyncGenerator[Delta, None]:
@@ -178,7 +185,7 @@ def _logprobs(told: Sequence[Spelled]) -> dict[str, Any] | None:
 def _token(content: bytes, logprob: float) -> dict[str, Any]:
     return {
         "token": content.decode("utf-8", "replace"),
-        "logprob": max(logprob, -9999.0),  # OpenAI's for what cannot be
+        "logprob": logprob,
         "bytes": list(content),
     }
 

@@ -39,6 +39,7 @@ class CompletionRequest(GenerationRequest):
     """The body of a completions request."""
 
     unsupported: ClassVar = {
+        **GenerationRequest.unsupported,
         "best_of": Unsupported(1),
         "suffix": Unsupported(),
         "system": Unsupported(instead="write it at the beginning of prompt"),
@@ -190,7 +191,11 @@ def _logprobs(told: Sequence[Spelled], request: CompletionRequest) -> dict[str, 
 
 
 def _word(content: bytes) -> str:
-    return content.decode("utf-8", "replace")
+    """A token's text; of one that is no whole character OpenAI's form tells the bytes."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in content)
 
 
 def _merge(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any] | None:

@@ -13,12 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from handler.contract.base import Call
 from handler.contract.chat.tools import ResponseFormat
 from handler.contract.chat.voices import Delta, Voice
-from handler.contract.request import Integer, NonEmpty, Request
+from handler.contract.request import Integer, NonEmpty, Request, Unsupported
 from models.chat.request import Begun, Ended, Grammar, Prompt, Sampling, Tokens
 from models.errors import InvalidValue
 from models.warm.model import Borrowed
 
-MAX_TOKENS = 8192
 MAX_CHOICES = 16
 MAX_TOP_LOGPROBS = 20  # OpenAI's
 Penalty = Annotated[float, Field(ge=-2, le=2)]  # OpenAI's range
@@ -29,8 +28,10 @@ class StreamOptions(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    include_usage: bool = False
-    include_obfuscation: bool = False  # random padding against eavesdroppers; taken, never sent
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = (
+        None  # random padding against eavesdroppers; taken, never sent
+    )
 
 
 class GenerationRequest(Request):
@@ -38,16 +39,37 @@ class GenerationRequest(Request):
 
     aliases: ClassVar = {"max_new_tokens": "max_tokens", "stop_sequences": "stop"}
 
+    # Of vLLM's and others' servers.
+    unsupported: ClassVar = {
+        "allowed_token_ids": Unsupported(instead="send logit_bias"),
+        "bad_words": Unsupported(instead="send logit_bias"),
+        "documents": Unsupported(instead="write them into the messages"),
+        "guided_grammar": Unsupported(instead="send guided_regex or guided_json"),
+        "include_stop_str_in_output": Unsupported(False),
+        "length_penalty": Unsupported(1),
+        "prompt_logprobs": Unsupported(),
+        "repeat_penalty": Unsupported(1, instead="send repetition_penalty"),
+        "return_token_ids": Unsupported(False),
+        "skip_special_tokens": Unsupported(True),
+        "spaces_between_special_tokens": Unsupported(True, False),
+        "stop_token_ids": Unsupported(instead="send stop"),
+        "structured_outputs": Unsupported(
+            instead="send guided_json, guided_regex or guided_choice"
+        ),
+        "truncate_prompt_tokens": Unsupported(instead="send less"),
+        "use_beam_search": Unsupported(False),
+    }
+
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    top_k: Annotated[Integer, Field(ge=0)] | None = None
+    top_k: Annotated[Integer, Field(ge=-1)] | None = None  # -1 is vLLM's word for all
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
     repetition_penalty: Annotated[float, Field(ge=0.01, le=10)] | None = None
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
     logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] = Field(default={})
-    max_tokens: Annotated[Integer, Field(ge=1, le=MAX_TOKENS)] | None = None
-    min_tokens: Annotated[Integer, Field(ge=0, le=MAX_TOKENS)] = 0
+    max_tokens: Annotated[Integer, Field(ge=1)] | None = None
+    min_tokens: Annotated[Integer, Field(ge=0)] = 0
     ignore_eos: bool = False
     seed: Annotated[Integer, Field(ge=-(2**63), lt=2**63)] | None = None
     n: Annotated[Integer, Field(ge=1, le=MAX_CHOICES)] = 1
@@ -85,7 +107,7 @@ class GenerationRequest(Request):
             min_tokens=self.min_tokens,
             temperature=pick("temperature", 1.0),
             top_p=pick("top_p", 1.0),
-            top_k=pick("top_k", 0),
+            top_k=max(pick("top_k", 0), 0),
             min_p=pick("min_p", 0.0),
             repetition_penalty=pick("repetition_penalty", 1.0),
             frequency_penalty=pick("frequency_penalty", 0.0),
@@ -130,10 +152,13 @@ class GenerationRequest(Request):
         return None if schema is None else Grammar("json_schema", *schema)
 
 
+_LONG = 20  # digits; no vocabulary is as large
+
+
 def _bias(given: Mapping[str, float], vocabulary: int) -> dict[int, float]:
     bias = {}
     for name, value in given.items():
-        if not (name.isdecimal() and int(name) < vocabulary):
+        if not (name.isdecimal() and len(name) < _LONG and int(name) < vocabulary):
             raise InvalidValue(
                 f"logit_bias: {name[:40]!r} is no token of the model; its ids go from 0 to "
                 f"{vocabulary - 1}.",
@@ -154,6 +179,7 @@ class Asked:
         tokens: of the prompt.
         rendered: the prompt's text, where answers to it are read for calls and thoughts.
         tools: that the model was told of.
+        several: whether an answer may hold more than one call.
         grammar: what answers must match.
         param: the field that held the prompt.
     """
@@ -161,6 +187,7 @@ class Asked:
     tokens: Sequence[int]
     rendered: str | None = None
     tools: Sequence[Mapping[str, Any]] = ()
+    several: bool = True
     grammar: Grammar | None = None
     param: str = "messages"
 
@@ -199,10 +226,12 @@ async def deltas(
     text = model.engine.text
     progress.prompt_tokens = len(asked.tokens)
 
-    def reading() -> Any:
-        return None if asked.rendered is None else text.reading(asked.rendered, asked.tools)
+    def voice(index: int) -> Voice:
+        read = asked.rendered is not None
+        reading = text.reading(asked.rendered, asked.tools) if read else None
+        return Voice(index, text, stops, reading, asked.tokens, several=asked.several)
 
-    voices = progress.voices = [Voice(index, text, stops, reading()) for index in range(request.n)]
+    voices = progress.voices = [voice(index) for index in range(request.n)]
     prompt = Prompt(
         tokens=tuple(asked.tokens),
         sampling=request.sampling(call, text.vocabulary),
@@ -215,6 +244,7 @@ async def deltas(
         async for event in events:
             if isinstance(event, Begun):
                 progress.cached_tokens = event.cached_tokens
+                yield Delta(0)  # a stream can begin
             elif isinstance(event, Ended) and not voices[event.choice].ended:
                 yield voices[event.choice].end(event.finish_reason)
             elif isinstance(event, Tokens):

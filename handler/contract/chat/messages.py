@@ -20,7 +20,7 @@ class TextPart(BaseModel):
     model_config = ConfigDict(strict=True)
 
     type: Literal["text"]
-    text: NonEmpty
+    text: Text
 
 
 class Function(BaseModel):
@@ -62,7 +62,7 @@ class Message(BaseModel):
     model_config = ConfigDict(strict=True)
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: NonEmpty | Annotated[list[TextPart], Field(min_length=1)] | None = None
+    content: Text | Annotated[list[TextPart], Field(min_length=1)] | None = None
     name: NonEmpty | None = None
     tool_calls: list[Call] | None = None
     tool_call_id: NonEmpty | None = None

@@ -28,9 +28,11 @@ class ChatRequest(GenerationRequest):
     """
 
     unsupported: ClassVar = {
+        **GenerationRequest.unsupported,
         "audio": Unsupported(),
         "best_of": Unsupported(1),
         "function_call": Unsupported("none", instead="send tools and tool_choice"),
+        "chat_template": Unsupported(instead="send chat_template_kwargs"),
         "functions": Unsupported(instead="send tools"),
         "modalities": Unsupported(["text"]),
         "moderation": Unsupported(),
@@ -58,6 +60,8 @@ class ChatRequest(GenerationRequest):
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool = True
     chat_template_kwargs: dict[str, Any] = Field(default={})
+    continue_final_message: bool | None = None
+    add_generation_prompt: bool | None = None
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Self:
@@ -92,7 +96,30 @@ class ChatRequest(GenerationRequest):
                 param=f"chat_template_kwargs.{taken[0]}",
             )
         chosen(self.tools, self.tool_choice)
+        if self.continue_final_message and not self._ends_with_words:
+            raise InvalidValue(
+                "continue_final_message needs a last message of the assistant, without calls.",
+                param="continue_final_message",
+            )
+        if self.add_generation_prompt is self.goes_on:
+            raise InvalidValue(
+                "add_generation_prompt: an answer either begins (true) or goes on with the "
+                "assistant's last message (false, with continue_final_message).",
+                param="add_generation_prompt",
+            )
         return self
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the last message is the beginning of the answer."""
+        if self.continue_final_message is None:
+            return self._ends_with_words and not self.add_generation_prompt
+        return self.continue_final_message
+
+    @property
+    def _ends_with_words(self) -> bool:
+        last = self.messages[-1]
+        return last.role == "assistant" and not last.tool_calls
 
     @property
     def told_logprobs(self) -> int | None:
@@ -100,9 +127,9 @@ class ChatRequest(GenerationRequest):
         return self.top_logprobs if self.logprobs else None
 
     @property
-    def told_tools(self) -> list[Tool]:
-        """The tools that the model is told of."""
-        return list(chosen(self.tools, self.tool_choice))
+    def told_tools(self) -> Mapping[int, Tool]:
+        """The tools that the model is told of, by their places in the request."""
+        return chosen(self.tools, self.tool_choice)
 
     @property
     def conversation(self) -> list[dict[str, Any]]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from handler.contract.request import NonEmpty, Text
 from models.chat.request import Grammar
@@ -25,7 +25,14 @@ class FunctionTool(BaseModel):
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")]
     description: Text | None = None
     parameters: dict[str, Any] | None = None
-    strict: bool = False
+    strict: bool | None = None
+
+    @field_validator("parameters")
+    @classmethod
+    def _of_an_object(cls, given: dict[str, Any] | None) -> dict[str, Any] | None:
+        if given and given.get("type", "object") != "object":
+            raise ValueError('type must be "object": arguments have names')
+        return given
 
 
 class Tool(BaseModel):
@@ -72,7 +79,7 @@ class JsonSchema(BaseModel):
 
     name: NonEmpty
     description: Text | None = None
-    schema_: dict[str, Any] = Field(default=_ANY_OBJECT, alias="schema")
+    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
     strict: bool | None = None
 
 
@@ -99,23 +106,26 @@ class ResponseFormat(BaseModel):
                 "response_format.json_schema is required where type is json_schema.",
                 param="response_format.json_schema",
             )
-        return json.dumps(self.json_schema.schema_), "response_format.json_schema.schema"
+        schema = _ANY_OBJECT if self.json_schema.schema_ is None else self.json_schema.schema_
+        return json.dumps(schema), "response_format.json_schema.schema"
 
 
-def chosen(tools: Sequence[Tool], choice: ToolChoice | None) -> Sequence[Tool]:
-    """The tools that the model is told of.
+def chosen(tools: Sequence[Tool], choice: ToolChoice | None) -> Mapping[int, Tool]:
+    """The tools that the model is told of, by their places.
 
     Raises:
         InvalidValue: one is to be called, and there is none of that name.
     """
+    placed = dict(enumerate(tools))
     if choice in (None, "auto") or (choice == "none" and not tools):
-        return tools
+        return placed
     if choice == "none":
-        return ()
+        return {}
     if not tools:
         raise InvalidValue("tool_choice needs tools to choose from.", param="tool_choice")
     if isinstance(choice, NamedTool):
-        named = [tool for tool in tools if tool.function.name == choice.function.name]
+        wanted = choice.function.name
+        named = {at: tool for at, tool in placed.items() if tool.function.name == wanted}
         if not named:
             known = ", ".join(tool.function.name for tool in tools)
             raise InvalidValue(
@@ -123,13 +133,13 @@ def chosen(tools: Sequence[Tool], choice: ToolChoice | None) -> Sequence[Tool]:
                 param="tool_choice.function.name",
             )
         return named
-    return tools
+    return placed
 
 
 def asked_form(
     family: Any,
     slug: str,
-    tools: Sequence[Tool],
+    tools: Mapping[int, Tool],
     choice: ToolChoice | None,
     form: Grammar | None,
     *,
@@ -140,7 +150,7 @@ def asked_form(
     Args:
         family: how the model calls, None where it does not.
         slug: of the model.
-        tools: that it is told of.
+        tools: that it is told of, by their places in the request.
         choice: which of them, or whether any.
         form: of an answer that is no call.
         several: whether there may be more than one call.
@@ -154,9 +164,13 @@ def asked_form(
         raise UnsupportedParameter(
             f"tools: {slug} was not made to call functions; leave them out.", param="tools"
         )
-    plain = [tool.plain() for tool in tools]
+    plain = [tool.plain() for tool in tools.values()]
+    within = tuple(
+        (f"tools[{at}].function.parameters", family.schema(tool["function"]))
+        for at, tool in zip(tools, plain, strict=True)
+    )
     if choice == "required" or isinstance(choice, NamedTool):
-        return Grammar("lark", family.forced(plain, several=several), "tools")
+        return Grammar("lark", family.forced(plain, several=several), "tools", within)
     if form is not None:
         if form.kind != "json_schema":
             raise UnsupportedParameter(
@@ -164,9 +178,9 @@ def asked_form(
                 param=form.param,
             )
         text = family.instead(plain, form.source, several=several)
-        return Grammar("lark", text, form.param)
-    if any(tool.function.strict for tool in tools):
-        return Grammar("lark", family.strict(plain, several=several), "tools")
+        return Grammar("lark", text, form.param, (*within, (form.param, form.source)))
+    if any(tool.function.strict for tool in tools.values()):
+        return Grammar("lark", family.strict(plain, several=several), "tools", within)
     return None
 
 

@@ -44,19 +44,31 @@ class Voice:
         text: the model's, which decodes.
         stops: where it ends.
         reading: tells calls and thoughts from words; None = all are words.
+        before: the prompt's tokens.
+        several: whether there may be more than one call.
 
     Attributes:
         tokens: how many there were.
         ended: whether there is no more to come.
     """
 
-    def __init__(self, index: int, text: Any, stops: Sequence[str], reading: Any) -> None:
+    def __init__(
+        self,
+        index: int,
+        text: Any,
+        stops: Sequence[str],
+        reading: Any,
+        before: Sequence[int] = (),
+        *,
+        several: bool = True,
+    ) -> None:
         self.tokens = 0
         self.ended = False
         self._index = index
         self._text = text
         self._reading = reading
-        self._decoder = text.decoder(skip_special=reading is None)
+        self._several = several
+        self._decoder = text.decoder(before, read=reading is not None)
         self._stops = StopStrings(stops)
         self._called = False
         self._heard = self._shown = 0  # characters: decoded, and of them shown
@@ -75,6 +87,8 @@ class Voice:
         if self._stops.found:
             return self._end("stop", shown)
         pieces = self._read(shown)
+        if self._called and not self._several:
+            return self._ended("stop", pieces)
         logprobs = self._let_go()
         return Delta(self._index, pieces, logprobs) if pieces or logprobs else None
 
@@ -85,10 +99,13 @@ class Voice:
         return self._end(reason, rest)
 
     def _end(self, reason: str, text: str) -> Delta:
-        self.ended = True
         pieces = self._read(text)
         if self._reading is not None:
             pieces = [*pieces, *self._noted(self._reading.end())]
+        return self._ended(reason, pieces)
+
+    def _ended(self, reason: str, pieces: Sequence[Piece]) -> Delta:
+        self.ended = True
         if reason == "stop" and self._called:
             reason = "tool_calls"
         return Delta(self._index, pieces, self._let_go(), reason)
@@ -99,8 +116,13 @@ class Voice:
         return (Said(text),) if self._reading is None else self._noted(self._reading.push(text))
 
     def _noted(self, pieces: Sequence[Piece]) -> Sequence[Piece]:
-        self._called = self._called or any(isinstance(one, Called) for one in pieces)
-        return pieces
+        told: list[Piece] = []
+        for piece in pieces:
+            if self._called and not self._several:
+                break
+            told.append(piece)
+            self._called = self._called or isinstance(piece, Called)
+        return told
 
     def _let_go(self) -> Sequence[Spelled]:
         """The tokens whose text is shown."""
@@ -110,8 +132,13 @@ class Voice:
         return told
 
     def _spelled(self, known: Logprob, at: int) -> Spelled:
-        top = tuple((self._text.spelled(token), value) for token, value in known.top)
-        return Spelled(self._text.spelled(known.token), known.logprob, at, top)
+        top = tuple((self._text.spelled(token), _number(value)) for token, value in known.top)
+        return Spelled(self._text.spelled(known.token), _number(known.logprob), at, top)
+
+
+def _number(logprob: float) -> float:
+    """JSON has no infinity; this is OpenAI's word for what cannot be."""
+    return max(logprob, -9999.0)
 
 
 def merged(deltas: Sequence[Delta]) -> Mapping[str, Any]:

@@ -179,6 +179,65 @@ async def test_a_lost_device_is_told_to_all_and_lets_nobody_in():
     await steps.close()
 
 
+class Stuck(Engine):
+    """Cannot let go of anybody."""
+
+    def drop(self, key: int) -> None:
+        super().drop(key)
+        raise ValueError("a secret")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("fails", [True, False])
+async def test_an_engine_that_cannot_let_go_is_lost_and_nobody_hangs(fails):
+    """Whether for one who has gone, or after a step that failed."""
+    lost: list[DeviceLost] = []
+
+    def act(left: dict[int, int]) -> None:
+        time.sleep(0.002)
+        if fails and len(left) == 2 and min(left.values()) < 90:
+            raise ValueError("the step")
+
+    steps = Steps(Stuck(act), on_lost=lost.append)
+    waits = [asyncio.create_task(read(steps, 1000)) for _ in range(2)]
+    if not fails:
+        async with aclosing(steps.stream(1000)) as events:
+            await anext(events)
+    answers = await asyncio.gather(*waits, return_exceptions=True)
+    assert [type(one) for one in answers] == [DeviceLost, DeviceLost]
+    assert "secret" not in str(answers)
+    assert len(lost) == 1
+
+
+async def test_what_was_half_let_in_is_let_go():
+    class Half(Engine):
+        def admit(self, key: int, item: Any) -> None:
+            self.left[key] = 5
+            if item == "half":
+                raise ValueError("the second choice")
+
+    engine = Half()
+    steps = Steps(engine)
+    with pytest.raises(EngineFailed):
+        await read(steps, "half")
+    assert engine.left == {}
+    assert engine.dropped == [0]
+    assert len(await read(steps, 5)) == 6
+
+
+@pytest.mark.timeout(20)
+async def test_an_engine_that_makes_no_sense_is_lost_and_nobody_hangs():
+    class Odd(Engine):
+        def step(self) -> Any:
+            return [None]
+
+    lost: list[DeviceLost] = []
+    steps = Steps(Odd(), on_lost=lost.append)
+    answers = await asyncio.gather(read(steps, 5), read(steps, 5), return_exceptions=True)
+    assert [type(one) for one in answers] == [DeviceLost, DeviceLost]
+    assert len(lost) == 1
+
+
 @pytest.fixture
 def hang() -> Iterator[threading.Event]:
     event = threading.Event()

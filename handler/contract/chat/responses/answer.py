@@ -20,7 +20,7 @@ from handler.contract.chat.responses.request import FlatChoice, ResponsesRequest
 from handler.contract.chat.tools import call_id
 from handler.contract.chat.voices import Delta, merged
 from handler.contract.streaming import to_client
-from models.chat.request import Called, Said
+from models.chat.request import Called, Piece, Said, Thought
 from models.warm.model import Borrowed
 
 
@@ -53,13 +53,13 @@ class Answer:
             "incomplete_details": {"reason": "max_output_tokens"} if reason == "length" else None,
             "instructions": request.instructions or None,
             "max_output_tokens": request.max_output_tokens,
-            "metadata": {},
+            "metadata": request.metadata,
             "model": self.call.model,
             "output": list(self.items),
             "parallel_tool_calls": request.parallel_tool_calls,
             "previous_response_id": None,
             "temperature": request.temperature,
-            "text": {"format": _told_form(request.text.format)},
+            "text": {"format": _told_form(request.text.format), "verbosity": "medium"},
             "tool_choice": _plain(request.tool_choice),
             "tools": [
                 {"parameters": {}, **tool.model_dump(), "strict": bool(tool.strict)}
@@ -97,18 +97,18 @@ def _plain(choice: str | FlatChoice) -> Any:
     return choice if isinstance(choice, str) else choice.model_dump()
 
 
-def _message(text: str, status: str) -> dict[str, Any]:
-    return {
-        "id": f"msg_{uuid.uuid4().hex}",
-        "type": "message",
-        "role": "assistant",
-        "status": status,
-        "content": [_part(text)],
-    }
+def _item(kind: type[Piece], text: str, status: str) -> dict[str, Any]:
+    """What is said, or thought, as an item of the output."""
+    shape: dict[str, Any] = {"content": [_part(kind, text)], "status": status}
+    if kind is Said:
+        return {"id": f"msg_{uuid.uuid4().hex}", "type": "message", "role": "assistant", **shape}
+    return {"id": f"rs_{uuid.uuid4().hex}", "type": "reasoning", "summary": [], **shape}
 
 
-def _part(text: str) -> dict[str, Any]:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+def _part(kind: type[Piece], text: str) -> dict[str, Any]:
+    if kind is Said:
+        return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    return {"type": "reasoning_text", "text": text}
 
 
 def _call(called: Called) -> dict[str, Any]:
@@ -134,8 +134,10 @@ async def answer(call: Call) -> Json:
     async with call.lease() as model:
         whole = merged([delta async for delta in _deltas(call, model, told.progress)])
     status = "incomplete" if whole["finish_reason"] == "length" else "completed"
+    if whole["thought"]:
+        told.items.append(_item(Thought, whole["thought"], "completed"))
     if whole["text"] or not whole["calls"]:
-        told.items.append(_message(whole["text"], status))
+        told.items.append(_item(Said, whole["text"], status))
     told.items += [_call(one) for one in whole["calls"]]
     return told.shape(status, whole["finish_reason"])
 
@@ -155,12 +157,8 @@ async def _events(call: Call) -> AsyncGenerator[dict[str, Any], None]:
                 yield told.event("created", response=told.shape("in_progress"))
                 yield told.event("in_progress", response=told.shape("in_progress"))
             for piece in part.pieces:
-                if isinstance(piece, Said):
-                    for event in writer.say(piece.text):
-                        yield event
-                elif isinstance(piece, Called):
-                    for event in writer.call(piece):
-                        yield event
+                for event in writer.write(piece):
+                    yield event
             reason = part.finish_reason
     status = "incomplete" if reason == "length" else "completed"
     for event in writer.close(status):
@@ -173,21 +171,37 @@ class _Writer:
 
     def __init__(self, told: Answer) -> None:
         self._told = told
-        self._open: dict[str, Any] | None = None  # the message that is being said
+        self._kind: type[Piece] | None = None  # of the item that is being written
         self._text = ""
 
-    def say(self, text: str) -> Iterator[dict[str, Any]]:
-        """Text, in a message of its own if none is open."""
-        if self._open is None:
-            self._open = {**_message("", "in_progress"), "content": []}
-            self._text = ""
-            self._told.items.append(self._open)
-            yield self._event("output_item.added", item=dict(self._open))
-            yield self._content("content_part.added", part=_part(""))
-        self._text += text
-        yield self._content("output_text.delta", delta=text, logprobs=[])
+    def write(self, piece: Piece) -> Iterator[dict[str, Any]]:
+        """What a further piece brings; one of another kind is a further item."""
+        if isinstance(piece, Called):
+            yield from self._call(piece)
+            return
+        if type(piece) is not self._kind:
+            yield from self.close("completed")
+            self._kind, self._text = type(piece), ""
+            item = {**_item(type(piece), "", "in_progress"), "content": []}
+            self._told.items.append(item)
+            yield self._event("output_item.added", item=dict(item))
+            yield self._content("content_part.added", part=_part(type(piece), ""))
+        self._text += piece.text
+        yield self._spoken("delta", delta=piece.text)
 
-    def call(self, called: Called) -> Iterator[dict[str, Any]]:
+    def close(self, status: str) -> Iterator[dict[str, Any]]:
+        """End the item that is being written."""
+        if self._kind is None:
+            return
+        part = _part(self._kind, self._text)
+        yield self._spoken("done", text=self._text)
+        yield self._content("content_part.done", part=part)
+        item = self._told.items[-1]
+        item["content"], item["status"] = [part], status
+        yield self._event("output_item.done", item=dict(item))
+        self._kind = None
+
+    def _call(self, called: Called) -> Iterator[dict[str, Any]]:
         """A call, which ends what was said before it."""
         yield from self.close("completed")
         item = _call(called)
@@ -200,28 +214,25 @@ class _Writer:
         yield self._event("function_call_arguments.done", **done)
         yield self._event("output_item.done", item=item)
 
-    def close(self, status: str) -> Iterator[dict[str, Any]]:
-        """End the message that is open."""
-        if self._open is None:
-            return
-        yield self._content("output_text.done", text=self._text, logprobs=[])
-        yield self._content("content_part.done", part=_part(self._text))
-        self._open["content"], self._open["status"] = [_part(self._text)], status
-        yield self._event("output_item.done", item=dict(self._open))
-        self._open = None
-
     def _event(self, kind: str, **more: Any) -> dict[str, Any]:
         return self._told.event(kind, output_index=len(self._told.items) - 1, **more)
 
     def _content(self, kind: str, **more: Any) -> dict[str, Any]:
-        assert self._open is not None  # noqa: S101 - its callers opened it
-        return self._event(kind, item_id=self._open["id"], content_index=0, **more)
+        return self._event(kind, item_id=self._told.items[-1]["id"], content_index=0, **more)
+
+    def _spoken(self, kind: str, **more: Any) -> dict[str, Any]:
+        if self._kind is Said:
+            return self._content(f"output_text.{kind}", logprobs=[], **more)
+        return self._content(f"reasoning_text.{kind}", **more)
+
+
+_JOINED = frozenset({"response.output_text.delta", "response.reasoning_text.delta"})
 
 
 def _merge(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any] | None:
     """Join two neighbouring pieces of text; their numbers stay in order."""
-    kind = "response.output_text.delta"
-    if first["type"] != kind or second["type"] != kind or first["item_id"] != second["item_id"]:
+    kind = first["type"]
+    if kind not in _JOINED or kind != second["type"] or first["item_id"] != second["item_id"]:
         return None
     return {**second, "delta": first["delta"] + second["delta"]}
 

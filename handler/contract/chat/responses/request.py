@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from handler.contract.chat.generation import MAX_TOKENS
 from handler.contract.chat.request import ChatRequest
-from handler.contract.request import Integer, NonEmpty, Request, Text, Unsupported
-from models.errors import InvalidValue
+from handler.contract.request import Integer, NonEmpty, Request, Text, Unsupported, alike
+from models.errors import InvalidValue, RequestError, UnsupportedParameter
 
 _STATELESS = "nothing is kept between requests; send what was said before as input"
-_ROLES = {"input_text", "output_text", "text"}
+_TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
 
 
 class TextFormat(BaseModel):
@@ -34,6 +34,7 @@ class TextOptions(BaseModel):
     model_config = ConfigDict(strict=True)
 
     format: TextFormat | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
 
 
 class FlatTool(BaseModel):
@@ -57,6 +58,14 @@ class FlatChoice(BaseModel):
     name: NonEmpty
 
 
+# Chat's fields that OpenAI's Responses do not have, and that are honoured all the same.
+_CHATS = (
+    "chat_template_kwargs", "frequency_penalty", "guided_choice", "guided_json", "guided_regex",
+    "ignore_eos", "logit_bias", "min_p", "min_tokens", "presence_penalty", "repetition_penalty",
+    "seed", "stop", "stop_sequences", "top_k", *ChatRequest.unsupported,
+)  # fmt: skip
+
+
 class ResponsesRequest(Request):
     """The body of a responses request."""
 
@@ -67,6 +76,7 @@ class ResponsesRequest(Request):
         "include": Unsupported(),
         "max_tool_calls": Unsupported(),
         "moderation": Unsupported(),
+        "n": Unsupported(1),
         "previous_response_id": Unsupported(instead=_STATELESS),
         "prompt": Unsupported(instead="send it as input"),
         "reasoning": Unsupported(),
@@ -74,6 +84,13 @@ class ResponsesRequest(Request):
         "store": Unsupported(False, instead=_STATELESS),
         "top_logprobs": Unsupported(0),
         "truncation": Unsupported("disabled"),
+        **alike(("messages", "system"), "send input and instructions"),
+        **alike(("logprobs",), "ask /v1/chat/completions for them", False),
+        **alike(("response_format",), "send text.format"),
+    }
+    aliases: ClassVar = {
+        "max_tokens": "max_output_tokens",
+        "max_completion_tokens": "max_output_tokens",
     }
     informational: ClassVar = Request.informational | {
         "prompt_cache_key",
@@ -84,7 +101,8 @@ class ResponsesRequest(Request):
 
     input: NonEmpty | Annotated[list[dict[str, Any]], Field(min_length=1)]
     instructions: Text = ""
-    max_output_tokens: Annotated[Integer, Field(ge=1, le=MAX_TOKENS)] | None = None
+    max_output_tokens: Annotated[Integer, Field(ge=1)] | None = None
+    metadata: dict[str, Any] = Field(default={})
     temperature: float | None = None
     top_p: float | None = None
     text: TextOptions = TextOptions()
@@ -93,12 +111,23 @@ class ResponsesRequest(Request):
     parallel_tool_calls: bool = True
     stream: bool = False
     _chat: ChatRequest = PrivateAttr()
+    _items: list[int] = PrivateAttr(default=[])  # that the messages of the chat begin with
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Self:
         """Validate a body, and what it comes to as a chat."""
         request = super().parse(body)
-        request._chat = request._as_chat()
+        if request.text.verbosity not in (None, "medium"):
+            raise UnsupportedParameter(
+                'text.verbosity is not supported; leave it out or send "medium".',
+                param="text.verbosity",
+            )
+        more = {name: body[name] for name in _CHATS if body.get(name) is not None}
+        try:
+            request._chat = ChatRequest.parse({**more, **request._as_chat()})
+        except RequestError as error:
+            request.renamed(error)
+            raise
         return request
 
     @property
@@ -106,15 +135,43 @@ class ResponsesRequest(Request):
         """The same as a chat request."""
         return self._chat
 
-    def _as_chat(self) -> ChatRequest:
-        """Make it.
+    def renamed(self, error: RequestError) -> None:
+        """An error of chat's field, by its name here; its message begins with the name."""
+        of_chat = error.param
+        if of_chat is not None:
+            error.param = self._named(of_chat)
+            if error.message.startswith(of_chat):
+                error.message = error.param + error.message.removeprefix(of_chat)
+        super().renamed(error)
+
+    def _named(self, param: str) -> str:
+        """A field of chat's by its name here."""
+        of_message = re.match(r"messages\[(\d+)\]", param)
+        if of_message is not None:
+            place = int(of_message[1]) - bool(self.instructions)
+            known = isinstance(self.input, list) and 0 <= place < len(self._items)
+            return f"input[{self._items[place]}]" if known else "input"
+        for prefix, name in _NAMES.items():
+            if param.startswith(prefix):
+                return name + param.removeprefix(prefix)
+        return param
+
+    def _as_chat(self) -> dict[str, Any]:
+        """The body of the chat.
 
         Raises:
-            InvalidValue: a part is none that a chat can have; its name is chat's.
+            InvalidValue: an item is none that a chat can have.
         """
         given = self.input
         items = [{"role": "user", "content": given}] if isinstance(given, str) else given
-        messages = list(_messages(items))
+        messages: list[dict[str, Any]] = []
+        for index, message in _messages(items):
+            if messages and _is_one_turn(messages[-1], message):
+                calls = messages[-1].get("tool_calls", [])
+                messages[-1] = {**messages[-1], "tool_calls": calls + message["tool_calls"]}
+            else:
+                messages.append(message)
+                self._items.append(index)
         body: dict[str, Any] = {
             "model": self.model,
             "messages": messages,
@@ -131,20 +188,15 @@ class ResponsesRequest(Request):
             body["tool_choice"] = {"type": "function", "function": named}
         if self.instructions:
             body["messages"] = [{"role": "system", "content": self.instructions}, *messages]
-        try:
-            return ChatRequest.parse(body)
-        except InvalidValue as error:
-            error.param = _PARAMS.get((error.param or "").partition(".")[0], "input")
-            raise
+        return body
 
 
-_PARAMS = {
+_NAMES = {
     "max_tokens": "max_output_tokens",
-    "temperature": "temperature",
-    "top_p": "top_p",
+    "messages": "input",
+    "response_format.json_schema": "text.format",
     "response_format": "text.format",
-    "tools": "tools",
-    "tool_choice": "tool_choice",
+    "tool_choice.function.name": "tool_choice.name",
 }
 
 
@@ -158,23 +210,36 @@ def _form(form: TextFormat | None) -> dict[str, Any] | None:
         return None
     if form.type != "json_schema":
         return {"type": form.type}
-    schema = {"name": form.name or "answer", "schema": form.schema_ or {}}
-    return {"type": "json_schema", "json_schema": schema}
+    for name, given in (("name", form.name), ("schema", form.schema_)):
+        if given is None:
+            raise InvalidValue(
+                f"text.format.{name} is required where type is json_schema.",
+                param=f"text.format.{name}",
+                code="missing_required_parameter",
+            )
+    return {"type": "json_schema", "json_schema": {"name": form.name, "schema": form.schema_}}
 
 
-def _messages(items: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+def _is_one_turn(before: Mapping[str, Any], message: Mapping[str, Any]) -> bool:
+    """What the assistant says and calls is one message of a chat, and several items here."""
+    return before["role"] == "assistant" and "tool_calls" in message
+
+
+def _messages(items: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Chat's messages for the items of an input: messages, calls, and what calls gave."""
     for index, item in enumerate(items):
         kind = item.get("type", "message")
         if kind == "message":
-            yield {"role": item.get("role"), "content": _content(item.get("content"), index)}
+            content = _content(item, "content", index)
+            yield index, {"role": item.get("role"), "content": content}
         elif kind == "function_call":
             function = {"name": item.get("name"), "arguments": item.get("arguments")}
             call = {"id": item.get("call_id"), "type": "function", "function": function}
-            yield {"role": "assistant", "content": None, "tool_calls": [call]}
+            yield index, {"role": "assistant", "content": None, "tool_calls": [call]}
         elif kind == "function_call_output":
-            output = _content(item.get("output"), index)
-            yield {"role": "tool", "content": output, "tool_call_id": item.get("call_id")}
+            output = _content(item, "output", index)
+            told = {"role": "tool", "content": output, "tool_call_id": item.get("call_id")}
+            yield index, told
         elif kind != "reasoning":  # of an earlier answer; a model is not told what it thought
             raise InvalidValue(
                 f"input[{index}].type must be message, function_call or function_call_output.",
@@ -182,16 +247,19 @@ def _messages(items: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
             )
 
 
-def _content(content: Any, index: int) -> Any:
+def _content(item: Mapping[str, Any], field: str, index: int) -> Any:
     """Text, or the texts of its parts."""
+    content = item.get(field)
     if not isinstance(content, list):
         return content
-    texts: list[Any] = []
+    texts: list[str] = []
     for at, part in enumerate(content):
-        if not (isinstance(part, Mapping) and part.get("type") in _ROLES):
+        kind = part.get("type") if isinstance(part, Mapping) else None
+        text = part.get(_TEXTS[kind]) if isinstance(kind, str) and kind in _TEXTS else None
+        if not isinstance(text, str):
             raise InvalidValue(
-                f"input[{index}].content[{at}] must be a text part; this model reads text.",
-                param=f"input[{index}].content[{at}]",
+                f"input[{index}].{field}[{at}] must be a text part; this model reads text.",
+                param=f"input[{index}].{field}[{at}]",
             )
-        texts.append(part.get("text"))
-    return "".join(texts) if all(isinstance(text, str) for text in texts) else texts
+        texts.append(text)
+    return "".join(texts)

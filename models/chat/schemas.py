@@ -1,0 +1,52 @@
+"""JSON Schemas, walked through: which of their keys are keywords, and which are a client's names.
+
+After the vocabularies of JSON Schema 2020-12 (json-schema.org), and ``definitions`` of the drafts
+before.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+_NAMES = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+_DATA = frozenset({"const", "enum", "default", "examples", "required", "dependentRequired"})
+_ROOTS = ("$defs", "definitions")  # what a part may refer to
+
+Path = tuple[str, ...]
+
+
+def parts(schema: Any, path: Path = ()) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Every schema within one, and itself last: the innermost come first, each with its path."""
+    if isinstance(schema, list):
+        for index, one in enumerate(schema):
+            yield from parts(one, (*path, str(index)))
+    if not isinstance(schema, dict):
+        return
+    for key, value in schema.items():
+        if key in _NAMES and isinstance(value, dict):
+            for name, one in value.items():
+                yield from parts(one, (*path, key, name))
+        elif key not in _DATA:
+            yield from parts(value, (*path, key))
+    yield path, schema
+
+
+def pointer(path: Path) -> str:
+    """A path as a JSON Pointer in a URI's fragment (RFC 6901, without its percent signs)."""
+    return "/".join(("#", *(one.replace("~", "~0").replace("/", "~1") for one in path)))
+
+
+def by_itself(schema: dict[str, Any], part: dict[str, Any]) -> str:
+    """A part of a schema, with what it may refer to, as text."""
+    return json.dumps({**{key: schema[key] for key in _ROOTS if key in schema}, **part})
+
+
+def kept(text: str) -> str:
+    """A schema without keywords that ask for nothing."""
+    schema = json.loads(text)
+    for _, part in parts(schema):
+        if part.get("uniqueItems") is False:
+            del part["uniqueItems"]
+    return json.dumps(schema)
