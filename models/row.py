@@ -34,7 +34,7 @@ class Row:
             not on this machine and the stand-in's are.
         notice: what every answer must say about this model, None for real ones.
         adapters: where LoRA adapters of this model come from, by their names; a request chooses one
-            by ``slug:name``.
+            by ``slug:name``. None = the engine takes none: who chooses it is told so.
     """
 
     slug: str
@@ -53,7 +53,7 @@ class Row:
     default_on: frozenset[str] = frozenset()
     stand_in: str | None = None
     notice: str | None = None
-    adapters: Mapping[str, str] = field(default_factory=dict)
+    adapters: Mapping[str, str | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Freeze the mappings, so that a row can be shared."""
@@ -89,7 +89,8 @@ class Row:
     @property
     def called(self) -> list[str]:
         """What a request may choose: the model, and each of its adapters."""
-        return [self.slug, *(f"{self.slug}:{name}" for name in self.adapters)]
+        served = [name for name, source in self.adapters.items() if source is not None]
+        return [self.slug, *(f"{self.slug}:{name}" for name in served)]
 
     def at_revision(self, revision: str) -> Row:
         """The same model from another revision of its repository."""

@@ -25,6 +25,8 @@ def fitted(catalog: Catalog, settings: Settings, device_kind: str) -> Catalog:
         return catalog
     engine, why = _choice(settings, device_kind)
     log.info("chat runs on %s: %s", "vllm" if engine == VLLM else "transformers", why)
+    if engine == TRANSFORMERS and settings.lora_adapters:
+        log.warning("LORA_ADAPTERS need vllm; requests for them are refused here")
     return Catalog(
         _fitted(row, engine, settings) if row.engine == TRANSFORMERS else row
         for row in catalog.rows
@@ -54,5 +56,9 @@ def _fitted(row: Row, engine: str, settings: Settings) -> Row:
         "gpus": settings.gpu_count,
     }
     options = {**row.options, **{name: one for name, one in said.items() if one is not None}}
-    adapters = {**row.adapters, **settings.adapters()}
+    adapters: dict[str, str | None] = {**row.adapters}
+    if settings.model_slug is None or row.answers_to(settings.model_slug):
+        adapters |= settings.adapters()
+    if engine == TRANSFORMERS:
+        adapters = dict.fromkeys(adapters)
     return replace(row, engine=engine, options=options, adapters=adapters)

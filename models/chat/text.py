@@ -32,7 +32,9 @@ class ChatText:
     def __init__(self, folder: Path, context: int, options: Mapping[str, Any]) -> None:
         from transformers import AutoTokenizer
 
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self.tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, **gguf(folder)
+        )
         self.family: Family | None = FAMILIES.get(options.get("family", ""))
         self._backend = self.tokenizer.backend_tokenizer
         added = self.tokenizer.added_tokens_decoder.items()
@@ -191,6 +193,12 @@ class Detokenizer:
 
         seen = [token for token in before if token not in self._hidden]
         return DecodeStream(ids=seen, skip_special_tokens=False)
+
+
+def gguf(folder: Path) -> dict[str, str]:
+    """What transformers is told of a folder whose weights are one file of llama.cpp's."""
+    files = sorted(path.name for path in folder.glob("*.gguf"))
+    return {"gguf_file": files[0]} if files and not (folder / "config.json").exists() else {}
 
 
 def _reason(error: Exception) -> str:

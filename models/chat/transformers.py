@@ -15,7 +15,7 @@ from models.chat.grammar import Grammars
 from models.chat.paged import Paged
 from models.chat.request import Begun, Ended, Prompt, Tokens
 from models.chat.sampling import Choice, choose
-from models.chat.text import ChatText
+from models.chat.text import ChatText, gguf
 from models.device.failures import is_out_of_memory, translate
 from models.device.hardware import Device
 from models.device.memory import free_memory
@@ -54,7 +54,7 @@ class TransformersChat:
         hush("transformers")
         dtype = row.options.get("dtype", getattr(torch, device.dtype))
         model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, device_map=device.kind, local_files_only=True
+            folder, dtype=dtype, device_map=device.kind, local_files_only=True, **gguf(folder)
         )
         tokens = row.options.get("cache_tokens")
         if tokens is None and device.kind == "cpu":

@@ -28,15 +28,15 @@ class Loader:
     def __call__(self, row: Row) -> Engine:
         """Return a loaded engine."""
         folder = self.store.resolve(row)
-        if row.adapters:
-            adapters = {name: self._adapter(row, name) for name in row.adapters}
+        sources = {name: one for name, one in row.adapters.items() if one is not None}
+        if sources:
+            adapters = {name: self._adapter(row, name, one) for name, one in sources.items()}
             row = replace(row, options={**row.options, "adapters": adapters})
         module, _, name = row.engine.partition(":")
         engine_class: type[Engine] = getattr(import_module(module), name)
         return engine_class.load(folder, row, self.device)
 
-    def _adapter(self, row: Row, name: str) -> Path:
+    def _adapter(self, row: Row, name: str, weights: str) -> Path:
         """The folder of an adapter; one whose files are a model of its own."""
-        weights = row.adapters[name]
         own = replace(row, slug=f"{row.slug}:{name}", weights=weights, adapters={}, files=_ADAPTER)
         return self.store.resolve(own)

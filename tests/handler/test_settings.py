@@ -303,18 +303,22 @@ def test_chats_engine_is_chosen(monkeypatch):
         chosen("cuda", CHAT_ENGINE="vllm")
 
 
-def test_what_the_operator_says_of_chat_reaches_its_engine():
+@pytest.mark.parametrize("engine", ["vllm", "transformers"])
+def test_what_the_operator_says_of_chat_reaches_its_engine(engine, monkeypatch):
+    monkeypatch.setattr("handler.settings.engines.find_spec", lambda name: object())
     from handler.settings.engines import fitted
 
     env = {
         "CHAT_CONTEXT_TOKENS": "4096", "CHAT_CACHE_TOKENS": "8192", "RUNPOD_GPU_COUNT": "2",
-        "LORA_ADAPTERS": f"mine=file:///a/b, law=hf://me/law@{'a' * 40}",
+        "LORA_ADAPTERS": f"mine=file:///a/b, law=hf://me/law@{'a' * 40}", "CHAT_ENGINE": engine,
     }  # fmt: skip
     rows = fitted(CATALOG, Settings.from_env(env), "cpu")
     row = rows.find("Qwen3_4B_Instruct")
     told = {"context": 4096, "cache_tokens": 8192, "gpus": 2, "family": "hermes"}
     assert dict(row.options) == told
-    assert row.called == ["Qwen3_4B_Instruct", "Qwen3_4B_Instruct:mine", "Qwen3_4B_Instruct:law"]
+    listed = ["Qwen3_4B_Instruct:mine", "Qwen3_4B_Instruct:law"]
+    assert row.called == ["Qwen3_4B_Instruct", *(listed if engine == "vllm" else [])]
+    assert (row.adapters["mine"] == "file:///a/b") is (engine == "vllm")  # or nothing is fetched
     assert rows.find("qwen/qwen3-4b-instruct-2507:law") is row
     assert row.adapter("Qwen3_4B_Instruct:law") == "law"
     assert row.adapter("Qwen3_4B_Instruct") is row.adapter(None) is None

@@ -18,6 +18,8 @@ from models.chat.grammar import Grammars
 from models.chat.reading import Reading
 from models.chat.request import Called, Grammar, Prompt, Sampling
 from models.chat.text import ChatText, Detokenizer
+from models.chat.transformers import TransformersChat
+from models.device.hardware import Device
 from models.errors import (
     ContextLengthExceeded,
     InvalidValue,
@@ -25,6 +27,7 @@ from models.errors import (
     UnsupportedParameter,
 )
 from tests.conftest import ROOT, decoded, needs, row, tiny
+from tests.models import gguf_files
 from tests.models.chatting import Heard, Reference, agree, alone, letters, ready, together
 from tests.models.driving import Load
 
@@ -701,3 +704,21 @@ def test_what_is_no_call_is_said_as_it_was(name):
             ]
             pieces += reading.end()
             assert "".join(piece.text for piece in pieces) == text
+
+
+def test_weights_of_llama_cpp(store, reference, tmp_path):
+    """GGUF, as transformers reads it: the same tokens as the weights that it was made of."""
+    from transformers import AutoTokenizer
+
+    source = store.resolve(tiny("Llama3_8B_Instruct", "llama"))
+    gguf_files.write(
+        reference.model, AutoTokenizer.from_pretrained(source), tmp_path / "model.gguf"
+    )
+    device = Device("cpu", memory_bytes=8 * 10**9, bf16=False)
+    small = replace(row("Tiny_Llama"), options={"cache_tokens": 2048})
+    engine = TransformersChat.load(tmp_path, small, device)
+    prompt, rules = _asked(1)
+    [heard] = together(engine, [Prompt(tuple(prompt), Sampling(**rules))])
+    agree(heard, reference, prompt, rules)
+    assert engine.text.encode([{"role": "user", "content": "Hi"}])
+    engine.close()
