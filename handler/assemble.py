@@ -50,6 +50,7 @@ def assemble(settings: Settings) -> Worker:
             pool=Pool(loader, budget_bytes, settings.max_batch_size, settings.hung_after_s),
             guard=Guard(settings.media_private_hosts, settings.media_timeout_s),
             bucket=_bucket(settings),
+            inline_limit_bytes=settings.inline_limit_bytes,
         ),
         output_limit_bytes=settings.output_limit_bytes or _OUTPUT_LIMIT_BYTES[settings.serve],
         job_timeout_s=settings.job_timeout_s,

@@ -47,12 +47,14 @@ class Dispatcher:
         pool: the warm models.
         guard: for clients' files, and for buckets that jobs bring.
         bucket: the endpoint's own bucket.
+        inline_limit_bytes: for ``Call``.
     """
 
     endpoint: Endpoint
     pool: Pool
     guard: Guard
     bucket: Bucket | None
+    inline_limit_bytes: int | None = None
 
     def understand(self, job: Job) -> Task:
         """Find the surface, validate the body and pick the model.
@@ -67,7 +69,7 @@ class Dispatcher:
             endpoint.pick(surface.name, wanted)
         with _bounded_depth():
             request = operation.request.parse(job.body)
-        row = endpoint.pick(surface.name, request.model)
+        row = endpoint.pick(surface.name, request.model, operation.task)
         if operation.task is not None and operation.task not in row.tasks:
             held = self.endpoint.catalog.of(surface.name).rows
             able = [one.slug for one in held if operation.task in one.tasks]
@@ -126,6 +128,7 @@ class Dispatcher:
                 door=door,
                 bucket=self.bucket_of(task.job),
                 route=task.job.route,
+                inline_limit_bytes=self.inline_limit_bytes,
             )
             try:
                 with _bounded_depth():

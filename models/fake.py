@@ -6,7 +6,6 @@ costs. Their rows enter the catalog with ``FAKE_ENGINES=1`` only.
 
 from __future__ import annotations
 
-import io
 import math
 import threading
 import time
@@ -24,6 +23,8 @@ from models.chat.request import Begun, Ended, Logprob, Prompt, Tokens
 from models.device.hardware import Device
 from models.embeddings.ranking import score
 from models.embeddings.request import Embedded, EmbedRequest, Ranked, RankRequest, Vectors
+from models.images.edits import check_task
+from models.images.pictures import encoded
 from models.images.request import ImageRequest, Images, Picture
 from models.row import Row
 from models.surface import Done, Leniency, Ticket, Work, only
@@ -219,6 +220,7 @@ class FakeImages(FakeEngine):
 
     async def prepare(self, request: ImageRequest) -> Work:
         """As ``FakeEngine``'s."""
+        check_task(request, self.row)
         leniency = Leniency(request.strict)
         if request.negative_prompt:
             leniency.leave_out("negative_prompt", f"{self.row.slug} takes no negative_prompt")
@@ -240,7 +242,8 @@ class FakeImages(FakeEngine):
             time.sleep(self.delay_s)
         seeds = range(request.seed, request.seed + request.n)
         tint = crc32(request.image) if request.image else 0
-        return [_plain(request.format, width, height, seed, tint) for seed in seeds]
+        made = [_plain(width, height, seed, tint) for seed in seeds]
+        return list(encoded(made, seeds, request.output))
 
 
 class FakeTranscribe(FakeEngine):
@@ -281,14 +284,12 @@ def _unit(text: bytes) -> list[float]:
     return [count / length for count in counts]
 
 
-def _plain(format_: str, width: int, height: int, seed: int, tint: int) -> Picture:
+def _plain(width: int, height: int, seed: int, tint: int) -> Any:
     from PIL import Image
 
-    buffer = io.BytesIO()
     shade = seed ^ tint
     colour = (shade % 256, shade // 256 % 256, shade // 65536 % 256)
-    Image.new("RGB", (width, height), colour).save(buffer, format_.upper())
-    return Picture(buffer.getvalue(), format_, width, height, seed)
+    return Image.new("RGB", (width, height), colour)
 
 
 def _row(surface: str, engine: type[FakeEngine | FakeChat], delay_s: float, *tasks: str) -> Row:

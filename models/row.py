@@ -118,9 +118,10 @@ class Catalog:
         """The part of the catalog that serves ``surface``."""
         return Catalog(row for row in self.rows if row.surface == surface)
 
-    def default(self, surface: str, device_kind: str) -> Row:
-        """The row that serves ``surface`` when a request names no model."""
+    def default(self, surface: str, device_kind: str, task: str | None = None) -> Row:
+        """The row that serves ``surface``, or a task of it, when a request names no model."""
         for row in self.rows:
-            if row.surface == surface and device_kind in row.default_on:
+            able = task is None or task in row.tasks
+            if row.surface == surface and able and device_kind in row.default_on:
                 return row
         raise ModelNotFound(f"default {surface} model", (row.slug for row in self.rows))

@@ -33,6 +33,8 @@ class Call:
         door: fetches the client's files into a folder that goes away with the job.
         bucket: where results can be stored, None without one.
         route: the OpenAI route that the job came by, None for a plain job.
+        inline_limit_bytes: how large media in an answer should be at most, as base64, where the
+            client leaves their form to us.
     """
 
     job_id: str
@@ -42,6 +44,7 @@ class Call:
     door: MediaDoor
     bucket: Bucket | None
     route: str | None = None
+    inline_limit_bytes: int | None = None
 
     @property
     def adapter(self) -> str | None:

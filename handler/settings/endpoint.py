@@ -70,8 +70,8 @@ class Endpoint:
         held = _held(served, catalog, configured)
         return cls(served, held, configured, device_kind, _stand_ins(held, is_here))
 
-    def pick(self, surface: str, wanted: str | None) -> Row:
-        """The row for a request: the model it names, else the endpoint's, else the default.
+    def pick(self, surface: str, wanted: str | None, task: str | None = None) -> Row:
+        """The row for a request: the model it names, else the endpoint's, else the task's default.
 
         Raises:
             ModelNotFound: it names one that this worker does not hold for that surface.
@@ -81,7 +81,7 @@ class Endpoint:
             return held.find(wanted)
         if self.configured is not None and self.configured.surface == surface:
             return self.configured
-        row = held.default(surface, self.device_kind)
+        row = held.default(surface, self.device_kind, task)
         return self.stand_ins.get(row.slug, row)
 
     def seen_at(self, origin: Origin | None) -> Endpoint:

@@ -129,6 +129,13 @@ class Settings(BaseModel):
         "with `--serve`, where the balancer lets 30 MB through.",
         ge=1000,
     )
+    inline_limit_bytes: int = _env(
+        "INLINE_LIMIT_BYTES",
+        "Pictures of more than this as base64 become webp, where the client names no format: "
+        "gateways keep an answer in a row of a database, of 2 MB at most.",
+        1_500_000,
+        ge=1000,
+    )
     serve: bool = _env("SERVE", "Answer OpenAI's routes over HTTP, as `--serve` does.", False)
     serve_host: str | None = _env(
         "SERVE_HOST", "The address to serve on. Unset: 0.0.0.0 on RunPod, elsewhere 127.0.0.1."

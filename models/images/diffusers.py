@@ -10,8 +10,9 @@ from typing import Any
 
 from models.device.hardware import Device
 from models.errors import ContextLengthExceeded, UnsupportedParameter
-from models.images.pictures import decode, encode
-from models.images.request import ImageRequest, Images, Picture
+from models.images.edits import check_task
+from models.images.pictures import crop, decode, encoded
+from models.images.request import ImageRequest, Images, Output
 from models.images.tokens import TokenCounter
 from models.quiet import hush
 from models.row import Row
@@ -30,8 +31,7 @@ class ImageItem:
     seeds: tuple[int, ...]
     width: int
     height: int
-    format: str
-    compression: int
+    output: Output
 
 
 class _Stopped(Exception):
@@ -76,6 +76,7 @@ class DiffusersImages:
             ContextLengthExceeded: a prompt that the text encoder would cut.
             MediaUndecodable: the input picture cannot be read.
         """
+        check_task(request, self._row)
         self._check_prompt("prompt", request.prompt)
         picture = self._input(request)
         width, height = self._size(request, picture)
@@ -93,7 +94,7 @@ class DiffusersImages:
         leniency = Leniency(request.strict)
         arguments |= self._guided(request, leniency)
         seeds = tuple(request.seed + index for index in range(request.n))
-        item = ImageItem(arguments, seeds, width, height, request.format, request.compression)
+        item = ImageItem(arguments, seeds, width, height, request.output)
         return Work((item,), finish=partial(_finish, tuple(leniency.left_out)), beside=True)
 
     def run(self, batch: Sequence[Ticket[ImageItem]]) -> list[Any]:
@@ -188,17 +189,8 @@ def _finish(
 ) -> Images:
     """Cut the pictures to the size that was asked for and encode them."""
     item, pictures = only(outputs)
-    encoded = [
-        Picture(
-            encode(picture, item.width, item.height, item.format, item.compression),
-            item.format,
-            item.width,
-            item.height,
-            seed,
-        )
-        for picture, seed in zip(pictures, item.seeds, strict=True)
-    ]
-    return Images(tuple(encoded), left_out)
+    cut = [crop(picture, item.width, item.height) for picture in pictures]
+    return Images(encoded(cut, item.seeds, item.output), left_out)
 
 
 def _up(pixels: int) -> int:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from models.errors import MediaUndecodable
+from models.images.request import Output, Picture
 
 _INPUT_PIXELS = 64_000_000  # a larger input picture is a bomb, not a photo
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF")  # not all of Pillow's: EPS would start Ghostscript
+_QUALITY = 90  # of jpeg and webp
+_INLINE_QUALITY = 95  # of webp in place of a png that is too large
 
 
-def decode(content: bytes) -> Any:
-    """Read an encoded picture, upright and in RGB.
+def decode(content: bytes, param: str = "image", *, alpha: bool = False) -> Any:
+    """Read an encoded picture, upright, in RGB; in RGBA where it has ``alpha`` and may keep it.
 
     Raises:
         MediaUndecodable: it is no picture that Pillow reads, or an absurdly large one.
@@ -25,25 +29,50 @@ def decode(content: bytes) -> Any:
                 raise MediaUndecodable(
                     f"The image has {picture.width}x{picture.height} pixels; at most "
                     f"{_INPUT_PIXELS} are read.",
-                    param="image",
+                    param=param,
                 )
-            return ImageOps.exif_transpose(picture).convert("RGB")
+            keeps = alpha and picture.has_transparency_data
+            return ImageOps.exif_transpose(picture).convert("RGBA" if keeps else "RGB")
     except MediaUndecodable:
         raise
     except Exception as error:  # decoders fail in any way on data made to break them
         raise MediaUndecodable(
-            "The image cannot be read; send a PNG, JPEG, WebP or GIF.", param="image"
+            "The image cannot be read; send a PNG, JPEG, WebP or GIF.", param=param
         ) from error
 
 
-def encode(picture: Any, width: int, height: int, format_: str, compression: int) -> bytes:
-    """Cut the middle of a picture to the size that was asked for, and encode it."""
+def crop(picture: Any, width: int, height: int) -> Any:
+    """The middle of a picture."""
     left = (picture.width - width) // 2
     top = (picture.height - height) // 2
-    cut = picture.crop((left, top, left + width, top + height))
-    options: dict[str, Any] = {"quality": compression}
+    return picture.crop((left, top, left + width, top + height))
+
+
+def encode(picture: Any, format_: str, quality: int = _QUALITY) -> bytes:
+    """Encode a picture; ``quality`` is of jpeg and webp, 0 to 100."""
+    options: dict[str, Any] = {"quality": quality}
     if format_ == "png":
         options = {"compress_level": 1}  # a quarter of the time of level 6, a fifth more bytes
     buffer = io.BytesIO()
-    cut.save(buffer, format=format_.upper(), **options)
+    picture.save(buffer, format=format_.upper(), **options)
     return buffer.getvalue()
+
+
+def encoded(
+    pictures: Sequence[Any], seeds: Sequence[int | None], output: Output
+) -> tuple[Picture, ...]:
+    """Encode pictures as the client wants them.
+
+    Where it names no format, it is png; webp where that would be too large for an answer.
+    """
+    format_ = output.format or "png"
+    quality = _QUALITY if output.compression is None else output.compression
+    contents = [encode(picture, format_, quality) for picture in pictures]
+    limit_bytes = output.inline_limit_bytes
+    if output.format is None and limit_bytes and sum(map(len, contents)) * 4 / 3 > limit_bytes:
+        format_ = "webp"
+        contents = [encode(picture, format_, _INLINE_QUALITY) for picture in pictures]
+    return tuple(
+        Picture(content, format_, picture.width, picture.height, seed)
+        for content, picture, seed in zip(contents, pictures, seeds, strict=True)
+    )

@@ -8,16 +8,35 @@ from models.surface import LeftOut
 
 
 @dataclass(frozen=True)
+class Output:
+    """How pictures leave.
+
+    Attributes:
+        format: ``png``, ``jpeg`` or ``webp``; None = png, or webp where png would be too large.
+        compression: quality of jpeg and webp, 0 to 100; None = ours.
+        inline_limit_bytes: how large pictures that travel in the answer may be as base64, together,
+            before ``format`` None means webp; None = however large.
+    """
+
+    format: str | None = None
+    compression: int | None = None
+    inline_limit_bytes: int | None = None
+
+
+@dataclass(frozen=True)
 class ImageRequest:
     """One request for pictures.
 
     Attributes:
+        prompt: "" for models that read none.
+        seed: picture ``i`` of ``n`` is made with ``seed + i``.
         width, height: pixels; None = the model's default, or the input picture's own size.
         steps, guidance: None = the model's default.
-        seed: picture ``i`` of ``n`` is made with ``seed + i``.
         image: an encoded input picture for models that edit, else None.
-        format: ``png``, ``jpeg`` or ``webp``.
-        compression: quality of jpeg and webp, 0 to 100.
+        scale: how many times larger the picture is to become; None = the model's own.
+        background: ``transparent`` or ``opaque``; None = what the model makes.
+        output: how the pictures leave.
+        given: the fields that the client sent, by their names in the API.
         strict: whether a field that the model has no use for fails the request.
     """
 
@@ -30,20 +49,22 @@ class ImageRequest:
     steps: int | None = None
     guidance: float | None = None
     image: bytes | None = None
-    format: str = "png"
-    compression: int = 90
+    scale: float | None = None
+    background: str | None = None
+    output: Output = Output()
+    given: frozenset[str] = frozenset()
     strict: bool = False
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One encoded picture."""
+    """One encoded picture; one that owes nothing to chance has no seed."""
 
     content: bytes
     format: str
     width: int
     height: int
-    seed: int
+    seed: int | None = None
 
 
 @dataclass(frozen=True)

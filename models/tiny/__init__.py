@@ -16,6 +16,8 @@ RECIPES = {
     "llama": "models.tiny.llama",
     "flux": "models.tiny.flux",
     "flux2-klein": "models.tiny.flux2_klein",
+    "esrgan": "models.tiny.esrgan",
+    "ben2": "models.tiny.ben2",
     "whisper": "models.tiny.whisper",
     "bge-m3": "models.tiny.bge_m3",
     "bge-reranker": "models.tiny.bge_reranker",

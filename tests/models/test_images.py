@@ -16,7 +16,7 @@ from models.errors import (
     MediaUndecodable,
     UnsupportedParameter,
 )
-from models.images.request import ImageRequest, Images, Picture
+from models.images.request import ImageRequest, Images, Output, Picture
 from tests.conftest import row, tiny
 from tests.models.driving import Load, Ticket, prepare, run
 
@@ -93,7 +93,7 @@ def test_any_size_is_cut_from_the_next_larger_one(load, width, height):
 
 @pytest.mark.parametrize("format_", ["png", "jpeg", "webp"])
 def test_formats(load, format_):
-    request = ImageRequest("x", seed=1, width=64, height=64, steps=1, format=format_)
+    request = ImageRequest("x", seed=1, width=64, height=64, steps=1, output=Output(format_))
     [picture] = make(load(FLUX), request)
     assert Image.open(io.BytesIO(picture.content)).format == format_.upper()
 

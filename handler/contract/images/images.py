@@ -1,4 +1,8 @@
-"""Images: ``POST /v1/images/generations`` and, with an input image, edits."""
+"""Images: ``POST /v1/images/generations`` and, with an input image, edits.
+
+Ours besides: ``/v1/images/upscale`` and ``/v1/images/background``. Without a route, the model says
+what is done.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,8 @@ from typing import Any, NotRequired, TypedDict
 from handler.contract.base import Call, Operation, Surface, with_notice, with_warnings
 from handler.contract.images.request import IMAGE_NAMES, ImagesRequest
 from models.errors import InvalidValue
-from models.images.request import ImageRequest, Images, Picture
+from models.images.request import ImageRequest, Images, Output, Picture
 
-_QUALITY = 90  # of jpeg and webp
 IMAGE_LIMIT_BYTES = 32 * 1024 * 1024
 
 
@@ -21,7 +24,7 @@ class ImageData(TypedDict):
 
     url: NotRequired[str]
     b64_json: NotRequired[str]
-    seed: int
+    seed: NotRequired[int]
     width: int
     height: int
 
@@ -46,13 +49,15 @@ async def answer(call: Call) -> dict[str, Any]:
             code="missing_required_parameter",
         )
     as_url = _as_url(call)
-    engine_request = await _to_engine(call)
+    engine_request = await _to_engine(call, as_url)
     async with call.lease() as model:
         made: Images = await model.run(engine_request)
     shaped: ImagesAnswer = {
         "created": int(time.time()),
-        "data": [await _data(call, picture, as_url) for picture in made.pictures],
-        "output_format": request.output_format,
+        "data": [
+            await _data(call, picture, index, as_url) for index, picture in enumerate(made.pictures)
+        ],
+        "output_format": made.pictures[0].format,
         "model": call.row.slug,
     }
     return with_warnings(with_notice({**shaped}, call.row), made.left_out)
@@ -75,7 +80,7 @@ def _as_url(call: Call) -> bool:
     return call.bucket is not None and wanted != "b64_json"
 
 
-async def _to_engine(call: Call) -> ImageRequest:
+async def _to_engine(call: Call, as_url: bool) -> ImageRequest:
     request: ImagesRequest = call.request
     width, height = request.sides
     image = None
@@ -94,17 +99,25 @@ async def _to_engine(call: Call) -> ImageRequest:
         steps=request.steps,
         guidance=request.guidance,
         image=image,
+        scale=request.scale,
+        background=None if request.background == "auto" else request.background,
+        output=Output(
+            request.output_format,
+            request.output_compression,
+            None if as_url else call.inline_limit_bytes,
+        ),
+        given=request.given,
         strict=request.strict,
-        format=request.output_format,
-        compression=_QUALITY if request.output_compression is None else request.output_compression,
     )
 
 
-async def _data(call: Call, picture: Picture, as_url: bool) -> ImageData:
-    facts: ImageData = {"seed": picture.seed, "width": picture.width, "height": picture.height}
+async def _data(call: Call, picture: Picture, index: int, as_url: bool) -> ImageData:
+    facts: ImageData = {"width": picture.width, "height": picture.height}
+    if picture.seed is not None:
+        facts["seed"] = picture.seed
     if as_url and call.bucket is not None:
         url = await call.bucket.store(
-            f"{call.job_id}/{picture.seed}.{picture.format}",
+            f"{call.job_id}/{index if picture.seed is None else picture.seed}.{picture.format}",
             picture.content,
             f"image/{picture.format}",
         )
@@ -112,15 +125,16 @@ async def _data(call: Call, picture: Picture, as_url: bool) -> ImageData:
     return {"b64_json": base64.b64encode(picture.content).decode("ascii"), **facts}
 
 
+_MARKS = ("prompt", "image", *IMAGE_NAMES)
+
 SURFACE = Surface(
     name="images",
     operations=(
         Operation(
-            ImagesRequest,
-            ("/v1/images/generations", "/v1/images/edits"),
-            answer,
-            marks=("prompt", "image", *IMAGE_NAMES),
+            ImagesRequest, ("/v1/images/generations", "/v1/images/edits"), answer, marks=_MARKS
         ),
+        Operation(ImagesRequest, ("/v1/images/upscale",), answer, task="img-upscale"),
+        Operation(ImagesRequest, ("/v1/images/background",), answer, task="img-rmbg"),
     ),
     companions=frozenset({"documents"}),
     concurrency=2,

@@ -20,7 +20,6 @@ class ImagesRequest(Request):
     """The body of an images request; ``width`` and ``height`` may stand for ``size``."""
 
     unsupported: ClassVar = {
-        "background": Unsupported("auto"),
         "complexity": Unsupported(),
         "frame_count": Unsupported(1),
         "frame_duration_ms": Unsupported(),
@@ -33,7 +32,6 @@ class ImagesRequest(Request):
         "style": Unsupported("vivid"),
         "input_fidelity": Unsupported("low"),
         "scheduler": Unsupported(instead="each model keeps its own; leave it out"),
-        "scale": Unsupported(1, instead="no model here enlarges pictures; leave it out"),
         **alike(
             ("mask", "mask_image"),
             "no model here paints within a mask; send the picture as image, and what to change as "
@@ -63,12 +61,14 @@ class ImagesRequest(Request):
     width: Annotated[Integer, Field(ge=MIN_SIDE, le=MAX_SIDE)] | None = None
     height: Annotated[Integer, Field(ge=MIN_SIDE, le=MAX_SIDE)] | None = None
     response_format: Literal["url", "b64_json"] | None = None
-    output_format: Literal["png", "jpeg", "webp"] = "png"
+    output_format: Literal["png", "jpeg", "webp"] | None = None
     output_compression: Annotated[Integer, Field(ge=0, le=100)] | None = None
     steps: Annotated[Integer, Field(ge=1, le=100)] | None = None
     guidance: Annotated[float, Field(ge=0, le=30)] | None = None
     seed: Annotated[Integer, Field(ge=0, lt=2**32)] | None = None
     image: NonEmpty | Annotated[list[NonEmpty], Field(max_length=1)] | None = None
+    scale: Annotated[float, Field(ge=1, le=16)] | None = None
+    background: Literal["auto", "transparent", "opaque"] | None = None
 
     @field_validator("size")
     @classmethod
@@ -86,9 +86,9 @@ class ImagesRequest(Request):
         if (self.width is None) != (self.height is None):
             missing = "height" if self.height is None else "width"
             raise InvalidValue("width and height go together; send both.", param=missing)
-        if self.output_compression is not None and self.output_format == "png":
+        if self.output_compression is not None and self.output_format in (None, "png"):
             raise UnsupportedParameter(
-                "output_compression is for jpeg and webp; png is lossless.",
+                "output_compression is for jpeg and webp, named as output_format; png is lossless.",
                 param="output_compression",
             )
         if self.prompt is None and not self.image:
@@ -98,6 +98,12 @@ class ImagesRequest(Request):
                 code="missing_required_parameter",
             )
         return self
+
+    @property
+    def given(self) -> frozenset[str]:
+        """The fields that ask for something."""
+        sent = {name for name in self.model_fields_set if name != "n" or self.n > 1}
+        return frozenset(sent - {"width", "height"} | {"size" for _ in self.sides if _ is not None})
 
     @property
     def sides(self) -> tuple[int | None, int | None]:

@@ -1,0 +1,77 @@
+"""What engines share that make one picture of another; and what the others refuse of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from models.errors import InvalidValue, UnsupportedParameter
+from models.images.pictures import decode, encoded
+from models.images.request import ImageRequest, Images, Output
+from models.row import Row
+from models.surface import LeftOut, Leniency, only
+
+# Of requests for pictures, what nothing here depends on.
+_VAIN = ("negative_prompt", "n", "size", "steps", "guidance", "seed")
+
+
+def check_task(request: ImageRequest, row: Row) -> None:
+    """Refuse, for a model that makes pictures of words, what only models of edits do.
+
+    Raises:
+        UnsupportedParameter: it is to enlarge, or to leave out a background.
+    """
+    for name, wrong, task in (
+        ("scale", request.scale not in (None, 1), "enlarge pictures"),
+        ("background", request.background == "transparent", "make transparent backgrounds"),
+    ):
+        if wrong:
+            raise UnsupportedParameter(
+                f"{name} is not supported: {row.slug} does not {task}; leave it out, or ask a "
+                "model that does.",
+                param=name,
+            )
+
+
+def read(request: ImageRequest, what: str, *, alpha: bool) -> Any:
+    """The picture that a request is about.
+
+    Args:
+        request: whose.
+        what: is done with it, for the error.
+        alpha: whether its transparency is kept.
+
+    Raises:
+        InvalidValue: it has none.
+        MediaUndecodable: it cannot be read.
+    """
+    if request.image is None:
+        raise InvalidValue(
+            f"image is required: the picture {what}.",
+            param="image",
+            code="missing_required_parameter",
+        )
+    return decode(request.image, alpha=alpha)
+
+
+def left_out(request: ImageRequest, row: Row) -> tuple[LeftOut, ...]:
+    """The fields that a model without prompt and chance has no use for.
+
+    Raises:
+        UnsupportedParameter: there is one, and the request is strict.
+    """
+    leniency = Leniency(request.strict)
+    for name in _VAIN:
+        if name in request.given:
+            leniency.leave_out(name, f"{row.slug} makes one picture of another, without {name}")
+    return tuple(leniency.left_out)
+
+
+def finish(output: Output, vain: tuple[LeftOut, ...]) -> Any:
+    """For ``Work``: encodes the one picture that an engine made."""
+    return partial(_encoded, output, vain)
+
+
+def _encoded(output: Output, vain: tuple[LeftOut, ...], outputs: Sequence[Any]) -> Images:
+    return Images(encoded([only(outputs)], [None], output), vain)

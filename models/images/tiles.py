@@ -1,0 +1,108 @@
+"""A large picture in tiles that overlap, put together without seams.
+
+What lies near the edge of a tile was made without its surroundings. Neighbours overlap; a margin of
+each is not used, and between the margins one fades into the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Span = tuple[int, int]
+
+
+def spans(length: int, tile: int, overlap: int) -> list[Span]:
+    """Cut a length into equal spans of at most ``tile``, each with ``overlap`` of the one before.
+
+    Args:
+        length: in pixels, as all here.
+        tile: more than twice the overlap.
+        overlap: of two neighbours.
+    """
+    if length <= tile:
+        return [(0, length)]
+    count = -(-(length - overlap) // (tile - overlap))
+    size = -(-(length + (count - 1) * overlap) // count)
+    starts = [index * (size - overlap) for index in range(count)]
+    return [(start, min(start + size, length)) for start in starts]
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a picture is cut, in pixels of the picture.
+
+    Attributes:
+        tile: the longest side of a tile.
+        margin: at a tile's edge, what is not used.
+        fade: between the margins of two neighbours.
+    """
+
+    tile: int
+    margin: int
+    fade: int = 16
+
+    @property
+    def overlap(self) -> int:
+        """Of two neighbours."""
+        return 2 * self.margin + self.fade
+
+    def count(self, height: int, width: int) -> int:
+        """How many tiles a picture makes."""
+        down = spans(height, self.tile, self.overlap)
+        return len(down) * len(spans(width, self.tile, self.overlap))
+
+
+def enlarge(picture: Any, scale: int, tiling: Tiling, make: Callable[[Any], Any]) -> Any:
+    """Enlarge a picture tile by tile.
+
+    Args:
+        picture: uint8, shape (h, w, 3).
+        scale: how many times larger the result is.
+        tiling: how it is cut.
+        make: enlarges one tile: uint8 (h, w, 3) to float32 (h * scale, w * scale, 3), 0 to 255.
+
+    Returns:
+        uint8, shape (h * scale, w * scale, 3). Only a row of tiles is held besides.
+    """
+    height, width, _ = picture.shape
+    tile, overlap = tiling.tile, tiling.overlap
+    rows, columns = spans(height, tile, overlap), spans(width, tile, overlap)
+    result = np.empty((height * scale, width * scale, 3), np.uint8)
+    rest: Any = None  # of the row before, where this one overlaps it
+    for index, (top, bottom) in enumerate(rows):
+        row = _row(picture[top:bottom], scale, tiling, columns, make)
+        row *= _weights(rows, index, scale, tiling)[:, None, None]
+        if rest is not None:
+            row[: len(rest)] += rest
+        done = len(row) if index == len(rows) - 1 else len(row) - overlap * scale
+        result[top * scale : top * scale + done] = np.rint(row[:done]).clip(0, 255)
+        rest = row[done:].copy()
+    return result
+
+
+def _row(
+    strip: Any, scale: int, tiling: Tiling, columns: list[Span], make: Callable[[Any], Any]
+) -> Any:
+    """One row of tiles, shape (h * scale, w * scale, 3)."""
+    row = np.zeros((strip.shape[0] * scale, columns[-1][1] * scale, 3), np.float32)
+    for index, (left, right) in enumerate(columns):
+        weights = _weights(columns, index, scale, tiling)[None, :, None]
+        row[:, left * scale : right * scale] += make(strip[:, left:right]) * weights
+    return row
+
+
+def _weights(parts: list[Span], index: int, scale: int, tiling: Tiling) -> Any:
+    """How much of a tile is used along one side; over all tiles it adds up to 1."""
+    start, end = parts[index]
+    weights: Any = np.ones((end - start) * scale, np.float32)
+    place = np.arange(tiling.overlap * scale, dtype=np.float32) + 0.5
+    ramp = np.clip((place / scale - tiling.margin) / tiling.fade, 0, 1)
+    if index > 0:
+        weights[: len(ramp)] *= ramp
+    if index < len(parts) - 1:
+        weights[len(weights) - len(ramp) :] *= 1 - ramp
+    return weights

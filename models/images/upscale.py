@@ -1,0 +1,146 @@
+"""Larger pictures with Real-ESRGAN."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.device.failures import is_out_of_memory
+from models.device.hardware import Device
+from models.device.memory import free_memory
+from models.errors import InvalidValue
+from models.images.edits import finish, left_out, read
+from models.images.request import ImageRequest
+from models.images.rrdb import SCALE, RRDBNet
+from models.images.tiles import Tiling, enlarge
+from models.row import Row
+from models.surface import Ticket, Work
+
+# The margin is what a pixel sees of its surroundings, to 1/255; the last spares memory instead.
+_TILINGS = {
+    "cuda": (Tiling(640, 48), Tiling(320, 48), Tiling(128, 16)),
+    "cpu": (Tiling(320, 48), Tiling(128, 16)),
+}
+_MOST_PIXELS = 8192 * 8192  # of a result
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A checked request: the picture, its transparency, and the result's size."""
+
+    picture: Any
+    width: int
+    height: int
+
+
+class _Stopped(Exception):
+    """Ends a picture that nobody waits for."""
+
+
+class Upscaler:
+    """Enlarges four times, tile by tile; emits ``(tile, tiles)`` as it goes."""
+
+    budget = None
+    capacity = 1
+    packs = False
+
+    def __init__(self, net: RRDBNet, row: Row, device: Device) -> None:
+        self._net: RRDBNet | None = net
+        self._row = row
+        self._device = device
+        self._tilings = list(_TILINGS[device.kind])
+
+    @classmethod
+    def load(cls, folder: Path, row: Row, device: Device) -> Upscaler:
+        """Load the one safetensors file of the folder: half precision on a GPU."""
+        from safetensors.torch import load_file
+
+        path = folder if folder.is_file() else next(iter(sorted(folder.glob("*.safetensors"))))
+        net = RRDBNet.of(load_file(path))
+        dtype = torch.float16 if device.kind == "cuda" else torch.float32
+        return cls(net.to(device.kind, dtype), row, device)
+
+    def prepare(self, request: ImageRequest) -> Work:
+        """Read the picture; it runs alone.
+
+        Raises:
+            InvalidValue: there is none, or it cannot become as large as it should.
+            UnsupportedParameter: of a strict request, a field that changes nothing here.
+            MediaUndecodable: it cannot be read.
+        """
+        picture = read(request, "to enlarge", alpha=request.output.format != "jpeg")
+        scale = SCALE if request.scale is None else request.scale
+        if not 1 < scale <= SCALE:
+            raise InvalidValue(
+                f"scale must be more than 1 and at most {SCALE}; got {scale:g}.", param="scale"
+            )
+        width, height = round(picture.width * scale), round(picture.height * scale)
+        if picture.width * picture.height * SCALE**2 > _MOST_PIXELS:
+            most = _MOST_PIXELS // SCALE**2
+            raise InvalidValue(
+                f"The image has {picture.width}x{picture.height} pixels; {self._row.slug} enlarges "
+                f"at most {most}, such as 2048x2048.",
+                param="image",
+            )
+        vain = left_out(request, self._row)
+        item = _Item(picture, width, height)
+        return Work((item,), finish=finish(request.output, vain), beside=True)
+
+    def run(self, batch: Sequence[Ticket[_Item]]) -> list[Any]:
+        """Enlarge; stops at the next tile once a ticket is cancelled."""
+        return [self._enlarge(ticket) for ticket in batch]
+
+    def close(self) -> None:
+        """Drop the network."""
+        self._net = None
+
+    def _enlarge(self, ticket: Ticket[_Item]) -> Any:
+        from PIL import Image
+
+        item = ticket.item
+        try:
+            pixels = self._tiled(ticket, np.asarray(item.picture.convert("RGB")))
+        except _Stopped:
+            return item.picture
+        made = Image.fromarray(pixels)
+        if item.picture.mode == "RGBA":
+            made.putalpha(item.picture.getchannel("A").resize(made.size, Image.Resampling.BICUBIC))
+        if made.size != (item.width, item.height):
+            made = made.resize((item.width, item.height), Image.Resampling.LANCZOS)
+        return made
+
+    def _tiled(self, ticket: Ticket[_Item], pixels: Any) -> Any:
+        """Where memory does not suffice, again in smaller tiles, and from then on."""
+        while True:
+            tiling = self._tilings[0]
+            tiles, done = tiling.count(*pixels.shape[:2]), 0
+
+            def make(tile: Any, tiles: int = tiles) -> Any:
+                nonlocal done
+                if ticket.cancelled:
+                    raise _Stopped
+                made = self._tile(tile)
+                done += 1
+                ticket.emit((done, tiles))
+                return made
+
+            try:
+                return enlarge(pixels, SCALE, tiling, make)
+            except Exception as error:
+                if not is_out_of_memory(error) or len(self._tilings) == 1:
+                    raise
+            self._tilings.pop(0)
+            free_memory()
+
+    def _tile(self, tile: Any) -> Any:
+        assert self._net is not None  # noqa: S101 - until closed
+        weight = self._net.conv_first.weight
+        with torch.inference_mode():
+            x = torch.from_numpy(tile.copy()).to(weight.device).permute(2, 0, 1)[None]
+            made = self._net(x.to(weight.dtype) / 255)[0].float().clamp(0, 1) * 255
+            return made.permute(1, 2, 0).cpu().numpy()

@@ -1,0 +1,113 @@
+"""Images by every way in: which model answers, in what form, and what is refused."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from openai.types import ImagesResponse
+from PIL import Image
+
+from tests.conftest import decoded, error_of
+from tests.handler.test_contract import check
+
+pytestmark = pytest.mark.anyio
+
+EXTENSIONS = {"notice", "warnings", "model", "seed", "width", "height"}
+
+
+def data_uri(width: int = 24, height: int = 16) -> str:
+    pixels = np.random.default_rng(1).integers(0, 255, (height, width, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def by_route(route: str, **body: Any) -> dict[str, Any]:
+    return {"input": {"openai_route": route, "openai_input": body}}
+
+
+async def whole(worker: Any, job: dict[str, Any]) -> ImagesResponse:
+    return check(ImagesResponse, decoded(await worker.answer(job)), EXTENSIONS)
+
+
+def opened(answer: ImagesResponse) -> Image.Image:
+    [one] = answer.data
+    return Image.open(io.BytesIO(base64.b64decode(one.b64_json)))
+
+
+@pytest.fixture
+def tiny(make_worker):
+    return make_worker(FAKE_ENGINES="0", SURFACE="images")
+
+
+async def test_upscale_has_a_route_and_the_model_says_it_too(tiny):
+    body = {"image": data_uri(), "model": "Tiny_ESRGAN"}
+    for job in (by_route("/v1/images/upscale", **body), {"input": {**body, "prompt": "larger"}}):
+        answer = await whole(tiny, job)
+        assert opened(answer).size == (96, 64)
+        assert (answer.data[0].width, answer.data[0].height) == (96, 64)
+        assert "seed" not in (answer.data[0].model_extra or {})
+        assert answer.output_format == "png"
+    half = await whole(tiny, by_route("/v1/images/upscale", **body, scale=2))
+    assert opened(half).size == (48, 32)
+
+
+async def test_background_has_a_route_and_the_model_says_it_too(tiny):
+    body = {"image": data_uri(), "model": "Tiny_Ben2"}
+    for job in (by_route("/v1/images/background", **body), {"input": {**body, "prompt": "cut"}}):
+        made = opened(await whole(tiny, job))
+        assert (made.mode, made.size) == ("RGBA", (24, 16))
+    job = by_route("/v1/images/background", **body, output_format="webp", background="transparent")
+    assert opened(await whole(tiny, job)).format == "WEBP"
+
+
+async def test_without_a_model_the_routes_own_default_answers(make_worker):
+    worker = make_worker(FAKE_ENGINES="0", SURFACE="images")
+    pick = worker.dispatcher.endpoint.pick
+    assert "img-upscale" in pick("images", None, "img-upscale").tasks
+    assert "img-rmbg" in pick("images", None, "img-rmbg").tasks
+    assert "txt2img" in pick("images", None).tasks
+
+
+@pytest.mark.parametrize(
+    ("job", "code", "param"),
+    [
+        (by_route("/v1/images/upscale", model="Tiny_ESRGAN"), "missing_required_parameter", "prompt"),
+        (by_route("/v1/images/upscale", model="Tiny_ESRGAN", prompt="x"), "missing_required_parameter", "image"),
+        (by_route("/v1/images/upscale", model="Tiny_Ben2", image=data_uri()), "model_not_supported", "model"),
+        (by_route("/v1/images/background", model="Tiny_Flux", image=data_uri()), "model_not_supported", "model"),
+        (by_route("/v1/images/upscale", model="Tiny_ESRGAN", image=data_uri(), scale=5), "invalid_value", "scale"),
+        (by_route("/v1/images/background", model="Tiny_Ben2", image=data_uri(), output_format="jpeg"), "invalid_value", "output_format"),
+        ({"input": {"prompt": "x", "model": "Tiny_Flux", "scale": 4}}, "unsupported_parameter", "scale"),
+        ({"input": {"prompt": "x", "model": "Tiny_Flux", "background": "transparent"}}, "unsupported_parameter", "background"),
+        ({"input": {"prompt": "x", "model": "Tiny_ESRGAN", "image_url": data_uri(), "seed": 1, "strict": True}}, "unsupported_parameter", "seed"),
+    ],
+)  # fmt: skip
+async def test_what_cannot_be_is_refused_by_name(tiny, job, code, param):
+    error = error_of(await tiny.answer(job))
+    assert (error["code"], error["param"]) == (code, param)
+
+
+async def test_what_a_gateway_sends_of_every_model_is_taken(tiny):
+    """Its playground knows one form: fields that change nothing are said, not refused."""
+    body = {"prompt": "x", "n": 1, "width": 1024, "height": 1024, "seed": 42, "image": data_uri()}
+    answer = await whole(tiny, {"input": {**body, "model": "Tiny_ESRGAN"}})
+    warned = [one["param"] for one in answer.model_extra["warnings"]]
+    assert warned == ["size", "seed"]
+    assert opened(answer).size == (96, 64)
+
+
+async def test_what_a_gateway_can_keep(make_worker):
+    """Without a bucket and a named format, a large picture is webp; and says so."""
+    worker = make_worker(FAKE_ENGINES="0", SURFACE="images", INLINE_LIMIT_BYTES="5000")
+    body = {"image": data_uri(), "model": "Tiny_ESRGAN"}
+    answer = await whole(worker, {"input": body})
+    assert answer.output_format == "webp"
+    assert opened(answer).format == "WEBP"
+    named = await whole(worker, {"input": {**body, "output_format": "png"}})
+    assert named.output_format == "png"
+    assert opened(named).format == "PNG"
