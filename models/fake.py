@@ -240,10 +240,9 @@ class FakeImages(FakeEngine):
                 break
             ticket.emit((step + 1, steps))
             time.sleep(self.delay_s)
-        seeds = range(request.seed, request.seed + request.n)
-        tint = crc32(request.image) if request.image else 0
-        made = [_plain(width, height, seed, tint) for seed in seeds]
-        return list(encoded(made, seeds, request.output))
+        tint = crc32(request.images[0]) if request.images else 0
+        made = [_plain(width, height, seed, tint) for seed in request.seeds]
+        return list(encoded(made, request.seeds, request.output))
 
 
 class FakeTranscribe(FakeEngine):

@@ -13,7 +13,9 @@ from models.row import Row
 from models.surface import LeftOut, Leniency, only
 
 # Of requests for pictures, what nothing here depends on.
-_VAIN = ("negative_prompt", "n", "size", "steps", "guidance", "seed")
+_VAIN = (
+    "negative_prompt", "n", "size", "steps", "guidance", "seed", "strength", "mask", "scheduler",
+)  # fmt: skip
 
 
 def check_task(request: ImageRequest, row: Row) -> None:
@@ -46,13 +48,17 @@ def read(request: ImageRequest, what: str, *, alpha: bool) -> Any:
         InvalidValue: it has none.
         MediaUndecodable: it cannot be read.
     """
-    if request.image is None:
+    if not request.images:
         raise InvalidValue(
             f"image is required: the picture {what}.",
             param="image",
             code="missing_required_parameter",
         )
-    return decode(request.image, alpha=alpha)
+    if len(request.images) > 1:
+        raise UnsupportedParameter(
+            f"image: one picture at a time; got {len(request.images)}.", param="image"
+        )
+    return decode(request.images[0], alpha=alpha)
 
 
 def left_out(request: ImageRequest, row: Row) -> tuple[LeftOut, ...]:

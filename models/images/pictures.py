@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from models.errors import MediaUndecodable
+from models.errors import InvalidValue, MediaUndecodable
 from models.images.request import Output, Picture
 
 _INPUT_PIXELS = 64_000_000  # a larger input picture is a bomb, not a photo
@@ -39,6 +39,56 @@ def decode(content: bytes, param: str = "image", *, alpha: bool = False) -> Any:
         raise MediaUndecodable(
             "The image cannot be read; send a PNG, JPEG, WebP or GIF.", param=param
         ) from error
+
+
+def mask_of(content: bytes, size: tuple[int, int]) -> Any:
+    """What of a picture is to change: white there, black elsewhere, in grey.
+
+    As OpenAI has it, what is transparent in the mask is to change; of one without transparency,
+    what is white.
+
+    Args:
+        content: the encoded mask.
+        size: of the picture, width and height.
+
+    Raises:
+        MediaUndecodable: it cannot be read.
+        InvalidValue: it is not as large as the picture.
+    """
+    from PIL import ImageOps
+
+    picture = decode(content, "mask", alpha=True)
+    if picture.size != size:
+        raise InvalidValue(
+            f"mask has {picture.width}x{picture.height} pixels, image {size[0]}x{size[1]}; they "
+            "must be alike.",
+            param="mask",
+        )
+    if picture.mode == "RGBA":
+        return ImageOps.invert(picture.getchannel("A"))
+    return picture.convert("L")
+
+
+def fitted(picture: Any, width: int, height: int) -> Any:
+    """A picture of that size: what is too long on one side is cut off on both its ends."""
+    from PIL import Image, ImageOps
+
+    if picture.size == (width, height):
+        return picture
+    return ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
+
+
+def padded(picture: Any, width: int, height: int) -> Any:
+    """The picture in the middle of a larger one, its edges drawn out; undone by ``crop``."""
+    import numpy as np
+    from PIL import Image
+
+    left = (width - picture.width) // 2
+    top = (height - picture.height) // 2
+    sides = ((top, height - picture.height - top), (left, width - picture.width - left))
+    pixels = np.asarray(picture)
+    more = sides if pixels.ndim == 2 else (*sides, (0, 0))
+    return Image.fromarray(np.pad(pixels, more, mode="edge"))
 
 
 def crop(picture: Any, width: int, height: int) -> Any:

@@ -29,10 +29,13 @@ class ImageRequest:
 
     Attributes:
         prompt: "" for models that read none.
-        seed: picture ``i`` of ``n`` is made with ``seed + i``.
+        seeds: of each picture; one picture a seed.
         width, height: pixels; None = the model's default, or the input picture's own size.
         steps, guidance: None = the model's default.
-        image: an encoded input picture for models that edit, else None.
+        strength: how much of the input picture is to change, 0 to 1; None = the model's default.
+        scheduler: by its name here; None = the model's own.
+        images: encoded input pictures.
+        mask: an encoded picture of what is to change, as large as the input picture.
         scale: how many times larger the picture is to become; None = the model's own.
         background: ``transparent`` or ``opaque``; None = what the model makes.
         output: how the pictures leave.
@@ -41,14 +44,16 @@ class ImageRequest:
     """
 
     prompt: str
-    seed: int
+    seeds: tuple[int, ...] = (0,)
     negative_prompt: str | None = None
-    n: int = 1
     width: int | None = None
     height: int | None = None
     steps: int | None = None
     guidance: float | None = None
-    image: bytes | None = None
+    strength: float | None = None
+    scheduler: str | None = None
+    images: tuple[bytes, ...] = ()
+    mask: bytes | None = None
     scale: float | None = None
     background: str | None = None
     output: Output = Output()

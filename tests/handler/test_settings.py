@@ -233,7 +233,7 @@ NONSENSE = [
     ({"MODEL_TASKS": "txt2music"}, "MODEL_TASKS"),
     ({"MEDIA_PRIVATE_HOSTS": "127.0.0.1:8977"}, "MEDIA_PRIVATE_HOSTS"),
     ({"MEDIA_PRIVATE_HOSTS": "a.b,http://c.d"}, "MEDIA_PRIVATE_HOSTS"),
-    ({"MODEL_SLUG": "Flux1schnell", "MODEL_TASKS": "img2img"}, "MODEL_TASKS"),
+    ({"MODEL_SLUG": "Flux1schnell", "MODEL_TASKS": "img-rmbg"}, "MODEL_TASKS"),
     ({"MEMORY_BUDGET_GB": "inf"}, "MEMORY_BUDGET_GB"),
     ({"MODEL_MAX_BATCH_SIZE": "0"}, "MODEL_MAX_BATCH_SIZE"),
     ({"MODEL_MAX_BATCH_SIZE": "many"}, "MODEL_MAX_BATCH_SIZE"),

@@ -45,7 +45,7 @@ def encoded(picture: Image.Image, format_: str = "PNG") -> bytes:
 
 
 def asked(picture: Image.Image, **fields: Any) -> ImageRequest:
-    return ImageRequest("", seed=0, image=encoded(picture), **fields)
+    return ImageRequest("", images=(encoded(picture),), **fields)
 
 
 def opened(picture: Picture) -> Image.Image:
@@ -135,7 +135,7 @@ def test_transparency_is_kept(upscaler):
 
 def test_what_cannot_be_enlarged(upscaler):
     with pytest.raises(InvalidValue, match="picture to enlarge") as caught:
-        upscaler.prepare(ImageRequest("larger", seed=0))
+        upscaler.prepare(ImageRequest("larger"))
     assert (caught.value.param, caught.value.code) == ("image", "missing_required_parameter")
     for scale in (1, 5):
         with pytest.raises(InvalidValue, match="at most 4"):
@@ -144,7 +144,7 @@ def test_what_cannot_be_enlarged(upscaler):
         upscaler.prepare(asked(Image.new("RGB", (3000, 3000))))
     assert caught.value.param == "image"
     with pytest.raises(MediaUndecodable):
-        upscaler.prepare(ImageRequest("", seed=0, image=b"no picture"))
+        upscaler.prepare(ImageRequest("", images=(b"no picture",)))
 
 
 def test_a_large_result_in_tiles_that_a_cancel_ends(load):
@@ -278,13 +278,13 @@ def test_a_format_without_transparency_is_refused(cutter):
     made = opened(make(cutter, asked(drawing(), output=Output("jpeg"), background="opaque")))
     assert made.mode == "RGB"
     with pytest.raises(InvalidValue, match="background is to go"):
-        cutter.prepare(ImageRequest("x", seed=0))
+        cutter.prepare(ImageRequest("x"))
 
 
 @pytest.mark.parametrize("slug", ["Tiny_Ben2", "Tiny_ESRGAN"])
 def test_what_changes_nothing_is_said(load, slug):
     given = frozenset({"prompt", "image", "seed", "size", "n"})
-    request = asked(drawing(16, 16), given=given, n=3)
+    request = asked(drawing(16, 16), given=given, seeds=(1, 2, 3))
     answer: Images = run(load(row(slug)), request)
     assert [one.param for one in answer.left_out] == ["n", "size", "seed"]
     assert len(answer.pictures) == 1

@@ -13,6 +13,7 @@ from PIL import Image
 
 from models.errors import (
     ContextLengthExceeded,
+    InvalidValue,
     MediaUndecodable,
     UnsupportedParameter,
 )
@@ -44,9 +45,9 @@ def pixels(content: bytes) -> np.ndarray:
 
 def test_images_are_diffusers(load):
     engine = load(FLUX)
-    pictures = make(engine, ImageRequest("a red fox", seed=7, n=2, width=96, height=64))
+    pictures = make(engine, ImageRequest("a red fox", seeds=(7, 8), width=96, height=64))
     for picture in pictures:
-        expected = engine._pipeline(
+        expected = engine._pipeline("txt2img")(
             "a red fox", width=96, height=64, num_inference_steps=4, guidance_scale=0.0,
             max_sequence_length=256, generator=torch.Generator().manual_seed(picture.seed),
         ).images[0]  # fmt: skip
@@ -62,7 +63,7 @@ def test_prompts_steps_guidance_and_negative_prompts_matter(load):
 
     def made(**changes: Any) -> Images:
         request = ImageRequest(
-            **{"prompt": "a fox", "seed": 7, "width": 64, "height": 64, **changes}
+            **{"prompt": "a fox", "seeds": (7,), "width": 64, "height": 64, **changes}
         )
         answer: Images = run(engine, request)
         return answer
@@ -72,7 +73,7 @@ def test_prompts_steps_guidance_and_negative_prompts_matter(load):
 
     base = content()
     assert content() == base
-    for change in ({"prompt": "b"}, {"steps": 2}, {"seed": 8}, {"negative_prompt": "blurry"}):
+    for change in ({"prompt": "b"}, {"steps": 2}, {"seeds": (8,)}, {"negative_prompt": "blurry"}):
         assert content(**change) != base, change
     negative = {"negative_prompt": "blurry"}
     assert content(**negative, guidance=4.0) != content(**negative)
@@ -86,14 +87,14 @@ def test_prompts_steps_guidance_and_negative_prompts_matter(load):
 
 @pytest.mark.parametrize(("width", "height"), [(100, 70), (65, 64), (1000 // 8, 72)])
 def test_any_size_is_cut_from_the_next_larger_one(load, width, height):
-    [picture] = make(load(FLUX), ImageRequest("x", seed=1, width=width, height=height, steps=1))
+    [picture] = make(load(FLUX), ImageRequest("x", seeds=(1,), width=width, height=height, steps=1))
     assert pixels(picture.content).shape == (height, width, 3)
     assert (picture.width, picture.height) == (width, height)
 
 
 @pytest.mark.parametrize("format_", ["png", "jpeg", "webp"])
 def test_formats(load, format_):
-    request = ImageRequest("x", seed=1, width=64, height=64, steps=1, output=Output(format_))
+    request = ImageRequest("x", seeds=(1,), width=64, height=64, steps=1, output=Output(format_))
     [picture] = make(load(FLUX), request)
     assert Image.open(io.BytesIO(picture.content)).format == format_.upper()
 
@@ -102,21 +103,28 @@ def test_image_to_image_is_diffusers(klein):
     source = Image.effect_mandelbrot((80, 64), (-2, -1, 1, 1), 50).convert("RGB")
     buffer = io.BytesIO()
     source.save(buffer, "PNG")
-    [picture] = make(klein, ImageRequest("x", seed=3, image=buffer.getvalue(), steps=2))
-    expected = klein._pipeline(
+    [picture] = make(klein, ImageRequest("x", seeds=(3,), images=(buffer.getvalue(),), steps=2))
+    expected = klein._pipeline("img2img")(
         prompt="x", image=source, width=80, height=64, num_inference_steps=2, guidance_scale=1.0,
         max_sequence_length=512, generator=torch.Generator().manual_seed(3),
     ).images[0]  # fmt: skip
     assert np.abs(pixels(picture.content) - np.asarray(expected, dtype=np.int16)).max() <= 1
-    [from_text] = make(klein, ImageRequest("x", seed=3, width=80, height=64, steps=2))
+    [from_text] = make(klein, ImageRequest("x", seeds=(3,), width=80, height=64, steps=2))
     assert from_text.content != picture.content
 
 
 def test_what_an_image_model_cannot_do_is_refused_by_name(load, klein):
-    with pytest.raises(UnsupportedParameter, match="takes no input image") as caught:
-        load(FLUX).prepare(ImageRequest("x", seed=1, image=b"x"))
-    assert caught.value.param == "image"
-    vain = ImageRequest("x", seed=1, width=64, height=64, negative_prompt="blurry", guidance=3.0)
+    words = load(replace(FLUX, slug="words", tasks=frozenset({"txt2img"})))
+    for param, files in (
+        ("image", {"images": (b"x",)}),
+        ("mask", {"images": (b"x",), "mask": b"x"}),
+    ):
+        with pytest.raises(UnsupportedParameter, match="a model that edits") as caught:
+            words.prepare(ImageRequest("x", **files))
+        assert caught.value.param == param
+    vain = ImageRequest(
+        "x", seeds=(1,), width=64, height=64, negative_prompt="blurry", guidance=3.0
+    )
     with pytest.raises(UnsupportedParameter, match="distilled") as caught:
         klein.prepare(replace(vain, strict=True))
     assert caught.value.param == "negative_prompt"
@@ -126,21 +134,21 @@ def test_what_an_image_model_cannot_do_is_refused_by_name(load, klein):
     plain = make(klein, replace(vain, negative_prompt=None, guidance=None))
     assert answer.pictures == plain
     with pytest.raises(ContextLengthExceeded, match="at most 256"):
-        load(FLUX).prepare(ImageRequest("word " * 200, seed=1))
+        load(FLUX).prepare(ImageRequest("word " * 200, seeds=(1,)))
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n" + b"x" * 100])
 def test_pictures_that_cannot_be_read(klein, content):
     with pytest.raises(MediaUndecodable) as caught:
-        klein.prepare(ImageRequest("x", seed=1, image=content))
+        klein.prepare(ImageRequest("x", seeds=(1,), images=(content,)))
     assert caught.value.param == "image"
 
 
 def test_a_prompt_is_counted_whole_also_after_the_first_picture(klein):
     """The pipeline leaves its tokenizer truncating; counting with it would let anything through."""
-    run(klein, ImageRequest("x", seed=3, width=64, height=64, steps=1))
+    run(klein, ImageRequest("x", seeds=(3,), width=64, height=64, steps=1))
     with pytest.raises(ContextLengthExceeded, match="at most 512"):
-        klein.prepare(ImageRequest("word " * 600, seed=1))
+        klein.prepare(ImageRequest("word " * 600, seeds=(1,)))
 
 
 @pytest.mark.parametrize("format_", ["EPS", "TIFF", "PPM", "ICO"])
@@ -148,18 +156,183 @@ def test_only_common_picture_formats_are_opened(klein, format_):
     buffer = io.BytesIO()
     Image.new("RGB", (16, 16)).save(buffer, format_)
     with pytest.raises(MediaUndecodable):
-        klein.prepare(ImageRequest("x", seed=1, image=buffer.getvalue()))
+        klein.prepare(ImageRequest("x", seeds=(1,), images=(buffer.getvalue(),)))
 
 
 def test_a_picture_bomb_is_refused(klein):
     buffer = io.BytesIO()
     Image.new("1", (20_000, 20_000)).save(buffer, "PNG")
     with pytest.raises(MediaUndecodable):
-        klein.prepare(ImageRequest("x", seed=1, image=buffer.getvalue()))
+        klein.prepare(ImageRequest("x", seeds=(1,), images=(buffer.getvalue(),)))
 
 
 def test_a_cancelled_picture_stops_at_the_next_step(load):
     engine = load(FLUX)
-    ticket = Ticket(prepare(engine, ImageRequest("x", seed=1, steps=50)), cancel_at=2)
+    ticket = Ticket(prepare(engine, ImageRequest("x", seeds=(1,), steps=50)), cancel_at=2)
     engine.run([ticket])
     assert ticket.events == [(1, 50), (2, 50)]
+
+
+# Edits -------------------------------------------------------------------------------------------
+
+
+def source(width: int = 96, height: int = 80) -> Image.Image:
+    return Image.effect_mandelbrot((width, height), (-2, -1, 1, 1), 50).convert("RGB")
+
+
+def png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def half_mask(width: int = 96, height: int = 80) -> Image.Image:
+    """White, to be changed, on the right."""
+    mask = Image.new("L", (width, height))
+    mask.paste(255, (width // 2, 0, width, height))
+    return mask
+
+
+FAMILY_ROWS = {
+    "flux": ("Flux1schnell", "flux", {"guidance_scale": 0.0, "max_sequence_length": 256}, 4),
+    "sdxl": ("SDXL", "sdxl", {"guidance_scale": 5.0}, 6),
+}
+
+
+@pytest.fixture(scope="module", params=FAMILY_ROWS)
+def painter(load: Load, request: pytest.FixtureRequest) -> tuple[Any, dict[str, Any], int]:
+    slug, recipe, arguments, steps = FAMILY_ROWS[request.param]
+    model = tiny(slug, recipe)
+    return load(replace(model, slug=f"painter {recipe}")), arguments, steps
+
+
+def _difference(picture: Picture, expected: Any) -> int:
+    return int(np.abs(pixels(picture.content) - np.asarray(expected, np.int16)).max())
+
+
+def test_from_text_is_diffusers(painter):
+    engine, arguments, steps = painter
+    request = ImageRequest("a fox", seeds=(5, 9), width=96, height=80, steps=steps)
+    for picture in make(engine, request):
+        expected = engine._pipeline("txt2img")(
+            "a fox", width=96, height=80, num_inference_steps=steps,
+            generator=torch.Generator().manual_seed(picture.seed), **arguments,
+        ).images[0]  # fmt: skip
+        assert _difference(picture, expected) <= 1
+
+
+@pytest.mark.parametrize("strength", [0.5, 1.0])
+def test_a_picture_changed_by_its_strength_is_diffusers(painter, strength):
+    engine, arguments, steps = painter
+    request = ImageRequest(
+        "a fox", seeds=(3,), images=(png(source()),), strength=strength, steps=steps
+    )
+    [picture] = make(engine, request)
+    expected = engine._pipeline("img2img")(
+        prompt="a fox", image=source(), strength=strength, num_inference_steps=steps,
+        generator=torch.Generator().manual_seed(3), **arguments,
+        **({"width": 96, "height": 80} if "max_sequence_length" in arguments else {}),
+    ).images[0]  # fmt: skip
+    assert _difference(picture, expected) <= 1
+
+
+def test_what_a_mask_leaves_out_is_kept_bit_by_bit(painter):
+    engine, arguments, steps = painter
+    request = ImageRequest(
+        "a fox", seeds=(3,), images=(png(source()),), mask=png(half_mask()), strength=1.0,
+        steps=steps,
+    )  # fmt: skip
+    [picture] = make(engine, request)
+    got = pixels(picture.content)
+    assert (got[:, :48] == np.asarray(source(), np.int16)[:, :48]).all()
+    expected = engine._pipeline("inpaint")(
+        prompt="a fox", image=source(), mask_image=half_mask(), strength=1.0, width=96, height=80,
+        num_inference_steps=steps, generator=torch.Generator().manual_seed(3), **arguments,
+    ).images[0]  # fmt: skip
+    assert np.abs(got[:, 48:] - np.asarray(expected, np.int16)[:, 48:]).max() <= 1
+    # As OpenAI has it: what is transparent is to change.
+    clear = source().convert("RGBA")
+    clear.putalpha(Image.eval(half_mask(), lambda value: 255 - value))
+    [again] = make(engine, replace(request, mask=png(clear)))
+    assert again.content == picture.content
+
+
+def test_one_set_of_weights_serves_all_tasks(painter):
+    engine, _, _ = painter
+    first, *others = (engine._pipeline(task) for task in ("txt2img", "img2img", "inpaint"))
+    for other in others:
+        for name, part in first.components.items():
+            if isinstance(part, torch.nn.Module):
+                assert other.components[name] is part
+
+
+def test_an_odd_size_loses_nothing_of_the_picture(painter):
+    engine, _, steps = painter
+    picture = source(70, 57)
+    mask = Image.new("L", picture.size)
+    request = ImageRequest("x", images=(png(picture),), mask=png(mask), strength=1.0, steps=steps)
+    [same] = make(engine, request)
+    assert (pixels(same.content) == np.asarray(picture, np.int16)).all()
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "param"),
+    [
+        ({"mask": png(half_mask())}, InvalidValue, "mask"),
+        ({"mask": png(half_mask(10, 10)), "images": (png(source()),)}, InvalidValue, "mask"),
+        ({"mask": b"x", "images": (png(source()),)}, MediaUndecodable, "mask"),
+        ({"images": (png(source()),) * 2}, UnsupportedParameter, "image"),
+        ({"images": (png(source()),), "strength": 0.1}, InvalidValue, "strength"),
+        ({"width": 2048, "height": 2048 + 16}, InvalidValue, "size"),
+        ({"scheduler": "nothing_known"}, UnsupportedParameter, "scheduler"),
+    ],
+)
+def test_what_does_not_go_together(painter, fields, error, param):
+    engine, _, steps = painter
+    with pytest.raises(error) as caught:
+        engine.prepare(ImageRequest("x", steps=steps, **fields))
+    assert caught.value.param == param
+
+
+def test_schedulers_guidance_and_negative_prompts_of_sdxl(load):
+    engine = load(replace(tiny("SDXL", "sdxl"), slug="painter sdxl"))
+
+    def made(**changes: Any) -> bytes:
+        request = ImageRequest("a fox", seeds=(1,), width=64, height=64, steps=3)
+        return make(engine, replace(request, **changes))[0].content
+
+    base = made()
+    for change in (
+        {"guidance": 2.0}, {"negative_prompt": "blurry"}, {"scheduler": "ddim"},
+        {"scheduler": "dpmpp_2m"}, {"scheduler": "euler_a"}, {"scheduler": "unipc"},
+    ):  # fmt: skip
+        assert made(**change) != base, change
+    assert made() == base  # nothing is left of another's scheduler
+    answer = run(engine, ImageRequest("x", width=64, height=64, steps=2, strength=0.5))
+    assert [one.param for one in answer.left_out] == ["strength"]
+
+
+def test_several_pictures_for_a_model_that_reads_them_whole(klein):
+    pictures = (source(64, 64), source(80, 64).transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+    request = ImageRequest("x", seeds=(3,), images=tuple(png(one) for one in pictures), steps=2)
+    [picture] = make(klein, request)
+    expected = klein._pipeline("img2img")(
+        prompt="x", image=list(pictures), width=64, height=64, num_inference_steps=2,
+        guidance_scale=1.0, max_sequence_length=512, generator=torch.Generator().manual_seed(3),
+    ).images[0]  # fmt: skip
+    assert _difference(picture, expected) <= 1
+    answer = run(klein, replace(request, strength=0.5))
+    assert [one.param for one in answer.left_out] == ["strength"]
+    for size in ((60, 64), (640, 64)):
+        with pytest.raises(InvalidValue, match="64 pixels a side") as caught:
+            klein.prepare(replace(request, images=(png(source(*size)),)))
+        assert caught.value.param == "image"
+
+
+def test_a_mask_for_a_distilled_model_keeps_it_distilled(klein):
+    request = ImageRequest(
+        "x", seeds=(3,), images=(png(source()),), mask=png(half_mask()), strength=1.0, steps=2
+    )
+    [picture] = make(klein, request)
+    assert (pixels(picture.content)[:, :48] == np.asarray(source(), np.int16)[:, :48]).all()
+    assert klein._pipeline("inpaint").config.is_distilled is True

@@ -83,22 +83,23 @@ def _as_url(call: Call) -> bool:
 async def _to_engine(call: Call, as_url: bool) -> ImageRequest:
     request: ImagesRequest = call.request
     width, height = request.sides
-    image = None
-    if request.image:
-        reference = request.image if isinstance(request.image, str) else request.image[0]
-        called = request.called("image")
-        path = await call.door.fetch(reference, called, IMAGE_LIMIT_BYTES)
-        image = path.read_bytes()
+    images = [
+        await _fetched(call, one, request.called("image") if len(request.inputs) == 1 else name)
+        for one, name in zip(request.inputs, _places(request), strict=True)
+    ]
+    mask = await _fetched(call, request.mask, request.called("mask")) if request.mask else None
     return ImageRequest(
         prompt=request.prompt or "",
-        seed=random.getrandbits(32) if request.seed is None else request.seed,
+        seeds=request.seeds(random.getrandbits(32)),
         negative_prompt=request.negative_prompt,
-        n=request.n,
         width=width,
         height=height,
         steps=request.steps,
         guidance=request.guidance,
-        image=image,
+        strength=request.strength,
+        scheduler=request.scheduler,
+        images=tuple(images),
+        mask=mask,
         scale=request.scale,
         background=None if request.background == "auto" else request.background,
         output=Output(
@@ -109,6 +110,15 @@ async def _to_engine(call: Call, as_url: bool) -> ImageRequest:
         given=request.given,
         strict=request.strict,
     )
+
+
+def _places(request: ImagesRequest) -> list[str]:
+    return [f"{request.called('image')}[{index}]" for index in range(len(request.inputs))]
+
+
+async def _fetched(call: Call, reference: str, param: str) -> bytes:
+    path = await call.door.fetch(reference, param, IMAGE_LIMIT_BYTES)
+    return path.read_bytes()
 
 
 async def _data(call: Call, picture: Picture, index: int, as_url: bool) -> ImageData:

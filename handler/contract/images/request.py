@@ -12,8 +12,12 @@ from models.errors import InvalidValue, UnsupportedParameter
 
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 MIN_SIDE, MAX_SIDE = 64, 2048
+MAX_INPUTS = 4
 IMAGE_NAMES = ("image_url", "image_urls", "images", "input_image", "init_image")
 _NO_VIDEO = "the models here make still pictures; leave it out"
+
+
+Seed = Annotated[Integer, Field(ge=0, lt=2**32)]
 
 
 class ImagesRequest(Request):
@@ -31,16 +35,6 @@ class ImagesRequest(Request):
         "stream": Unsupported(False),
         "style": Unsupported("vivid"),
         "input_fidelity": Unsupported("low"),
-        "scheduler": Unsupported(instead="each model keeps its own; leave it out"),
-        **alike(
-            ("mask", "mask_image"),
-            "no model here paints within a mask; send the picture as image, and what to change as "
-            "prompt, to a model that edits",
-        ),
-        **alike(
-            ("strength", "denoise"),
-            "the models that edit read the picture whole, whatever its strength; leave it out",
-        ),
         "loras": Unsupported([], instead="no adapters are loaded here; leave it out"),
         **alike(("frames", "num_frames"), _NO_VIDEO, 1),
         **alike(("fps", "first_frame_image", "last_frame_image", "video"), _NO_VIDEO),
@@ -51,6 +45,9 @@ class ImagesRequest(Request):
         "guidance_scale": "guidance",
         "cfg_scale": "guidance",
         "num_images": "n",
+        "mask_image": "mask",
+        "denoise": "strength",
+        "sampler": "scheduler",
         **dict.fromkeys(IMAGE_NAMES, "image"),
     }
 
@@ -65,8 +62,11 @@ class ImagesRequest(Request):
     output_compression: Annotated[Integer, Field(ge=0, le=100)] | None = None
     steps: Annotated[Integer, Field(ge=1, le=100)] | None = None
     guidance: Annotated[float, Field(ge=0, le=30)] | None = None
-    seed: Annotated[Integer, Field(ge=0, lt=2**32)] | None = None
-    image: NonEmpty | Annotated[list[NonEmpty], Field(max_length=1)] | None = None
+    seed: Seed | Annotated[list[Seed], Field(min_length=1, max_length=8)] | None = None
+    image: NonEmpty | Annotated[list[NonEmpty], Field(max_length=MAX_INPUTS)] | None = None
+    mask: Text | None = None
+    strength: Annotated[float, Field(gt=0, le=1)] | None = None
+    scheduler: NonEmpty | None = None
     scale: Annotated[float, Field(ge=1, le=16)] | None = None
     background: Literal["auto", "transparent", "opaque"] | None = None
 
@@ -91,6 +91,16 @@ class ImagesRequest(Request):
                 "output_compression is for jpeg and webp, named as output_format; png is lossless.",
                 param="output_compression",
             )
+        if (
+            isinstance(self.seed, list)
+            and len(self.seed) != self.n
+            and "n" in self.model_fields_set
+        ):
+            raise InvalidValue(
+                f"seed: one for each of n = {self.n} pictures, or a single one; got "
+                f"{len(self.seed)}.",
+                param="seed",
+            )
         if self.prompt is None and not self.image:
             raise InvalidValue(
                 "prompt is required, or an input image.",
@@ -104,6 +114,18 @@ class ImagesRequest(Request):
         """The fields that ask for something."""
         sent = {name for name in self.model_fields_set if name != "n" or self.n > 1}
         return frozenset(sent - {"width", "height"} | {"size" for _ in self.sides if _ is not None})
+
+    @property
+    def inputs(self) -> list[str]:
+        """The input pictures."""
+        return [self.image] if isinstance(self.image, str) else list(self.image or ())
+
+    def seeds(self, otherwise: int) -> tuple[int, ...]:
+        """The seed of each picture; of a single one, those that follow it."""
+        if isinstance(self.seed, list):
+            return tuple(self.seed)
+        first = otherwise if self.seed is None else self.seed
+        return tuple(first + index for index in range(self.n))
 
     @property
     def sides(self) -> tuple[int | None, int | None]:
