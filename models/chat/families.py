@@ -55,7 +55,8 @@ class Family:
         """A turn as text alone: a call as the model says it, a result as it is told."""
         content = message.get("content") or ""
         if message["role"] == "tool":
-            return {"role": "user", "content": f"<tool_response>\n{content}\n</tool_response>"}
+            # In words: small models say marks again.
+            return {"role": "user", "content": f"The function answered: {content}"}
         calls = [self._said(call["function"]) for call in message.get("tool_calls") or ()]
         if calls:
             between = ", " if self.listed else f"{self.after}{self.before}"
@@ -91,7 +92,8 @@ class Family:
     def schema(function: Mapping[str, Any]) -> str:
         """The JSON Schema of a function's arguments, which are an object, as text."""
         given = function.get("parameters") or {"properties": {}}
-        return schemas.kept(json.dumps({"type": "object", **given}))
+        own = json.loads(schemas.kept(json.dumps({"type": "object", **given})))
+        return json.dumps(schemas.closed(own))
 
     @property
     def thinks(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -35,6 +36,9 @@ class Reading:
         self._space = ""  # the end of what is said or thought, where that is white
         self._fresh = False  # whether the text has just become one of another kind
         self._called = False
+        self._cut = False
+        head = r'\s*\[?\s*\{\s*"name"\s*:\s*"([^"]+)"\s*,\s*"%s"\s*:\s*(\{.*)'
+        self._head = re.compile(head % family.arguments, re.DOTALL)
         self._again = 0  # characters to come that the prompt has said
         self._parser = ResponseParser({**family.response_template, "fields": fields}, prompt)
         list(self._read(self._parser.initial_events))
@@ -47,8 +51,12 @@ class Reading:
         self._heard += text
         return list(self._read(self._parser.feed(text)))
 
-    def end(self) -> list[Piece]:
-        """What was held back, at the end of the text."""
+    def end(self, *, cut: bool = False) -> list[Piece]:
+        """What was held back, at the end of the text; ``cut`` where more would have come.
+
+        Of a call that is cut short comes what there is of its arguments, once its name is known.
+        """
+        self._cut = cut
         pieces = list(self._read(self._parser.finalize()[1], ended=True))
         if self._space and not self._fresh and not self._called:
             pieces.append(Said(self._space))
@@ -88,6 +96,11 @@ class Reading:
         if read and len(whole) == len(read):
             self._called = True
             yield from whole
+            return
+        if ended and self._cut:
+            begun = self._head.match(self._raw)
+            if begun and begun[1] in self._names:
+                yield Called(begun[1], begun[2])
             return
         self._fresh = False
         if mark := self._family.mark:

@@ -43,6 +43,24 @@ def by_itself(schema: dict[str, Any], part: dict[str, Any]) -> str:
     return json.dumps({**{key: schema[key] for key in _ROOTS if key in schema}, **part})
 
 
+def closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a function's arguments, without arguments that it does not name.
+
+    JSON Schema allows them unless it says otherwise; the functions behind it seldom do. What is put
+    together of several schemas stays as it is.
+    """
+    for path, part in parts(schema):
+        if "properties" in part and not (_OPEN & part.keys() or _TOGETHER & set(path)):
+            part["additionalProperties"] = False
+    return schema
+
+
+_TOGETHER = frozenset({"allOf", "not", "if", "then", "else", "dependentSchemas"})
+_OPEN = _TOGETHER | {
+    "additionalProperties", "unevaluatedProperties", "patternProperties", "anyOf", "oneOf", "$ref",
+}  # fmt: skip
+
+
 def kept(text: str) -> str:
     """A schema without keywords that ask for nothing."""
     schema = json.loads(text)

@@ -5,6 +5,7 @@ The fake engine says the prompt again, so that a test writes its answer.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import time
@@ -226,6 +227,8 @@ async def test_the_first_event_comes_before_the_first_word(make_worker):
         ({"continue_final_message": True}, "continue_final_message"),
         ({"logit_bias": {"9" * 5000: 1}}, "logit_bias"),
         ({"top_k": -2}, "top_k"),
+        ({"min_tokens": 9, "max_tokens": 8}, "min_tokens"),
+        ({"tools": [TOOL], "tool_choice": "required", "guided_choice": ["a"]}, "guided_choice"),
         (
             {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}}]},
             "tools[0].function.parameters",
@@ -435,6 +438,37 @@ async def test_a_forced_call(tiny, choice):
             assert set(json.loads(call.function.arguments)) == {"name", "age"}
 
 
+async def test_a_forced_call_makes_no_arguments_up(tiny):
+    """Of a function without parameters, and of a schema that does not say that it is closed."""
+    open_ = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"]}
+    for parameters, expected in ((None, [{}]), (open_, [{"a": 1}, {"a": 2}])):
+        tool = {"type": "function", "function": {"name": "now", "parameters": parameters}}
+        job = saying("Is it?", tools=[tool], tool_choice="required", max_tokens=300, seed=3, n=3)
+        for choice in (await whole(tiny, job)).choices:
+            [call] = choice.message.tool_calls
+            assert json.loads(call.function.arguments) in expected
+
+
+@pytest.mark.parametrize("limit", range(1, 60, 7))
+async def test_a_forced_call_that_is_cut_short_is_no_text(tiny, limit):
+    job = saying("Who?", tools=[ASK], tool_choice="required", max_tokens=limit, seed=1)
+    [choice] = (await whole(tiny, job)).choices
+    assert not choice.message.content or choice.message.content in '{"name": "ask"'
+    if choice.finish_reason == "length" and choice.message.tool_calls:
+        [call] = choice.message.tool_calls
+        assert call.function.name == "ask"
+        assert call.function.arguments.startswith("{")
+
+
+async def test_a_stop_string_does_not_break_a_forced_call_off(tiny):
+    job = saying(
+        "Who?", tools=[ASK], tool_choice="required", max_tokens=300, seed=1, stop=["}", ":"]
+    )
+    [choice] = (await whole(tiny, job)).choices
+    assert choice.finish_reason == "tool_calls"
+    assert json.loads(choice.message.tool_calls[0].function.arguments)
+
+
 async def test_beside_tools_an_answer_may_have_a_form(tiny):
     form = {"type": "json_schema", "json_schema": {"name": "person", "schema": PERSON}}
     job = saying("Who?", tools=[ASK], response_format=form, max_tokens=500, seed=2)
@@ -483,3 +517,49 @@ async def _engine(worker: Any) -> Any:
 
     async with worker.dispatcher.pool.lease(row, NEVER) as model:
         return model.engine
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"tools": [TOOL]}, "tools"), ({"tool_choice": "required"}, "tool_choice"),
+        ({"top_logprobs": 3}, "top_logprobs"), ({"chat_template_kwargs": {"a": 1}}, "chat_template_kwargs"),
+        ({"messages": [{"role": "user", "content": "a"}]}, "messages"),
+    ],
+)  # fmt: skip
+async def test_completions_refuse_by_name_what_is_a_conversations(worker, fields, param):
+    job = {"input": {"openai_route": "/v1/completions", "openai_input": {"prompt": "a", **fields}}}
+    error = error_of(await worker.answer(job))
+    assert (error["code"], error["param"]) == ("unsupported_parameter", param)
+
+
+async def test_completions_tell_of_the_token_itself(tiny):
+    body = {"prompt": "a", "logprobs": 1, "max_tokens": 8, "temperature": 2, "seed": 1}
+    job = {"input": {"openai_route": "/v1/completions", "openai_input": body}}
+    told = check(Completion, decoded(await tiny.answer(job)), EXTENSIONS).choices[0].logprobs
+    for token, value, top in zip(told.tokens, told.token_logprobs, told.top_logprobs, strict=True):
+        assert top[token] == value
+        assert 1 <= len(top) <= 2
+
+
+async def test_half_characters_keep_their_bytes_in_completions(worker):
+    body = {"prompt": "\u00fc", "logprobs": 1}
+    job = {"input": {"openai_route": "/v1/completions", "openai_input": body}}
+    told = decoded(await worker.answer(job))["choices"][0]["logprobs"]
+    assert told["tokens"] == ["bytes:\\xc3", "bytes:\\xbc"]
+    assert [list(top) for top in told["top_logprobs"]] == [["bytes:\\xc3"], ["bytes:\\xbc"]]
+
+
+async def test_an_event_stays_far_below_what_the_platform_takes(make_worker):
+    """However much has gathered while a POST was under way."""
+    worker = make_worker()
+    job = {
+        "input": {**saying("x" * 15_000, max_tokens=15_000, logprobs=True)["input"], "stream": True}
+    }
+    sizes = []
+    async for event in worker.stream(job):
+        sizes.append(len(json.dumps(event)))
+        if len(sizes) < 3:
+            await asyncio.sleep(0.5)
+    assert len(sizes) > 3
+    assert max(sizes) < 600_000

@@ -52,7 +52,9 @@ def _asked(call: Call, model: Borrowed) -> Asked:
 async def converse(call: Call, model: Borrowed, progress: Progress) -> AsyncGenerator[Delta, None]:
     """Yield what is new of each answer to a ``ChatRequest``; ``progress`` is kept up with it."""
     prompt = await asyncio.to_thread(_asked, call, model)
-    async with aclosing(deltas(call, model, prompt, progress, call.request.stops)) as parts:
+    # A call that must be made is not broken off in the middle.
+    stops = () if call.request.must_call else call.request.stops
+    async with aclosing(deltas(call, model, prompt, progress, stops)) as parts:
         async for part in parts:
             yield part
 

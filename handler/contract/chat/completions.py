@@ -25,7 +25,7 @@ from handler.contract.chat.generation import (
     usage,
 )
 from handler.contract.chat.voices import Delta, Spelled, merged
-from handler.contract.request import Integer, NonEmpty, Unsupported
+from handler.contract.request import Integer, NonEmpty, Unsupported, alike
 from handler.contract.streaming import to_client, together
 from models.chat.request import Said
 from models.errors import InvalidValue, UnsupportedParameter
@@ -42,6 +42,22 @@ class CompletionRequest(GenerationRequest):
         **GenerationRequest.unsupported,
         "best_of": Unsupported(1),
         "suffix": Unsupported(),
+        "top_logprobs": Unsupported(0, instead="send logprobs"),
+        **alike(
+            (
+                "messages",
+                "tools",
+                "functions",
+                "function_call",
+                "chat_template_kwargs",
+                "continue_final_message",
+                "add_generation_prompt",
+                "reasoning_effort",
+            ),
+            "send it to /v1/chat/completions",
+        ),
+        **alike(("tool_choice",), "send it to /v1/chat/completions", "none", "auto"),
+        **alike(("parallel_tool_calls",), "send it to /v1/chat/completions", True, False),
         "system": Unsupported(instead="write it at the beginning of prompt"),
     }
 
@@ -185,7 +201,11 @@ def _logprobs(told: Sequence[Spelled], request: CompletionRequest) -> dict[str, 
     return {
         "tokens": [_word(one.content) for one in told],
         "token_logprobs": [one.logprob for one in told],
-        "top_logprobs": [{_word(word): value for word, value in one.top} for one in told],
+        # The token itself is told even where others were likelier.
+        "top_logprobs": [
+            {_word(word): value for word, value in (*one.top, (one.content, one.logprob))}
+            for one in told
+        ],
         "text_offset": [one.at for one in told],
     }
 

@@ -124,12 +124,18 @@ class GenerationRequest(Request):
         return [self.stop] if isinstance(self.stop, str) else list(self.stop)
 
     @model_validator(mode="after")
-    def _one_form(self) -> Self:
+    def _consistent(self) -> Self:
         named = [name for name in _FORMS if self._form(name) is not None]
         if len(named) > 1:
             raise InvalidValue(
                 f"{' and '.join(named)} each ask for a form of the answer; send one of them.",
                 param=named[1],
+            )
+        if self.max_tokens is not None and self.min_tokens > self.max_tokens:
+            raise InvalidValue(
+                f"min_tokens must not be more than max_tokens, {self.max_tokens}; got "
+                f"{self.min_tokens}.",
+                param="min_tokens",
             )
         return self
 

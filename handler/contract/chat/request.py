@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from handler.contract.chat.generation import MAX_TOP_LOGPROBS, GenerationRequest
 from handler.contract.chat.messages import Message, check
-from handler.contract.chat.tools import MAX_TOOLS, Tool, ToolChoice, chosen
+from handler.contract.chat.tools import MAX_TOOLS, NamedTool, Tool, ToolChoice, chosen
 from handler.contract.request import Integer, Text, Unsupported
 from models.errors import InvalidValue
 
@@ -130,6 +130,11 @@ class ChatRequest(GenerationRequest):
     def told_tools(self) -> Mapping[int, Tool]:
         """The tools that the model is told of, by their places in the request."""
         return chosen(self.tools, self.tool_choice)
+
+    @property
+    def must_call(self) -> bool:
+        """Whether the answer must be a call."""
+        return self.tool_choice == "required" or isinstance(self.tool_choice, NamedTool)
 
     @property
     def conversation(self) -> list[dict[str, Any]]:

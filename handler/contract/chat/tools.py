@@ -170,6 +170,12 @@ def asked_form(
         for at, tool in zip(tools, plain, strict=True)
     )
     if choice == "required" or isinstance(choice, NamedTool):
+        if form is not None and form.param.startswith("guided"):
+            raise UnsupportedParameter(
+                f"{form.param}: an answer that must be a call has no other form; leave one of "
+                "them out.",
+                param=form.param,
+            )
         return Grammar("lark", family.forced(plain, several=several), "tools", within)
     if form is not None:
         if form.kind != "json_schema":

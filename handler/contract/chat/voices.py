@@ -101,7 +101,7 @@ class Voice:
     def _end(self, reason: str, text: str) -> Delta:
         pieces = self._read(text)
         if self._reading is not None:
-            pieces = [*pieces, *self._noted(self._reading.end())]
+            pieces = [*pieces, *self._noted(self._reading.end(cut=reason == "length"))]
         return self._ended(reason, pieces)
 
     def _ended(self, reason: str, pieces: Sequence[Piece]) -> Delta:
