@@ -75,12 +75,15 @@ class DiffusersImages:
         import diffusers
         import torch
 
+        from models.images import int8
+
         hush("transformers", "diffusers")
         dtype = torch.bfloat16 if device.kind == "cuda" else torch.float32
         name = FAMILIES[row.options["family"]].pipelines["txt2img"]
+        stored = int8.parts(folder, dtype)
         half = next(folder.glob("*/*.fp16.safetensors"), None)
         pipeline = getattr(diffusers, name).from_pretrained(
-            folder, dtype=dtype, local_files_only=True, variant="fp16" if half else None
+            folder, dtype=dtype, local_files_only=True, variant="fp16" if half else None, **stored
         )
         return cls(pipeline.to(device.kind), row)
 

@@ -16,6 +16,7 @@ RECIPES = {
     "llama": "models.tiny.llama",
     "flux": "models.tiny.flux",
     "flux2-klein": "models.tiny.flux2_klein",
+    "z-image": "models.tiny.z_image",
     "sdxl": "models.tiny.sdxl",
     "esrgan": "models.tiny.esrgan",
     "ben2": "models.tiny.ben2",

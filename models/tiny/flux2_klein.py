@@ -31,7 +31,7 @@ def build(into: Path) -> None:
             latent_channels=4,
             norm_num_groups=4,
         ),
-        **_qwen(),
+        **qwen(),
         transformer=Flux2Transformer2DModel(
             in_channels=16,
             num_layers=1,
@@ -48,7 +48,8 @@ def build(into: Path) -> None:
     pipeline.save_pretrained(into)
 
 
-def _qwen() -> dict[str, Any]:
+def qwen() -> dict[str, Any]:
+    """A Qwen3 encoder and its tokenizer."""
     from transformers import Qwen2TokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
     pieces = [*byte_alphabet(), "<|endoftext|>", "<|im_start|>", "<|im_end|>"]

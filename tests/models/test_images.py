@@ -195,6 +195,12 @@ def half_mask(width: int = 96, height: int = 80) -> Image.Image:
 
 FAMILY_ROWS = {
     "flux": ("Flux1schnell", "flux", {"guidance_scale": 0.0, "max_sequence_length": 256}, 4),
+    "z-image": (
+        "ZImageTurbo_INT8",
+        "z-image",
+        {"guidance_scale": 0.0, "max_sequence_length": 512},
+        4,
+    ),
     "sdxl": ("SDXL", "sdxl", {"guidance_scale": 5.0}, 6),
 }
 
@@ -336,3 +342,72 @@ def test_a_mask_for_a_distilled_model_keeps_it_distilled(klein):
     [picture] = make(klein, request)
     assert (pixels(picture.content)[:, :48] == np.asarray(source(), np.int16)[:, :48]).all()
     assert klein._pipeline("inpaint").config.is_distilled is True
+
+
+# Eight bits --------------------------------------------------------------------------------------
+
+
+def test_eight_bits_are_the_weights_that_they_stand_for(load, store):
+    """The same pictures as the pipeline of the library with the weights made whole."""
+    import json
+    import shutil
+
+    import diffusers
+    from safetensors.torch import load_file, save_file
+
+    from models.images.int8 import Int8Linear
+
+    model = tiny("ZImageTurbo_INT8", "z-image")
+    engine = load(replace(model, slug="painter z-image"))
+    pipeline = engine._pipeline("txt2img")
+    for part in (pipeline.transformer, pipeline.text_encoder):
+        assert sum(isinstance(one, Int8Linear) for one in part.modules()) > 10
+    whole = store.places.cache / "z-image-whole"
+    shutil.rmtree(whole, ignore_errors=True)
+    shutil.copytree(store.resolve(model), whole)
+    for part in ("transformer", "text_encoder"):
+        [file] = (whole / part).glob("*.safetensors")
+        weights = load_file(file)
+        for name in [key for key in weights if key.endswith(".scale")]:
+            weight = f"{name.removesuffix('.scale')}.weight"
+            weights[weight] = weights[weight].float() * weights.pop(name)
+        save_file(weights, file, metadata={"format": "pt"})
+        config = json.loads((whole / part / "config.json").read_text())
+        del config["quantization_config"]
+        (whole / part / "config.json").write_text(json.dumps(config))
+    plain = diffusers.ZImagePipeline.from_pretrained(whole, dtype=torch.float32)
+    plain.set_progress_bar_config(disable=True)
+    arguments = {"width": 64, "height": 64, "num_inference_steps": 3, "guidance_scale": 0.0}
+    expected = plain("a fox", generator=torch.Generator().manual_seed(4), **arguments).images[0]
+    request = ImageRequest("a fox", seeds=(4,), width=64, height=64, steps=3)
+    [picture] = make(engine, request)
+    assert _difference(picture, expected) <= 1
+    shutil.rmtree(whole)
+    guided = make(engine, replace(request, negative_prompt="blurry"))
+    assert guided[0].content != picture.content
+    assert make(engine, replace(request, guidance=2.0))[0].content != picture.content
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({"weights_dtype": "uint4"}, "transformer is stored as sdnq uint4"),
+        ({"quant_method": "gptq"}, "transformer is stored as gptq"),
+        ({"use_svd": True}, "with use_svd = True"),
+        ({"group_size": 64}, "with group_size = 64"),
+    ],
+)
+def test_what_is_stored_in_another_way_is_refused_by_name(store, tmp_path, changes, wrong):
+    import json
+    import shutil
+
+    from models.images import int8
+
+    folder = tmp_path / "pipeline"
+    shutil.copytree(store.resolve(tiny("ZImageTurbo_INT8", "z-image")), folder)
+    path = folder / "transformer/config.json"
+    config = json.loads(path.read_text())
+    config["quantization_config"] |= changes
+    path.write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=wrong):
+        int8.parts(folder, torch.float32)

@@ -1,0 +1,79 @@
+"""ZImagePipeline in eight bits: a Qwen3 encoder, its transformer, a 16-channel VAE.
+
+Stored as SDNQ stores int8; the layers that it leaves alone are left alone here.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from models.tiny.flux2_klein import qwen
+
+_PLAIN = ("embed", "norm", "all_final_layer", "t_embedder", "cap_embedder", "x_embedder")
+_STORED = {"quant_method": "sdnq", "weights_dtype": "int8", "group_size": 0}
+
+
+def build(into: Path) -> None:
+    """Write the pipeline's folder."""
+    from diffusers import (
+        AutoencoderKL,
+        FlowMatchEulerDiscreteScheduler,
+        ZImagePipeline,
+        ZImageTransformer2DModel,
+    )
+
+    encoder = qwen()
+    pipeline = ZImagePipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            block_out_channels=(8, 16, 16, 16),
+            norm_num_groups=4,
+            latent_channels=16,
+            scaling_factor=0.3611,
+            shift_factor=0.1159,
+            use_quant_conv=False,
+            use_post_quant_conv=False,
+            sample_size=1024,
+        ),
+        text_encoder=encoder["text_encoder"].model,
+        tokenizer=encoder["tokenizer"],
+        transformer=ZImageTransformer2DModel(
+            dim=64,
+            n_layers=2,
+            n_refiner_layers=1,
+            n_heads=2,
+            n_kv_heads=2,
+            cap_feat_dim=16,
+            axes_dims=[8, 12, 12],
+            axes_lens=[1024, 512, 512],
+        ),
+    )
+    pipeline.save_pretrained(into)
+    for part in ("transformer", "text_encoder"):
+        _quantise(into / part)
+
+
+def _quantise(folder: Path) -> None:
+    """Round the weights of linear layers, in place, to 127 steps of each row's largest."""
+    from safetensors.torch import load_file, save_file
+
+    [file] = folder.glob("*.safetensors")
+    weights: dict[str, Any] = load_file(file)
+    for name in [key for key in weights if _is_rounded(key, weights[key])]:
+        weight = weights[name]
+        scale = weight.abs().amax(1, keepdim=True).clamp(min=1e-8) / 127
+        weights[name] = (weight / scale).round().char()
+        weights[f"{name.removesuffix('.weight')}.scale"] = scale
+    save_file(weights, file, metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    text = json.dumps({**config, "quantization_config": _STORED}, indent=2)
+    (folder / "config.json").write_text(text)
+
+
+def _is_rounded(name: str, weight: Any) -> bool:
+    linear = name.endswith(".weight") and weight.ndim == 2
+    return linear and not any(part in name for part in _PLAIN)
