@@ -11,7 +11,15 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+)
 
 from handler.contract.explain import explain
 from models.errors import InvalidValue, RequestError, UnsupportedParameter
@@ -26,6 +34,18 @@ def whole(value: Any) -> Any:
 Text = Annotated[str, Field(min_length=0)]
 NonEmpty = Annotated[str, Field(min_length=1)]
 Integer = Annotated[int, BeforeValidator(whole)]
+
+
+def _json(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        raise ValueError("must be JSON that UTF-8 can hold, not nested too deeply") from None
+    return value
+
+
+# An object of any keys: a schema, say.
+JsonObject = Annotated[dict[str, Any], AfterValidator(_json)]
 
 
 class Unsupported:

@@ -87,12 +87,18 @@ async def to_client(
     merge: Callable[[Any, Any], Any],
     route: str | None,
     lane: Callable[[Any], object] = lambda _: 0,
+    *,
+    named: bool = False,
 ) -> AsyncGenerator[Any, None]:
-    """Yield events as clients read them: objects, or server-sent events on an OpenAI route."""
+    """Yield events as clients read them: objects, or server-sent events on an OpenAI route.
+
+    ``named`` ones say their type, and the last of them is the last of the stream.
+    """
     async with aclosing(coalesce(events, merge, lane)) as joined:
         async for event in joined:
-            yield event if route is None else sse(event)
-    if route is not None:
+            name = f"event: {event['type']}\n" if named and route is not None else ""
+            yield event if route is None else name + sse(event)
+    if route is not None and not named:
         yield "data: [DONE]\n\n"
 
 

@@ -69,6 +69,10 @@ class Grammars:
         return str(messages[0]) if wrong else None
 
     def _check_schema(self, param: str, source: str) -> None:
+        beyond = schemas.beyond(json.loads(source))  # llguidance would take all memory for it
+        if beyond is not None:
+            path, number = beyond
+            raise _refused(param, f"{schemas.pointer(path)} is {number:g}, more than can be kept")
         wrong = self._wrong(Grammar("json_schema", source))
         if wrong is None:
             return

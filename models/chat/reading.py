@@ -46,6 +46,11 @@ class Reading:
         # What may begin a mark is held back.
         self._again = len(self._parser._buffer) - self._parser._pos
 
+    @property
+    def thinks(self) -> bool:
+        """Whether what comes is thought."""
+        return bool(self._parser._current == "reasoning_content")
+
     def push(self, text: str) -> list[Piece]:
         """What further text brings."""
         self._heard += text

@@ -33,6 +33,26 @@ def parts(schema: Any, path: Path = ()) -> Iterator[tuple[Path, dict[str, Any]]]
     yield path, schema
 
 
+def beyond(schema: Any) -> tuple[Path, Any] | None:
+    """The first keyword whose number is more than can be kept, and that number."""
+    for path, part in parts(schema):
+        for key, value in part.items():
+            numbers = value if key == "enum" and isinstance(value, list) else [value]
+            most = MOST_ITEMS if key in ("minItems", "maxItems") else _MOST_NUMBER
+            for number in numbers if key in _NUMBERS else ():
+                if isinstance(number, int | float) and abs(number) > most:
+                    return (*path, key), number
+    return None
+
+
+MOST_ITEMS = 10_000  # each is a rule of its own
+_MOST_NUMBER = 2**63 - 1
+_NUMBERS = frozenset({
+    "minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties", "const",
+    "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
+})  # fmt: skip
+
+
 def pointer(path: Path) -> str:
     """A path as a JSON Pointer in a URI's fragment (RFC 6901, without its percent signs)."""
     return "/".join(("#", *(one.replace("~", "~0").replace("/", "~1") for one in path)))

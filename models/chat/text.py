@@ -75,6 +75,7 @@ class ChatText:
                 continue_final_message=goes_on,
                 **(arguments or {}),
             )
+            self._check_length(text, "messages")
         except TemplateError as error:
             raise InvalidValue(
                 f"The model's chat template refuses these messages: {_reason(error)}.",
@@ -84,7 +85,6 @@ class ChatText:
             raise InvalidValue(
                 "The model's chat template cannot render these messages.", param="messages"
             ) from error
-        self._check_length(text, "messages")
         return text
 
     def encode(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:

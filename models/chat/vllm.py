@@ -78,8 +78,7 @@ class VllmChat:
             "structured_outputs_config": {"backend": "guidance"},
             "enforce_eager": on_cpu,
             "disable_log_stats": True,
-            "max_model_len": row.options.get("context"),
-            **_cache(row),
+            **_cache(folder, row),
             **_lora(row),
         }
         engine = LLMEngine.from_engine_args(EngineArgs(**arguments), enable_multiprocessing=True)
@@ -225,12 +224,20 @@ class VllmChat:
             self._engine.abort_request(list(names), internal=True)
 
 
-def _cache(row: Row) -> dict[str, int]:
-    """The size of the cache, where the operator says one."""
-    tokens = row.options.get("cache_tokens")
+def _cache(folder: Path, row: Row) -> dict[str, Any]:
+    """The size of the cache, where the operator says one, and the longest request.
+
+    vLLM does not start with a cache that is smaller than the longest request, and keeps a block.
+    """
+    context, tokens = row.options.get("context"), row.options.get("cache_tokens")
     if tokens is None:
-        return {}
-    return {"block_size": _BLOCK_TOKENS, "num_gpu_blocks_override": -(-tokens // _BLOCK_TOKENS)}
+        return {"max_model_len": context}
+    reads = int(json.loads((folder / "config.json").read_text())["max_position_embeddings"])
+    return {
+        "max_model_len": min(context or reads, reads, tokens),
+        "block_size": _BLOCK_TOKENS,
+        "num_gpu_blocks_override": -(-tokens // _BLOCK_TOKENS) + 1,
+    }
 
 
 def _lora(row: Row) -> dict[str, Any]:

@@ -228,6 +228,10 @@ async def test_the_first_event_comes_before_the_first_word(make_worker):
         ({"logit_bias": {"9" * 5000: 1}}, "logit_bias"),
         ({"top_k": -2}, "top_k"),
         ({"min_tokens": 9, "max_tokens": 8}, "min_tokens"),
+        ({"min_tokens": 9, "guided_choice": ["a"]}, "min_tokens"),
+        ({"ignore_eos": True, "response_format": {"type": "json_object"}}, "ignore_eos"),
+        ({"chat_template_kwargs": {"a": "\ud800"}}, "chat_template_kwargs"),
+        ({"guided_json": {"title": "\ud800"}}, "guided_json"),
         ({"tools": [TOOL], "tool_choice": "required", "guided_choice": ["a"]}, "guided_choice"),
         (
             {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}}]},
@@ -274,6 +278,45 @@ async def test_a_prefix_of_the_assistants_is_not_said_again(tiny):
         reading = Reading(family, f"<|im_start|>assistant\n{prefix}", [TOOL])
         pieces = [*reading.push(" b"), *reading.end()]
         assert "".join(piece.text for piece in pieces) == " b"
+
+
+async def test_what_no_text_can_hold_is_the_clients_error(tiny):
+    """Half of a character in the arguments of an earlier call."""
+    function = {"name": "f", "arguments": '{"a": "\\ud800"}'}
+    call = {"id": "c", "type": "function", "function": function}
+    messages = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "b", "tool_call_id": "c"},
+    ]
+    error = error_of(await tiny.answer({"input": {"messages": messages, "tools": [TOOL]}}))
+    assert (error["type"], error["param"]) == ("invalid_request_error", "messages")
+
+
+async def test_a_form_beside_a_prefix_is_refused(tiny):
+    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "{"}]
+    job = {"input": {"messages": messages, "response_format": {"type": "json_object"}}}
+    assert error_of(await tiny.answer(job))["param"] == "response_format"
+
+
+async def test_a_number_beyond_all_bounds_harms_nobody(tiny):
+    many = [
+        tiny.answer(saying("x", max_tokens=5, seed=1, **more)) for more in ({"top_k": 10**400}, {})
+    ]
+    for answer in await asyncio.gather(*many):
+        assert decoded(answer)["usage"]["completion_tokens"] <= 5
+
+
+async def test_an_odd_letter_in_a_choice(tiny):
+    answer = await whole(tiny, saying("x", guided_choice=["\x7f", "a\tb"], seed=1))
+    assert answer.choices[0].message.content in ("\x7f", "a\tb")
+
+
+async def test_what_is_refused_is_an_error_alone_also_with_an_echo(tiny):
+    body = {"prompt": "a", "echo": True, "guided_regex": "[", "stream": True}
+    job = {"input": {"openai_route": "/v1/completions", "openai_input": body}}
+    first = await anext(tiny.stream(job))
+    assert "error" in json.dumps(first)
 
 
 async def test_a_body_nested_too_deeply_is_refused(tiny):

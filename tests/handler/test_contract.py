@@ -323,7 +323,7 @@ MALFORMED = [
     (chat(tools=[TOOL], tool_choice={"type": "function", "function": {"name": "g"}}), "invalid_value", "tool_choice.function.name"),
     (chat(tool_choice="required"), "invalid_value", "tool_choice"),
     (chat(guided_regex="a", guided_choice=["a"]), "invalid_value", "guided_choice"),
-    (chat(response_format={"type": "json_schema"}), "invalid_value", "response_format.json_schema"),
+    (chat(response_format={"type": "json_schema"}), "missing_required_parameter", "response_format.json_schema"),
     (chat(tools=[TOOL], guided_regex="a"), "unsupported_parameter", "guided_regex"),
     (chat(chat_template_kwargs={"tokenize": True}), "invalid_value", "chat_template_kwargs.tokenize"),
     (chat(best_of=3), "unsupported_parameter", "best_of"),

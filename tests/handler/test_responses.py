@@ -30,10 +30,11 @@ async def whole(worker: Any, body: dict[str, Any]) -> Response:
 
 async def streamed(worker: Any, body: dict[str, Any]) -> list[Any]:
     lines = [line async for line in worker.stream(job({**body, "stream": True}))]
-    assert lines.pop() == "data: [DONE]\n\n"
-    told = [json.loads(line.removeprefix("data: ")) for line in lines]
+    told = [line.removeprefix("event: ").partition("\ndata: ") for line in lines]
     adapter: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
-    return [adapter.validate_python(one) for one in told]
+    events = [adapter.validate_python(json.loads(data)) for _, _, data in told]
+    assert [kind for kind, _, _ in told] == [event.type for event in events]
+    return events
 
 
 async def test_a_response(worker):
@@ -120,9 +121,17 @@ async def test_an_answer_by_a_schema(make_worker):
         ({"input": "a", "max_output_tokens": 0}, "invalid_value", "max_output_tokens"),
         ({"input": [{"type": "item_reference", "id": "x"}]}, "invalid_value", "input[0].type"),
         ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "invalid_value", "input[0].content[0]"),
-        ({"input": [{"role": "robot", "content": "a"}]}, "invalid_value", "input[0]"),
-        ({"instructions": "Be", "input": [{"role": "user", "content": "a"}, {"role": "user", "content": 5}]}, "invalid_type", "input[1]"),
-        ({"input": [{"type": "reasoning", "summary": []}, {"type": "function_call", "call_id": "c", "name": "f", "arguments": "5"}]}, "invalid_value", "input[1]"),
+        ({"input": [{"role": "robot", "content": "a"}]}, "invalid_value", "input[0].role"),
+        ({"instructions": "Be", "input": [{"role": "user", "content": "a"}, {"role": "user", "content": 5}]}, "invalid_type", "input[1].content"),
+        ({"input": [{"type": "reasoning", "summary": []}, {"type": "function_call", "call_id": "c", "name": "f", "arguments": "5"}]}, "invalid_value", "input[1].arguments"),
+        ({"input": [{"role": "assistant", "content": "a"}, {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}, {"type": "function_call", "call_id": "c", "name": "f", "arguments": "["}]}, "invalid_value", "input[2].arguments"),
+        ({"input": [{"type": "function_call_output", "output": "a"}]}, "missing_required_parameter", "input[0].call_id"),
+        ({"input": [{"type": "reasoning", "summary": []}]}, "invalid_value", "input"),
+        ({"input": "a", "tool_choice": "required"}, "invalid_value", "tool_choice"),
+        ({"input": "a", "metadata": {"a": 1}}, "invalid_type", "metadata.a"),
+        ({"input": "a", "metadata": {"a": "\ud800"}}, "invalid_value", "metadata.a"),
+        ({"input": "a", "tools": [{**TOOL, "parameters": {"description": "\ud800"}}]}, "invalid_value", "tools[0].parameters"),
+        ({"input": "a", "continue_final_message": True}, "invalid_value", "continue_final_message"),
         ({"input": [{"role": "user", "content": [{"type": [], "text": "a"}]}]}, "invalid_value", "input[0].content[0]"),
         ({"input": "a", "text": {"verbosity": "low"}}, "unsupported_parameter", "text.verbosity"),
         ({"input": "a", "text": {"format": {"type": "json_schema", "schema": {}}}}, "missing_required_parameter", "text.format.name"),
@@ -133,7 +142,7 @@ async def test_an_answer_by_a_schema(make_worker):
         ({"input": "a", "max_tokens": 0}, "invalid_value", "max_tokens"),
         ({"input": "a", "messages": [{"role": "user", "content": "b"}]}, "unsupported_parameter", "messages"),
         ({"input": "a", "stop_token_ids": [1]}, "unsupported_parameter", "stop_token_ids"),
-        ({"input": "a", "tools": [{**TOOL, "name": "no name"}]}, "invalid_value", "tools[0].function.name"),
+        ({"input": "a", "tools": [{**TOOL, "name": "no name"}]}, "invalid_value", "tools[0].name"),
         ({"input": "a", "tools": [{"type": "web_search"}]}, "invalid_value", "tools[0].type"),
         ({"input": "a", "tools": [TOOL], "tool_choice": {"type": "function", "name": "g"}}, "invalid_value", "tool_choice.name"),
     ],
@@ -192,3 +201,22 @@ async def test_chats_further_fields_are_honoured(worker):
     answer = await whole(worker, {"input": "One. Two.", "stop": "Two", "max_tokens": 100})
     assert answer.output_text == "One. "
     assert answer.max_output_tokens == 100
+
+
+@pytest.mark.parametrize("text", ["x" + CALL + " y", CALL + "after", "<think>a</think>", "a", ""])
+async def test_a_whole_answer_is_what_its_stream_ends_with(worker, text):
+    body = {"input": text + "|", "stop": "|", "tools": [TOOL]}
+    answer = await whole(worker, body)
+    *_, last = await streamed(worker, body)
+
+    def shown(items: Any) -> list[Any]:
+        return [(one.type, getattr(one, "name", None) or one.content[0].text) for one in items]
+
+    assert shown(answer.output) == shown(last.response.output)
+    assert answer.output
+
+
+async def test_thought_tokens_are_counted(worker):
+    answer = await whole(worker, {"input": "<think>abc</think>d"})
+    thought = answer.usage.output_tokens_details.reasoning_tokens
+    assert 3 <= thought <= len("<think>abc</think>")

@@ -300,6 +300,11 @@ def test_a_form_holds_in_a_crowd(llama):
         ({"properties": {"a": {"items": {"$ref": "#/nowhere"}}}}, "#/properties/a/items: "),
         ({"properties": {"a": {"type": "string", "pattern": "(?=a)b"}}}, "#/properties/a: look-around"),
         ({"type": "integer", "minimum": 5, "maximum": 3}, "minimum"),
+        ({"properties": {"a": {"type": "array", "minItems": 10**9}}}, "#/properties/a/minItems is 1e+09"),
+        ({"type": "array", "maxItems": 2**31 - 1}, "#/maxItems is"),
+        ({"type": "integer", "const": 10**20}, "#/const is 1e+20"),
+        ({"enum": [1, -(10**30)]}, "#/enum is"),
+        ({"type": "string", "maxLength": 10**25}, "#/maxLength is"),
     ],
 )  # fmt: skip
 def test_a_form_that_cannot_be_kept_says_where(llama, schema, where):

@@ -115,18 +115,23 @@ async def _deltas(
     async with call.lease() as model:
         text = model.engine.text
         asked = await asyncio.to_thread(_asked, text, request)
-        if request.echo:
-            for index, prompt in enumerate(request.prompts):
-                said = Said(prompt if isinstance(prompt, str) else text.decode(prompt))
-                for choice in range(request.n):
-                    yield index * request.n + choice, Delta(choice, (said,))
         streams = [
             deltas(call, model, one, known, request.stops)
             for one, known in zip(asked, progress, strict=True)
         ]
         async with aclosing(together(streams)) as events:
+            begun: set[int] = set()
             async for index, delta in events:
+                if request.echo and index not in begun:  # what is refused is an error alone
+                    begun.add(index)
+                    said = Said(_plain(text, request.prompts[index]))
+                    for choice in range(request.n):
+                        yield index * request.n + choice, Delta(choice, (said,))
                 yield index * request.n + delta.choice, delta
+
+
+def _plain(text: Any, prompt: str | list[int]) -> str:
+    return prompt if isinstance(prompt, str) else str(text.decode(prompt))
 
 
 def _asked(text: Any, request: CompletionRequest) -> list[Asked]:

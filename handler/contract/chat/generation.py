@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from handler.contract.base import Call
 from handler.contract.chat.tools import ResponseFormat
 from handler.contract.chat.voices import Delta, Voice
-from handler.contract.request import Integer, NonEmpty, Request, Unsupported
+from handler.contract.request import Integer, JsonObject, NonEmpty, Request, Unsupported
 from models.chat.request import Begun, Ended, Grammar, Prompt, Sampling, Tokens
-from models.errors import InvalidValue
+from models.errors import InvalidValue, UnsupportedParameter
 from models.warm.model import Borrowed
 
 MAX_CHOICES = 16
@@ -37,7 +37,11 @@ class StreamOptions(BaseModel):
 class GenerationRequest(Request):
     """The fields of every conversation and completion: sampling, stops, streams, forms."""
 
-    aliases: ClassVar = {"max_new_tokens": "max_tokens", "stop_sequences": "stop"}
+    aliases: ClassVar = {
+        "max_new_tokens": "max_tokens",
+        "max_completion_tokens": "max_tokens",
+        "stop_sequences": "stop",
+    }
 
     # Of vLLM's and others' servers.
     unsupported: ClassVar = {
@@ -77,7 +81,7 @@ class GenerationRequest(Request):
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
     response_format: ResponseFormat | None = None
-    guided_json: dict[str, Any] | None = None
+    guided_json: JsonObject | None = None
     guided_regex: NonEmpty | None = None
     guided_choice: Annotated[list[NonEmpty], Field(min_length=1, max_length=1000)] | None = None
 
@@ -107,7 +111,7 @@ class GenerationRequest(Request):
             min_tokens=self.min_tokens,
             temperature=pick("temperature", 1.0),
             top_p=pick("top_p", 1.0),
-            top_k=max(pick("top_k", 0), 0),
+            top_k=min(max(pick("top_k", 0), 0), vocabulary),
             min_p=pick("min_p", 0.0),
             repetition_penalty=pick("repetition_penalty", 1.0),
             frequency_penalty=pick("frequency_penalty", 0.0),
@@ -131,6 +135,13 @@ class GenerationRequest(Request):
                 f"{' and '.join(named)} each ask for a form of the answer; send one of them.",
                 param=named[1],
             )
+        if named and (self.min_tokens or self.ignore_eos):
+            param = "min_tokens" if self.min_tokens else "ignore_eos"
+            raise UnsupportedParameter(
+                f"{param}: an answer by {named[0]} ends where its form does; leave one of them "
+                "out.",
+                param=param,
+            )
         if self.max_tokens is not None and self.min_tokens > self.max_tokens:
             raise InvalidValue(
                 f"min_tokens must not be more than max_tokens, {self.max_tokens}; got "
@@ -152,10 +163,14 @@ class GenerationRequest(Request):
         if name == "guided_regex":
             return Grammar("regex", given, name)
         if name == "guided_choice":
-            choices = " | ".join(json.dumps(one, ensure_ascii=False) for one in given)
+            choices = " | ".join(_lark_string(one) for one in given)
             return Grammar("lark", f"start: {choices}", name)
         schema = given.schema_text()
         return None if schema is None else Grammar("json_schema", *schema)
+
+
+def _lark_string(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 _LONG = 20  # digits; no vocabulary is as large
@@ -211,16 +226,23 @@ class Progress:
         """Of all choices."""
         return sum(voice.tokens for voice in self.voices)
 
+    @property
+    def thought_tokens(self) -> int:
+        """Of all choices, those that were thought before the answer."""
+        return sum(voice.thought_tokens for voice in self.voices)
+
 
 def usage(*parts: Progress) -> dict[str, Any]:
     """OpenAI's CompletionUsage over all parts of an answer."""
     prompt_tokens = sum(part.prompt_tokens for part in parts)
     completion_tokens = sum(part.completion_tokens for part in parts)
+    thought = sum(part.thought_tokens for part in parts)
     return {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
         "prompt_tokens_details": {"cached_tokens": sum(part.cached_tokens for part in parts)},
+        **({"completion_tokens_details": {"reasoning_tokens": thought}} if thought else {}),
     }
 
 

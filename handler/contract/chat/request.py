@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 from handler.contract.chat.generation import MAX_TOP_LOGPROBS, GenerationRequest
 from handler.contract.chat.messages import Message, check
 from handler.contract.chat.tools import MAX_TOOLS, NamedTool, Tool, ToolChoice, chosen
-from handler.contract.request import Integer, Text, Unsupported
-from models.errors import InvalidValue
+from handler.contract.request import Integer, JsonObject, Text, Unsupported
+from models.errors import InvalidValue, UnsupportedParameter
 
 # What a template gets from elsewhere.
 _TEMPLATE_OWN = frozenset({
@@ -50,8 +50,6 @@ class ChatRequest(GenerationRequest):
         "prompt_cache_retention",
     }
 
-    aliases: ClassVar = GenerationRequest.aliases | {"max_completion_tokens": "max_tokens"}
-
     messages: Annotated[list[Message], Field(min_length=1)]
     system: Text = ""
     logprobs: bool = False
@@ -59,7 +57,7 @@ class ChatRequest(GenerationRequest):
     tools: Annotated[list[Tool], Field(max_length=MAX_TOOLS)] = Field(default=[])
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool = True
-    chat_template_kwargs: dict[str, Any] = Field(default={})
+    chat_template_kwargs: JsonObject = Field(default={})
     continue_final_message: bool | None = None
     add_generation_prompt: bool | None = None
 
@@ -72,11 +70,14 @@ class ChatRequest(GenerationRequest):
     @model_validator(mode="before")
     @classmethod
     def _prompt_as_message(cls, body: Any) -> Any:
-        if (
-            isinstance(body, dict)
-            and "messages" not in body
-            and isinstance(body.get("prompt"), str)
-        ):
+        if not isinstance(body, dict) or body.get("prompt") is None:
+            return body
+        if "messages" in body:
+            raise InvalidValue(
+                "prompt and messages both say what is to be answered; send one of them.",
+                param="prompt",
+            )
+        if isinstance(body["prompt"], str):
             return {**body, "messages": [{"role": "user", "content": body["prompt"]}]}
         return body
 
@@ -100,6 +101,12 @@ class ChatRequest(GenerationRequest):
             raise InvalidValue(
                 "continue_final_message needs a last message of the assistant, without calls.",
                 param="continue_final_message",
+            )
+        if self.goes_on and (form := self.grammar()) is not None:
+            raise UnsupportedParameter(
+                f"{form.param}: an answer that goes on with the assistant's message has no form of "
+                "its own; leave one of them out.",
+                param=form.param,
             )
         if self.add_generation_prompt is self.goes_on:
             raise InvalidValue(

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from handler.contract.request import NonEmpty, Text
+from handler.contract.request import JsonObject, NonEmpty, Text
 from models.chat.request import Grammar
 from models.errors import InvalidValue, UnsupportedParameter
 
@@ -24,7 +24,7 @@ class FunctionTool(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")]
     description: Text | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: JsonObject | None = None
     strict: bool | None = None
 
     @field_validator("parameters")
@@ -79,7 +79,7 @@ class JsonSchema(BaseModel):
 
     name: NonEmpty
     description: Text | None = None
-    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
+    schema_: JsonObject | None = Field(default=None, alias="schema")
     strict: bool | None = None
 
 
@@ -105,6 +105,7 @@ class ResponseFormat(BaseModel):
             raise InvalidValue(
                 "response_format.json_schema is required where type is json_schema.",
                 param="response_format.json_schema",
+                code="missing_required_parameter",
             )
         schema = _ANY_OBJECT if self.json_schema.schema_ is None else self.json_schema.schema_
         return json.dumps(schema), "response_format.json_schema.schema"

@@ -49,6 +49,7 @@ class Voice:
 
     Attributes:
         tokens: how many there were.
+        thought_tokens: how many of them were thought.
         ended: whether there is no more to come.
     """
 
@@ -62,7 +63,7 @@ class Voice:
         *,
         several: bool = True,
     ) -> None:
-        self.tokens = 0
+        self.tokens = self.thought_tokens = 0
         self.ended = False
         self._index = index
         self._text = text
@@ -87,6 +88,8 @@ class Voice:
         if self._stops.found:
             return self._end("stop", shown)
         pieces = self._read(shown)
+        if self._reading is not None and self._reading.thinks:
+            self.thought_tokens += 1
         if self._called and not self._several:
             return self._ended("stop", pieces)
         logprobs = self._let_go()

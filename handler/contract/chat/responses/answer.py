@@ -18,9 +18,9 @@ from handler.contract.chat.chat import converse
 from handler.contract.chat.generation import Progress
 from handler.contract.chat.responses.request import FlatChoice, ResponsesRequest, TextFormat
 from handler.contract.chat.tools import call_id
-from handler.contract.chat.voices import Delta, merged
+from handler.contract.chat.voices import Delta
 from handler.contract.streaming import to_client
-from models.chat.request import Called, Piece, Said, Thought
+from models.chat.request import Called, Piece, Said
 from models.warm.model import Borrowed
 
 
@@ -82,7 +82,7 @@ class Answer:
             "input_tokens": read,
             "input_tokens_details": cached,
             "output_tokens": said,
-            "output_tokens_details": {"reasoning_tokens": 0},
+            "output_tokens_details": {"reasoning_tokens": self.progress.thought_tokens},
             "total_tokens": read + said,
         }
 
@@ -129,22 +129,17 @@ def _deltas(call: Call, model: Borrowed, progress: Progress) -> AsyncGenerator[D
 
 
 async def answer(call: Call) -> Json:
-    """Answer in one piece: OpenAI's Response."""
-    told = Answer(call)
-    async with call.lease() as model:
-        whole = merged([delta async for delta in _deltas(call, model, told.progress)])
-    status = "incomplete" if whole["finish_reason"] == "length" else "completed"
-    if whole["thought"]:
-        told.items.append(_item(Thought, whole["thought"], "completed"))
-    if whole["text"] or not whole["calls"]:
-        told.items.append(_item(Said, whole["text"], status))
-    told.items += [_call(one) for one in whole["calls"]]
-    return told.shape(status, whole["finish_reason"])
+    """Answer in one piece: OpenAI's Response, which a stream of events ends with."""
+    last: dict[str, Any] = {}
+    async with aclosing(_events(call)) as events:
+        async for event in events:
+            last = event
+    return last["response"]
 
 
 def stream(call: Call) -> AsyncGenerator[Json, None]:
     """Answer event by event: objects, or SSE text on the OpenAI route."""
-    return to_client(_events(call), _merge, call.route)
+    return to_client(_events(call), _merge, call.route, named=True)
 
 
 async def _events(call: Call) -> AsyncGenerator[dict[str, Any], None]:
@@ -161,7 +156,7 @@ async def _events(call: Call) -> AsyncGenerator[dict[str, Any], None]:
                     yield event
             reason = part.finish_reason
     status = "incomplete" if reason == "length" else "completed"
-    for event in writer.close(status):
+    for event in writer.end(status):
         yield event
     yield told.event(status, response=told.shape(status, reason))
 
@@ -188,6 +183,12 @@ class _Writer:
             yield self._content("content_part.added", part=_part(type(piece), ""))
         self._text += piece.text
         yield self._spoken("delta", delta=piece.text)
+
+    def end(self, status: str) -> Iterator[dict[str, Any]]:
+        """End the answer; one in which nothing is said or called is an empty message."""
+        if all(item["type"] == "reasoning" for item in self._told.items):
+            yield from self.write(Said(""))
+        yield from self.close(status)
 
     def close(self, status: str) -> Iterator[dict[str, Any]]:
         """End the item that is being written."""

@@ -9,7 +9,15 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from handler.contract.chat.request import ChatRequest
-from handler.contract.request import Integer, NonEmpty, Request, Text, Unsupported, alike
+from handler.contract.request import (
+    Integer,
+    JsonObject,
+    NonEmpty,
+    Request,
+    Text,
+    Unsupported,
+    alike,
+)
 from models.errors import InvalidValue, RequestError, UnsupportedParameter
 
 _STATELESS = "nothing is kept between requests; send what was said before as input"
@@ -23,7 +31,7 @@ class TextFormat(BaseModel):
 
     type: Literal["text", "json_object", "json_schema"]
     name: NonEmpty | None = None
-    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
+    schema_: JsonObject | None = Field(default=None, alias="schema")
     description: Text | None = None
     strict: bool | None = None
 
@@ -45,7 +53,7 @@ class FlatTool(BaseModel):
     type: Literal["function"]
     name: NonEmpty
     description: Text | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: JsonObject | None = None
     strict: bool | None = None
 
 
@@ -60,7 +68,8 @@ class FlatChoice(BaseModel):
 
 # Chat's fields that OpenAI's Responses do not have, and that are honoured all the same.
 _CHATS = (
-    "chat_template_kwargs", "frequency_penalty", "guided_choice", "guided_json", "guided_regex",
+    "add_generation_prompt", "chat_template_kwargs", "continue_final_message", "frequency_penalty",
+    "guided_choice", "guided_json", "guided_regex",
     "ignore_eos", "logit_bias", "min_p", "min_tokens", "presence_penalty", "repetition_penalty",
     "seed", "stop", "stop_sequences", "top_k", *ChatRequest.unsupported,
 )  # fmt: skip
@@ -91,6 +100,7 @@ class ResponsesRequest(Request):
     aliases: ClassVar = {
         "max_tokens": "max_output_tokens",
         "max_completion_tokens": "max_output_tokens",
+        "max_new_tokens": "max_output_tokens",
     }
     informational: ClassVar = Request.informational | {
         "prompt_cache_key",
@@ -102,7 +112,7 @@ class ResponsesRequest(Request):
     input: NonEmpty | Annotated[list[dict[str, Any]], Field(min_length=1)]
     instructions: Text = ""
     max_output_tokens: Annotated[Integer, Field(ge=1)] | None = None
-    metadata: dict[str, Any] = Field(default={})
+    metadata: dict[str, Text] = Field(default={})
     temperature: float | None = None
     top_p: float | None = None
     text: TextOptions = TextOptions()
@@ -111,7 +121,7 @@ class ResponsesRequest(Request):
     parallel_tool_calls: bool = True
     stream: bool = False
     _chat: ChatRequest = PrivateAttr()
-    _items: list[int] = PrivateAttr(default=[])  # that the messages of the chat begin with
+    _items: list[list[int]] = PrivateAttr(default=[])  # that each message of the chat is made of
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Self:
@@ -140,17 +150,25 @@ class ResponsesRequest(Request):
         of_chat = error.param
         if of_chat is not None:
             error.param = self._named(of_chat)
-            if error.message.startswith(of_chat):
-                error.message = error.param + error.message.removeprefix(of_chat)
+            error.message = re.sub(rf"\b{re.escape(of_chat)}", error.param, error.message)
         super().renamed(error)
 
     def _named(self, param: str) -> str:
         """A field of chat's by its name here."""
-        of_message = re.match(r"messages\[(\d+)\]", param)
+        of_message = re.match(r"messages\[(\d+)\](?:\.tool_calls\[(\d+)\])?(?:.*\.(\w+))?", param)
         if of_message is not None:
             place = int(of_message[1]) - bool(self.instructions)
-            known = isinstance(self.input, list) and 0 <= place < len(self._items)
-            return f"input[{self._items[place]}]" if known else "input"
+            if not (isinstance(self.input, list) and 0 <= place < len(self._items)):
+                return "input"
+            items, field = self._items[place], _FIELDS.get(of_message[3], of_message[3])
+            # What is called comes after what is said.
+            calls = [one for one in items if self.input[one].get("type") == "function_call"]
+            item = items[0] if of_message[2] is None else calls[int(of_message[2])]
+            if field == "content" and self.input[item].get("type") == "function_call_output":
+                field = "output"
+            return f"input[{item}].{field}" if field else f"input[{item}]"
+        if of_tool := re.match(r"(tools\[\d+\])\.function(.*)", param):
+            return of_tool[1] + of_tool[2]
         for prefix, name in _NAMES.items():
             if param.startswith(prefix):
                 return name + param.removeprefix(prefix)
@@ -169,9 +187,12 @@ class ResponsesRequest(Request):
             if messages and _is_one_turn(messages[-1], message):
                 calls = messages[-1].get("tool_calls", [])
                 messages[-1] = {**messages[-1], "tool_calls": calls + message["tool_calls"]}
+                self._items[-1].append(index)
             else:
                 messages.append(message)
-                self._items.append(index)
+                self._items.append([index])
+        if not messages:
+            raise InvalidValue("input holds nothing to answer.", param="input")
         body: dict[str, Any] = {
             "model": self.model,
             "messages": messages,
@@ -180,7 +201,7 @@ class ResponsesRequest(Request):
             "top_p": self.top_p,
             "response_format": _form(self.text.format),
             "tools": [_nested(tool) for tool in self.tools],
-            "tool_choice": self.tool_choice if self.tools else None,
+            "tool_choice": None if self.tool_choice == "auto" else self.tool_choice,
             "parallel_tool_calls": self.parallel_tool_calls,
         }
         if isinstance(self.tool_choice, FlatChoice):
@@ -191,6 +212,7 @@ class ResponsesRequest(Request):
         return body
 
 
+_FIELDS = {"tool_call_id": "call_id", "id": "call_id"}
 _NAMES = {
     "max_tokens": "max_output_tokens",
     "messages": "input",
