@@ -1,9 +1,11 @@
-"""Print JSON for a person: indented, long strings and lists cut."""
+"""Print JSON for a person: indented, long strings and lists cut; its pictures go to out/."""
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 _CHARACTERS = 160
@@ -22,5 +24,17 @@ def short(value: Any) -> Any:
     return value
 
 
+def keep(answer: Any, name: str) -> None:
+    """Write the pictures of an answer to where a person can look at them."""
+    for index, picture in enumerate(answer.get("data", ())):
+        if content := picture.get("b64_json"):
+            path = Path("out") / f"{name}{index or ''}.{answer['output_format']}"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(base64.b64decode(content))
+            print(f"-> {path}")  # noqa: T201
+
+
 for line in sys.stdin:
-    print(json.dumps(short(json.loads(line)), indent=2, ensure_ascii=False))  # noqa: T201
+    told = json.loads(line)
+    print(json.dumps(short(told), indent=2, ensure_ascii=False))  # noqa: T201
+    keep(told, sys.argv[1])

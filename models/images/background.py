@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from models.device.hardware import Device
 from models.errors import InvalidValue
 from models.images.edits import finish, left_out, read
@@ -20,8 +18,7 @@ from models.images.request import ImageRequest
 from models.row import Row
 from models.surface import Ticket, Work
 
-_MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # ImageNet's, which both were trained with
-_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as in training
 
 
 @dataclass(frozen=True)
@@ -82,6 +79,7 @@ class Cutout:
         raise NotImplementedError
 
     def _cut(self, item: _Item) -> Any:
+        import numpy as np
         from PIL import Image
 
         picture = item.picture
@@ -95,8 +93,18 @@ class Cutout:
         return Image.composite(picture, Image.new("RGB", picture.size, "white"), alpha)
 
 
+def _normal(pixels: Any, largest: float) -> Any:
+    """Pixels as the networks were trained to read them, shape (1, 3, side, side), float32."""
+    import numpy as np
+
+    mean, deviation = np.array(_MEAN, np.float32), np.array(_DEVIATION, np.float32)
+    return ((pixels / largest - mean) / deviation).transpose(2, 0, 1)[None]
+
+
 def _stretched(front: Any) -> Any:
     """From 0 to 255 over the whole range; where there is none, nothing is stretched."""
+    import numpy as np
+
     low, high = float(front.min()), float(front.max())
     if high - low > 1e-6:
         front = (front - low) / (high - low)
@@ -125,7 +133,7 @@ class Ben2Cutout(Cutout):
         """As ``Cutout`` says."""
         import torch
 
-        x = torch.from_numpy((pixels / 255 - _MEAN) / _DEVIATION).permute(2, 0, 1)[None]
+        x = torch.from_numpy(_normal(pixels, 255))
         with torch.inference_mode():
             made = self._net(x.to(next(self._net.parameters()).device))
         return made[0, 0].cpu().numpy()
@@ -154,9 +162,9 @@ class U2NetCutout(Cutout):
 
     def alpha(self, pixels: Any) -> Any:
         """As ``Cutout`` says; the graph reads pictures by their brightest value."""
-        x = (pixels / max(float(pixels.max()), 1e-6) - _MEAN) / _DEVIATION
         given = self._session.get_inputs()[0].name
-        made = self._session.run(None, {given: x.transpose(2, 0, 1)[None].astype(np.float32)})
+        largest = max(float(pixels.max()), 1e-6)
+        made = self._session.run(None, {given: _normal(pixels, largest)})
         return made[0][0, 0]
 
     def close(self) -> None:

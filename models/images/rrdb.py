@@ -13,7 +13,6 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-SCALE = 4
 _RESIDUAL = 0.2  # how much of a block's work is added to what came in
 
 

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 Span = tuple[int, int]
 
 
@@ -68,6 +66,8 @@ def enlarge(picture: Any, scale: int, tiling: Tiling, make: Callable[[Any], Any]
     Returns:
         uint8, shape (h * scale, w * scale, 3). Only a row of tiles is held besides.
     """
+    import numpy as np
+
     height, width, _ = picture.shape
     tile, overlap = tiling.tile, tiling.overlap
     rows, columns = spans(height, tile, overlap), spans(width, tile, overlap)
@@ -88,6 +88,8 @@ def _row(
     strip: Any, scale: int, tiling: Tiling, columns: list[Span], make: Callable[[Any], Any]
 ) -> Any:
     """One row of tiles, shape (h * scale, w * scale, 3)."""
+    import numpy as np
+
     row = np.zeros((strip.shape[0] * scale, columns[-1][1] * scale, 3), np.float32)
     for index, (left, right) in enumerate(columns):
         weights = _weights(columns, index, scale, tiling)[None, :, None]
@@ -97,6 +99,8 @@ def _row(
 
 def _weights(parts: list[Span], index: int, scale: int, tiling: Tiling) -> Any:
     """How much of a tile is used along one side; over all tiles it adds up to 1."""
+    import numpy as np
+
     start, end = parts[index]
     weights: Any = np.ones((end - start) * scale, np.float32)
     place = np.arange(tiling.overlap * scale, dtype=np.float32) + 0.5

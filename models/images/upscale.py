@@ -7,16 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from models.device.failures import is_out_of_memory
 from models.device.hardware import Device
 from models.device.memory import free_memory
 from models.errors import InvalidValue
 from models.images.edits import finish, left_out, read
 from models.images.request import ImageRequest
-from models.images.rrdb import SCALE, RRDBNet
 from models.images.tiles import Tiling, enlarge
 from models.row import Row
 from models.surface import Ticket, Work
@@ -26,6 +22,7 @@ _TILINGS = {
     "cuda": (Tiling(640, 48), Tiling(320, 48), Tiling(128, 16)),
     "cpu": (Tiling(320, 48), Tiling(128, 16)),
 }
+SCALE = 4
 _MOST_PIXELS = 8192 * 8192  # of a result
 
 
@@ -49,8 +46,8 @@ class Upscaler:
     capacity = 1
     packs = False
 
-    def __init__(self, net: RRDBNet, row: Row, device: Device) -> None:
-        self._net: RRDBNet | None = net
+    def __init__(self, net: Any, row: Row, device: Device) -> None:
+        self._net = net
         self._row = row
         self._device = device
         self._tilings = list(_TILINGS[device.kind])
@@ -58,7 +55,10 @@ class Upscaler:
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> Upscaler:
         """Load the one safetensors file of the folder: half precision on a GPU."""
+        import torch
         from safetensors.torch import load_file
+
+        from models.images.rrdb import RRDBNet
 
         path = folder if folder.is_file() else next(iter(sorted(folder.glob("*.safetensors"))))
         net = RRDBNet.of(load_file(path))
@@ -100,6 +100,7 @@ class Upscaler:
         self._net = None
 
     def _enlarge(self, ticket: Ticket[_Item]) -> Any:
+        import numpy as np
         from PIL import Image
 
         item = ticket.item
@@ -138,7 +139,8 @@ class Upscaler:
             free_memory()
 
     def _tile(self, tile: Any) -> Any:
-        assert self._net is not None  # noqa: S101 - until closed
+        import torch
+
         weight = self._net.conv_first.weight
         with torch.inference_mode():
             x = torch.from_numpy(tile.copy()).to(weight.device).permute(2, 0, 1)[None]

@@ -163,9 +163,13 @@ def test_edits_with_a_file_at_the_workers_door(door):
             model="Fake_Images", image=picture, prompt="bluer", n=2, size="256x256"
         )
         assert len(answer.data) == 2
+        masked = client.images.edit(model="Fake_Images", image=picture, mask=picture, prompt="x")
+        assert len(masked.data) == 1
         with pytest.raises(openai.BadRequestError) as refused:
-            client.images.edit(model="Fake_Images", image=picture, mask=picture, prompt="x")
-        assert refused.value.body["param"] == "mask"
+            client.images.edit(
+                model="Fake_Images", image=picture, prompt="x", background="transparent"
+            )
+        assert refused.value.body["param"] == "background"
 
 
 def test_a_file_through_the_queue_is_refused_with_a_way_out(local):

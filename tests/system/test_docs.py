@@ -13,6 +13,7 @@ import pytest
 
 from handler.contract import SURFACES
 from models.catalog import CATALOG
+from models.images.families import FAMILIES
 from tests.conftest import ROOT, decoded, needs
 
 README = (ROOT / "README.md").read_text()
@@ -96,6 +97,48 @@ async def test_embeddings_examples_run(make_worker, job):
         assert {**answer, "id": "rerank-…", "results": expected} == json.loads(shown)
 
 
+IMAGES_PAGE = (ROOT / "docs/images.md").read_text()
+IMAGES = [
+    *re.findall(r"```json\n(\{\"input.*?)\n```", IMAGES_PAGE),
+    *((ROOT / f"examples/{name}.json").read_text() for name in ("upscale", "background")),
+]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("job", IMAGES)
+async def test_images_examples_run(make_worker, job):
+    answer = decoded(await make_worker(FAKE_ENGINES="0").answer(json.loads(job)))
+    assert all(picture["b64_json"] for picture in answer["data"])
+    assert "warnings" not in answer
+
+
+def test_the_page_on_images_is_the_catalogs():
+    fields = SURFACES["images"].operations[0].request.model_fields
+    for name in fields.keys() - {"model", "strict"}:
+        assert f"`{name}`" in IMAGES_PAGE, name
+    for row in CATALOG.of("images").rows:
+        if row.slug.startswith("Tiny"):
+            assert row.slug in IMAGES_PAGE
+            continue
+        bold = f"**{row.slug}**" if "cuda" in row.default_on else row.slug
+        [line] = [one for one in IMAGES_PAGE.splitlines() if one.startswith(f"| {bold} |")]
+        _, _, tasks, size, steps, guidance, more, licence, _ = (
+            one.strip() for one in line.split("|")
+        )
+        assert set(tasks.split(", ")) == row.tasks
+        assert licence == row.licence + (", gated" if row.gated else "")
+        if "txt2img" not in row.tasks:
+            continue
+        megapixels = row.options["most_pixels"] // 1024**2
+        assert size == f"{row.defaults['size']}, {megapixels} megapixels"
+        assert (int(steps), float(guidance)) == (row.defaults["steps"], row.defaults["guidance"])
+        family = FAMILIES[row.options["family"]]
+        assert ("`negative_prompt`" in more) == (family.negative is not None)
+        assert ("`guidance`" in more) == family.guided
+        assert ("`scheduler`" in more) == bool(family.schedulers)
+        assert all(f"`{name}`" in IMAGES_PAGE for name in family.schedulers)
+
+
 def test_the_page_on_embeddings_names_every_field():
     page = (ROOT / "docs/embeddings.md").read_text()
     for operation in SURFACES["embeddings"].operations:
@@ -117,8 +160,10 @@ def test_the_table_of_models_is_the_catalogs():
     for row in CATALOG.rows:
         lines = [one for one in README.splitlines() if row.slug in one and one.startswith("| `")]
         assert all(line.startswith(f"| `{row.surface}`") for line in lines)
-        if row.default_on:
-            assert (f"**{row.slug}**" in lines[0]) == ("cuda" in row.default_on)
+        if row == CATALOG.default(row.surface, "cuda"):
+            assert f"**{row.slug}**" in lines[0]
+        elif row.default_on:
+            assert f" {row.slug}" in lines[0]
     for surface in SURFACES.values():
         [line] = [one for one in README.splitlines() if one.startswith(f"| `{surface.name}`")]
         assert f"`{surface.marks[0]}`" in line
