@@ -24,11 +24,10 @@ def fitted(catalog: Catalog, settings: Settings, device_kind: str) -> Catalog:
     if not any(row.engine == TRANSFORMERS for row in catalog.rows):
         return catalog
     engine, why = _choice(settings, device_kind)
-    log.info("chat runs on %s: %s", "vllm" if engine == VLLM else "transformers", why)
     if engine == TRANSFORMERS and settings.lora_adapters:
         log.warning("LORA_ADAPTERS need vllm; requests for them are refused here")
     return Catalog(
-        _fitted(row, engine, settings) if row.engine == TRANSFORMERS else row
+        _fitted(row, engine, why, settings) if row.engine == TRANSFORMERS else row
         for row in catalog.rows
     )
 
@@ -48,9 +47,10 @@ def _choice(settings: Settings, device_kind: str) -> tuple[str, str]:
     return VLLM, "there is a GPU"
 
 
-def _fitted(row: Row, engine: str, settings: Settings) -> Row:
-    """A row with what the operator says of its engine."""
+def _fitted(row: Row, engine: str, why: str, settings: Settings) -> Row:
+    """A row with its engine, and what the operator says of it."""
     said = {
+        "why": why,
         "cache_tokens": settings.chat_cache_tokens,
         "context": settings.chat_context_tokens,
         "gpus": settings.gpu_count,

@@ -6,6 +6,7 @@ text stand above it in ``models.chat.text``, OpenAI's shapes in the handler.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from models.errors import UnsupportedParameter
 from models.quiet import hush
 from models.row import Row
 from models.surface import Done
+
+log = logging.getLogger(__name__)
 
 CPU_CACHE_TOKENS = 16_384
 _USUAL_TOKENS = 1024  # of a request, with its answer
@@ -52,6 +55,7 @@ class TransformersChat:
         from transformers import AutoModelForCausalLM
 
         hush("transformers")
+        log.info("%s runs on transformers: %s", row.slug, row.options.get("why", "by its row"))
         dtype = row.options.get("dtype", getattr(torch, device.dtype))
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, device_map=device.kind, local_files_only=True, **gguf(folder)

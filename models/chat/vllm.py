@@ -10,6 +10,7 @@ llguidance here as there.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +27,8 @@ from models.errors import DeviceLost, EngineFailed, InvalidValue, QuartetError, 
 from models.quiet import hush
 from models.row import Row
 from models.surface import Done
+
+log = logging.getLogger(__name__)
 
 _USUAL_TOKENS = 1024  # of a request, with its answer
 _CPU_CACHE_GIB = 1
@@ -60,6 +63,7 @@ class VllmChat:
     def load(cls, folder: Path, row: Row, device: Device) -> VllmChat:
         """Start vLLM's process, which loads the folder; takes from half a minute to minutes."""
         hush("transformers")
+        log.info("%s runs on vllm: %s", row.slug, row.options.get("why", "by its row"))
         on_cpu = device.kind == "cpu"
         # A forked child would inherit CUDA's context, and locks of our threads.
         os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")

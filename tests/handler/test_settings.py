@@ -337,7 +337,7 @@ def test_what_the_operator_says_of_chat_reaches_its_engine(engine, monkeypatch):
     rows = fitted(CATALOG, Settings.from_env(env), "cpu")
     row = rows.find("Qwen3_4B_Instruct")
     told = {"context": 4096, "cache_tokens": 8192, "gpus": 2, "family": "hermes"}
-    assert dict(row.options) == told
+    assert dict(row.options) == {**told, "why": "CHAT_ENGINE says so"}
     listed = ["Qwen3_4B_Instruct:mine", "Qwen3_4B_Instruct:law"]
     assert row.called == ["Qwen3_4B_Instruct", *(listed if engine == "vllm" else [])]
     assert (row.adapters["mine"] == "file:///a/b") is (engine == "vllm")  # or nothing is fetched
