@@ -43,6 +43,7 @@ def assemble(settings: Settings) -> Worker:
     budget_bytes = device.budget_bytes * (settings.gpu_count if spread else 1)
     if settings.memory_budget_gb is not None:
         budget_bytes = int(settings.memory_budget_gb * GB)
+    output_limit_bytes = settings.output_limit_bytes or _OUTPUT_LIMIT_BYTES[settings.serve]
     loader = Loader(store, device)
     return Worker(
         dispatcher=Dispatcher(
@@ -51,8 +52,9 @@ def assemble(settings: Settings) -> Worker:
             guard=Guard(settings.media_private_hosts, settings.media_timeout_s),
             bucket=_bucket(settings),
             inline_limit_bytes=settings.inline_limit_bytes,
+            output_limit_bytes=output_limit_bytes,
         ),
-        output_limit_bytes=settings.output_limit_bytes or _OUTPUT_LIMIT_BYTES[settings.serve],
+        output_limit_bytes=output_limit_bytes,
         job_timeout_s=settings.job_timeout_s,
     )
 

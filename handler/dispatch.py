@@ -47,7 +47,7 @@ class Dispatcher:
         pool: the warm models.
         guard: for clients' files, and for buckets that jobs bring.
         bucket: the endpoint's own bucket.
-        inline_limit_bytes: for ``Call``.
+        inline_limit_bytes, output_limit_bytes: for ``Call``.
     """
 
     endpoint: Endpoint
@@ -55,6 +55,7 @@ class Dispatcher:
     guard: Guard
     bucket: Bucket | None
     inline_limit_bytes: int | None = None
+    output_limit_bytes: int | None = None
 
     def understand(self, job: Job) -> Task:
         """Find the surface, validate the body and pick the model.
@@ -119,6 +120,7 @@ class Dispatcher:
 
     @asynccontextmanager
     async def _call(self, task: Task, deadline: Deadline) -> AsyncIterator[Call]:
+        bucket = self.bucket_of(task.job)
         async with MediaDoor(self.guard, task.job.uploads) as door:
             call = Call(
                 job_id=task.job.id,
@@ -126,9 +128,10 @@ class Dispatcher:
                 row=task.row,
                 lease=partial(self.pool.lease, task.row, deadline),
                 door=door,
-                bucket=self.bucket_of(task.job),
+                bucket=bucket,
                 route=task.job.route,
                 inline_limit_bytes=self.inline_limit_bytes,
+                output_limit_bytes=self.output_limit_bytes if bucket is None else None,
             )
             try:
                 with _bounded_depth():

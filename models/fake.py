@@ -24,7 +24,7 @@ from models.device.hardware import Device
 from models.embeddings.ranking import score
 from models.embeddings.request import Embedded, EmbedRequest, Ranked, RankRequest, Vectors
 from models.images.edits import check_task
-from models.images.pictures import encoded
+from models.images.pictures import check_delivery, encoded
 from models.images.request import ImageRequest, Images, Picture
 from models.row import Row
 from models.surface import Done, Leniency, Ticket, Work, only
@@ -221,6 +221,8 @@ class FakeImages(FakeEngine):
     async def prepare(self, request: ImageRequest) -> Work:
         """As ``FakeEngine``'s."""
         check_task(request, self.row)
+        sides = request.width or 64, request.height or 64
+        check_delivery(request.output, len(request.seeds), *sides)
         leniency = Leniency(request.strict)
         if request.negative_prompt:
             leniency.leave_out("negative_prompt", f"{self.row.slug} takes no negative_prompt")

@@ -35,6 +35,7 @@ class Call:
         route: the OpenAI route that the job came by, None for a plain job.
         inline_limit_bytes: how large media in an answer should be at most, as base64, where the
             client leaves their form to us.
+        output_limit_bytes: how large an answer can be; None = however large, a bucket takes it.
     """
 
     job_id: str
@@ -45,6 +46,7 @@ class Call:
     bucket: Bucket | None
     route: str | None = None
     inline_limit_bytes: int | None = None
+    output_limit_bytes: int | None = None
 
     @property
     def adapter(self) -> str | None:

@@ -13,7 +13,7 @@ from models.device.hardware import Device
 from models.errors import ContextLengthExceeded, InvalidValue, UnsupportedParameter
 from models.images.edits import check_task
 from models.images.families import FAMILIES
-from models.images.pictures import crop, decode, encoded, fitted, mask_of, padded
+from models.images.pictures import check_delivery, crop, decode, encoded, fitted, mask_of, padded
 from models.images.request import ImageRequest, Images, Output
 from models.images.tokens import TokenCounter
 from models.quiet import hush
@@ -102,6 +102,7 @@ class DiffusersImages:
         task = self._task(request)
         pictures = [decode(one) for one in request.images]
         width, height = self._size(request, pictures)
+        check_delivery(request.output, len(request.seeds), width, height)
         leniency = Leniency(request.strict)
         arguments: dict[str, Any] = {
             "prompt": request.prompt,

@@ -12,7 +12,9 @@ from models.images.request import Output, Picture
 _INPUT_PIXELS = 64_000_000  # a larger input picture is a bomb, not a photo
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF")  # not all of Pillow's: EPS would start Ghostscript
 _QUALITY = 90  # of jpeg and webp
-_INLINE_QUALITY = 95  # of webp in place of a png that is too large
+_INLINE_QUALITIES = (95, 80, 60)  # of webp in place of a png that is too large
+_BASE64 = 4 / 3
+_BYTES = {"png": 2.2, "jpeg": 0.5, "webp": 0.4}  # of a pixel of a photo with much in it
 
 
 def decode(content: bytes, param: str = "image", *, alpha: bool = False) -> Any:
@@ -108,6 +110,28 @@ def encode(picture: Any, format_: str, quality: int = _QUALITY) -> bytes:
     return buffer.getvalue()
 
 
+def check_delivery(output: Output, count: int, width: int, height: int) -> None:
+    """Refuse, before they are made, pictures that an answer could not hold.
+
+    Where the client names no format, one is found that they fit in.
+
+    Raises:
+        InvalidValue: they would be too large.
+    """
+    limit_bytes, format_ = output.limit_bytes, output.format
+    if limit_bytes is None or format_ is None:
+        return
+    size_bytes = count * width * height * _BYTES[format_] * _BASE64
+    if size_bytes > limit_bytes:
+        raise InvalidValue(
+            f"{count} {format_} of {width}x{height} would be some {size_bytes / 1e6:.0f} MB, and "
+            f"an answer holds {limit_bytes / 1e6:.1f}; ask for fewer or smaller ones or another "
+            "output_format, or configure a bucket.",
+            param="output_format",
+            code="output_too_large",
+        )
+
+
 def encoded(
     pictures: Sequence[Any], seeds: Sequence[int | None], output: Output
 ) -> tuple[Picture, ...]:
@@ -118,11 +142,18 @@ def encoded(
     format_ = output.format or "png"
     quality = _QUALITY if output.compression is None else output.compression
     contents = [encode(picture, format_, quality) for picture in pictures]
-    limit_bytes = output.inline_limit_bytes
-    if output.format is None and limit_bytes and sum(map(len, contents)) * 4 / 3 > limit_bytes:
+    limits = [one for one in (output.inline_limit_bytes, output.limit_bytes) if one is not None]
+    if output.format is None and limits and _beyond(contents, min(limits)):
         format_ = "webp"
-        contents = [encode(picture, format_, _INLINE_QUALITY) for picture in pictures]
+        for quality in _INLINE_QUALITIES:
+            contents = [encode(picture, format_, quality) for picture in pictures]
+            if not _beyond(contents, output.limit_bytes):
+                break
     return tuple(
         Picture(content, format_, picture.width, picture.height, seed)
         for content, picture, seed in zip(contents, pictures, seeds, strict=True)
     )
+
+
+def _beyond(contents: Sequence[bytes], limit_bytes: int | None) -> bool:
+    return limit_bytes is not None and sum(map(len, contents)) * _BASE64 > limit_bytes

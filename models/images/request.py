@@ -16,11 +16,13 @@ class Output:
         compression: quality of jpeg and webp, 0 to 100; None = ours.
         inline_limit_bytes: how large pictures that travel in the answer may be as base64, together,
             before ``format`` None means webp; None = however large.
+        limit_bytes: how large they may be at all, for they would be lost; None = however large.
     """
 
     format: str | None = None
     compression: int | None = None
     inline_limit_bytes: int | None = None
+    limit_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from models.device.hardware import Device
 from models.device.memory import free_memory
 from models.errors import InvalidValue
 from models.images.edits import finish, left_out, read
+from models.images.pictures import check_delivery
 from models.images.request import ImageRequest
 from models.images.tiles import Tiling, enlarge
 from models.row import Row
@@ -87,6 +88,7 @@ class Upscaler:
                 f"at most {most}, such as 2048x2048.",
                 param="image",
             )
+        check_delivery(request.output, 1, width, height)
         vain = left_out(request, self._row)
         item = _Item(picture, width, height)
         return Work((item,), finish=finish(request.output, vain), beside=True)

@@ -111,3 +111,22 @@ async def test_what_a_gateway_can_keep(make_worker):
     named = await whole(worker, {"input": {**body, "output_format": "png"}})
     assert named.output_format == "png"
     assert opened(named).format == "PNG"
+
+
+async def test_what_could_not_be_delivered_is_refused_before_it_is_made(make_worker):
+    worker = make_worker()
+    body = {"prompt": "x", "size": "1024x1024", "output_format": "png"}
+    error = error_of(await worker.answer({"input": {**body, "n": 8}}))
+    assert (error["code"], error["param"]) == ("output_too_large", "output_format")
+    assert "8 png of 1024x1024" in error["message"]
+    for fewer in ({"n": 2}, {"n": 8, "output_format": "webp"}):
+        assert len((await whole(worker, {"input": {**body, **fewer}})).data) == fewer["n"]
+
+
+async def test_without_a_named_format_a_picture_is_made_to_fit(make_worker):
+    """Noise, the worst of all pictures."""
+    worker = make_worker(FAKE_ENGINES="0", SURFACE="images", OUTPUT_LIMIT_BYTES="20000")
+    body = {"image": data_uri(20, 20), "model": "Tiny_ESRGAN"}
+    answer = await whole(worker, {"input": body})
+    assert answer.output_format == "webp"
+    assert len(answer.data[0].b64_json) < 20000

@@ -16,6 +16,7 @@ from handler.contract.images.request import IMAGE_NAMES, ImagesRequest
 from models.errors import InvalidValue
 from models.images.request import ImageRequest, Images, Output, Picture
 
+_SHAPE_BYTES = 10_000  # of an answer, around its pictures
 IMAGE_LIMIT_BYTES = 32 * 1024 * 1024
 
 
@@ -106,6 +107,7 @@ async def _to_engine(call: Call, as_url: bool) -> ImageRequest:
             request.output_format,
             request.output_compression,
             None if as_url else call.inline_limit_bytes,
+            None if call.output_limit_bytes is None else call.output_limit_bytes - _SHAPE_BYTES,
         ),
         given=request.given,
         strict=request.strict,
