@@ -102,9 +102,11 @@ class FakeText:
         """A fresh decoder."""
         return FakeDetokenizer()
 
-    def reading(self, prompt: str, tools: Sequence[Mapping[str, Any]]) -> Reading:
+    def reading(
+        self, prompt: str, tools: Sequence[Mapping[str, Any]], *, formed: bool = False
+    ) -> Reading:
         """A fresh reader; the answer begins with nothing of the prompt."""
-        return Reading(self.family, "", tools)
+        return Reading(self.family, "", tools, formed=formed)
 
 
 class FakeDetokenizer:

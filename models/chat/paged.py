@@ -113,6 +113,7 @@ class Paged:
             self.forget(name)
         for state in self._scheduler.clear_cancelled_requests():
             self._processor.offloading_manager.free_request_cpu_cache(state)
+        self._let_in()
 
     def forget(self, name: str) -> None:
         """A request has ended by itself."""
@@ -141,6 +142,15 @@ class Paged:
             self._scheduler.finish_request(state.request_id)
             self._scheduler.waiting_requests[again.request_id] = again
             self._scheduler.waiting_requests_order.appendleft(again.request_id)
+        self._let_in()
+
+    def _let_in(self) -> None:
+        """There is room again.
+
+        The library lets nobody in once a request had to leave the cache, until one has ended by
+        itself; one that was let go of makes room as well.
+        """
+        self._scheduler.block_new_requests = False
 
     def _replace_sampling(self, choose: Choose) -> None:
         """Have the library's model runner choose by our rules."""

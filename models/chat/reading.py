@@ -20,14 +20,28 @@ class Reading:
         family: how the model calls tools and thinks.
         prompt: the rendered conversation; a template, or the client, may begin the answer.
         tools: OpenAI's, that the model was told of; without any, nothing is a call.
+        formed: whether a grammar holds the answer to calls or to a form: nothing is thought, and
+            what spells a mark within a call is of its arguments.
     """
 
-    def __init__(self, family: Family, prompt: str, tools: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        family: Family,
+        prompt: str,
+        tools: Sequence[Mapping[str, Any]],
+        *,
+        formed: bool = False,
+    ) -> None:
         from transformers.utils.chat_parsing import ResponseParser
 
         fields = dict(family.response_template["fields"])
         if not tools:
             fields.pop("tool_calls", None)
+        elif formed:
+            calls = {key: one for key, one in fields["tool_calls"].items() if key != "close"}
+            fields["tool_calls"] = calls
+        if formed:
+            fields.pop("reasoning_content", None)
         self._family = family
         self._names = {tool["function"]["name"] for tool in tools}
         self._heard = ""  # of the answer, all
@@ -37,7 +51,10 @@ class Reading:
         self._fresh = False  # whether the text has just become one of another kind
         self._called = False
         self._cut = False
-        head = r'\s*\[?\s*\{\s*"name"\s*:\s*"([^"]+)"\s*,\s*"%s"\s*:\s*(\{.*)'
+        self._between = [one for one in (family.mark, family.after.strip()) if one]
+        if family.listed:
+            self._between += ["[", ",", "]"]
+        head = r'\s*\{\s*"name"\s*:\s*"([^"]+)"\s*,\s*"%s"\s*:\s*(\{.*)'
         self._head = re.compile(head % family.arguments, re.DOTALL)
         self._again = 0  # characters to come that the prompt has said
         self._parser = ResponseParser({**family.response_template, "fields": fields}, prompt)
@@ -95,15 +112,13 @@ class Reading:
 
     def _calls(self, ended: bool) -> Iterator[Piece]:
         """The calls that were read; what is none is text, as the model wrote it."""
-        calls = _loaded(self._raw)
-        read = [self._call(one) for one in (calls if isinstance(calls, list) else [calls])]
-        whole = [one for one in read if one is not None]
-        if read and len(whole) == len(read):
-            self._called = True
+        values, rest = _values(self._raw, self._between)
+        whole = [one for one in map(self._call, values) if one is not None]
+        cut = ended and self._cut and bool(rest or not values)
+        if len(whole) == len(values) and (cut or (values and not rest)):
+            self._called = bool(whole)
             yield from whole
-            return
-        if ended and self._cut:
-            begun = self._head.match(self._raw)
+            begun = self._head.match(rest)
             if begun and begun[1] in self._names:
                 yield Called(begun[1], begun[2])
             return
@@ -124,12 +139,24 @@ class Reading:
         return None if text is None else Called(name, text)
 
 
-def _loaded(text: str) -> Any:
-    """JSON that others read, too; None for what is none."""
-    try:
-        return json.loads(text, parse_constant=_none)
-    except (ValueError, RecursionError):
-        return None
+def _values(text: str, between: Sequence[str]) -> tuple[list[Any], str]:
+    """The JSON values that a text begins with, and the rest of it.
+
+    A list counts as its elements. ``between`` is what may stand around values.
+    """
+    decoder, found, rest = json.JSONDecoder(parse_constant=_none), list[Any](), text.strip()
+    while rest:
+        mark = next((one for one in between if rest.startswith(one)), None)
+        if mark is not None:
+            rest = rest[len(mark) :].lstrip()
+            continue
+        try:
+            value, end = decoder.raw_decode(rest)
+        except (ValueError, RecursionError):
+            break
+        found += value if isinstance(value, list) else [value]
+        rest = rest[end:].lstrip()
+    return found, rest
 
 
 def _none(name: str) -> None:

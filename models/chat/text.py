@@ -153,9 +153,11 @@ class ChatText:
         hidden = frozenset(token for token, word in self._special.items() if word not in marks)
         return Detokenizer(self._backend, hidden, before)
 
-    def reading(self, prompt: str, tools: Sequence[Mapping[str, Any]]) -> Reading | None:
+    def reading(
+        self, prompt: str, tools: Sequence[Mapping[str, Any]], *, formed: bool = False
+    ) -> Reading | None:
         """A fresh reader for an answer to a rendered conversation, None where all is text."""
-        return None if self.family is None else Reading(self.family, prompt, tools)
+        return None if self.family is None else Reading(self.family, prompt, tools, formed=formed)
 
 
 class Detokenizer:

@@ -125,8 +125,14 @@ class VllmChat:
         """Hand in a choice; returns vLLM's own name of it."""
         params = sampling(item, index, self.ends)
         prompt = {"prompt_token_ids": list(item.prompt.tokens)}
-        with _Alive():
-            given: str = self._engine.add_request(name, prompt, params, lora_request=adapter)
+        try:
+            with _Alive():
+                given: str = self._engine.add_request(name, prompt, params, lora_request=adapter)
+        except DeviceLost:
+            raise
+        except Exception:
+            self._engine.abort_request([name])  # it may be in by half
+            raise
         return given
 
     def drop(self, key: int) -> None:

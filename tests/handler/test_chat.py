@@ -20,7 +20,7 @@ from models.chat.families import FAMILIES
 from models.chat.reading import Reading
 from models.chat.request import Called, Logprob, Said
 from models.fake import FakeText
-from tests.conftest import decoded, error_of
+from tests.conftest import decoded, error_of, needs
 from tests.handler.test_contract import CHAT, TOOL, check
 
 pytestmark = pytest.mark.anyio
@@ -510,6 +510,17 @@ async def test_a_stop_string_does_not_break_a_forced_call_off(tiny):
     [choice] = (await whole(tiny, job)).choices
     assert choice.finish_reason == "tool_calls"
     assert json.loads(choice.message.tool_calls[0].function.arguments)
+
+
+@needs("SmolLM2_135M_Instruct")
+async def test_marks_within_a_form_are_of_the_answer(make_worker):
+    """The model of this test thinks between such marks, where it may say anything."""
+    worker = make_worker(FAKE_ENGINES="0", SURFACE="chat")
+    for said in ("a<think>b</think>c", "<think>", "<tool_call>x</tool_call>"):
+        answer = await whole(worker, saying("x", guided_choice=[said]))
+        assert answer.choices[0].message.content == said
+        answer = await whole(worker, saying("x", guided_json={"const": said}))
+        assert json.loads(answer.choices[0].message.content) == said
 
 
 async def test_beside_tools_an_answer_may_have_a_form(tiny):

@@ -12,6 +12,7 @@ from handler.contract import SURFACES
 from models.catalog import CATALOG
 from models.chat.families import FAMILIES
 from models.errors import ModelNotFound
+from models.images.families import FAMILIES as IMAGE_FAMILIES
 from models.row import Catalog
 from models.weights.sources import FileSource, HubSource, TinySource, WheelSource, parse
 
@@ -48,7 +49,8 @@ def test_every_row_is_whole(row):
     engine = getattr(import_module(module), name)
     works = ("admit", "drop", "step") if hasattr(engine, "step") else ("run",)
     assert all(callable(getattr(engine, verb)) for verb in ("load", "prepare", *works, "close"))
-    assert row.options.get("family") in (None, *FAMILIES)
+    families = IMAGE_FAMILIES if row.surface == "images" else FAMILIES
+    assert row.options.get("family") in (None, *families)
 
 
 def test_no_name_means_two_models():

@@ -727,3 +727,58 @@ def test_weights_of_llama_cpp(store, reference, tmp_path):
     agree(heard, reference, prompt, rules)
     assert engine.text.encode([{"role": "user", "content": "Hi"}])
     engine.close()
+
+
+@pytest.mark.parametrize("way", ["drop", "unread"])
+def test_who_waits_is_let_in_though_somebody_had_to_leave_the_cache(llama, way):
+    """The library lets nobody in from then on, until a request ends by itself."""
+    rules = Sampling(temperature=0.0, max_tokens=1900, ignore_eos=True)
+    prompts = [Prompt(tuple(letters(100, 70 + index)), rules) for index in range(3)]
+    for key, prompt in enumerate(prompts):
+        llama.admit(key, ready(llama, prompt))
+    steps = 0
+    while not llama._paged._scheduler.block_new_requests:
+        llama.step()
+        steps += 1
+        assert steps < 5000
+    for key, prompt in enumerate(prompts):
+        if way == "drop":
+            llama.drop(key)
+        else:
+            prompt.dropped.add(0)
+    llama.step()
+    said, _ = alone(llama, letters(20), temperature=0.0, max_tokens=3)
+    assert len(said) == 3
+    assert llama._paged.held() == 0.0
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_mark_within_the_arguments_of_a_forced_call_is_of_them(name):
+    family = FAMILIES[name]
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    odd = {"a": f"x{family.after.strip()}y{family.mark}<think>z</think>"}
+    calls = [("f", odd), ("f", {"b": 1})] if family.after else [("f", odd)]
+    text = _said(family, *calls)
+    for size in (1, 5, 1000):
+        reading = Reading(family, "", tools, formed=True)
+        pieces = [
+            piece
+            for at in range(0, len(text), size)
+            for piece in reading.push(text[at : at + size])
+        ]
+        pieces += reading.end()
+        assert [(one.name, json.loads(one.arguments)) for one in pieces] == calls
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_calls_that_are_cut_short(name):
+    """Those that are whole come, and what there is of the last one's arguments."""
+    family = FAMILIES[name]
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    calls = [("f", {"a": 1}), ("f", {"b": "xyz"})] if family.after else [("f", {"b": "xyz"})]
+    text = _said(family, *calls)
+    text = text[: text.index('"xyz') + 3]
+    reading = Reading(family, "", tools, formed=True)
+    pieces = [*reading.push(text), *reading.end(cut=True)]
+    assert [one.name for one in pieces] == ["f"] * len(calls)
+    assert pieces[-1].arguments == '{"b": "xy'

@@ -39,12 +39,15 @@ def _asked(call: Call, model: Borrowed) -> Asked:
     rendered = text.render(
         request.conversation, plain, request.chat_template_kwargs, goes_on=request.goes_on
     )
-    read = text.family is not None and (bool(tools) or text.family.thinks)
+    formed = request.must_call or request.grammar() is not None
+    thinks = text.family is not None and text.family.thinks and not formed
+    read = text.family is not None and (bool(tools) or thinks)
     return Asked(
         tokens=text.encode_rendered(rendered),
         rendered=rendered if read else None,
         tools=plain,
         several=request.parallel_tool_calls,
+        formed=formed,
         grammar=grammar,
     )
 

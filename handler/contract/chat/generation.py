@@ -40,6 +40,7 @@ class GenerationRequest(Request):
     aliases: ClassVar = {
         "max_new_tokens": "max_tokens",
         "max_completion_tokens": "max_tokens",
+        "max_output_tokens": "max_tokens",
         "stop_sequences": "stop",
     }
 
@@ -47,10 +48,10 @@ class GenerationRequest(Request):
     unsupported: ClassVar = {
         "allowed_token_ids": Unsupported(instead="send logit_bias"),
         "bad_words": Unsupported(instead="send logit_bias"),
-        "documents": Unsupported(instead="write them into the messages"),
         "guided_grammar": Unsupported(instead="send guided_regex or guided_json"),
         "include_stop_str_in_output": Unsupported(False),
         "length_penalty": Unsupported(1),
+        "num_beams": Unsupported(1),
         "prompt_logprobs": Unsupported(),
         "repeat_penalty": Unsupported(1, instead="send repetition_penalty"),
         "return_token_ids": Unsupported(False),
@@ -60,6 +61,8 @@ class GenerationRequest(Request):
         "structured_outputs": Unsupported(
             instead="send guided_json, guided_regex or guided_choice"
         ),
+        "thinking": Unsupported(),
+        "typical_p": Unsupported(1),
         "truncate_prompt_tokens": Unsupported(instead="send less"),
         "use_beam_search": Unsupported(False),
     }
@@ -201,6 +204,7 @@ class Asked:
         rendered: the prompt's text, where answers to it are read for calls and thoughts.
         tools: that the model was told of.
         several: whether an answer may hold more than one call.
+        formed: whether ``grammar`` leaves calls and a form only.
         grammar: what answers must match.
         param: the field that held the prompt.
     """
@@ -209,6 +213,7 @@ class Asked:
     rendered: str | None = None
     tools: Sequence[Mapping[str, Any]] = ()
     several: bool = True
+    formed: bool = False
     grammar: Grammar | None = None
     param: str = "messages"
 
@@ -256,7 +261,8 @@ async def deltas(
 
     def voice(index: int) -> Voice:
         read = asked.rendered is not None
-        reading = text.reading(asked.rendered, asked.tools) if read else None
+        tools, formed = asked.tools, asked.formed
+        reading = text.reading(asked.rendered, tools, formed=formed) if read else None
         return Voice(index, text, stops, reading, asked.tokens, several=asked.several)
 
     voices = progress.voices = [voice(index) for index in range(request.n)]

@@ -132,7 +132,8 @@ class ResponsesRequest(Request):
                 'text.verbosity is not supported; leave it out or send "medium".',
                 param="text.verbosity",
             )
-        more = {name: body[name] for name in _CHATS if body.get(name) is not None}
+        chats = set(_CHATS) - cls.model_fields.keys()
+        more = {name: body[name] for name in chats if body.get(name) is not None}
         try:
             request._chat = ChatRequest.parse({**more, **request._as_chat()})
         except RequestError as error:
