@@ -52,8 +52,7 @@ class Grammars:
         if grammar.kind == "json_schema":
             grammar = replace(grammar, source=schemas.kept(grammar.source))
             self._check_schema(grammar.param, grammar.source)
-        wrong = self._wrong(grammar)
-        if wrong is not None:
+        elif (wrong := self._wrong(grammar)) is not None:
             raise _refused(grammar.param, _plain(wrong))
         return Form(grammar, LLMatcher(self._tokenizer, _compiled(grammar)))
 
@@ -69,14 +68,14 @@ class Grammars:
         return str(messages[0]) if wrong else None
 
     def _check_schema(self, param: str, source: str) -> None:
-        beyond = schemas.beyond(json.loads(source))  # llguidance would take all memory for it
+        schema = json.loads(source)
+        beyond = schemas.beyond(schema)  # llguidance would take all memory for it
         if beyond is not None:
             path, number = beyond
             raise _refused(param, f"{schemas.pointer(path)} is {number:g}, more than can be kept")
         wrong = self._wrong(Grammar("json_schema", source))
         if wrong is None:
             return
-        schema = json.loads(source)
         path, part = self._innermost(schema, wrong)
         named = _KEYWORDS.match(wrong)
         keys = [key for key in json.loads(named[1]) if key in part] if named else []

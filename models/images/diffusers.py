@@ -11,7 +11,7 @@ from typing import Any
 
 from models.device.hardware import Device
 from models.errors import ContextLengthExceeded, InvalidValue, UnsupportedParameter
-from models.images.edits import check_task
+from models.images.edits import Stopped, check_task
 from models.images.families import FAMILIES
 from models.images.pictures import check_delivery, crop, decode, encoded, fitted, mask_of, padded
 from models.images.request import ImageRequest, Images, Output
@@ -44,10 +44,6 @@ class ImageItem:
     output: Output
     scheduler: str | None = None
     kept: tuple[Any, Any] | None = None
-
-
-class _Stopped(Exception):
-    """Ends a picture that nobody waits for."""
 
 
 class DiffusersImages:
@@ -108,7 +104,7 @@ class DiffusersImages:
             "prompt": request.prompt,
             "width": self._up(width),
             "height": self._up(height),
-            "num_inference_steps": request.steps or self._row.defaults["steps"],
+            "num_inference_steps": self._steps(request),
             "guidance_scale": self._row.defaults["guidance"],
         }
         if self._family.prompt_limit:
@@ -146,7 +142,7 @@ class DiffusersImages:
         def on_step(pipeline: Any, step: int, _timestep: Any, kwargs: dict[str, Any]) -> Any:
             ticket.emit((step + 1, pipeline.num_timesteps))
             if ticket.cancelled:
-                raise _Stopped  # diffusers' own switch would still decode what is there
+                raise Stopped  # diffusers' own switch would still decode what is there
             return kwargs
 
         known = inspect.signature(pipeline.__call__).parameters
@@ -158,7 +154,7 @@ class DiffusersImages:
                 generator=[torch.Generator(device).manual_seed(seed) for seed in item.seeds],
                 callback_on_step_end=on_step,
             )
-        except _Stopped:
+        except Stopped:
             return item, []
         return item, result.images
 
@@ -256,8 +252,7 @@ class DiffusersImages:
                 self._check_whole(picture)
             return {"image": list(pictures) if len(pictures) > 1 else pictures[0]}, None
         source, up = fitted(pictures[0], *size), [self._up(side) for side in size]
-        steps = request.steps or self._row.defaults["steps"]
-        arguments = {"image": padded(source, *up), "strength": self._strength(request, steps)}
+        arguments = {"image": padded(source, *up), "strength": self._strength(request)}
         if task == "img2img":
             return arguments, None
         mask = fitted(mask_of(request.mask or b"", pictures[0].size), *size)
@@ -273,7 +268,11 @@ class DiffusersImages:
                 param="image",
             )
 
-    def _strength(self, request: ImageRequest, steps: int) -> float:
+    def _steps(self, request: ImageRequest) -> int:
+        return request.steps or int(self._row.defaults["steps"])
+
+    def _strength(self, request: ImageRequest) -> float:
+        steps = self._steps(request)
         strength = _STRENGTH if request.strength is None else request.strength
         if steps * strength < 1:
             raise InvalidValue(

@@ -11,7 +11,7 @@ from models.device.failures import is_out_of_memory
 from models.device.hardware import Device
 from models.device.memory import free_memory
 from models.errors import InvalidValue
-from models.images.edits import finish, left_out, read
+from models.images.edits import Stopped, finish, left_out, read
 from models.images.pictures import check_delivery
 from models.images.request import ImageRequest
 from models.images.tiles import Tiling, enlarge
@@ -36,10 +36,6 @@ class _Item:
     height: int
 
 
-class _Stopped(Exception):
-    """Ends a picture that nobody waits for."""
-
-
 class Upscaler:
     """Enlarges four times, tile by tile; emits ``(tile, tiles)`` as it goes."""
 
@@ -50,7 +46,6 @@ class Upscaler:
     def __init__(self, net: Any, row: Row, device: Device) -> None:
         self._net = net
         self._row = row
-        self._device = device
         self._tilings = list(_TILINGS[device.kind])
 
     @classmethod
@@ -108,7 +103,7 @@ class Upscaler:
         item = ticket.item
         try:
             pixels = self._tiled(ticket, np.asarray(item.picture.convert("RGB")))
-        except _Stopped:
+        except Stopped:
             return item.picture
         made = Image.fromarray(pixels)
         if item.picture.mode == "RGBA":
@@ -126,7 +121,7 @@ class Upscaler:
             def make(tile: Any, tiles: int = tiles) -> Any:
                 nonlocal done
                 if ticket.cancelled:
-                    raise _Stopped
+                    raise Stopped
                 made = self._tile(tile)
                 done += 1
                 ticket.emit((done, tiles))

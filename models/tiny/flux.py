@@ -13,27 +13,17 @@ WIDTH = 32
 def build(into: Path) -> None:
     """Write the pipeline's folder."""
     from diffusers import (
-        AutoencoderKL,
         FlowMatchEulerDiscreteScheduler,
         FluxPipeline,
         FluxTransformer2DModel,
     )
+    from transformers import CLIPTextModel
 
     pipeline = FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0),
-        vae=AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            block_out_channels=(8, 16, 16, 16),
-            norm_num_groups=4,
-            latent_channels=16,
-            scaling_factor=0.3611,
-            shift_factor=0.1159,
-            use_quant_conv=False,
-            use_post_quant_conv=False,
-            sample_size=1024,
-        ),
-        **_clip(),
+        vae=vae(),
+        text_encoder=CLIPTextModel(clip_config()),
+        tokenizer=clip_tokenizer(),
         **_t5(),
         transformer=FluxTransformer2DModel(
             in_channels=64,
@@ -49,28 +39,53 @@ def build(into: Path) -> None:
     pipeline.save_pretrained(into)
 
 
-def _clip() -> dict[str, Any]:
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+def vae() -> Any:
+    """A VAE of 16 channels, which Z-Image has, too."""
+    from diffusers import AutoencoderKL
 
-    alphabet = byte_alphabet()
-    pieces = [*alphabet, *(f"{one}</w>" for one in alphabet), "<|startoftext|>", "<|endoftext|>"]
-    tokenizer = CLIPTokenizer(
-        vocab={piece: index for index, piece in enumerate(pieces)},
-        merges=[],
-        model_max_length=77,
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(8, 16, 16, 16),
+        norm_num_groups=4,
+        latent_channels=16,
+        scaling_factor=0.3611,
+        shift_factor=0.1159,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+        sample_size=1024,
     )
-    config = CLIPTextConfig(
-        vocab_size=len(pieces),
+
+
+def clip_config() -> Any:
+    """Of a CLIP text encoder, which SDXL has two of."""
+    from transformers import CLIPTextConfig
+
+    words = len(_clip_pieces())
+    return CLIPTextConfig(
+        vocab_size=words,
         hidden_size=WIDTH,
         intermediate_size=2 * WIDTH,
         num_hidden_layers=2,
         num_attention_heads=4,
         projection_dim=WIDTH,
-        bos_token_id=len(pieces) - 2,
-        eos_token_id=len(pieces) - 1,
-        pad_token_id=len(pieces) - 1,
+        bos_token_id=words - 2,
+        eos_token_id=words - 1,
+        pad_token_id=words - 1,
     )
-    return {"text_encoder": CLIPTextModel(config), "tokenizer": tokenizer}
+
+
+def clip_tokenizer() -> Any:
+    """What goes with it."""
+    from transformers import CLIPTokenizer
+
+    vocab = {piece: index for index, piece in enumerate(_clip_pieces())}
+    return CLIPTokenizer(vocab=vocab, merges=[], model_max_length=77)
+
+
+def _clip_pieces() -> list[str]:
+    alphabet = byte_alphabet()
+    return [*alphabet, *(f"{one}</w>" for one in alphabet), "<|startoftext|>", "<|endoftext|>"]
 
 
 def _t5() -> dict[str, Any]:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from models.tiny.vocabulary import byte_alphabet
-
-WIDTH = 32
+from models.tiny.flux import WIDTH, clip_config, clip_tokenizer
 
 
 def build(into: Path) -> None:
@@ -18,6 +15,7 @@ def build(into: Path) -> None:
         StableDiffusionXLPipeline,
         UNet2DConditionModel,
     )
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
     pipeline = StableDiffusionXLPipeline(
         scheduler=EulerDiscreteScheduler(
@@ -36,7 +34,10 @@ def build(into: Path) -> None:
             scaling_factor=0.13025,
             sample_size=1024,
         ),
-        **_encoders(),
+        text_encoder=CLIPTextModel(clip_config()),
+        text_encoder_2=CLIPTextModelWithProjection(clip_config()),
+        tokenizer=clip_tokenizer(),
+        tokenizer_2=clip_tokenizer(),
         unet=UNet2DConditionModel(
             sample_size=128,
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
@@ -54,33 +55,3 @@ def build(into: Path) -> None:
         add_watermarker=False,
     )
     pipeline.save_pretrained(into)
-
-
-def _encoders() -> dict[str, Any]:
-    from transformers import (
-        CLIPTextConfig,
-        CLIPTextModel,
-        CLIPTextModelWithProjection,
-        CLIPTokenizer,
-    )
-
-    alphabet = byte_alphabet()
-    pieces = [*alphabet, *(f"{one}</w>" for one in alphabet), "<|startoftext|>", "<|endoftext|>"]
-    vocab = {piece: index for index, piece in enumerate(pieces)}
-    config = CLIPTextConfig(
-        vocab_size=len(pieces),
-        hidden_size=WIDTH,
-        intermediate_size=2 * WIDTH,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        projection_dim=WIDTH,
-        bos_token_id=len(pieces) - 2,
-        eos_token_id=len(pieces) - 1,
-        pad_token_id=len(pieces) - 1,
-    )
-    return {
-        "text_encoder": CLIPTextModel(config),
-        "text_encoder_2": CLIPTextModelWithProjection(config),
-        "tokenizer": CLIPTokenizer(vocab=vocab, merges=[], model_max_length=77),
-        "tokenizer_2": CLIPTokenizer(vocab=vocab, merges=[], model_max_length=77),
-    }

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from models.tiny.flux import vae
 from models.tiny.flux2_klein import qwen
 
 _PLAIN = ("embed", "norm", "all_final_layer", "t_embedder", "cap_embedder", "x_embedder")
@@ -18,7 +19,6 @@ _STORED = {"quant_method": "sdnq", "weights_dtype": "int8", "group_size": 0}
 def build(into: Path) -> None:
     """Write the pipeline's folder."""
     from diffusers import (
-        AutoencoderKL,
         FlowMatchEulerDiscreteScheduler,
         ZImagePipeline,
         ZImageTransformer2DModel,
@@ -27,18 +27,7 @@ def build(into: Path) -> None:
     encoder = qwen()
     pipeline = ZImagePipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-        vae=AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            block_out_channels=(8, 16, 16, 16),
-            norm_num_groups=4,
-            latent_channels=16,
-            scaling_factor=0.3611,
-            shift_factor=0.1159,
-            use_quant_conv=False,
-            use_post_quant_conv=False,
-            sample_size=1024,
-        ),
+        vae=vae(),
         text_encoder=encoder["text_encoder"].model,
         tokenizer=encoder["tokenizer"],
         transformer=ZImageTransformer2DModel(

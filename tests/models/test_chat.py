@@ -629,18 +629,20 @@ def test_calls_of_every_family(llama, name, kind):
         assert [piece.name for piece in read if isinstance(piece, Called)] == ["put.node", "stop"]
 
 
+def _read(reading: Reading, text: str, size: int) -> list[Any]:
+    """What a text is read as that comes in pieces."""
+    cuts = range(0, len(text), size)
+    pieces = [piece for at in cuts for piece in reading.push(text[at : at + size])]
+    return [*pieces, *reading.end()]
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_calls_however_the_text_is_cut(name):
     family = FAMILIES[name]
     text = _said(family, ("stop", {}))
     for size in range(1, 9):
         reading = Reading(family, "", TOOLS)
-        pieces = [
-            piece
-            for at in range(0, len(text), size)
-            for piece in reading.push(text[at : at + size])
-        ]
-        pieces += reading.end()
+        pieces = _read(reading, text, size)
         assert [type(piece) for piece in pieces] == [Called]
 
 
@@ -702,12 +704,7 @@ def test_what_is_no_call_is_said_as_it_was(name):
     for text in texts:
         for size in (1, 7, 100):
             reading = Reading(family, "", TOOLS)
-            pieces = [
-                piece
-                for at in range(0, len(text), size)
-                for piece in reading.push(text[at : at + size])
-            ]
-            pieces += reading.end()
+            pieces = _read(reading, text, size)
             assert "".join(piece.text for piece in pieces) == text
 
 
@@ -761,12 +758,7 @@ def test_a_mark_within_the_arguments_of_a_forced_call_is_of_them(name):
     text = _said(family, *calls)
     for size in (1, 5, 1000):
         reading = Reading(family, "", tools, formed=True)
-        pieces = [
-            piece
-            for at in range(0, len(text), size)
-            for piece in reading.push(text[at : at + size])
-        ]
-        pieces += reading.end()
+        pieces = _read(reading, text, size)
         assert [(one.name, json.loads(one.arguments)) for one in pieces] == calls
 
 

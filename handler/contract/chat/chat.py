@@ -26,20 +26,20 @@ def _asked(call: Call, model: Borrowed) -> Asked:
         RequestError: the model cannot read it, or not answer in the form that is asked for.
     """
     request: ChatRequest = call.request
-    text, tools = model.engine.text, request.told_tools
+    text, tools, form = model.engine.text, request.told_tools, request.grammar()
     grammar = asked_form(
         text.family,
         call.row.slug,
         tools,
         request.tool_choice,
-        request.grammar(),
+        form,
         several=request.parallel_tool_calls,
     )
     plain = [tool.plain() for tool in tools.values()]
     rendered = text.render(
         request.conversation, plain, request.chat_template_kwargs, goes_on=request.goes_on
     )
-    formed = request.must_call or request.grammar() is not None
+    formed = request.must_call or form is not None
     thinks = text.family is not None and text.family.thinks and not formed
     read = text.family is not None and (bool(tools) or thinks)
     return Asked(

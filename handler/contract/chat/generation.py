@@ -29,9 +29,7 @@ class StreamOptions(BaseModel):
     model_config = ConfigDict(strict=True)
 
     include_usage: bool | None = None
-    include_obfuscation: bool | None = (
-        None  # random padding against eavesdroppers; taken, never sent
-    )
+    include_obfuscation: bool | None = None  # random padding; taken, never sent
 
 
 class GenerationRequest(Request):
