@@ -9,18 +9,21 @@ from handler.dispatch import Dispatcher
 from handler.entry import Worker
 from handler.media.bucket import Bucket
 from handler.media.guard import Guard
+from handler.media.loras import LoraShelf
 from handler.settings.endpoint import Endpoint
 from handler.settings.engines import VLLM, fitted
 from handler.settings.variables import Settings, SettingsError
 from models.catalog import CATALOG, GB
 from models.device import hardware
 from models.device.memory import keep_freed
-from models.row import Catalog
+from models.errors import ModelNotFound
+from models.row import Catalog, Row
 from models.warm.loader import Loader
 from models.warm.pool import Pool
 from models.weights.store import WeightsStore
 
 # A little below what carries it: the queue keeps 10 MB, the load balancer lets 30 MB through.
+_EVENT_LIMIT_BYTES = 990_000  # the queue takes chunks of a megabyte
 _OUTPUT_LIMIT_BYTES = {False: 9_500_000, True: 28_500_000}
 
 
@@ -37,12 +40,14 @@ def assemble(settings: Settings) -> Worker:
     if device.kind == "cpu":
         keep_freed()
     store = WeightsStore(settings.places())
-    catalog = fitted(_catalog(settings), settings, device.kind)
-    endpoint = Endpoint.build(settings, SURFACES, catalog, device.kind, store.has)
-    spread = any(row.engine == VLLM for row in endpoint.catalog.rows)  # over all GPUs
-    budget_bytes = device.budget_bytes * (settings.gpu_count if spread else 1)
+    budget_bytes = device.budget_bytes
     if settings.memory_budget_gb is not None:
         budget_bytes = int(settings.memory_budget_gb * GB)
+    catalog = fitted(_catalog(settings), settings, device.kind, budget_bytes)
+    endpoint = Endpoint.build(settings, SURFACES, catalog, device.kind, store.has)
+    spread = any(row.engine == VLLM for row in endpoint.catalog.rows)  # over all GPUs
+    if spread and settings.memory_budget_gb is None:
+        budget_bytes *= settings.gpu_count
     output_limit_bytes = settings.output_limit_bytes or _OUTPUT_LIMIT_BYTES[settings.serve]
     loader = Loader(store, device)
     return Worker(
@@ -53,6 +58,9 @@ def assemble(settings: Settings) -> Worker:
             bucket=_bucket(settings),
             inline_limit_bytes=settings.inline_limit_bytes,
             output_limit_bytes=output_limit_bytes,
+            event_limit_bytes=None if settings.serve else _EVENT_LIMIT_BYTES,
+            loras=LoraShelf(settings.lora_allow, store, settings.places().shelf / "loras"),
+            checker=_checker(settings, catalog),
         ),
         output_limit_bytes=output_limit_bytes,
         job_timeout_s=settings.job_timeout_s,
@@ -65,6 +73,20 @@ def _catalog(settings: Settings) -> Catalog:
 
         return Catalog(fake.rows(settings.fake_delay_s))
     return CATALOG
+
+
+def _checker(settings: Settings, catalog: Catalog) -> Row | None:
+    """The model that looks at pictures before they leave.
+
+    Raises:
+        SettingsError: there is none of that name.
+    """
+    if settings.safety_checker is None:
+        return None
+    try:
+        return catalog.of("safety").find(settings.safety_checker)
+    except ModelNotFound as error:
+        raise SettingsError(f"SAFETY_CHECKER: {error.message}") from None
 
 
 def _bucket(settings: Settings) -> Bucket | None:

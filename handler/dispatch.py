@@ -8,7 +8,15 @@ surface's operations, or without one the marks; a job with neither is for the fi
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,8 +28,10 @@ from handler.job import Job
 from handler.media.bucket import Bucket, BucketConfig
 from handler.media.files import MediaDoor
 from handler.media.guard import Guard
+from handler.media.loras import LoraShelf
 from handler.settings.endpoint import Endpoint
 from models.errors import InvalidValue, ModelUnsuited, RequestError, shorten
+from models.images.request import ScreenRequest
 from models.row import Row
 from models.warm.pool import Pool
 from models.warm.ticket import NEVER, Deadline
@@ -47,7 +57,8 @@ class Dispatcher:
         pool: the warm models.
         guard: for clients' files, and for buckets that jobs bring.
         bucket: the endpoint's own bucket.
-        inline_limit_bytes, output_limit_bytes: for ``Call``.
+        inline_limit_bytes, output_limit_bytes, event_limit_bytes, loras: for ``Call``.
+        checker: the model that looks at pictures before they leave, None without one.
     """
 
     endpoint: Endpoint
@@ -56,6 +67,9 @@ class Dispatcher:
     bucket: Bucket | None
     inline_limit_bytes: int | None = None
     output_limit_bytes: int | None = None
+    event_limit_bytes: int | None = None
+    loras: LoraShelf | None = None
+    checker: Row | None = None
 
     def understand(self, job: Job) -> Task:
         """Find the surface, validate the body and pick the model.
@@ -85,11 +99,21 @@ class Dispatcher:
         operation = surface.operation(job.route)
         if operation is None:
             raise _route_unknown(job.route, surface.routes)
+        if operation.refused is not None:
+            raise RouteUnknown(operation.refused, param="openai_route")
         return surface, operation
 
-    async def answer(self, task: Task, deadline: Deadline = NEVER) -> Json:
-        """Answer a task in one piece; ``deadline`` is that of what it runs on the device."""
-        async with self._call(task, deadline) as call:
+    async def answer(
+        self, task: Task, deadline: Deadline = NEVER, tell: Callable[[Json], None] | None = None
+    ) -> Json:
+        """Answer a task in one piece.
+
+        Args:
+            task: which.
+            deadline: of what it runs on the device.
+            tell: hears how far it is.
+        """
+        async with self._call(task, deadline, tell) as call:
             return await task.operation.answer(call)
 
     async def stream(self, task: Task, deadline: Deadline = NEVER) -> AsyncGenerator[Json, None]:
@@ -119,7 +143,9 @@ class Dispatcher:
         return {"object": "list", "data": data}
 
     @asynccontextmanager
-    async def _call(self, task: Task, deadline: Deadline) -> AsyncIterator[Call]:
+    async def _call(
+        self, task: Task, deadline: Deadline, tell: Callable[[Json], None] | None = None
+    ) -> AsyncIterator[Call]:
         bucket = self.bucket_of(task.job)
         async with MediaDoor(self.guard, task.job.uploads) as door:
             call = Call(
@@ -132,13 +158,28 @@ class Dispatcher:
                 route=task.job.route,
                 inline_limit_bytes=self.inline_limit_bytes,
                 output_limit_bytes=self.output_limit_bytes if bucket is None else None,
+                event_limit_bytes=self.event_limit_bytes,
+                loras=self.loras,
             )
+            if tell is not None:
+                call = replace(call, tell=tell)
+            if self.checker is not None:
+                screen = partial(self._screen, self.checker, deadline)
+                call = replace(call, screen=screen, screened_by=self.checker.slug)
             try:
                 with _bounded_depth():
                     yield call
             except RequestError as error:
                 task.request.renamed(error)
                 raise
+
+    async def _screen(
+        self, checker: Row, deadline: Deadline, pictures: Sequence[bytes]
+    ) -> Sequence[bool]:
+        """Whether each picture is to be withheld."""
+        async with self.pool.lease(checker, deadline) as model:
+            flagged: Sequence[bool] = await model.run(ScreenRequest(tuple(pictures)))
+        return flagged
 
     def bucket_of(self, job: Job) -> Bucket | None:
         """The job's own bucket, the one it chooses of the endpoint's store, else the endpoint's.

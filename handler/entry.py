@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from types import TracebackType
@@ -103,8 +103,13 @@ class Worker:
             async with self.dispatcher.pool.lease(endpoint.pick(endpoint.only.name, None)):
                 pass
 
-    async def answer(self, raw: object) -> Encoded | dict[str, Any]:
-        """Answer a job in one piece; an error comes back as ``{"error": "<JSON>"}``."""
+    async def answer(
+        self, raw: object, tell: Callable[[Json], None] | None = None
+    ) -> Encoded | dict[str, Any]:
+        """Answer a job in one piece; an error comes back as ``{"error": "<JSON>"}``.
+
+        ``tell`` hears how far it is.
+        """
         start, task = time.monotonic(), None
         with _Caught() as failure:
             job = _job(raw)
@@ -114,7 +119,7 @@ class Worker:
             task = self.dispatcher.understand(job)
             limits = self._limits(task, start)
             async with limits.hold():
-                answer = await self.dispatcher.answer(task, limits.device)
+                answer = await self.dispatcher.answer(task, limits.device, tell)
                 output = await self._fitting(task, answer)
             self._done(task, start)
             return output

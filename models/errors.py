@@ -7,6 +7,7 @@
     │   ├── ModelNotFound
     │   ├── ModelUnsuited            it is held, and does something else
     │   ├── ContextLengthExceeded
+    │   ├── ContentWithheld          a safety checker flags what was made
     │   └── MediaUndecodable         bytes that are no audio or image (handler.errors adds its own)
     └── WorkerError                  the operator can mend it, or a later try may go through
         ├── ModelDoesNotFit          larger than the whole memory budget
@@ -57,6 +58,12 @@ class InvalidValue(RequestError):
     """A field is missing, has the wrong type, or lies outside its range."""
 
     code = "invalid_value"
+
+
+class ContentWithheld(RequestError):
+    """What was made does not leave: it is taken for unsafe."""
+
+    code = "content_policy_violation"
 
 
 class UnsupportedParameter(RequestError):

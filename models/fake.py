@@ -25,9 +25,9 @@ from models.embeddings.ranking import score
 from models.embeddings.request import Embedded, EmbedRequest, Ranked, RankRequest, Vectors
 from models.images.edits import check_task
 from models.images.pictures import check_delivery, encoded
-from models.images.request import ImageRequest, Images, Picture
+from models.images.request import ImageRequest, Images, Picture, Preview
 from models.row import Row
-from models.surface import Done, Leniency, Ticket, Work, only
+from models.surface import Done, Leniency, Progress, Ticket, Work, only
 from models.transcribe.request import TranscribeRequest, Transcript
 
 
@@ -228,6 +228,8 @@ class FakeImages(FakeEngine):
         leniency = Leniency(request.strict)
         if request.negative_prompt:
             leniency.leave_out("negative_prompt", f"{self.row.slug} takes no negative_prompt")
+        if request.adapters:
+            leniency.leave_out("loras", f"{self.row.slug} has no weights to adapt")
 
         def finish(outputs: Sequence[list[Picture]]) -> Images:
             return Images(tuple(only(outputs)), tuple(leniency.left_out))
@@ -242,11 +244,20 @@ class FakeImages(FakeEngine):
         for step in range(steps):
             if ticket.cancelled:
                 break
-            ticket.emit((step + 1, steps))
+            ticket.emit(Progress(0, step + 1, steps, "steps"), lasting=False)
+            if step < request.previews:
+                shown = partial(self._preview, request)
+                ticket.emit(Preview(0, step, shown), lasting=False)
             time.sleep(self.delay_s)
         tint = crc32(request.images[0]) if request.images else 0
         made = [_plain(width, height, seed, tint) for seed in request.seeds]
         return list(encoded(made, request.seeds, request.output))
+
+    def _preview(self, request: ImageRequest) -> Picture:
+        """A grey one."""
+        grey = _plain(request.width or 64, request.height or 64, 0, 0)
+        [picture] = encoded([grey], [None], request.output)
+        return picture
 
 
 class FakeTranscribe(FakeEngine):

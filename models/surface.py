@@ -80,6 +80,22 @@ class Work:
     beside: bool = False
 
 
+@dataclass(frozen=True)
+class Progress:
+    """An event: how far one part of a request is.
+
+    Attributes:
+        part: its place in ``Work.parts``.
+        done, total: in ``unit``.
+        unit: ``steps``, ``tiles``.
+    """
+
+    part: int
+    done: float
+    total: float
+    unit: str
+
+
 class Ticket(Protocol, Generic[Item]):
     """One part on the device, as its engine sees it (``models.warm.batch`` makes them)."""
 
@@ -95,8 +111,12 @@ class Ticket(Protocol, Generic[Item]):
     def cancelled(self) -> bool:
         """True once nobody waits any more; an engine looks at every step and stops early."""
 
-    def emit(self, event: object) -> None:
-        """Hand an event (a token, a step done) to the one who streams; safe from any thread."""
+    def emit(self, event: object, *, lasting: bool = True) -> None:
+        """Hand an event to the one who streams; safe from any thread.
+
+        A ``lasting`` one is of the answer, whose work cannot begin again then; another may be told
+        twice.
+        """
 
 
 class Engine(Protocol):

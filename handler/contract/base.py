@@ -14,11 +14,16 @@ from typing import Any
 from handler.contract.request import Request
 from handler.media.bucket import Bucket
 from handler.media.files import MediaDoor
+from handler.media.loras import LoraShelf
 from models.row import Row
 from models.surface import LeftOut
 from models.warm.model import Borrowed
 
 Json = Any  # what ``json`` can express; checked where it leaves, in handler.wire
+
+
+def _untold(_: Json) -> None:
+    """Where nobody wants to know."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,11 @@ class Call:
         inline_limit_bytes: how large media in an answer should be at most, as base64, where the
             client leaves their form to us.
         output_limit_bytes: how large an answer can be; None = however large, a bucket takes it.
+        event_limit_bytes: how large an event of a stream can be; None = however large.
+        tell: tells the platform how far it is, where there is a way: ``{"done", "total", "unit"}``.
+        loras: the adapters that a request may name.
+        screen: says of encoded pictures which are to be withheld; None = nobody looks.
+        screened_by: the model that does.
     """
 
     job_id: str
@@ -47,6 +57,11 @@ class Call:
     route: str | None = None
     inline_limit_bytes: int | None = None
     output_limit_bytes: int | None = None
+    event_limit_bytes: int | None = None
+    tell: Callable[[Json], None] = _untold
+    loras: LoraShelf | None = None
+    screen: Callable[[Sequence[bytes]], Awaitable[Sequence[bool]]] | None = None
+    screened_by: str | None = None
 
     @property
     def adapter(self) -> str | None:
@@ -74,6 +89,7 @@ class Operation:
         stream: yields the events of a call whose request has ``stream``; None = cannot stream.
         marks: fields whose presence says that a body is for this operation.
         task: what a model must be able to do, in the catalog's words; None = any of the surface's.
+        refused: why its routes are known and not answered; None = they are.
     """
 
     request: type[Request]
@@ -82,6 +98,7 @@ class Operation:
     stream: Callable[[Call], AsyncGenerator[Json, None]] | None = None
     marks: tuple[str, ...] = ()
     task: str | None = None
+    refused: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,8 +120,9 @@ class Surface:
 
     @property
     def routes(self) -> tuple[str, ...]:
-        """Every OpenAI route that leads here."""
-        return tuple(route for one in self.operations for route in one.routes)
+        """Every OpenAI route that is answered here."""
+        answered = (one for one in self.operations if one.refused is None)
+        return tuple(route for one in answered for route in one.routes)
 
     @property
     def marks(self) -> tuple[str, ...]:

@@ -51,6 +51,7 @@ class Endpoint:
         for name in wanted:
             if name not in registry:
                 raise SettingsError(f"SURFACE: {name!r} is none of {', '.join(registry)}")
+        catalog = Catalog(row for row in catalog.rows if row.surface in registry)
         configured = _configured(settings, catalog)
         by_task = _surfaces_of_tasks(settings, catalog)
         names = wanted or ((configured.surface,) if configured else by_task)

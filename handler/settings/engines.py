@@ -1,9 +1,11 @@
-"""Which engine serves chat, and with what."""
+"""Which engine serves a model, and how the operator wants it to."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 
 from handler.settings.variables import Settings, SettingsError
@@ -11,25 +13,58 @@ from models.row import Catalog, Row
 
 log = logging.getLogger(__name__)
 
+IMAGES = "models.images.diffusers:DiffusersImages"
 TRANSFORMERS = "models.chat.transformers:TransformersChat"
 VLLM = "models.chat.vllm:VllmChat"
 
 
-def fitted(catalog: Catalog, settings: Settings, device_kind: str) -> Catalog:
-    """The catalog with the chat engine that the operator wants, or that suits the machine.
+def fitted(catalog: Catalog, settings: Settings, device_kind: str, budget_bytes: int) -> Catalog:
+    """The catalog as the operator wants it, and as it suits the machine.
+
+    Args:
+        catalog: all rows.
+        settings: the operator's words.
+        device_kind: ``cuda`` or ``cpu``.
+        budget_bytes: of all warm models.
 
     Raises:
-        SettingsError: it is not installed.
+        SettingsError: an engine is not installed.
     """
-    if not any(row.engine == TRANSFORMERS for row in catalog.rows):
-        return catalog
+    chat: Callable[[Row], Row] | None = None
+
+    def one(row: Row) -> Row:
+        nonlocal chat
+        if row.engine == IMAGES:
+            return _images(row, settings, device_kind, budget_bytes)
+        if row.engine != TRANSFORMERS:
+            return row
+        chat = chat or _chat(settings, device_kind)
+        return chat(row)
+
+    return Catalog(one(row) for row in catalog.rows)
+
+
+def _images(row: Row, settings: Settings, device_kind: str, budget_bytes: int) -> Row:
+    """A row of pictures, with what ``models.images.tuning`` is to do."""
+    options = dict(row.options)
+    if settings.images_quantization is not None:
+        options["quantization"] = settings.images_quantization
+    if settings.images_compile:
+        options["compiled"] = settings.places().shelf / "compiled"
+    parts_bytes = options.get("offloaded_bytes")
+    wanted = settings.images_offload
+    too_large = wanted == "auto" and row.memory_bytes > budget_bytes
+    if device_kind == "cuda" and parts_bytes is not None and (wanted == "always" or too_large):
+        return replace(row, options={**options, "offload": True}, memory_bytes=parts_bytes)
+    return replace(row, options=options)
+
+
+def _chat(settings: Settings, device_kind: str) -> Callable[[Row], Row]:
+    """What gives a row of chat its engine."""
     engine, why = _choice(settings, device_kind)
     if engine == TRANSFORMERS and settings.lora_adapters:
         log.warning("LORA_ADAPTERS need vllm; requests for them are refused here")
-    return Catalog(
-        _fitted(row, engine, why, settings) if row.engine == TRANSFORMERS else row
-        for row in catalog.rows
-    )
+    return partial(_fitted, engine=engine, why=why, settings=settings)
 
 
 def _choice(settings: Settings, device_kind: str) -> tuple[str, str]:

@@ -94,6 +94,34 @@ class Settings(BaseModel):
         "`name=file:///folder`; a request chooses one by `model: slug:name`. vllm only.",
         (),
     )
+    lora_allow: tuple[str, ...] = _env(
+        "LORA_ALLOW",
+        "LoRA adapters that a request for pictures may name, comma-separated, with `*` for "
+        "anything: `owner/name`, `owner/*`, `https://host/*`, `file:///folder/*`. Unset: none.",
+        (),
+    )
+    safety_checker: str | None = _env(
+        "SAFETY_CHECKER",
+        "The model that looks at pictures before they leave: `StableDiffusion_Safety_Checker`. "
+        "Unset: none does.",
+    )
+    images_compile: bool = _env(
+        "IMAGES_COMPILE",
+        "Compile image models when they load; what is compiled is kept on the volume or in "
+        "QUARTET_CACHE.",
+        False,
+    )
+    images_quantization: Literal["int8", "fp8"] | None = _env(
+        "IMAGES_QUANTIZATION",
+        "Store the denoising part of image models in 8 bits; fp8 computes in it, too, and needs "
+        "torchao and a GPU of Ada's or Hopper's generation or later.",
+    )
+    images_offload: Literal["auto", "always", "never"] = _env(
+        "IMAGES_OFFLOAD",
+        "Keep parts of an image model in the RAM while they are not used; auto does where the "
+        "whole is larger than the memory budget.",
+        "auto",
+    )
     gpu_count: int = _env(
         "RUNPOD_GPU_COUNT", "The GPUs of this worker, which the platform sets; vllm uses all.", 1
     )
@@ -204,7 +232,12 @@ class Settings(BaseModel):
         return settings
 
     @field_validator(
-        "surface", "model_tasks", "media_private_hosts", "lora_adapters", mode="before"
+        "surface",
+        "model_tasks",
+        "media_private_hosts",
+        "lora_adapters",
+        "lora_allow",
+        mode="before",
     )
     @classmethod
     def _split(cls, value: object) -> object:

@@ -3,67 +3,59 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from models.device.failures import is_out_of_memory
 from models.device.hardware import Device
-from models.errors import ContextLengthExceeded, InvalidValue, UnsupportedParameter
+from models.images import tuning
+from models.images.adapters import Adapters
 from models.images.edits import Stopped, check_task
 from models.images.families import FAMILIES
-from models.images.pictures import check_delivery, crop, decode, encoded, fitted, mask_of, padded
-from models.images.request import ImageRequest, Images, Output
+from models.images.items import ImageItem, Items
+from models.images.pictures import crop, encoded, preview
+from models.images.previews import Previews, estimate
+from models.images.prompts import Prompts
+from models.images.request import ImageRequest, Images, Preview
 from models.images.tokens import TokenCounter
 from models.quiet import hush
 from models.row import Row
-from models.surface import LeftOut, Leniency, Ticket, Work, only
+from models.surface import Leniency, Progress, Ticket, Work
 
-_NEGATIVE_GUIDANCE = 2.0  # where a negative prompt comes without
-_EDIT_PIXELS = 1024 * 1024  # Flux2KleinPipeline reads input pictures at no more than this
-_LEAST_SIDE, _MOST_STRETCHED = 64, 8  # what it reads; diffusers raises otherwise
-_STRENGTH = 0.6
-
-
-@dataclass(frozen=True)
-class ImageItem:
-    """A checked request: the pipeline and its arguments, and how its pictures leave.
-
-    Attributes:
-        task: which pipeline.
-        scheduler: other than the model's own.
-        kept: the picture and the mask of what is to change in it; the rest is kept, bit by bit.
-    """
-
-    task: str
-    arguments: dict[str, Any]
-    seeds: tuple[int, ...]
-    width: int
-    height: int
-    output: Output
-    scheduler: str | None = None
-    kept: tuple[Any, Any] | None = None
+# Of one run, in pixels: a picture of this size keeps a GPU busy by itself, and several smaller ones
+# do together.
+_RUN_PIXELS = {"cuda": 1024 * 1024, "cpu": 512 * 512}
+_ADAPTERS_SHARE = 1 / 20  # of the model's memory
 
 
 class DiffusersImages:
-    """A model of diffusers; emits ``(step, steps)`` as it goes.
+    """A model of diffusers; emits ``Progress`` and ``Preview`` as it goes.
 
     Row options: ``family`` (of ``models.images.families``), ``prompt_tokens`` (the longest prompt),
-    ``most_pixels`` (the largest picture).
+    ``most_pixels`` (the largest picture), ``offloaded_bytes`` (its memory with the option
+    ``offload``), and those of ``models.images.tuning``.
     """
 
-    budget = None
-    capacity = 1
     packs = False
 
     def __init__(self, pipeline: Any, row: Row) -> None:
         self._row = row
         self._family = FAMILIES[row.options["family"]]
-        self._count = TokenCounter(getattr(pipeline, "tokenizer_2", None) or pipeline.tokenizer)
+        self._device = pipeline._execution_device.type
+        self.budget = _RUN_PIXELS[self._device]
+        width, height = map(int, row.defaults["size"].split("x"))
+        self.capacity = max(1, self.budget // (width * height))
+        tokenizer = getattr(pipeline, "tokenizer_2", None) or pipeline.tokenizer
+        self._items = Items(row, TokenCounter(tokenizer, self._family.thinks))
         self._scheduler = pipeline.scheduler
-        self._pipelines = {self._family.pipelines["txt2img"]: pipeline}
-        pipeline.set_progress_bar_config(disable=True)
+        self._first = pipeline
+        self._pipelines: dict[str, Any] = {}
+        self._prompts = Prompts(pipeline.encode_prompt)
+        self._previews = Previews(pipeline, self._family.unpacked)
+        self._adapters = Adapters(pipeline, row.slug, int(row.memory_bytes * _ADAPTERS_SHARE))
+        self._tiled = False
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> DiffusersImages:
@@ -81,10 +73,12 @@ class DiffusersImages:
         pipeline = getattr(diffusers, name).from_pretrained(
             folder, dtype=dtype, local_files_only=True, variant="fp16" if half else None, **stored
         )
-        return cls(pipeline.to(device.kind), row)
+        return cls(tuning.placed(pipeline, row, device.kind), row)
 
     def prepare(self, request: ImageRequest) -> Work:
-        """Check the request against the model and decode its pictures; it runs alone.
+        """Check the request against the model and decode its pictures.
+
+        Each picture is a part; those of words, of one size and made alike, share runs.
 
         Raises:
             UnsupportedParameter: what the model cannot do: an input picture, a mask, a scheduler;
@@ -94,69 +88,70 @@ class DiffusersImages:
             MediaUndecodable: an input picture cannot be read.
         """
         check_task(request, self._row)
-        self._check_prompt("prompt", request.prompt)
-        task = self._task(request)
-        pictures = [decode(one) for one in request.images]
-        width, height = self._size(request, pictures)
-        check_delivery(request.output, len(request.seeds), width, height)
         leniency = Leniency(request.strict)
-        arguments: dict[str, Any] = {
-            "prompt": request.prompt,
-            "width": self._up(width),
-            "height": self._up(height),
-            "num_inference_steps": self._steps(request),
-            "guidance_scale": self._row.defaults["guidance"],
-        }
-        if self._family.prompt_limit:
-            arguments["max_sequence_length"] = self._row.options["prompt_tokens"]
-        arguments |= self._guided(request, leniency)
-        edited, kept = self._edited(request, task, pictures, (width, height), leniency)
-        item = ImageItem(
-            task=task,
-            arguments={**arguments, **edited},
-            seeds=request.seeds,
-            width=width,
-            height=height,
-            output=request.output,
-            scheduler=self._chosen_scheduler(request),
-            kept=kept,
+        items = self._items(request, leniency)
+        width, height = items[0].up
+        tokens = len(items) * width * height // self._family.grid**2
+        made = partial(
+            Images,
+            left_out=tuple(leniency.left_out),
+            prompt_tokens=self._items.prompt_tokens(request),
+            picture_tokens=tokens,
         )
-        return Work((item,), finish=partial(_finish, tuple(leniency.left_out)), beside=True)
+        return Work(
+            items,
+            sizes=[width * height] * len(items),
+            kind=items[0].kind,
+            finish=partial(_finish, made, items),
+            beside=True,
+        )
 
     def run(self, batch: Sequence[Ticket[ImageItem]]) -> list[Any]:
-        """Run the pipelines; each stops at the next step once its ticket is cancelled."""
-        return [self._generate(ticket) for ticket in batch]
+        """Make the pictures in one go; stops at the next step once nobody waits for any of them.
+
+        A picture that is out of memory is decoded in tiles when it is begun again.
+        """
+        tiled, self._tiled = self._tiled, False
+        try:
+            if tiled:
+                self._first.vae.enable_tiling()
+            return self._generate(batch)
+        except Stopped:
+            return [None] * len(batch)
+        except Exception as error:
+            self._tiled = len(batch) == 1 and not tiled and is_out_of_memory(error)
+            raise
+        finally:
+            if tiled:
+                self._first.vae.disable_tiling()
 
     def close(self) -> None:
         """Drop the pipelines."""
+        del self._first, self._scheduler, self._prompts, self._previews, self._adapters
         self._pipelines = {}
-        self._scheduler = None
 
-    def _generate(self, ticket: Ticket[ImageItem]) -> tuple[ImageItem, list[Any]]:
+    def _generate(self, batch: Sequence[Ticket[ImageItem]]) -> list[Any]:
         import torch
 
-        item = ticket.item
-        pipeline = self._pipeline(item.task)
-        pipeline.scheduler = self._made_scheduler(item.scheduler)
-
-        def on_step(pipeline: Any, step: int, _timestep: Any, kwargs: dict[str, Any]) -> Any:
-            ticket.emit((step + 1, pipeline.num_timesteps))
-            if ticket.cancelled:
-                raise Stopped  # diffusers' own switch would still decode what is there
-            return kwargs
-
+        items = [ticket.item for ticket in batch]
+        first = items[0]
+        pipeline = self._pipeline(first.task)
+        pipeline.scheduler = self._made_scheduler(first.scheduler)
         known = inspect.signature(pipeline.__call__).parameters
-        device = pipeline.device.type
-        try:
-            result = pipeline(
-                **{name: value for name, value in item.arguments.items() if name in known},
-                num_images_per_prompt=len(item.seeds),
-                generator=[torch.Generator(device).manual_seed(seed) for seed in item.seeds],
-                callback_on_step_end=on_step,
+        arguments = {key: value for key, value in first.arguments.items() if key in known}
+        if first.negative is not None:
+            arguments["negative_prompt"] = [item.negative for item in items]
+        dice = [torch.Generator(self._device).manual_seed(item.seed) for item in items]
+        watch = _Watch(batch, pipeline, self._previews)
+        self._prompts.marked = tuple((one.name, one.scale) for one in first.adapters)
+        with self._adapters.on(first.adapters):
+            made = pipeline(
+                prompt=[item.prompt for item in items],
+                generator=dice,
+                callback_on_step_end=watch.after_step,
+                **arguments,
             )
-        except Stopped:
-            return item, []
-        return item, result.images
+        return list(made.images)
 
     def _pipeline(self, task: str) -> Any:
         """The pipeline of a task; all are made of the same parts."""
@@ -164,156 +159,18 @@ class DiffusersImages:
 
         name = self._family.pipelines[task]
         if name not in self._pipelines:
-            first = next(iter(self._pipelines.values()))
             made = getattr(diffusers, name)
             wanted = inspect.signature(made.__init__).parameters
-            parts = {key: one for key, one in first.components.items() if key in wanted}
+            parts = {key: one for key, one in self._first.components.items() if key in wanted}
             settings = {
                 key: value
-                for key, value in first.config.items()
+                for key, value in self._first.config.items()
                 if key in wanted and key not in parts and not key.startswith("_")
             }
             self._pipelines[name] = made(**parts, **settings)
             self._pipelines[name].set_progress_bar_config(disable=True)
+            self._pipelines[name].encode_prompt = self._prompts
         return self._pipelines[name]
-
-    def _task(self, request: ImageRequest) -> str:
-        task = "inpaint" if request.mask else "img2img" if request.images else "txt2img"
-        param = "mask" if request.mask else "image"
-        if request.mask and not request.images:
-            raise InvalidValue("mask needs image: the picture that it is of.", param="mask")
-        if task not in self._row.tasks:
-            raise UnsupportedParameter(
-                f"{param} is not supported: {self._row.slug} does not do {task}; leave it out, or "
-                "ask a model that edits pictures.",
-                param=param,
-            )
-        several = task == "img2img" and self._family.whole
-        if len(request.images) > 1 and not several:
-            raise UnsupportedParameter(
-                f"image: {self._row.slug} takes one input picture; got {len(request.images)}.",
-                param="image",
-            )
-        return task
-
-    def _check_prompt(self, param: str, prompt: str) -> None:
-        [length] = self._count([prompt])
-        limit = self._row.options["prompt_tokens"]
-        if length > limit:
-            raise ContextLengthExceeded(
-                f"{param} has {length} tokens; {self._row.slug} reads at most {limit}.", param=param
-            )
-
-    def _guided(self, request: ImageRequest, leniency: Leniency) -> dict[str, Any]:
-        """The arguments of a negative prompt, whose guidance switches it on, and of guidance."""
-        slug, family = self._row.slug, self._family
-        if request.negative_prompt and family.negative is None:
-            leniency.leave_out(
-                "negative_prompt", f"{slug} is distilled and takes no negative_prompt"
-            )
-        if not request.negative_prompt or family.negative is None:
-            if request.guidance in (None, self._row.defaults["guidance"]):
-                return {}
-            if family.guided:
-                return {"guidance_scale": request.guidance}
-            leniency.leave_out(
-                "guidance",
-                f"{slug} is distilled: guidance changes nothing without a negative_prompt",
-            )
-            return {}
-        self._check_prompt("negative_prompt", request.negative_prompt)
-        usual = max(self._row.defaults["guidance"], _NEGATIVE_GUIDANCE)
-        scale = usual if request.guidance is None else request.guidance
-        if scale <= family.unguided:
-            leniency.leave_out(
-                "guidance",
-                f"guidance of {family.unguided:g} or less would switch the negative_prompt off",
-            )
-            scale = usual
-        return {"negative_prompt": request.negative_prompt, family.negative: scale}
-
-    def _edited(
-        self,
-        request: ImageRequest,
-        task: str,
-        pictures: Sequence[Any],
-        size: tuple[int, int],
-        leniency: Leniency,
-    ) -> tuple[dict[str, Any], tuple[Any, Any] | None]:
-        """The arguments of input pictures, and the picture and mask of what is kept."""
-        if task == "txt2img":
-            if request.strength is not None:
-                leniency.leave_out("strength", "strength is of an input picture, and there is none")
-            return {}, None
-        if task == "img2img" and self._family.whole:
-            if request.strength is not None:
-                leniency.leave_out("strength", f"{self._row.slug} reads input pictures whole")
-            for picture in pictures:
-                self._check_whole(picture)
-            return {"image": list(pictures) if len(pictures) > 1 else pictures[0]}, None
-        source, up = fitted(pictures[0], *size), [self._up(side) for side in size]
-        arguments = {"image": padded(source, *up), "strength": self._strength(request)}
-        if task == "img2img":
-            return arguments, None
-        mask = fitted(mask_of(request.mask or b"", pictures[0].size), *size)
-        return {**arguments, "mask_image": padded(mask, *up)}, (source, mask)
-
-    def _check_whole(self, picture: Any) -> None:
-        short, long = sorted(picture.size)
-        if short < _LEAST_SIDE or long > _MOST_STRETCHED * short:
-            raise InvalidValue(
-                f"image has {picture.width}x{picture.height} pixels; {self._row.slug} reads "
-                f"pictures of at least {_LEAST_SIDE} pixels a side, not longer than "
-                f"{_MOST_STRETCHED} times their width.",
-                param="image",
-            )
-
-    def _steps(self, request: ImageRequest) -> int:
-        return request.steps or int(self._row.defaults["steps"])
-
-    def _strength(self, request: ImageRequest) -> float:
-        steps = self._steps(request)
-        strength = _STRENGTH if request.strength is None else request.strength
-        if steps * strength < 1:
-            raise InvalidValue(
-                f"strength {strength:g} of {steps} steps leaves none; send at least "
-                f"{1 / steps:.2g}, or more steps.",
-                param="strength",
-            )
-        return strength
-
-    def _size(self, request: ImageRequest, pictures: Sequence[Any]) -> tuple[int, int]:
-        most = self._row.options["most_pixels"]
-        if request.width and request.height:
-            width, height = request.width, request.height
-        elif not pictures:
-            width, height = map(int, self._row.defaults["size"].split("x"))
-        else:
-            first, grid = pictures[0], self._family.grid
-            shrink = min(1.0, (min(_EDIT_PIXELS, most) / (first.width * first.height)) ** 0.5)
-            width = max(grid, int(first.width * shrink))
-            height = max(grid, int(first.height * shrink))
-        if width * height > most:
-            raise InvalidValue(
-                f"size: {self._row.slug} makes pictures of at most {most} pixels; got "
-                f"{width}x{height}.",
-                param="size",
-            )
-        return width, height
-
-    def _up(self, pixels: int) -> int:
-        """The next side that the model can make; the picture is cut back to what was asked for."""
-        grid = self._family.grid
-        return -(-pixels // grid) * grid
-
-    def _chosen_scheduler(self, request: ImageRequest) -> str | None:
-        known = self._family.schedulers
-        if request.scheduler is None or request.scheduler in known:
-            return request.scheduler
-        instead = f"send one of {', '.join(known)}" if known else "leave it out: it has its own"
-        raise UnsupportedParameter(
-            f"scheduler is not supported by {self._row.slug}; {instead}.", param="scheduler"
-        )
 
     def _made_scheduler(self, name: str | None) -> Any:
         """A fresh one: what a run leaves in it is nothing to the next."""
@@ -325,15 +182,65 @@ class DiffusersImages:
         return getattr(diffusers, made).from_config(self._scheduler.config, **changes)
 
 
+class _Watch:
+    """Watches a run: tells how far it is, shows what there is, and stops it."""
+
+    def __init__(self, batch: Sequence[Ticket[ImageItem]], pipeline: Any, shown: Previews) -> None:
+        self._batch = batch
+        self._pipeline = pipeline
+        self._shown = shown
+        self._done = 0
+        self._step = pipeline.scheduler.step
+        if any(ticket.item.previews for ticket in batch):
+            pipeline.scheduler.step = self._seen_step
+
+    def after_step(self, _pipeline: Any, _step: int, _timestep: Any, kwargs: Any) -> Any:
+        """As diffusers calls it.
+
+        Raises:
+            Stopped: nobody waits any more; diffusers' own switch would still decode what is there.
+        """
+        self._done += 1
+        for ticket in self._batch:
+            total = self._pipeline.num_timesteps * ticket.item.parts
+            ticket.emit(Progress(ticket.item.part, self._done, total, "steps"), lasting=False)
+        if all(ticket.cancelled for ticket in self._batch):
+            raise Stopped
+        return kwargs
+
+    def _seen_step(self, said: Any, timestep: Any, latents: Any, *args: Any, **kwargs: Any) -> Any:
+        """The scheduler's, with a look at what it is given."""
+        steps, now = self._pipeline.num_timesteps, self._done + 1
+        due = [_shown_after(steps, ticket.item.previews).get(now) for ticket in self._batch]
+        if any(order is not None for order in due):
+            scheduler = self._pipeline.scheduler
+            likely = estimate(scheduler, said, timestep, latents)
+            seen = self._shown(likely, *self._batch[0].item.up)
+            for ticket, order, pixels in zip(self._batch, due, seen, strict=True):
+                if order is not None:
+                    item = ticket.item
+                    made = partial(preview, pixels, item.up, (item.width, item.height), item.output)
+                    ticket.emit(Preview(item.part, order, made), lasting=False)
+        return self._step(said, timestep, latents, *args, **kwargs)
+
+
+def _shown_after(steps: int, previews: int) -> dict[int, int]:
+    """After which steps a preview is shown, spread evenly; not after the last."""
+    after = [round(steps * (order + 1) / (previews + 1)) for order in range(previews)]
+    return {step: order for order, step in enumerate(after) if 0 < step < steps}
+
+
 def _finish(
-    left_out: tuple[LeftOut, ...], outputs: Sequence[tuple[ImageItem, list[Any]]]
+    made: Callable[..., Images], items: Sequence[ImageItem], pictures: Sequence[Any]
 ) -> Images:
     """Cut the pictures to the size that was asked for and encode them."""
     from PIL import Image
 
-    item, pictures = only(outputs)
-    cut = [crop(picture, item.width, item.height) for picture in pictures]
-    if item.kept is not None:
-        source, mask = item.kept
+    cut = [
+        crop(picture, item.width, item.height)
+        for picture, item in zip(pictures, items, strict=True)
+    ]
+    if items[0].kept is not None:
+        source, mask = items[0].kept
         cut = [Image.composite(picture, source, mask) for picture in cut]
-    return Images(encoded(cut, item.seeds, item.output), left_out)
+    return made(encoded(cut, [item.seed for item in items], items[0].output))

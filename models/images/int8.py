@@ -21,7 +21,7 @@ _PLAIN = {
 }  # fmt: skip
 
 
-class Int8Linear(nn.Module):  # type: ignore[misc]  # torch is not read by mypy
+class Int8Linear(nn.Linear):  # type: ignore[misc]  # torch is not read by mypy
     """A linear layer whose weights are made whole for each use.
 
     Args:
@@ -31,9 +31,9 @@ class Int8Linear(nn.Module):  # type: ignore[misc]  # torch is not read by mypy
     """
 
     def __init__(self, weight: torch.Tensor, scale: torch.Tensor, bias: Any = None) -> None:
-        super().__init__()
+        nn.Module.__init__(self)  # a layer that adapters know, without the weights that it makes
         self.out_features, self.in_features = weight.shape
-        self.register_buffer("weight", weight)
+        self.weight = nn.Parameter(weight, requires_grad=False)
         self.register_buffer("scale", scale)
         self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
 
@@ -41,6 +41,16 @@ class Int8Linear(nn.Module):  # type: ignore[misc]  # torch is not read by mypy
         """Shape (…, in) to (…, out)."""
         weight = (self.weight.to(self.scale.dtype) * self.scale).to(x.dtype)
         return nn.functional.linear(x, weight, self.bias)
+
+
+def quantise(model: Any) -> None:
+    """Store the linear layers of a model in eight bits, each row by its largest weight."""
+    for name, layer in [one for one in model.named_modules() if type(one[1]) is nn.Linear]:
+        weight = layer.weight.detach()
+        scale = weight.float().abs().amax(1, keepdim=True).clamp_min(1e-12) / 127
+        rounded = (weight.float() / scale).round().to(torch.int8)
+        bias = None if layer.bias is None else layer.bias.detach()
+        model.set_submodule(name, Int8Linear(rounded, scale, bias))
 
 
 def parts(folder: Path, dtype: torch.dtype) -> dict[str, Any]:

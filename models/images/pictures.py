@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from models.images.request import Output, Picture
 _INPUT_PIXELS = 64_000_000  # a larger input picture is a bomb, not a photo
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF")  # not all of Pillow's: EPS would start Ghostscript
 _QUALITY = 90  # of jpeg and webp
+_PREVIEW_QUALITY = 75
 _INLINE_QUALITIES = (95, 80, 60)  # of webp in place of a png that is too large
 _BASE64 = 4 / 3
 _BYTES = {"png": 2.2, "jpeg": 0.5, "webp": 0.4}  # of a pixel of a photo with much in it
@@ -118,18 +120,21 @@ def check_delivery(output: Output, count: int, width: int, height: int) -> None:
     Raises:
         InvalidValue: they would be too large.
     """
-    limit_bytes, format_ = output.limit_bytes, output.format
-    if limit_bytes is None or format_ is None:
+    if output.format is None:
         return
-    size_bytes = count * width * height * _BYTES[format_] * _BASE64
-    if size_bytes > limit_bytes:
-        raise InvalidValue(
-            f"{count} {format_} of {width}x{height} would be some {size_bytes / 1e6:.0f} MB, and "
-            f"an answer holds {limit_bytes / 1e6:.1f}; ask for fewer or smaller ones or another "
-            "output_format, or configure a bucket.",
-            param="output_format",
-            code="output_too_large",
-        )
+    one_bytes = width * height * _BYTES[output.format] * _BASE64
+    for number, limit_bytes, what in (
+        (count, output.limit_bytes, "an answer"),
+        (1, output.each_limit_bytes, "an event of a stream"),
+    ):
+        if limit_bytes is not None and number * one_bytes > limit_bytes:
+            raise InvalidValue(
+                f"{number} {output.format} of {width}x{height} would be some "
+                f"{number * one_bytes / 1e6:.1f} MB, and {what} holds {limit_bytes / 1e6:.1f}; "
+                "ask for fewer or smaller ones or another output_format, or configure a bucket.",
+                param="output_format",
+                code="output_too_large",
+            )
 
 
 def encoded(
@@ -142,12 +147,11 @@ def encoded(
     format_ = output.format or "png"
     quality = _QUALITY if output.compression is None else output.compression
     contents = [encode(picture, format_, quality) for picture in pictures]
-    limits = [one for one in (output.inline_limit_bytes, output.limit_bytes) if one is not None]
-    if output.format is None and limits and _beyond(contents, min(limits)):
+    if output.format is None and _beyond(contents, output, output.inline_limit_bytes):
         format_ = "webp"
         for quality in _INLINE_QUALITIES:
             contents = [encode(picture, format_, quality) for picture in pictures]
-            if not _beyond(contents, output.limit_bytes):
+            if not _beyond(contents, output):
                 break
     return tuple(
         Picture(content, format_, picture.width, picture.height, seed)
@@ -155,5 +159,29 @@ def encoded(
     )
 
 
-def _beyond(contents: Sequence[bytes], limit_bytes: int | None) -> bool:
-    return limit_bytes is not None and sum(map(len, contents)) * _BASE64 > limit_bytes
+def preview(pixels: Any, up: tuple[int, int], size: tuple[int, int], output: Output) -> Picture:
+    """A picture of the size that is wanted, of one that is coarser.
+
+    Args:
+        pixels: RGB, shape (rows, columns, 3), uint8.
+        up: width and height of what the model makes.
+        size: of the picture, which is the middle of that.
+        output: how it leaves; a preview of no named format is webp.
+    """
+    from PIL import Image
+
+    picture = crop(Image.fromarray(pixels).resize(up, Image.Resampling.BICUBIC), *size)
+    format_ = output.format or "webp"
+    quality = _PREVIEW_QUALITY if output.compression is None else output.compression
+    content = encode(picture, format_, quality)
+    if _beyond([content], output):
+        format_, content = "webp", encode(picture, "webp", _INLINE_QUALITIES[-1])
+    return Picture(content, format_, *size)
+
+
+def _beyond(contents: Sequence[bytes], output: Output, inline_bytes: int | None = None) -> bool:
+    """Whether pictures are larger than they may be, together or one of them."""
+    sizes = [len(content) * _BASE64 for content in contents]
+    limits = [one for one in (inline_bytes, output.limit_bytes) if one is not None]
+    each = output.each_limit_bytes
+    return sum(sizes) > min(limits, default=math.inf) or (each is not None and max(sizes) > each)

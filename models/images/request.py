@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from models.surface import LeftOut
 
@@ -17,12 +19,31 @@ class Output:
         inline_limit_bytes: how large pictures that travel in the answer may be as base64, together,
             before ``format`` None means webp; None = however large.
         limit_bytes: how large they may be at all, for they would be lost; None = however large.
+        each_limit_bytes: how large one of them may be, likewise.
     """
 
     format: str | None = None
     compression: int | None = None
     inline_limit_bytes: int | None = None
     limit_bytes: int | None = None
+    each_limit_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A LoRA adapter.
+
+    Attributes:
+        name: what it is known by; the same name is the same adapter.
+        path: its safetensors file.
+        scale: how strongly it counts.
+        param: the field of the request that names it, for errors.
+    """
+
+    name: str
+    path: Path
+    scale: float = 1.0
+    param: str = "loras"
 
 
 @dataclass(frozen=True)
@@ -40,6 +61,8 @@ class ImageRequest:
         mask: an encoded picture of what is to change, as large as the input picture.
         scale: how many times larger the picture is to become; None = the model's own.
         background: ``transparent`` or ``opaque``; None = what the model makes.
+        adapters: what changes the model for this request.
+        previews: how many unfinished pictures are shown of each on the way.
         output: how the pictures leave.
         given: the fields that the client sent, by their names in the API.
         strict: whether a field that the model has no use for fails the request.
@@ -58,9 +81,18 @@ class ImageRequest:
     mask: bytes | None = None
     scale: float | None = None
     background: str | None = None
+    adapters: tuple[Adapter, ...] = ()
+    previews: int = 0
     output: Output = Output()
     given: frozenset[str] = frozenset()
     strict: bool = False
+
+
+@dataclass(frozen=True)
+class ScreenRequest:
+    """Encoded pictures, to be looked at before they are shown; the answer is a bool for each."""
+
+    pictures: tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
@@ -75,8 +107,32 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Preview:
+    """An event: a picture that is not finished.
+
+    Attributes:
+        part: which of the request's pictures.
+        order: 0 is its first preview.
+        encoded: makes it, small in bytes and of the picture's size; worth a thread of its own.
+    """
+
+    part: int
+    order: int
+    encoded: Callable[[], Picture]
+
+
+@dataclass(frozen=True)
 class Images:
-    """The pictures of one request, in the order of their seeds, and what was asked in vain."""
+    """The pictures of one request, in the order of their seeds, and what was asked in vain.
+
+    Attributes:
+        pictures: one a seed.
+        left_out: the fields that the model has no use for.
+        prompt_tokens: that its encoder read, 0 of a model that reads none.
+        picture_tokens: that all pictures are made of inside the model, 0 where it has none.
+    """
 
     pictures: tuple[Picture, ...]
     left_out: tuple[LeftOut, ...] = ()
+    prompt_tokens: int = 0
+    picture_tokens: int = 0

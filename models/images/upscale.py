@@ -16,7 +16,7 @@ from models.images.pictures import check_delivery
 from models.images.request import ImageRequest
 from models.images.tiles import Tiling, enlarge
 from models.row import Row
-from models.surface import Ticket, Work
+from models.surface import Progress, Ticket, Work
 
 # The margin is what a pixel sees of its surroundings, to 1/255; the last spares memory instead.
 _TILINGS = {
@@ -37,7 +37,7 @@ class _Item:
 
 
 class Upscaler:
-    """Enlarges four times, tile by tile; emits ``(tile, tiles)`` as it goes."""
+    """Enlarges four times, tile by tile; emits ``Progress`` as it goes."""
 
     budget = None
     capacity = 1
@@ -124,7 +124,7 @@ class Upscaler:
                     raise Stopped
                 made = self._tile(tile)
                 done += 1
-                ticket.emit((done, tiles))
+                ticket.emit(Progress(0, done, tiles, "tiles"), lasting=False)
                 return made
 
             try:

@@ -20,6 +20,7 @@ RECIPES = {
     "sdxl": "models.tiny.sdxl",
     "esrgan": "models.tiny.esrgan",
     "ben2": "models.tiny.ben2",
+    "safety": "models.tiny.safety",
     "whisper": "models.tiny.whisper",
     "bge-m3": "models.tiny.bge_m3",
     "bge-reranker": "models.tiny.bge_reranker",

@@ -34,6 +34,7 @@ from models.device.memory import free_memory
 from models.device.rounding import rounded
 from models.errors import DeviceLost, EngineFailed
 from models.surface import Engine, Work
+from models.warm.beside import finished
 from models.warm.feeder import Feeder
 from models.warm.ticket import NEVER, Deadline, Job, Ticket
 from models.warm.waiting import Waiting
@@ -111,7 +112,7 @@ class Batcher(Feeder):
                         raise await self._watch.late(job)
                 finally:
                     event.cancel()
-            yield work.finish(job.result.result())
+            yield await finished(work, job.result.result())
         finally:
             job.cancel()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from models.device.failures import Failure, attempt, translate
 from models.errors import DeviceLost
 from models.row import Row
 from models.surface import Work
 from models.warm.batch import Batcher
+from models.warm.beside import beside, finished
 from models.warm.steps import Steps
 from models.warm.ticket import NEVER, Deadline
 from models.warm.watch import Load
@@ -41,8 +40,8 @@ class Warm:
             if hasattr(engine, "step")
             else Batcher(engine, max_jobs, device, on_lost, hung_after_s)
         )
-        beside = not inspect.iscoroutinefunction(engine.prepare)
-        self._prepare = partial(_beside, engine.prepare) if beside else engine.prepare
+        quick = inspect.iscoroutinefunction(engine.prepare)
+        self._prepare = engine.prepare if quick else partial(beside, engine.prepare)
 
     async def run(self, request: Any, deadline: Deadline = NEVER) -> Any:
         """Prepare, run and finish one request; returns the engine's answer."""
@@ -50,9 +49,7 @@ class Warm:
             return [event async for event in self.stream(request, deadline)][-1]
         work: Work = await self._prepare(request)
         outputs = await self._feeder.submit(work, deadline)
-        if work.beside:
-            return await _beside(work.finish, outputs)
-        return work.finish(outputs)
+        return await finished(work, outputs)
 
     async def stream(self, request: Any, deadline: Deadline = NEVER) -> AsyncGenerator[Any, None]:
         """Prepare and run one request, yielding the engine's events and its output last."""
@@ -131,16 +128,3 @@ class Borrowed:
         async with aclosing(self.warm.stream(request, self.deadline)) as events:
             async for event in events:
                 yield event
-
-
-async def _beside(step: Callable[[Any], Any], value: Any) -> Any:
-    """Run an engine's CPU step in a thread.
-
-    A panic in a Rust library is no ``Exception``; it becomes one, so that it cannot pass the places
-    that answer for every job.
-    """
-    outcome = await asyncio.to_thread(attempt, partial(step, value))
-    if not isinstance(outcome, Failure):
-        return outcome
-    error = outcome.error
-    raise error if isinstance(error, Exception) else translate(error)

@@ -55,7 +55,7 @@ class Job:
 
     Attributes:
         events: those on the way to who reads them, None where nobody does.
-        emitted: whether one has been handed over, so that it cannot begin again.
+        emitted: whether a lasting one has been handed over, so that it cannot begin again.
     """
 
     def __init__(self, work: Work, deadline: Deadline = NEVER, pulse: Pulse | None = None) -> None:
@@ -124,11 +124,14 @@ class Ticket:
         """The same for everybody else."""
         return self.job.cancelled
 
-    def emit(self, event: object) -> None:
-        """Hand an event to whoever streams the request; called from the device thread."""
+    def emit(self, event: object, *, lasting: bool = True) -> None:
+        """Hand an event to whoever streams the request; called from the device thread.
+
+        After a ``lasting`` one the request cannot begin again.
+        """
         job = self.job
         job.pulse.beat()
         if job.cancelled or job.events is None:  # nobody listens, and the loop itself may be gone
             return
-        job.emitted = True
+        job.emitted = job.emitted or lasting
         job.loop.call_soon_threadsafe(job.events.put_nowait, event)

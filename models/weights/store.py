@@ -56,6 +56,17 @@ class Places:
     token: str | None = None
     endpoint: str | None = None
 
+    @property
+    def shelf(self) -> Path:
+        """Where what is made here is kept: on the volume, if there is one that we may write to."""
+        if self.volume is None:
+            return self.cache
+        try:
+            self.volume.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            return self.cache
+        return self.volume if os.access(self.volume, os.W_OK) else self.cache
+
 
 class WeightsStore:
     """Finds weights, and fetches what is missing."""
@@ -70,7 +81,7 @@ class WeightsStore:
             WeightsUnavailable: they are nowhere and cannot be fetched.
             WeightsGated: a token or an accepted licence is missing.
         """
-        return self.locate(row) or self.fetch(row, self._shelf())
+        return self.locate(row) or self.fetch(row, self.places.shelf)
 
     def locate(self, row: Row) -> Path | None:
         """Return where the weights already lie on this machine, or None."""
@@ -110,17 +121,6 @@ class WeightsStore:
             raise
         partial.rename(target)
         log.info("%s: weights ready", row.slug)
-
-    def _shelf(self) -> Path:
-        """Where a download goes: the volume, if there is one that we may write to."""
-        volume = self.places.volume
-        if volume is None:
-            return self.places.cache
-        try:
-            volume.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            return self.places.cache
-        return volume if os.access(volume, os.W_OK) else self.places.cache
 
     def _candidates(self, row: Row) -> Iterator[Path]:
         source = parse(row.weights)

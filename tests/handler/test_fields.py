@@ -65,7 +65,6 @@ def test_two_names_with_two_values_are_refused(surface, sent, meant):
 
 
 REFUSED = [
-    ("images", {"loras": [{"path": "a/b", "scale": 1}]}, "no adapters"),
     ("images", {"frames": 49}, "still pictures"),
     ("images", {"num_frames": 49}, "still pictures"),
     ("images", {"fps": 24}, "still pictures"),
@@ -95,7 +94,6 @@ def test_what_cannot_be_honoured_is_refused_by_name(surface, sent, instead):
 @pytest.mark.parametrize(
     ("surface", "sent"),
     [
-        ("images", {"loras": []}),
         ("images", {"num_frames": 1, "frames": 1}),
         ("images", {"audio": False}),
         ("images", {"strength": None, "mask": None}),

@@ -21,7 +21,7 @@ class Ticket:
     def cancelled(self) -> bool:
         return self.cancel_at is not None and len(self.events) >= self.cancel_at
 
-    def emit(self, event: Any) -> None:
+    def emit(self, event: Any, *, lasting: bool = True) -> None:
         self.events.append(event)
 
 

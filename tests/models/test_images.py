@@ -18,6 +18,7 @@ from models.errors import (
     UnsupportedParameter,
 )
 from models.images.request import ImageRequest, Images, Output, Picture
+from models.surface import Progress
 from tests.conftest import row, tiny
 from tests.models.driving import Load, Ticket, prepare, run
 
@@ -170,7 +171,7 @@ def test_a_cancelled_picture_stops_at_the_next_step(load):
     engine = load(FLUX)
     ticket = Ticket(prepare(engine, ImageRequest("x", seeds=(1,), steps=50)), cancel_at=2)
     engine.run([ticket])
-    assert ticket.events == [(1, 50), (2, 50)]
+    assert ticket.events == [Progress(0, step, 50, "steps") for step in (1, 2)]
 
 
 # Edits -------------------------------------------------------------------------------------------

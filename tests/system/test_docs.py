@@ -157,7 +157,7 @@ def test_the_readme_has_commands():
 
 
 def test_the_table_of_models_is_the_catalogs():
-    for row in CATALOG.rows:
+    for row in (one for one in CATALOG.rows if one.surface in SURFACES):
         lines = [one for one in README.splitlines() if row.slug in one and one.startswith("| `")]
         assert all(line.startswith(f"| `{row.surface}`") for line in lines)
         if row == CATALOG.default(row.surface, "cuda"):

@@ -6,18 +6,27 @@ what is done.
 
 from __future__ import annotations
 
+import asyncio
 import base64
-import random
 import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Any, NotRequired, TypedDict
 
 from handler.contract.base import Call, Operation, Surface, with_notice, with_warnings
+from handler.contract.images.asked import as_url, engine_request
 from handler.contract.images.request import IMAGE_NAMES, ImagesRequest
-from models.errors import InvalidValue
-from models.images.request import ImageRequest, Images, Output, Picture
+from handler.contract.streaming import to_client
+from models.errors import ContentWithheld
+from models.images.request import Images, Picture, Preview
+from models.surface import Leniency, Progress
 
-_SHAPE_BYTES = 10_000  # of an answer, around its pictures
-IMAGE_LIMIT_BYTES = 32 * 1024 * 1024
+
+class ContentFilter(TypedDict):
+    """What the safety checker says of a picture; one that is flagged does not leave."""
+
+    checked_by: str
+    flagged: bool
 
 
 class ImageData(TypedDict):
@@ -28,6 +37,7 @@ class ImageData(TypedDict):
     seed: NotRequired[int]
     width: int
     height: int
+    content_filter: NotRequired[ContentFilter]
 
 
 class ImagesAnswer(TypedDict):
@@ -36,105 +46,143 @@ class ImagesAnswer(TypedDict):
     created: int
     data: list[ImageData]
     output_format: str
+    usage: dict[str, Any]
     model: str
     notice: NotRequired[str]
 
 
 async def answer(call: Call) -> dict[str, Any]:
     """Make the pictures of one request."""
-    request: ImagesRequest = call.request
-    if (call.route or "").endswith("/edits") and not request.image:
-        raise InvalidValue(
-            "image is required: the picture to edit.",
-            param="image",
-            code="missing_required_parameter",
-        )
-    as_url = _as_url(call)
-    engine_request = await _to_engine(call, as_url)
-    async with call.lease() as model:
-        made: Images = await model.run(engine_request)
+    leniency = Leniency(call.request.strict)
+    request = await engine_request(call, leniency)
+    done: dict[int, float] = {}
+    made = None
+    async with call.lease() as model, aclosing(model.stream(request)) as events:
+        async for event in events:
+            if isinstance(event, Progress):
+                done[event.part] = event.done
+                done_in_all = sum(done.values())
+                call.tell({"done": done_in_all, "total": event.total, "unit": event.unit})
+            made = event
+    if not isinstance(made, Images):
+        raise TypeError(f"{call.row.slug} ended with {type(made).__name__}")
+    withheld = await _withheld(call, made.pictures)
     shaped: ImagesAnswer = {
         "created": int(time.time()),
         "data": [
-            await _data(call, picture, index, as_url) for index, picture in enumerate(made.pictures)
+            await _data(call, picture, index, withheld)
+            for index, picture in enumerate(made.pictures)
         ],
         "output_format": made.pictures[0].format,
+        "usage": _usage(made.prompt_tokens, made.picture_tokens),
         "model": call.row.slug,
     }
-    return with_warnings(with_notice({**shaped}, call.row), made.left_out)
+    vain = [*leniency.left_out, *made.left_out]
+    return with_warnings(with_notice({**shaped}, call.row), vain)
 
 
-def _as_url(call: Call) -> bool:
-    """Whether pictures leave as URLs: where a bucket is there, unless base64 is asked for.
+async def stream(call: Call) -> AsyncGenerator[Any, None]:
+    """Make the pictures of one request, and show previews of them on the way, in OpenAI's events.
+
+    Where there are several, each event says which it is of, by ``index``.
+    """
+    async with aclosing(to_client(_events(call), _apart, call.route, named=True)) as events:
+        async for event in events:
+            yield event
+
+
+async def _events(call: Call) -> AsyncGenerator[dict[str, Any], None]:
+    leniency = Leniency(call.request.strict)
+    request = await engine_request(call, leniency)
+    async with call.lease() as model, aclosing(model.stream(request)) as events:
+        async for event in events:
+            if isinstance(event, Preview):
+                picture = await asyncio.to_thread(event.encoded)
+                shown = {**_shown(call, event.part, picture), "b64_json": _base64(picture)}
+                yield _event(call, "partial_image", shown, partial_image_index=event.order)
+            made = event
+    withheld = await _withheld(call, made.pictures)
+    share = made.picture_tokens // len(made.pictures)
+    vain = [*leniency.left_out, *made.left_out]
+    for index, picture in enumerate(made.pictures):
+        data = await _data(call, picture, index, withheld)
+        facts = {**_shown(call, index, picture), **data}
+        done = _event(call, "completed", facts, usage=_usage(made.prompt_tokens, share))
+        yield with_warnings(with_notice({**done, "model": call.row.slug}, call.row), vain)
+
+
+def _apart(_: Any, __: Any) -> None:
+    """Events of pictures are never joined into one."""
+
+
+def _event(call: Call, what: str, facts: dict[str, Any], **more: Any) -> dict[str, Any]:
+    edits = call.request.image is not None and (call.route or "/edits").endswith("/edits")
+    return {"type": f"image_{'edit' if edits else 'generation'}.{what}", **facts, **more}
+
+
+def _shown(call: Call, index: int, picture: Picture) -> dict[str, Any]:
+    """What OpenAI says of a picture in an event."""
+    return {
+        "index": index,
+        "created_at": int(time.time()),
+        "size": f"{picture.width}x{picture.height}",
+        "quality": "auto",
+        "background": call.request.background or "auto",
+        "output_format": picture.format,
+    }
+
+
+def _usage(prompt_tokens: int, picture_tokens: int) -> dict[str, Any]:
+    """OpenAI's, in tokens as the model has them: of words, and of the pictures that it makes."""
+    return {
+        "input_tokens": prompt_tokens,
+        "input_tokens_details": {"text_tokens": prompt_tokens, "image_tokens": 0},
+        "output_tokens": picture_tokens,
+        "total_tokens": prompt_tokens + picture_tokens,
+    }
+
+
+async def _withheld(call: Call, pictures: Sequence[Picture]) -> Sequence[bool] | None:
+    """Which pictures do not leave; None where nobody looks.
 
     Raises:
-        InvalidValue: a URL is asked for and there is no bucket.
+        ContentWithheld: none of them does.
     """
-    wanted = call.request.response_format
-    if wanted == "url" and call.bucket is None:
-        raise InvalidValue(
-            "response_format is 'url' and no bucket is configured; send 'b64_json', give an "
-            "s3Config with the job, or set the BUCKET_ variables of the endpoint.",
-            param="response_format",
-            code="bucket_not_configured",
+    if call.screen is None:
+        return None
+    flagged = await call.screen([picture.content for picture in pictures])
+    if all(flagged):
+        raise ContentWithheld(
+            f"{call.screened_by} withholds what was made: it takes it for unsafe. Another prompt "
+            "or another seed may do.",
+            param="prompt",
         )
-    return call.bucket is not None and wanted != "b64_json"
+    return flagged
 
 
-async def _to_engine(call: Call, as_url: bool) -> ImageRequest:
-    request: ImagesRequest = call.request
-    width, height = request.sides
-    images = [
-        await _fetched(call, one, request.called("image") if len(request.inputs) == 1 else name)
-        for one, name in zip(request.inputs, _places(request), strict=True)
-    ]
-    mask = await _fetched(call, request.mask, request.called("mask")) if request.mask else None
-    return ImageRequest(
-        prompt=request.prompt or "",
-        seeds=request.seeds(random.getrandbits(32)),
-        negative_prompt=request.negative_prompt,
-        width=width,
-        height=height,
-        steps=request.steps,
-        guidance=request.guidance,
-        strength=request.strength,
-        scheduler=request.scheduler,
-        images=tuple(images),
-        mask=mask,
-        scale=request.scale,
-        background=None if request.background == "auto" else request.background,
-        output=Output(
-            request.output_format,
-            request.output_compression,
-            None if as_url else call.inline_limit_bytes,
-            None if call.output_limit_bytes is None else call.output_limit_bytes - _SHAPE_BYTES,
-        ),
-        given=request.given,
-        strict=request.strict,
-    )
-
-
-def _places(request: ImagesRequest) -> list[str]:
-    return [f"{request.called('image')}[{index}]" for index in range(len(request.inputs))]
-
-
-async def _fetched(call: Call, reference: str, param: str) -> bytes:
-    path = await call.door.fetch(reference, param, IMAGE_LIMIT_BYTES)
-    return path.read_bytes()
-
-
-async def _data(call: Call, picture: Picture, index: int, as_url: bool) -> ImageData:
+async def _data(
+    call: Call, picture: Picture, index: int, withheld: Sequence[bool] | None
+) -> ImageData:
     facts: ImageData = {"width": picture.width, "height": picture.height}
     if picture.seed is not None:
         facts["seed"] = picture.seed
-    if as_url and call.bucket is not None:
+    if withheld is not None:
+        checked_by = call.screened_by or ""
+        facts["content_filter"] = {"checked_by": checked_by, "flagged": withheld[index]}
+        if withheld[index]:
+            return facts
+    if as_url(call) and call.bucket is not None:
         url = await call.bucket.store(
             f"{call.job_id}/{index if picture.seed is None else picture.seed}.{picture.format}",
             picture.content,
             f"image/{picture.format}",
         )
         return {"url": url, **facts}
-    return {"b64_json": base64.b64encode(picture.content).decode("ascii"), **facts}
+    return {"b64_json": _base64(picture), **facts}
+
+
+def _base64(picture: Picture) -> str:
+    return base64.b64encode(picture.content).decode("ascii")
 
 
 _MARKS = ("prompt", "image", *IMAGE_NAMES)
@@ -143,10 +191,21 @@ SURFACE = Surface(
     name="images",
     operations=(
         Operation(
-            ImagesRequest, ("/v1/images/generations", "/v1/images/edits"), answer, marks=_MARKS
+            ImagesRequest,
+            ("/v1/images/generations", "/v1/images/edits"),
+            answer,
+            stream,
+            marks=_MARKS,
         ),
-        Operation(ImagesRequest, ("/v1/images/upscale",), answer, task="img-upscale"),
-        Operation(ImagesRequest, ("/v1/images/background",), answer, task="img-rmbg"),
+        Operation(ImagesRequest, ("/v1/images/upscale",), answer, stream, task="img-upscale"),
+        Operation(ImagesRequest, ("/v1/images/background",), answer, stream, task="img-rmbg"),
+        Operation(
+            ImagesRequest,
+            ("/v1/images/variations",),
+            answer,
+            refused="Variations of a picture are not made here; POST it to /v1/images/edits with a "
+            "prompt, and with a strength that says how much is to change.",
+        ),
     ),
     companions=frozenset({"documents"}),
     concurrency=2,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from handler.contract.request import Integer, NonEmpty, Request, Text, Unsupported, alike
 from models.errors import InvalidValue, UnsupportedParameter
@@ -13,11 +13,21 @@ from models.errors import InvalidValue, UnsupportedParameter
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 MIN_SIDE, MAX_SIDE = 64, 2048
 MAX_INPUTS = 4
+MAX_LORAS = 4
 IMAGE_NAMES = ("image_url", "image_urls", "images", "input_image", "init_image")
 _NO_VIDEO = "the models here make still pictures; leave it out"
 
 
 Seed = Annotated[Integer, Field(ge=0, lt=2**32)]
+
+
+class Lora(BaseModel):
+    """An adapter, and how strongly it counts."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    path: NonEmpty
+    scale: Annotated[float, Field(ge=-10, le=10)] = 1.0
 
 
 class ImagesRequest(Request):
@@ -30,12 +40,9 @@ class ImagesRequest(Request):
         "markup": Unsupported(),
         "svg": Unsupported(False),
         "moderation": Unsupported("auto"),
-        "partial_images": Unsupported(0),
         "quality": Unsupported("auto", "standard"),
-        "stream": Unsupported(False),
         "style": Unsupported("vivid"),
         "input_fidelity": Unsupported("low"),
-        "loras": Unsupported([], instead="no adapters are loaded here; leave it out"),
         **alike(("frames", "num_frames"), _NO_VIDEO, 1),
         **alike(("fps", "first_frame_image", "last_frame_image", "video"), _NO_VIDEO),
         "audio": Unsupported(False, instead=_NO_VIDEO),
@@ -69,6 +76,9 @@ class ImagesRequest(Request):
     scheduler: NonEmpty | None = None
     scale: Annotated[float, Field(ge=1, le=16)] | None = None
     background: Literal["auto", "transparent", "opaque"] | None = None
+    loras: Annotated[list[Lora], Field(max_length=MAX_LORAS)] | None = None
+    stream: bool = False
+    partial_images: Annotated[Integer, Field(ge=0, le=3)] | None = None
 
     @field_validator("size")
     @classmethod

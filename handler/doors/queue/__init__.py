@@ -2,6 +2,7 @@
 
 start      import it, warm the model, run
 scaler     takes jobs as slots fall free, and starts each as it arrives
+updates    tells how far a job is
 delivery   brings answers to the platform, or knows which it could not
 pauses     how long to wait before the next try
 

@@ -4,7 +4,7 @@ The SDK tries a result three times within seconds and drops it then. Here a post
 connection, by time or by the platform's own fault is tried again, with growing pauses, until the
 job's time on the platform is over, or for some while when the worker ends. A refusal is final. A
 result waits as the bytes that are sent; its job's slot is free meanwhile. A chunk of a stream is
-waited for, as its order matters, and so it is tried for a few seconds only.
+waited for, as its order matters, and so it is tried for a few seconds only; an update once.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ _A_RESULT_BYTES = 4096  # what one costs besides its content
 _AT_ONCE = 64  # results under way
 _DRAIN_S = 30.0  # how long after SIGTERM a result is tried
 _CHUNK_S = 10.0  # how long a chunk is tried
+_UPDATE_S = 2.0  # how long an update is tried; a result waits for it
 _TIMEOUT_S, _CONNECT_S = 120.0, 10.0  # of one try
 _LEAST_S = 5.0  # for a try, however late it is
 _TRY_AGAIN = frozenset({408, 425, 429})  # of the 4xx, those that say so
@@ -112,6 +113,12 @@ class Delivery:
         """
         soon = min(post.deadline, time.monotonic() + _CHUNK_S)
         return await self._bring("chunk", replace(post, deadline=soon), nullcontext())
+
+    async def update(self, post: Post) -> None:
+        """Bring word of a job's progress to the platform; a lost one is no loss."""
+        failure = await _try(post, _UPDATE_S)
+        if failure is not None:
+            log.info("an update was not taken: %s", failure.reason, extra={"job_id": post.job_id})
 
     async def _bring(self, what: str, post: Post, turn: AbstractAsyncContextManager[None]) -> bool:
         """Post until it is taken, or lost; each try waits for its turn."""

@@ -25,6 +25,7 @@ from runpod.serverless.modules import rp_http, rp_job, rp_scale
 from handler.doors.queue.delivery import Delivery, Post, encoded
 from handler.doors.queue.pauses import Pauses, asked_for_s
 from handler.doors.queue.taken import Recent, Taken
+from handler.doors.queue.updates import Updates
 from handler.doors.watch import LoopWatch
 from handler.entry import Worker
 
@@ -211,8 +212,12 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         """
         worker, job = self._worker, taken.job
         if not worker.wants_stream(job):
-            answer = {**config, "handler": lambda _: worker.answer(job)}
-            await rp_job.handle_job(session, answer, taken)
+
+            async def answer(_: object) -> Any:
+                async with Updates(partial(self._report, session, taken)) as updates:
+                    return await worker.answer(job, updates.tell)
+
+            await rp_job.handle_job(session, {**config, "handler": answer}, taken)
             return
 
         async def stream(_: object) -> AsyncGenerator[Any, None]:
@@ -244,6 +249,12 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
             self._delivery.result(post)
         elif not job.broken:
             job.broken = not await self._delivery.chunk(post)
+
+    async def _report(self, session: ClientSession, job: Taken, progress: Any) -> None:
+        """Say how far a job is, as the SDK's ``progress_update`` would."""
+        update = {"status": "IN_PROGRESS", "output": progress}
+        url = f"{rp_http.JOB_DONE_URL.replace('$ID', job['id'])}&isStream=false"
+        await self._delivery.update(Post(session, job["id"], url, encoded(update), job.deadline))
 
     async def _stop_when_lost(self) -> None:
         """A worker without its device has asked to be replaced; it ends, if it is or not."""

@@ -1,0 +1,129 @@
+"""From the body of an images request to what its engine is asked."""
+
+from __future__ import annotations
+
+import random
+
+from handler.contract.base import Call
+from handler.contract.images.request import IMAGE_NAMES, ImagesRequest
+from models.errors import InvalidValue
+from models.images.request import Adapter, ImageRequest, Output
+from models.surface import Leniency
+
+__all__ = ["IMAGE_NAMES", "as_url", "engine_request"]
+
+IMAGE_LIMIT_BYTES = 32 * 1024 * 1024
+_SHAPE_BYTES = 10_000  # of an answer, around its pictures
+_PREVIEW_BYTES = 80_000  # of one, as base64
+
+
+def as_url(call: Call) -> bool:
+    """Whether pictures leave as URLs: where a bucket is there, unless base64 is asked for.
+
+    Raises:
+        InvalidValue: a URL is asked for and there is no bucket.
+    """
+    wanted = call.request.response_format
+    if wanted == "url" and call.bucket is None:
+        raise InvalidValue(
+            "response_format is 'url' and no bucket is configured; send 'b64_json', give an "
+            "s3Config with the job, or set the BUCKET_ variables of the endpoint.",
+            param="response_format",
+            code="bucket_not_configured",
+        )
+    return call.bucket is not None and wanted != "b64_json"
+
+
+async def engine_request(call: Call, leniency: Leniency) -> ImageRequest:
+    """What the engine is asked; brings the client's pictures and adapters here.
+
+    Raises:
+        InvalidValue: a picture is missing.
+        UnsupportedParameter: an adapter that the operator does not allow.
+        MediaError: a file cannot be had.
+    """
+    request: ImagesRequest = call.request
+    if (call.route or "").endswith("/edits") and not request.image:
+        raise InvalidValue(
+            "image is required: the picture to edit.",
+            param="image",
+            code="missing_required_parameter",
+        )
+    width, height = request.sides
+    images = [
+        await _fetched(call, one, request.called("image") if len(request.inputs) == 1 else name)
+        for one, name in zip(request.inputs, _places(request), strict=True)
+    ]
+    mask = await _fetched(call, request.mask, request.called("mask")) if request.mask else None
+    seeds = request.seeds(random.getrandbits(32))
+    previews = _previews(call, leniency)
+    return ImageRequest(
+        prompt=request.prompt or "",
+        seeds=seeds,
+        negative_prompt=request.negative_prompt,
+        width=width,
+        height=height,
+        steps=request.steps,
+        guidance=request.guidance,
+        strength=request.strength,
+        scheduler=request.scheduler,
+        images=tuple(images),
+        mask=mask,
+        scale=request.scale,
+        background=None if request.background == "auto" else request.background,
+        adapters=await _adapters(call),
+        previews=previews,
+        output=_output(call, previews * len(seeds)),
+        given=request.given,
+        strict=request.strict,
+    )
+
+
+def _previews(call: Call, leniency: Leniency) -> int:
+    """How many previews there are of each picture."""
+    wanted: int = call.request.partial_images or 0
+    if not wanted:
+        return 0
+    if not call.request.stream:
+        leniency.leave_out("partial_images", "partial_images are events of a stream")
+        return 0
+    if call.screen is not None:
+        leniency.leave_out("partial_images", "pictures are checked here before they are shown")
+        return 0
+    return wanted
+
+
+def _output(call: Call, previews: int) -> Output:
+    request: ImagesRequest = call.request
+    format_, compression = request.output_format, request.output_compression
+    if as_url(call):
+        return Output(format_, compression)
+    around_bytes = _SHAPE_BYTES + previews * _PREVIEW_BYTES
+    whole, each = call.output_limit_bytes, call.event_limit_bytes
+    return Output(
+        format_,
+        compression,
+        inline_limit_bytes=call.inline_limit_bytes,
+        limit_bytes=None if whole is None else whole - around_bytes,
+        each_limit_bytes=each if request.stream else None,
+    )
+
+
+def _places(request: ImagesRequest) -> list[str]:
+    return [f"{request.called('image')}[{index}]" for index in range(len(request.inputs))]
+
+
+async def _fetched(call: Call, reference: str, param: str) -> bytes:
+    path = await call.door.fetch(reference, param, IMAGE_LIMIT_BYTES)
+    return path.read_bytes()
+
+
+async def _adapters(call: Call) -> tuple[Adapter, ...]:
+    found = []
+    for index, one in enumerate(call.request.loras or ()):
+        param = f"loras[{index}].path"
+        if call.loras is None:
+            raise TypeError("this worker has no place for adapters")
+        path = await call.loras.fetch(one.path, param, call.door)
+        found.append(Adapter(one.path, path, one.scale, param))
+    return tuple(found)

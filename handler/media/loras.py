@@ -1,0 +1,150 @@
+"""LoRA adapters by name: those that the operator allows, brought here once.
+
+A request names one as
+
+    owner/name[@revision][#file.safetensors]     of the Hugging Face Hub
+    https://…                                    fetched through the media guard
+    file:///…                                    on this machine, such as the network volume
+
+and the operator's list has patterns of these, with ``*`` for whatever there may be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from hashlib import sha256
+from pathlib import Path
+
+from handler.media.files import MediaDoor
+from models.errors import InvalidValue, UnsupportedParameter, WeightsUnavailable, shorten
+from models.row import Row
+from models.weights.store import WeightsStore
+
+LORA_LIMIT_BYTES = 2_000_000_000
+_KEPT_FILES = 16  # of URLs, on disk
+_HUB = re.compile(
+    r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w.-]*))?(#(?P<file>\w[\w.-]*\.safetensors))?"
+)
+
+
+@dataclass(frozen=True)
+class LoraShelf:
+    """Finds adapters, and fetches what is missing.
+
+    Attributes:
+        allowed: patterns of what a request may name.
+        store: fetches from the hub.
+        folder: where files from URLs are kept.
+    """
+
+    allowed: Sequence[str]
+    store: WeightsStore
+    folder: Path
+    _turns: defaultdict[str, asyncio.Lock] = field(
+        default_factory=lambda: defaultdict(asyncio.Lock), compare=False, repr=False
+    )
+
+    async def fetch(self, name: str, param: str, door: MediaDoor) -> Path:
+        """The safetensors file of an adapter.
+
+        Args:
+            name: as the request has it.
+            param: the request's field, for errors.
+            door: the job's, for URLs.
+
+        Raises:
+            UnsupportedParameter: the operator allows none, or not this one.
+            InvalidValue: it is nowhere.
+            MediaError: its host does not give it.
+        """
+        self._check(name, param)
+        if name.startswith("file://"):
+            return self._local(name, param)
+        if "://" in name:
+            return await self._downloaded(name, param, door)
+        return await asyncio.to_thread(self._of_hub, name, param)
+
+    def _check(self, name: str, param: str) -> None:
+        if not self.allowed:
+            raise UnsupportedParameter(
+                f"{param}: this endpoint allows no adapters; the operator lists them in "
+                "LORA_ALLOW.",
+                param=param,
+                code="lora_not_allowed",
+            )
+        if not any(fnmatchcase(name, pattern) for pattern in self.allowed):
+            raise UnsupportedParameter(
+                f"{param}: {shorten(name)!r} is none of the adapters that this endpoint allows "
+                "(LORA_ALLOW).",
+                param=param,
+                code="lora_not_allowed",
+            )
+
+    def _local(self, name: str, param: str) -> Path:
+        path = Path(name.removeprefix("file://"))
+        # As it is written: one that climbs out of its folder could be any.
+        if not path.is_absolute() or path != path.resolve() or not path.is_file():
+            raise _missing(param, "it is not on this machine")
+        return path
+
+    async def _downloaded(self, url: str, param: str, door: MediaDoor) -> Path:
+        path = self.folder / f"{sha256(url.encode()).hexdigest()}.safetensors"
+        async with self._turns[path.name]:
+            if path.exists():
+                path.touch()
+                return path
+            fetched = await door.fetch(url, param, LORA_LIMIT_BYTES)
+            await asyncio.to_thread(self._keep, fetched, path)
+        return path
+
+    def _keep(self, fetched: Path, path: Path) -> None:
+        """Put a file on the shelf, and the oldest off it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        shutil.move(fetched, partial)
+        partial.rename(path)
+        kept = sorted(self.folder.glob("*.safetensors"), key=lambda one: one.stat().st_mtime)
+        for old in kept[:-_KEPT_FILES]:
+            old.unlink(missing_ok=True)
+
+    def _of_hub(self, name: str, param: str) -> Path:
+        match = _HUB.fullmatch(name)
+        if match is None:
+            raise InvalidValue(
+                f"{param} must be a repository of the hub (owner/name, with @revision and "
+                "#file.safetensors where needed), or an https URL.",
+                param=param,
+            )
+        try:
+            folder = self.store.resolve(_row(match))
+        except WeightsUnavailable:
+            raise _missing(param, "the hub does not give it") from None
+        files = sorted(folder.glob(match["file"] or "*.safetensors"))
+        if len(files) != 1:
+            names = ", ".join(one.name for one in files) or "no such file"
+            raise _missing(param, f"it is one file, named as owner/name#file; there: {names}")
+        return files[0]
+
+
+def _row(match: re.Match[str]) -> Row:
+    """An adapter as the store knows what it fetches."""
+    return Row(
+        slug=match["repo"],
+        surface="images",
+        tasks=frozenset(),
+        weights=f"hf://{match['repo']}@{match['revision'] or 'main'}",
+        engine="",
+        memory_bytes=0,
+        licence="",
+        files=("*.safetensors",),
+    )
+
+
+def _missing(param: str, reason: str) -> InvalidValue:
+    return InvalidValue(f"{param} cannot be had: {reason}.", param=param, code="lora_unavailable")

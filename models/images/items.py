@@ -1,0 +1,265 @@
+"""From a request to what a pipeline is called with, or to what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from models.errors import ContextLengthExceeded, InvalidValue, UnsupportedParameter
+from models.images.families import FAMILIES
+from models.images.pictures import check_delivery, decode, fitted, mask_of, padded
+from models.images.request import Adapter, ImageRequest, Output
+from models.row import Row
+from models.surface import Leniency
+
+_NEGATIVE_GUIDANCE = 2.0  # where a negative prompt comes without
+_EDIT_PIXELS = 1024 * 1024  # Flux2KleinPipeline reads input pictures at no more than this
+_LEAST_SIDE, _MOST_STRETCHED = 64, 8  # what it reads; diffusers raises otherwise
+_STRENGTH = 0.6
+
+
+@dataclass(frozen=True)
+class ImageItem:
+    """One picture of a checked request: what its pipeline is called with, and how it leaves.
+
+    Attributes:
+        task: which pipeline.
+        arguments: of the pipeline, but for the prompts.
+        negative: None = without a negative prompt.
+        part, parts: which of the request's pictures, of how many.
+        up: width and height that the model makes, of which the picture is the middle.
+        scheduler: other than the model's own.
+        kept: the picture and the mask of what is to change in it; the rest is kept, bit by bit.
+    """
+
+    task: str
+    prompt: str
+    negative: str | None
+    arguments: dict[str, Any]
+    seed: int
+    part: int
+    parts: int
+    width: int
+    height: int
+    up: tuple[int, int]
+    output: Output
+    scheduler: str | None = None
+    adapters: tuple[Adapter, ...] = ()
+    kept: tuple[Any, Any] | None = None
+    previews: int = 0
+
+    @property
+    def kind(self) -> Hashable:
+        """What pictures that are made together have in common; None = this one is made alone."""
+        if self.task != "txt2img":
+            return None
+        arguments = tuple(sorted(self.arguments.items()))
+        loras = tuple((one.name, one.scale) for one in self.adapters)
+        return (arguments, self.negative is None, self.scheduler, loras)
+
+
+class Items:
+    """Checks requests against a model.
+
+    Args:
+        row: the model; its options are those of ``DiffusersImages``.
+        count: the tokens of texts.
+    """
+
+    def __init__(self, row: Row, count: Callable[[Sequence[str]], Sequence[int]]) -> None:
+        self._row = row
+        self._family = FAMILIES[row.options["family"]]
+        self._count = count
+
+    def __call__(self, request: ImageRequest, leniency: Leniency) -> list[ImageItem]:
+        """Check a request and decode its pictures; one item for each picture that is to be made.
+
+        Raises:
+            UnsupportedParameter: what the model cannot do: an input picture, a mask, a scheduler;
+                of a strict request, a field that changes nothing, too.
+            InvalidValue: fields that do not go together, or a picture larger than the model makes.
+            ContextLengthExceeded: a prompt that the text encoder would cut.
+            MediaUndecodable: an input picture cannot be read.
+        """
+        self._check_prompt("prompt", request.prompt)
+        task = self._task(request)
+        pictures = [decode(one) for one in request.images]
+        width, height = self._size(request, pictures)
+        check_delivery(request.output, len(request.seeds), width, height)
+        up = (self._up(width), self._up(height))
+        negative, guided = self._guided(request, leniency)
+        edited, kept = self._edited(request, task, pictures, (width, height), leniency)
+        arguments: dict[str, Any] = {
+            "width": up[0],
+            "height": up[1],
+            "num_inference_steps": self._steps(request),
+            "guidance_scale": self._row.defaults["guidance"],
+            **guided,
+            **edited,
+        }
+        if self._family.prompt_limit:
+            arguments["max_sequence_length"] = self._row.options["prompt_tokens"]
+        first = ImageItem(
+            task=task,
+            prompt=request.prompt,
+            negative=negative,
+            arguments=arguments,
+            seed=request.seeds[0],
+            part=0,
+            parts=len(request.seeds),
+            width=width,
+            height=height,
+            up=up,
+            output=request.output,
+            scheduler=self._scheduler(request),
+            adapters=request.adapters,
+            kept=kept,
+            previews=request.previews,
+        )
+        return [replace(first, seed=seed, part=part) for part, seed in enumerate(request.seeds)]
+
+    def prompt_tokens(self, request: ImageRequest) -> int:
+        """How many tokens of a request the model reads."""
+        read = [request.prompt, *filter(None, [request.negative_prompt])]
+        return sum(self._count(read))
+
+    def _task(self, request: ImageRequest) -> str:
+        task = "inpaint" if request.mask else "img2img" if request.images else "txt2img"
+        param = "mask" if request.mask else "image"
+        if request.mask and not request.images:
+            raise InvalidValue("mask needs image: the picture that it is of.", param="mask")
+        if task not in self._row.tasks:
+            raise UnsupportedParameter(
+                f"{param} is not supported: {self._row.slug} does not do {task}; leave it out, or "
+                "ask a model that edits pictures.",
+                param=param,
+            )
+        several = task == "img2img" and self._family.whole
+        if len(request.images) > 1 and not several:
+            raise UnsupportedParameter(
+                f"image: {self._row.slug} takes one input picture; got {len(request.images)}.",
+                param="image",
+            )
+        return task
+
+    def _check_prompt(self, param: str, prompt: str) -> None:
+        [length] = self._count([prompt])
+        limit = self._row.options["prompt_tokens"]
+        if length > limit:
+            raise ContextLengthExceeded(
+                f"{param} has {length} tokens; {self._row.slug} reads at most {limit}.", param=param
+            )
+
+    def _guided(
+        self, request: ImageRequest, leniency: Leniency
+    ) -> tuple[str | None, dict[str, Any]]:
+        """The negative prompt, and the arguments of its guidance or of guidance alone."""
+        slug, family = self._row.slug, self._family
+        if request.negative_prompt and family.negative is None:
+            leniency.leave_out(
+                "negative_prompt", f"{slug} is distilled and takes no negative_prompt"
+            )
+        if not request.negative_prompt or family.negative is None:
+            if request.guidance in (None, self._row.defaults["guidance"]):
+                return None, {}
+            if family.guided:
+                return None, {"guidance_scale": request.guidance}
+            leniency.leave_out(
+                "guidance",
+                f"{slug} is distilled: guidance changes nothing without a negative_prompt",
+            )
+            return None, {}
+        self._check_prompt("negative_prompt", request.negative_prompt)
+        usual = max(self._row.defaults["guidance"], _NEGATIVE_GUIDANCE)
+        scale = usual if request.guidance is None else request.guidance
+        if scale <= family.unguided:
+            leniency.leave_out(
+                "guidance",
+                f"guidance of {family.unguided:g} or less would switch the negative_prompt off",
+            )
+            scale = usual
+        return request.negative_prompt, {family.negative: scale}
+
+    def _edited(
+        self,
+        request: ImageRequest,
+        task: str,
+        pictures: Sequence[Any],
+        size: tuple[int, int],
+        leniency: Leniency,
+    ) -> tuple[dict[str, Any], tuple[Any, Any] | None]:
+        """The arguments of input pictures, and the picture and mask of what is kept."""
+        if task == "txt2img":
+            if request.strength is not None:
+                leniency.leave_out("strength", "strength is of an input picture, and there is none")
+            return {}, None
+        if task == "img2img" and self._family.whole:
+            if request.strength is not None:
+                leniency.leave_out("strength", f"{self._row.slug} reads input pictures whole")
+            for picture in pictures:
+                self._check_whole(picture)
+            return {"image": list(pictures) if len(pictures) > 1 else pictures[0]}, None
+        source, up = fitted(pictures[0], *size), [self._up(side) for side in size]
+        arguments = {"image": padded(source, *up), "strength": self._strength(request)}
+        if task == "img2img":
+            return arguments, None
+        mask = fitted(mask_of(request.mask or b"", pictures[0].size), *size)
+        return {**arguments, "mask_image": padded(mask, *up)}, (source, mask)
+
+    def _check_whole(self, picture: Any) -> None:
+        short, long = sorted(picture.size)
+        if short < _LEAST_SIDE or long > _MOST_STRETCHED * short:
+            raise InvalidValue(
+                f"image has {picture.width}x{picture.height} pixels; {self._row.slug} reads "
+                f"pictures of at least {_LEAST_SIDE} pixels a side, not longer than "
+                f"{_MOST_STRETCHED} times their width.",
+                param="image",
+            )
+
+    def _steps(self, request: ImageRequest) -> int:
+        return request.steps or int(self._row.defaults["steps"])
+
+    def _strength(self, request: ImageRequest) -> float:
+        steps = self._steps(request)
+        strength = _STRENGTH if request.strength is None else request.strength
+        if steps * strength < 1:
+            raise InvalidValue(
+                f"strength {strength:g} of {steps} steps leaves none; send at least "
+                f"{1 / steps:.2g}, or more steps.",
+                param="strength",
+            )
+        return strength
+
+    def _size(self, request: ImageRequest, pictures: Sequence[Any]) -> tuple[int, int]:
+        most = self._row.options["most_pixels"]
+        if request.width and request.height:
+            width, height = request.width, request.height
+        elif not pictures:
+            width, height = map(int, self._row.defaults["size"].split("x"))
+        else:
+            first, grid = pictures[0], self._family.grid
+            shrink = min(1.0, (min(_EDIT_PIXELS, most) / (first.width * first.height)) ** 0.5)
+            width = max(grid, int(first.width * shrink))
+            height = max(grid, int(first.height * shrink))
+        if width * height > most:
+            raise InvalidValue(
+                f"size: {self._row.slug} makes pictures of at most {most} pixels; got "
+                f"{width}x{height}.",
+                param="size",
+            )
+        return width, height
+
+    def _up(self, pixels: int) -> int:
+        """The next side that the model can make; the picture is cut back to what was asked for."""
+        grid = self._family.grid
+        return -(-pixels // grid) * grid
+
+    def _scheduler(self, request: ImageRequest) -> str | None:
+        known = self._family.schedulers
+        if request.scheduler is None or request.scheduler in known:
+            return request.scheduler
+        instead = f"send one of {', '.join(known)}" if known else "leave it out: it has its own"
+        raise UnsupportedParameter(
+            f"scheduler is not supported by {self._row.slug}; {instead}.", param="scheduler"
+        )

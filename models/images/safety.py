@@ -1,0 +1,73 @@
+"""Whether a picture may be shown: the safety checker of Stable Diffusion.
+
+It compares CLIP's embedding of a picture with those of 17 concepts and 3 that make it look closer
+(Rando et al., arXiv:2210.04610). It knows sexual content alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from models.device.hardware import Device
+from models.images.pictures import decode, fitted
+from models.images.request import ScreenRequest
+from models.quiet import hush
+from models.row import Row
+from models.surface import Ticket, Work
+
+# CLIP's, as in training.
+_MEAN, _DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+_RUN_PICTURES = 8
+
+
+class SafetyChecker:
+    """Says of each picture whether it is to be withheld."""
+
+    budget = _RUN_PICTURES
+    capacity = _RUN_PICTURES
+    packs = False
+
+    def __init__(self, net: Any) -> None:
+        self._net = net
+        self._side = net.config.vision_config.image_size
+
+    @classmethod
+    def load(cls, folder: Path, row: Row, device: Device) -> SafetyChecker:
+        """Load the folder, in float32: the network is small, and its borders are of that."""
+        from diffusers.pipelines.stable_diffusion.safety_checker import (
+            StableDiffusionSafetyChecker,
+        )
+
+        hush("transformers", "diffusers")
+        return cls(StableDiffusionSafetyChecker.from_pretrained(folder).to(device.kind).eval())
+
+    def prepare(self, request: ScreenRequest) -> Work:
+        """Each picture is a part; they mix with those of others."""
+        parts = [self._read(decode(one)) for one in request.pictures]
+        return Work(parts, kind="pictures", finish=tuple)
+
+    def run(self, batch: Sequence[Ticket[Any]]) -> list[bool]:
+        """Check the pictures."""
+        import numpy as np
+        import torch
+
+        pixels = torch.stack([ticket.item for ticket in batch]).to(self._net.device)
+        blank: Any = np.zeros((len(batch), 1, 1, 3), np.float32)  # what it blackens
+        with torch.inference_mode():
+            _, flagged = self._net(clip_input=pixels, images=blank)
+        return [bool(one) for one in flagged]
+
+    def close(self) -> None:
+        """Drop the network."""
+        self._net = None
+
+    def _read(self, picture: Any) -> Any:
+        """A picture as CLIP reads it, shape (3, side, side), float32."""
+        import numpy as np
+        import torch
+
+        pixels = np.asarray(fitted(picture, self._side, self._side), np.float32) / 255
+        normal = (pixels - np.array(_MEAN, np.float32)) / np.array(_DEVIATION, np.float32)
+        return torch.from_numpy(normal.transpose(2, 0, 1))
