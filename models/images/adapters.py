@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -55,9 +56,10 @@ class Adapters:
         if name not in self._loaded:
             weights = self._read(adapter)
             try:
-                self._pipeline.load_lora_weights(weights, adapter_name=name)
+                with warnings.catch_warnings():  # peft's, of every adapter beside another
+                    warnings.simplefilter("ignore", UserWarning)
+                    self._pipeline.load_lora_weights(weights, adapter_name=name)
             except (KeyError, RuntimeError, ValueError) as error:
-                self._pipeline.delete_adapters([name])
                 raise self._unfit(adapter) from error
             self._loaded[name] = sum(one.nbytes for one in weights.values())
         self._loaded.move_to_end(name)

@@ -103,7 +103,7 @@ FAMILIES = {
         prompt_limit=False,
         grid=8,
         schedulers={
-            "ddim": ("DDIMScheduler", {}),
+            "ddim": ("DDIMScheduler", {"clip_sample": False}),
             "dpmpp_2m": ("DPMSolverMultistepScheduler", {}),
             "dpmpp_2m_karras": ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}),
             "euler": ("EulerDiscreteScheduler", {}),

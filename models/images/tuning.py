@@ -46,7 +46,7 @@ def placed(pipeline: Any, row: Row, kind: str) -> Any:
     folder = row.options.get("compiled")
     if folder is not None:
         # Read by torch's compiler when it first compiles; a later process finds its results there.
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
         core.compile_repeated_blocks()
     return pipeline
 

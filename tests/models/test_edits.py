@@ -18,6 +18,7 @@ from models.images.ben2 import Ben2
 from models.images.request import ImageRequest, Images, Output, Picture
 from models.images.rrdb import RRDBNet
 from models.images.tiles import Tiling, enlarge, spans
+from models.surface import Progress
 from models.tiny import ben2 as tiny_ben2
 from models.weights import convert
 from tests.conftest import needs, row
@@ -153,8 +154,8 @@ def test_a_large_result_in_tiles_that_a_cancel_ends(load):
     ticket = Ticket(prepare(engine, asked(drawing(1024, 1024))))
     [made] = engine.run([ticket])
     assert made.size == (4096, 4096)
-    count = ticket.events[-1][1]
-    assert ticket.events == [(done, count) for done in range(1, count + 1)]
+    count = ticket.events[-1].total
+    assert ticket.events == [Progress(0, n, count, "tiles") for n in range(1, count + 1)]
     assert count > 9
     ticket = Ticket(prepare(engine, asked(drawing(1024, 1024))), cancel_at=3)
     engine.run([ticket])
