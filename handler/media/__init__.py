@@ -3,4 +3,5 @@
 files    a URL, a data URI or base64 becomes a file of the job's own
 guard    connections to public addresses only
 bucket   results in an S3-compatible store, as links
+upload   one of them, tried again after failures that may pass
 """

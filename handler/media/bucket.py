@@ -7,6 +7,8 @@ job may bring its own bucket and so name any host.
 from __future__ import annotations
 
 import asyncio
+import functools
+import threading
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +16,16 @@ from typing import Any
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from yarl import URL
 
-from handler.errors import MediaError, MediaForbidden, StorageFailed
+from handler.errors import MediaForbidden, MediaInvalid, StorageFailed
 from handler.media.guard import Guard, forbidden
+from handler.media.upload import put
 from models.errors import InvalidValue
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{1,62}$"
 _REGION = r"^[A-Za-z0-9-]{1,40}$"
 MAX_TTL_S = 7 * 24 * 3600  # the longest that Signature Version 4 allows
+_TRIES_WITHIN = 2  # times what one transfer may take: all tries of an upload together
+_MAKING = threading.Lock()  # boto3 may not make two clients at once
 
 
 class BucketConfig(BaseModel):
@@ -112,52 +117,50 @@ class Bucket:
             MediaForbidden: a job's own bucket is at a private address.
             StorageFailed: the bucket cannot be reached or refuses.
         """
-        import aiohttp
         from botocore.exceptions import BotoCoreError
 
         unique = f"{uuid.uuid4().hex}/{key}"
         try:
             upload, download = await asyncio.to_thread(self._presign, unique, content_type)
-        except (BotoCoreError, ValueError) as error:
+            url = self.guard.check_url(upload, "s3Config")
+        except (BotoCoreError, ValueError, MediaInvalid) as error:
             raise StorageFailed("The bucket's configuration cannot be used.") from error
         try:
             async with (
+                asyncio.timeout(_TRIES_WITHIN * self.guard.timeout_s),
                 self.guard.session() as session,
-                session.put(
-                    self.guard.check_url(upload, "s3Config"),
-                    data=content,
-                    headers={"Content-Type": content_type},
-                    allow_redirects=False,
-                ) as response,
             ):
-                status = response.status
+                await put(session, url, content, content_type)
         except MediaForbidden:
             raise forbidden("s3Config") from None  # the operator's own store is never forbidden
-        except (aiohttp.ClientError, OSError, MediaError) as error:
+        except TimeoutError as error:
             raise StorageFailed(
-                "The result could not be stored: the bucket cannot be reached."
+                "The result could not be stored: the bucket did not take it in time."
             ) from error
-        if status not in (200, 201, 204):
-            raise StorageFailed(
-                f"The result could not be stored: the bucket answered with status {status}."
-            )
         return download
 
     def _presign(self, key: str, content_type: str) -> tuple[str, str]:
-        import boto3
-        from botocore.config import Config
-
-        client: Any = boto3.client(
-            "s3",
-            endpoint_url=self.config.endpoint_url,
-            aws_access_key_id=self.config.access_key_id,
-            aws_secret_access_key=self.config.secret_access_key,
-            region_name=self.config.region,
-            config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
-        )
+        client = signer(self.config)
         place = {"Bucket": self.config.name, "Key": key}
         upload = client.generate_presigned_url(
             "put_object", {**place, "ContentType": content_type}, ExpiresIn=3600
         )
         download = client.generate_presigned_url("get_object", place, ExpiresIn=self.config.ttl_s)
         return str(upload), str(download)
+
+
+@functools.lru_cache(maxsize=16)
+def signer(config: BucketConfig) -> Any:
+    """Return boto3's client of a store, which signs for it; it is kept, as making one is slow."""
+    import boto3
+    from botocore.config import Config
+
+    with _MAKING:
+        return boto3.client(
+            "s3",
+            endpoint_url=config.endpoint_url,
+            aws_access_key_id=config.access_key_id,
+            aws_secret_access_key=config.secret_access_key,
+            region_name=config.region,
+            config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+        )
