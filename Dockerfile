@@ -4,6 +4,8 @@
 #   docker build … --build-arg SURFACE=embeddings --build-arg MODEL=BGE_Large
 # Chat without vllm, which makes the image smaller and chat slower:
 #   docker build … --build-arg SURFACE=chat --build-arg CHAT_ENGINE=transformers
+# Images that are compiled or computed in fp8 (IMAGES_COMPILE, IMAGES_QUANTIZATION=fp8):
+#   docker build … --build-arg SURFACE=images --build-arg EXTRA=images-fast
 # A gated model's token comes as a secret, which no layer keeps:
 #   HF_TOKEN=… docker build … --secret id=HF_TOKEN --build-arg MODEL=Llama3_8B_Instruct
 
@@ -34,6 +36,7 @@ WORKDIR /app
 # it starts: with gcc and CUDA's compiler.
 ARG SURFACE=all
 ARG CHAT_ENGINE=vllm
+ARG EXTRA=""
 # hadolint ignore=DL3008
 RUN if [ "$SURFACE-$CHAT_ENGINE" = chat-vllm ]; then \
         apt-get update \
@@ -41,12 +44,18 @@ RUN if [ "$SURFACE-$CHAT_ENGINE" = chat-vllm ]; then \
             cuda-nvcc-13-0 cuda-nvrtc-dev-13-0 cuda-cudart-dev-13-0 libcublas-dev-13-0 \
         && rm -rf /var/lib/apt/lists/*; \
     fi
+# hadolint ignore=DL3008
+RUN if [ "$EXTRA" = images-fast ]; then \
+        apt-get update \
+        && apt-get install -y --no-install-recommends gcc g++ python3-dev \
+        && rm -rf /var/lib/apt/lists/*; \
+    fi
 ENV CUDA_HOME=/usr/local/cuda-13.0
 COPY builder/requirements builder/requirements
 RUN if [ "$SURFACE-$CHAT_ENGINE" = chat-vllm ]; then \
         pip install --no-cache-dir --no-deps -r builder/requirements/chat-vllm.txt; \
     else \
-        pip install --no-cache-dir -r "builder/requirements/${SURFACE}.txt"; \
+        pip install --no-cache-dir -r "builder/requirements/${EXTRA:-$SURFACE}.txt"; \
     fi
 
 # The weights: rebuilt when a catalog row or the code that fetches changes, not with an engine.

@@ -41,14 +41,15 @@ class Adapters:
         if not adapters:
             yield
             return
-        scales = {self._ready(one): one.scale for one in adapters}
         try:
+            scales = {self._ready(one): one.scale for one in adapters}
             self._pipeline.enable_lora()
             self._pipeline.set_adapters(list(scales), list(scales.values()))
             yield
         finally:
-            self._pipeline.disable_lora()
-            self._forget(len(scales))
+            if self._loaded:  # one that is loaded is on
+                self._pipeline.disable_lora()
+            self._forget(len(adapters))
 
     def _ready(self, adapter: Adapter) -> str:
         """Its name here, once it is loaded."""
@@ -60,6 +61,8 @@ class Adapters:
                     warnings.simplefilter("ignore", UserWarning)
                     self._pipeline.load_lora_weights(weights, adapter_name=name)
             except (KeyError, RuntimeError, ValueError) as error:
+                self._pipeline.unload_lora_weights()  # and whatever it has done half
+                self._loaded.clear()
                 raise self._unfit(adapter) from error
             self._loaded[name] = sum(one.nbytes for one in weights.values())
         self._loaded.move_to_end(name)

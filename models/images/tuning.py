@@ -68,7 +68,7 @@ def _to_fp8(core: Any, row: Row, kind: str) -> None:
     except ImportError:
         raise ModelLoadFailed(
             f"{row.slug}: IMAGES_QUANTIZATION is fp8, which needs torchao; install "
-            "builder/requirements/images-fp8.txt."
+            "builder/requirements/images-fast.txt."
         ) from None
     core.to("cuda")
     quantize_(core, Float8DynamicActivationFloat8WeightConfig(granularity=PerRow()))

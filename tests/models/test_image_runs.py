@@ -263,14 +263,14 @@ def test_the_map_of_colours_is_found():
     assert np.abs(seen[0] - wanted).max() <= 1
 
 
-@pytest.mark.parametrize("name", [None, "ddim", "dpmpp_2m", "euler", "unipc"])
-@pytest.mark.parametrize("family", ["flux", "sdxl"])
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [("flux", None), *(("sdxl", name) for name in (None, "ddim", "dpmpp_2m", "euler", "unipc"))],
+)
 def test_the_estimate_is_where_a_straight_line_ends(load, family, name):
     """It is what the scheduler says itself, or makes at its last step."""
     from models.images.previews import estimate
 
-    if family == "flux" and name is not None:
-        pytest.skip("it has one scheduler")
     scheduler = load(MODELS[family])._made_scheduler(name)
     dice = torch.Generator().manual_seed(1)
     scheduler.set_timesteps(4)
@@ -360,6 +360,24 @@ def test_adapters_are_loaded_once_and_the_oldest_goes(load, tmp_path, monkeypatc
     assert len(engine._first.get_list_adapters()["transformer"]) == 2
     made = content(engine, asked(adapters=tuple(three)))
     assert content(engine, asked(adapters=tuple(three))) == made
+
+
+def test_one_that_breaks_amid_its_load_leaves_nothing(load, tmp_path, monkeypatch):
+    engine = load(replace(FLUX, slug="breaks"))
+    right, wrong = (lora(tmp_path, name, engine, layer_of(engine)) for name in ("a", "bb"))
+    before, changed = content(engine, asked()), content(engine, asked(adapters=(right,)))
+    real = engine._first.load_lora_weights
+
+    def breaks(weights: Any, adapter_name: str) -> None:
+        real(weights, adapter_name=adapter_name)
+        raise RuntimeError("amid it")
+
+    monkeypatch.setattr(engine._first, "load_lora_weights", breaks)
+    with pytest.raises(InvalidValue):
+        run(engine, asked(adapters=(right, wrong)))
+    monkeypatch.undo()
+    assert content(engine, asked()) == before
+    assert content(engine, asked(adapters=(right,))) == changed
 
 
 @pytest.mark.parametrize("wrong", ["text", "empty", "other", "unknown", "wide", "half", "alone"])

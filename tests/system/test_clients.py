@@ -11,7 +11,14 @@ from typing import Any
 import openai
 import pytest
 import runpod
-from openai.types import CreateEmbeddingResponse, ImagesResponse
+from openai.types import (
+    CreateEmbeddingResponse,
+    ImageEditCompletedEvent,
+    ImageEditPartialImageEvent,
+    ImageGenCompletedEvent,
+    ImageGenPartialImageEvent,
+    ImagesResponse,
+)
 from openai.types.audio import Transcription
 from openai.types.chat import ChatCompletion
 
@@ -97,6 +104,14 @@ def test_embeddings_as_the_package_asks_for_them(client):
     assert list(struct.unpack("<8f", packed)) == pytest.approx(answer.data[0].embedding)
 
 
+def test_images_stream(client):
+    asked = {"model": "Fake_Images", "prompt": "A fox", "stream": True, "partial_images": 2}
+    events = list(client.images.generate(**asked))
+    expected = [ImageGenPartialImageEvent] * 2 + [ImageGenCompletedEvent]
+    assert [type(event) for event in events] == expected
+    assert all(base64.b64decode(one.b64_json).startswith(b"\x89PNG") for one in events)
+
+
 def test_images(client):
     answer = client.images.generate(model="Fake_Images", prompt="A fox", n=2, size="256x256")
     assert len(answer.data) == 2
@@ -163,6 +178,11 @@ def test_edits_with_a_file_at_the_workers_door(door):
             model="Fake_Images", image=picture, prompt="bluer", n=2, size="256x256"
         )
         assert len(answer.data) == 2
+        stream = client.images.edit(
+            model="Fake_Images", image=picture, prompt="x", stream=True, partial_images=1
+        )
+        expected = [ImageEditPartialImageEvent, ImageEditCompletedEvent]
+        assert [type(event) for event in stream] == expected
         masked = client.images.edit(model="Fake_Images", image=picture, mask=picture, prompt="x")
         assert len(masked.data) == 1
         with pytest.raises(openai.BadRequestError) as refused:

@@ -69,10 +69,7 @@ async def answer(call: Call) -> dict[str, Any]:
     withheld = await _withheld(call, made.pictures)
     shaped: ImagesAnswer = {
         "created": int(time.time()),
-        "data": [
-            await _data(call, picture, index, withheld)
-            for index, picture in enumerate(made.pictures)
-        ],
+        "data": await _all_data(call, made.pictures, withheld),
         "output_format": made.pictures[0].format,
         "usage": _usage(made.prompt_tokens, made.picture_tokens),
         "model": call.row.slug,
@@ -158,6 +155,20 @@ async def _withheld(call: Call, pictures: Sequence[Picture]) -> Sequence[bool] |
             param="prompt",
         )
     return flagged
+
+
+async def _all_data(
+    call: Call, pictures: Sequence[Picture], withheld: Sequence[bool] | None
+) -> list[ImageData]:
+    """Uploads go on together; the first that fails is told when all are over."""
+    told = await asyncio.gather(
+        *(_data(call, picture, index, withheld) for index, picture in enumerate(pictures)),
+        return_exceptions=True,
+    )
+    for one in told:
+        if isinstance(one, BaseException):
+            raise one
+    return [one for one in told if not isinstance(one, BaseException)]
 
 
 async def _data(

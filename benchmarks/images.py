@@ -1,0 +1,270 @@
+"""Images: our worker beside the bare pipeline, and what sharing, previews and time do to it.
+
+    .venv/bin/python -m benchmarks.images
+
+Tiny_Flux at 256x256, 4 steps, by turns in one process:
+
+- ``pipeline``: diffusers' own call, and a PNG of its picture in base64, as an answer holds it
+- ``worker``: a job through ``Worker.answer``, as the queue's loop calls it
+- how much of a run with two previews, at 512x512, the previews take of the device's thread; they
+  are encoded beside it
+- two jobs at once against the two one after the other, each picture in a run of its own: what of
+  encoding and upload goes on while the next is made. The store is on loopback and takes 50 ms
+- 8 pictures of 64x64 at once against the 8 one after the other: what sharing a run gains
+- a prompt that was seen before against one that was not
+
+Then 50 mixed jobs of all kinds of images, and the memory after each. Ratios are within a round;
+figures are medians over rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import gc
+import io
+import itertools
+import json
+import statistics
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from benchmarks.report import figures, table
+from handler.assemble import assemble
+from handler.entry import Worker
+from handler.settings.variables import Settings
+from handler.wire import Encoded
+from models.images.pictures import encode
+from models.warm.ticket import NEVER
+
+MODEL, SIDE, STEPS = "Tiny_Flux", 256, 4
+GOALS = {"overhead": 1.03, "previews": 1.01, "two_at_once": 0.9, "memory_growth": 1.03}
+_UPLOAD_S = 0.05  # what the store on loopback takes for a picture
+
+
+class Bench:
+    """A worker, one that never mixes jobs, and the pipeline inside the first."""
+
+    def __init__(self, worker: Worker, single: Worker, engine: Any) -> None:
+        self.worker, self.single = worker, single
+        self.engine = engine
+        # As a script has it: without what the engine keeps of prompts.
+        self.pipeline = type(engine._first)(**engine._first.components)
+        self.pipeline.set_progress_bar_config(disable=True)
+        self._seeds = itertools.count(1)
+
+    def bare(self, prompt: str = "a red fox") -> float:
+        """A picture by diffusers, as base64: seconds."""
+        import torch
+
+        start = time.perf_counter()
+        made = self.pipeline(
+            [prompt],
+            width=SIDE,
+            height=SIDE,
+            num_inference_steps=STEPS,
+            guidance_scale=0.0,
+            max_sequence_length=256,
+            generator=[torch.Generator().manual_seed(next(self._seeds))],
+        ).images[0]
+        json.dumps({"b64_json": base64.b64encode(encode(made, "png")).decode()})
+        return time.perf_counter() - start
+
+    async def job(self, side: int = SIDE, by: Worker | None = None, **body: Any) -> float:
+        """A picture by the worker: seconds."""
+        asked = {
+            "prompt": "a red fox",
+            "size": f"{side}x{side}",
+            "steps": STEPS,
+            "seed": next(self._seeds),
+            "output_format": "png",
+            "response_format": "b64_json",
+            **body,
+        }
+        worker = by or self.worker
+        start = time.perf_counter()
+        if body.get("stream"):
+            events = [one async for one in worker.stream({"id": "job", "input": asked})]
+            assert "error" not in events[-1], events[-1]
+        else:
+            answer = await worker.answer({"id": "job", "input": asked}, lambda _: None)
+            assert isinstance(answer, Encoded), answer
+        return time.perf_counter() - start
+
+
+async def overhead(bench: Bench) -> float:
+    """The worker's time over the pipeline's."""
+    return await bench.job() / bench.bare()
+
+
+async def previews(bench: Bench) -> float:
+    """What previews take of the device's thread in a run, and the rest of it, over the rest."""
+    engine, shown = bench.engine, bench.engine._previews
+    taken: list[float] = []
+
+    def timed(*given: Any) -> Any:
+        start = time.perf_counter()
+        seen = shown(*given)
+        taken.append(time.perf_counter() - start)
+        return seen
+
+    engine._previews = timed
+    try:
+        whole = await bench.job(512, stream=True, partial_images=2)
+    finally:
+        engine._previews = shown
+    assert len(taken) == 2
+    return whole / (whole - sum(taken))
+
+
+async def two_at_once(bench: Bench) -> float:
+    """Two jobs with uploads, at once, over one after the other."""
+
+    def one() -> Any:
+        return bench.job(by=bench.single, response_format="url")
+
+    alone = await one() + await one()
+    start = time.perf_counter()
+    await asyncio.gather(one(), one())
+    return (time.perf_counter() - start) / alone
+
+
+async def shared(bench: Bench) -> float:
+    """8 small pictures of 8 jobs in one run, over one after the other."""
+    alone = sum([await bench.job(64) for _ in range(8)])
+    start = time.perf_counter()
+    await asyncio.gather(*(bench.job(64) for _ in range(8)))
+    return (time.perf_counter() - start) / alone
+
+
+async def prompts(bench: Bench) -> float:
+    """A prompt that was seen before, over one that was not."""
+    new = await bench.job(64, prompt=f"a fox of number {next(bench._seeds)}")
+    return await bench.job(64) / new
+
+
+MEASURED = {
+    "overhead": overhead,
+    "previews": previews,
+    "two_at_once": two_at_once,
+    "shared": shared,
+    "prompt_again": prompts,
+}
+
+
+async def memory(bench: Bench, jobs: int) -> tuple[float, float]:
+    """Resident memory after 5 mixed jobs and after all of them, in bytes."""
+    drawing = picture()
+    bodies = [
+        {"size": "128x128"},
+        {"size": "200x136", "output_format": "webp"},
+        {"image": drawing, "strength": 0.8},
+        {"image": drawing, "mask": drawing, "strength": 0.8},
+        {"size": "64x64", "n": 4, "output_format": "jpeg"},
+    ]
+    seen = []
+    for index in range(jobs):
+        await bench.job(**{"output_format": "png", **bodies[index % len(bodies)]})
+        gc.collect()
+        seen.append(resident())
+    return seen[4], statistics.median(seen[-5:])
+
+
+def picture() -> str:
+    """A drawing as a data URI."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.effect_mandelbrot((128, 128), (-2, -1, 1, 1), 50).convert("RGB").save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def resident() -> int:
+    """This process's memory, in bytes (Linux)."""
+    fields = Path("/proc/self/status").read_text().split("VmRSS:")[1].split()
+    return int(fields[0]) * 1024
+
+
+@asynccontextmanager
+async def store() -> AsyncIterator[dict[str, str]]:
+    """A store on loopback that takes its time; yields the variables that name it."""
+
+    async def put(request: web.Request) -> web.Response:
+        await request.read()
+        await asyncio.sleep(_UPLOAD_S)
+        return web.Response()
+
+    application = web.Application(client_max_size=10**8)
+    application.router.add_put("/{path:.*}", put)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield {
+            "BUCKET_ENDPOINT_URL": f"http://127.0.0.1:{runner.addresses[0][1]}",
+            "BUCKET_ACCESS_KEY_ID": "key",
+            "BUCKET_SECRET_ACCESS_KEY": "secret",
+            "BUCKET_NAME": "results",
+        }
+    finally:
+        await runner.cleanup()
+
+
+async def measure(rounds: int, jobs: int) -> None:
+    """Run all rounds and print."""
+    async with store() as env:
+        env |= {"SURFACE": "images", "MODEL_SLUG": MODEL, "DEVICE": "cpu"}
+        worker = assemble(Settings.from_env(env))
+        single = assemble(Settings.from_env({**env, "MODEL_MAX_BATCH_SIZE": "1"}))
+        await _measure(worker, single, rounds, jobs)
+
+
+async def _measure(worker: Worker, single: Worker, rounds: int, jobs: int) -> None:
+    pool, row = worker.dispatcher.pool, worker.dispatcher.endpoint.pick("images", None)
+    async with pool.lease(row, NEVER) as model:
+        bench = Bench(worker, single, model.engine)
+        for one in MEASURED.values():  # warm: shapes, prompts, threads, the signer
+            await one(bench)
+        seen: dict[str, list[float]] = {name: [] for name in MEASURED}
+        for _ in range(rounds):
+            for name, one in MEASURED.items():
+                seen[name].append(await one(bench))
+        early, late = await memory(bench, jobs)
+    found = {name: statistics.median(values) for name, values in seen.items()}
+    found["memory_growth"] = late / early
+    table(
+        ("ratio", "median", "least", "most", "goal", "met"),
+        [
+            (
+                name,
+                *(f"{one:.3f}" for one in (value, *_ends(seen.get(name, [value])))),
+                *((f"≤ {GOALS[name]}", value <= GOALS[name]) if name in GOALS else ("", "")),
+            )
+            for name, value in found.items()
+        ],
+    )
+    print(f"memory: {early / 1e6:.0f} MB after 5 jobs, {late / 1e6:.0f} MB after {jobs}")
+    figures(found)
+
+
+def _ends(values: Sequence[float]) -> tuple[float, float]:
+    return min(values), max(values)
+
+
+def main() -> None:
+    """Measure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--jobs", type=int, default=50)
+    arguments = parser.parse_args()
+    asyncio.run(measure(arguments.rounds, arguments.jobs))
+
+
+if __name__ == "__main__":
+    main()
