@@ -59,7 +59,7 @@ class Bench:
         self.pipeline.set_progress_bar_config(disable=True)
         self._seeds = itertools.count(1)
 
-    def bare(self, prompt: str = "a red fox") -> float:
+    def bare(self, prompt: str) -> float:
         """A picture by diffusers, as base64: seconds."""
         import torch
 
@@ -99,8 +99,9 @@ class Bench:
 
 
 async def overhead(bench: Bench) -> float:
-    """The worker's time over the pipeline's."""
-    return await bench.job() / bench.bare()
+    """The worker's time over the pipeline's; each prompt is a new one."""
+    number = next(bench._seeds)
+    return await bench.job(prompt=f"a red fox {number}") / bench.bare(f"a red fox {number}")
 
 
 async def previews(bench: Bench) -> float:

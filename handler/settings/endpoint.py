@@ -24,6 +24,7 @@ class Endpoint:
         catalog: the rows held: of a configured model's surface only that model.
         configured: the model that the environment names, None without one.
         device_kind: ``cuda`` or ``cpu``, which decides the defaults.
+        tasks: what the environment says the model is to do, of one that it does not name.
         stand_ins: the row that serves in place of a default whose weights are not here, by slug.
     """
 
@@ -31,6 +32,7 @@ class Endpoint:
     catalog: Catalog
     configured: Row | None
     device_kind: str
+    tasks: tuple[str, ...] = ()
     stand_ins: Mapping[str, Row] = field(default_factory=dict)
 
     @classmethod
@@ -69,7 +71,8 @@ class Endpoint:
                 f"this worker serves {', '.join(served)}"
             )
         held = _held(served, catalog, configured)
-        return cls(served, held, configured, device_kind, _stand_ins(held, is_here))
+        stand_ins = _stand_ins(held, is_here)
+        return cls(served, held, configured, device_kind, settings.model_tasks, stand_ins)
 
     def pick(self, surface: str, wanted: str | None, task: str | None = None) -> Row:
         """The row for a request: the model it names, else the endpoint's, else the task's default.
@@ -82,6 +85,8 @@ class Endpoint:
             return held.find(wanted)
         if self.configured is not None and self.configured.surface == surface:
             return self.configured
+        able = {task for row in held.rows for task in row.tasks}
+        task = task or next((one for one in self.tasks if one in able), None)
         row = held.default(surface, self.device_kind, task)
         return self.stand_ins.get(row.slug, row)
 

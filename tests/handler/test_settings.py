@@ -192,6 +192,14 @@ def test_models_are_found_by_slug_and_repo_in_any_case(name):
     assert endpoint().pick("embeddings", name).slug == "BGE_Large"
 
 
+def test_tasks_alone_choose_the_default_that_does_them():
+    assert endpoint(MODEL_TASKS="img-upscale").pick("images", None).slug == "RealESRGAN_x4_Anime"
+    assert endpoint(MODEL_TASKS="img-rmbg").pick("images", None).slug == "U2Net_P"
+    assert endpoint(MODEL_TASKS="img2img,txt2img").pick("images", None).slug == "Tiny_Flux"
+    upscales = endpoint(MODEL_TASKS="img-upscale")
+    assert upscales.pick("images", None, "img-rmbg").slug == "U2Net_P"  # as its route says
+
+
 def test_surface_lists():
     assert list(endpoint(SURFACE="chat").surfaces) == ["chat"]
     assert list(endpoint(SURFACE=" images , chat ").surfaces) == ["images", "chat"]
