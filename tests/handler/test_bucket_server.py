@@ -25,6 +25,7 @@ pytestmark = pytest.mark.anyio
 KEYS = {"BUCKET_ACCESS_KEY_ID": "key-id-7", "BUCKET_SECRET_ACCESS_KEY": "hush-hush"}
 SECRETS = ("key-id-7", "hush-hush", "X-Amz-Signature")
 IMAGE = {"prompt": "x", "n": 2, "seed": 1}
+ONE = {**IMAGE, "n": 1}
 BUSY = (503, "<Error><Code>SlowDown</Code><Message>hush-hush</Message></Error>")
 
 
@@ -175,10 +176,10 @@ async def test_a_bucket_that_forbids_writing(worker_at, server, s3):
 @pytest.mark.parametrize("answer", [BUSY, (429, "")], ids=["503", "429"])
 async def test_a_store_that_is_busy_twice_loses_nothing(worker_at, front, s3, answer, caplog):
     front.answers = [answer, answer]
-    data = decoded(await worker_at(front.url).answer({"input": IMAGE}))["data"]
-    assert [(await get(one["url"]))[0] for one in data] == [200, 200]
-    assert len(stored(s3)) == 2
-    first, second, third, _ = front.puts
+    data = decoded(await worker_at(front.url).answer({"input": ONE}))["data"]
+    assert [(await get(one["url"]))[0] for one in data] == [200]
+    assert len(stored(s3)) == 1
+    first, second, third = front.puts
     assert second - first > 0.15
     assert third - second > 0.3
     told = [one.getMessage() for one in caplog.records if one.name.startswith("handler.media")]
@@ -189,17 +190,17 @@ async def test_a_store_that_is_busy_twice_loses_nothing(worker_at, front, s3, an
 async def test_a_connection_that_breaks_twice_loses_nothing(worker_at, front, s3):
     """aiohttp itself sends again what a connection broke off with, once and at once."""
     front.answers = [(0, "")] * 3
-    data = decoded(await worker_at(front.url).answer({"input": IMAGE}))["data"]
-    assert [(await get(one["url"]))[0] for one in data] == [200, 200]
-    assert len(stored(s3)) == 2
-    assert len(front.puts) == 5
+    data = decoded(await worker_at(front.url).answer({"input": ONE}))["data"]
+    assert [(await get(one["url"]))[0] for one in data] == [200]
+    assert len(stored(s3)) == 1
+    assert len(front.puts) == 4
 
 
 async def test_a_store_that_stays_busy(worker_at, front, caplog):
     front.answers, front.always = [BUSY], True
     worker = worker_at(front.url)
     with caplog.at_level(logging.DEBUG, "handler"):
-        error = error_of(await worker.answer({"input": IMAGE}))
+        error = error_of(await worker.answer({"input": ONE}))
     assert error["code"] == "storage_failed"
     assert error["message"].endswith("the bucket answered with status 503 (SlowDown).")
     assert len(front.puts) == 4
@@ -224,7 +225,7 @@ async def test_a_store_that_stays_busy(worker_at, front, caplog):
 )  # fmt: skip
 async def test_what_no_later_try_can_mend_is_tried_once(worker_at, front, status, body, told):
     front.answers, front.always = [(status, body)], True
-    error = error_of(await worker_at(front.url).answer({"input": IMAGE}))
+    error = error_of(await worker_at(front.url).answer({"input": ONE}))
     assert error["code"] == "storage_failed"
     assert f"status {status}" in error["message"]
     assert error["message"].endswith(told)
@@ -249,7 +250,7 @@ async def test_all_tries_together_have_an_end(worker_at, front):
     """A store that never answers: each try has a transfer's time, all of them twice that."""
     front.answers, front.always = [(None, "")], True
     began = time.monotonic()
-    error = error_of(await worker_at(front.url, MEDIA_TIMEOUT_S="0.4").answer({"input": IMAGE}))
+    error = error_of(await worker_at(front.url, MEDIA_TIMEOUT_S="0.4").answer({"input": ONE}))
     assert error["code"] == "storage_failed"
     assert error["message"].endswith("did not take it in time.")
     assert len(front.puts) == 2
@@ -265,3 +266,12 @@ async def test_a_stores_client_is_made_once(worker_at, server, s3):
     assert (after.misses, after.hits) == (before.misses, before.hits + 4)
     assert signer(config.model_copy(update={"region": "eu-west-1"})) is not signer(config)
     assert after.maxsize is not None
+
+
+async def test_several_pictures_are_uploaded_together(worker_at, front, s3):
+    """One that fails in the end fails the job, when the others are over."""
+    front.answers = [(403, "")]
+    error = error_of(await worker_at(front.url).answer({"input": {**IMAGE, "n": 3}}))
+    assert error["code"] == "storage_failed"
+    assert len(front.puts) == 3
+    assert len(stored(s3)) == 2
