@@ -154,13 +154,13 @@ def test_a_job_that_arrives_in_the_closing_poll_is_not_lost(who):
 
 
 def test_a_job_that_runs_too_long_times_out_and_frees_its_worker():
-    limits = Limits(execution_timeout_s=0.5)
+    limits = Limits(execution_timeout_s=1.5)
     with run_local(1, limits=limits, surfaces=("chat",), FAKE_DELAY_S="0.05") as local:
         job_id = local.run("chat", SLOW)
         done = local.end("chat", job_id)
         assert done["status"] == "TIMED_OUT"
         assert "executionTimeout" in done["error"]
-        assert 400 <= done["executionTime"] < 2000
+        assert 1400 <= done["executionTime"] < 3000
         next_id = local.run("chat", {"messages": [{"role": "user", "content": "Hi"}]})
         assert local.end("chat", next_id, 5)["status"] == "COMPLETED"
 

@@ -77,8 +77,8 @@ REFUSED_BY_NAME = [
     ),
     (
         "images",
-        {"prompt": "a", "loras": [{"path": "a/b"}], "strength": 0.5},
-        {"loras", "strength"},
+        {"prompt": "a", "audio": True, "num_frames": 9},
+        {"audio", "num_frames"},
     ),
     ("transcribe", {"video_url": WAV, "diarize": True}, {"diarize"}),
     ("embeddings", {"input": "a", "normalize": False}, {"normalize"}),

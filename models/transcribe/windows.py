@@ -1,0 +1,237 @@
+"""Windows of several recordings, written down together.
+
+Each is by itself: it is told a request's prompt and nothing of its neighbours. One that looks wrong
+is tried again less greedily, with those alone that do, too; what is left at the end of one, where
+the model stopped amid a sentence, becomes a shorter window, so that no word is lost there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from models.surface import Ticket
+from models.transcribe.mel import Mel
+from models.transcribe.recording import Recording, Window
+from models.transcribe.samples import Samples
+
+_LEAST_FRAMES = 40  # of a tail: there is as much silence at the end of a window
+
+
+@dataclass
+class _Going:
+    """A window that is under way."""
+
+    ticket: Ticket[Window]
+    mel: Mel
+    tokenizer: Any
+    prompt: list[int]
+    seek: int = 0
+    segments: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def left(self) -> int:
+        """Frames that are not written down yet."""
+        return self.mel.shape[1] - 1 - self.seek
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """What the model says of a window, and how sure it is."""
+
+    result: Any
+    log_probability: float
+    temperature: float
+    compression: float
+
+
+class Windows:
+    """Writes windows down.
+
+    Args:
+        model: faster-whisper's.
+        tokenizer: makes one for a recording whose language is known.
+        detect: finds a recording's language, of its first frames.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Callable[[Recording], Any],
+        detect: Callable[[Recording, Any], None],
+    ) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._detect = detect
+
+    def run(self, batch: Sequence[Ticket[Window]]) -> list[list[dict[str, Any]]]:
+        """The segments of each window; of one that nobody waits for, what there is."""
+        going = [self._begin(ticket) for ticket in batch]
+        while active := [one for one in going if one.left > 0 and not one.ticket.cancelled]:
+            self._pass(active)
+        return [one.segments for one in going]
+
+    def _begin(self, ticket: Ticket[Window]) -> _Going:
+        item = ticket.item
+        recording = item.recording
+        samples = Samples(recording.audio.samples, [(item.start, item.end)])
+        mel = Mel(samples, self._model.feature_extractor, lambda: None)
+        if recording.language is None:
+            self._detect(recording, mel[:, : self._model.feature_extractor.nb_max_frames])
+        tokenizer = self._tokenizer(recording)
+        options = recording.options
+        before = tokenizer.encode(f" {options.initial_prompt}") if options.initial_prompt else []
+        prompt = self._model.get_prompt(tokenizer, before, hotwords=options.hotwords)
+        return _Going(ticket, mel, tokenizer, prompt)
+
+    def _pass(self, active: Sequence[_Going]) -> None:
+        """Write down the next stretch of each window."""
+        import numpy as np
+        from faster_whisper.audio import pad_or_trim
+
+        frames = self._model.feature_extractor.nb_max_frames
+        heard = [one.mel[:, one.seek : one.seek + min(frames, one.left)] for one in active]
+        features = np.stack([pad_or_trim(one) for one in heard])
+        decoded = self._decoded(features, active)
+        for index, one in enumerate(active):
+            self._note(one, heard[index].shape[1], decoded[index], features[index : index + 1])
+
+    def _decoded(self, features: Any, active: Sequence[_Going]) -> list[_Decoded]:
+        """What is said in each: at the first temperature where it looks right, else the best."""
+        options = active[0].ticket.item.recording.options
+        left, tries = list(range(len(active))), [list[_Decoded]() for _ in active]
+        done: dict[int, _Decoded] = {}
+        for temperature in options.temperatures:
+            prompts = [active[index].prompt for index in left]
+            said = self._generate(features[left], prompts, temperature, options)
+            for index, result in zip(left, said, strict=True):
+                decoded = _judged(result, active[index].tokenizer, temperature, options)
+                tries[index].append(decoded)
+                if _looks_right(decoded, options):
+                    done[index] = decoded
+            left = [index for index in left if index not in done]
+            if not left:
+                break
+        return [done.get(index) or _best(tries[index], options) for index in range(len(active))]
+
+    def _generate(
+        self, features: Any, prompts: Sequence[list[int]], temperature: float, options: Any
+    ) -> Any:
+        if temperature > 0:
+            how = {"beam_size": 1, "num_hypotheses": options.best_of, "sampling_topk": 0}
+            how["sampling_temperature"] = temperature
+        else:
+            how = {"beam_size": options.beam_size, "patience": options.patience}
+        return self._model.model.generate(
+            self._model.encode(features),
+            prompts,
+            length_penalty=options.length_penalty,
+            repetition_penalty=options.repetition_penalty,
+            no_repeat_ngram_size=options.no_repeat_ngram_size,
+            max_length=self._model.max_length,
+            return_scores=True,
+            return_no_speech_prob=True,
+            suppress_blank=options.suppress_blank,
+            suppress_tokens=options.suppress_tokens,
+            max_initial_timestamp_index=round(
+                options.max_initial_timestamp / self._model.time_precision
+            ),
+            **how,
+        )
+
+    def _note(self, one: _Going, size: int, decoded: _Decoded, features: Any) -> None:
+        """Add what is said to a window's segments, and go on where it stops."""
+        options = one.ticket.item.recording.options
+        if _is_silent(decoded, options):
+            one.seek += size
+            return
+        extractor = self._model.feature_extractor
+        offset = one.ticket.item.start // extractor.hop_length
+        found, seek, single_end = self._model._split_segments_by_timestamps(
+            tokenizer=one.tokenizer,
+            tokens=decoded.result.sequences_ids[0],
+            time_offset=(offset + one.seek) * extractor.time_per_frame,
+            segment_size=size,
+            segment_duration=size * extractor.time_per_frame,
+            seek=offset + one.seek,
+        )
+        if options.word_timestamps:
+            self._time_words(found, one.tokenizer, features, size, options)
+            end = found[-1]["words"][-1]["end"] if found and found[-1].get("words") else None
+            if not single_end and end is not None:
+                seek = max(seek, round(end * self._model.frames_per_second))
+        one.segments += _told(found, one.tokenizer, decoded, offset + one.seek)
+        gone = seek - offset - one.seek
+        one.seek += gone if gone > 0 else size
+        if one.left < _LEAST_FRAMES:
+            one.seek += one.left
+
+    def _time_words(
+        self, found: Sequence[Any], tokenizer: Any, features: Any, size: int, options: Any
+    ) -> None:
+        """Each by itself: what one window ends with is nothing to the next."""
+        self._model.add_word_timestamps(
+            [found],
+            tokenizer,
+            self._model.encode(features),
+            size,
+            options.prepend_punctuations,
+            options.append_punctuations,
+            last_speech_timestamp=0.0,
+        )
+
+
+def _judged(result: Any, tokenizer: Any, temperature: float, options: Any) -> _Decoded:
+    from faster_whisper.transcribe import get_compression_ratio
+
+    tokens = result.sequences_ids[0]
+    total = result.scores[0] * len(tokens) ** options.length_penalty
+    text = tokenizer.decode(tokens).strip()
+    compression = get_compression_ratio(text)
+    return _Decoded(result, total / (len(tokens) + 1), temperature, compression)
+
+
+def _looks_right(decoded: _Decoded, options: Any) -> bool:
+    """Neither repetitive nor unsure; or silence, of which nobody can be sure."""
+    unsure = decoded.log_probability < options.log_prob_threshold
+    silent = decoded.result.no_speech_prob > options.no_speech_threshold and unsure
+    return silent or not (unsure or decoded.compression > options.compression_ratio_threshold)
+
+
+def _best(tries: Sequence[_Decoded], options: Any) -> _Decoded:
+    """Of those that all look wrong, the surest that is not repetitive, as the last one tried."""
+    plain = [one for one in tries if one.compression <= options.compression_ratio_threshold]
+    best = max(plain or tries, key=lambda one: one.log_probability)
+    return replace(best, temperature=tries[-1].temperature)
+
+
+def _is_silent(decoded: _Decoded, options: Any) -> bool:
+    sure = decoded.log_probability > options.log_prob_threshold
+    return decoded.result.no_speech_prob > options.no_speech_threshold and not sure
+
+
+def _told(
+    found: Sequence[dict[str, Any]], tokenizer: Any, decoded: _Decoded, seek: int
+) -> list[dict[str, Any]]:
+    """The segments that say something, as faster-whisper's own are."""
+    told = []
+    for one in found:
+        text = tokenizer.decode(one["tokens"])
+        if one["start"] == one["end"] or not text.strip():
+            continue
+        told.append(
+            {
+                "seek": seek,
+                "start": one["start"],
+                "end": one["end"],
+                "text": text,
+                "tokens": one["tokens"],
+                "temperature": decoded.temperature,
+                "avg_logprob": decoded.log_probability,
+                "compression_ratio": decoded.compression,
+                "no_speech_prob": decoded.result.no_speech_prob,
+                "words": one.get("words"),
+            }
+        )
+    return told
