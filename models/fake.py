@@ -28,7 +28,7 @@ from models.images.pictures import check_delivery, encoded
 from models.images.request import ImageRequest, Images, Picture, Preview
 from models.row import Row
 from models.surface import Done, Leniency, Progress, Ticket, Work, only
-from models.transcribe.request import TranscribeRequest, Transcript
+from models.transcribe.request import Heard, TranscribeRequest, Transcript
 
 
 class FakeEngine:
@@ -264,7 +264,7 @@ class FakeTranscribe(FakeEngine):
     """Says how many bytes the file has."""
 
     def one(self, ticket: Ticket[TranscribeRequest]) -> Transcript:
-        """One segment of one second."""
+        """One segment of one second; a stream hears of it first."""
         text = f" {ticket.item.path.stat().st_size} bytes"
         segment = {
             "id": 1, "seek": 0, "start": 0.0, "end": 1.0, "text": text, "tokens": [1],
@@ -272,7 +272,9 @@ class FakeTranscribe(FakeEngine):
             "no_speech_prob": 0.0,
             "words": [{"start": 0.0, "end": 1.0, "word": text, "probability": 1.0}],
         }  # fmt: skip
-        ticket.emit(segment)
+        ticket.emit(Progress(0, 1.0, 1.0, "seconds"), lasting=False)
+        if ticket.item.stream:
+            ticket.emit(Heard(0, (segment,), last=True))
         language = ticket.item.language or "en"
         return Transcript([segment], language, 1.0, 1.0, ticket.item.task)
 

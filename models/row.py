@@ -20,6 +20,7 @@ class Row:
         surface: the surface it serves.
         tasks: what it can do there, in the gateway's words (``txt2img``, ``txt2embedding``, …).
         weights: where they come from, pinned: see ``models.weights.sources``.
+        mirrors: further such addresses, tried in turn where that one cannot be had.
         engine: import path of the engine class, ``module:Class``.
         memory_bytes: what the warm model takes of GPU memory (or RAM), working space included.
         licence: SPDX id or name of the weights' licence.
@@ -50,6 +51,7 @@ class Row:
     options: Mapping[str, Any] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     timeout_s: float = 600.0
+    mirrors: tuple[str, ...] = ()
     default_on: frozenset[str] = frozenset()
     stand_in: str | None = None
     notice: str | None = None

@@ -14,6 +14,7 @@ from models.row import Catalog, Row
 log = logging.getLogger(__name__)
 
 IMAGES = "models.images.diffusers:DiffusersImages"
+WHISPER = "models.transcribe.faster_whisper:FasterWhisper"
 TRANSFORMERS = "models.chat.transformers:TransformersChat"
 VLLM = "models.chat.vllm:VllmChat"
 
@@ -36,6 +37,8 @@ def fitted(catalog: Catalog, settings: Settings, device_kind: str, budget_bytes:
         nonlocal chat
         if row.engine == IMAGES:
             return _images(row, settings, device_kind, budget_bytes)
+        if row.engine == WHISPER and settings.compute_type is not None:
+            return replace(row, options={**row.options, "compute_type": settings.compute_type})
         if row.engine != TRANSFORMERS:
             return row
         chat = chat or _chat(settings, device_kind)

@@ -105,6 +105,10 @@ class Settings(BaseModel):
         "The model that looks at pictures before they leave: `StableDiffusion_Safety_Checker`. "
         "Unset: none does.",
     )
+    compute_type: Literal["float32", "float16", "bfloat16", "int8", "int8_float16"] | None = _env(
+        "COMPUTE_TYPE",
+        "What transcription computes in. Unset: float16 on a GPU, int8 on a CPU.",
+    )
     images_compile: bool = _env(
         "IMAGES_COMPILE",
         "Compile image models when they load; what is compiled is kept on the volume or in "

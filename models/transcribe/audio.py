@@ -3,14 +3,17 @@
 A process, because PyAV's decoding beside a busy Python thread of the same process is some hundred
 times slower, because a crash in a decoder must not take the worker along, and because a process
 can be killed when it takes too long. Run as a script, it writes signed 16-bit samples to standard
-output.
+output, a file that has no name, and a report as JSON to another.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +23,46 @@ _CONTAINERS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,asf,au,avi,caf,eac3,flac,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,"
     "mj2,mp3,mpeg,mpegts,ogg,w64,wav"
 )
+# Whose headers say how long the file is; others' are guesses.
+_SAY_THEIR_LENGTH = frozenset({"wav", "w64", "flac", "mov", "mp4", "matroska", "webm", "aiff"})
+_CUT_OFF_S = 1.0  # missing at the end of a file that is cut off
 
 
 class Undecodable(Exception):
-    """The file holds no audio that can be read, or reading it took too long."""
+    """The file cannot be written down.
+
+    Attributes:
+        code: which way it cannot: ``media_undecodable``, ``media_no_audio``, ``media_too_long`` or
+            ``media_decode_timeout``.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
-async def decode(path: Path, timeout_s: float, limit_s: float) -> Any:
-    """Return float32 samples of shape (n,) in [-1, 1) at 16 kHz, mono.
+@dataclass(frozen=True)
+class Audio:
+    """What a file holds.
 
-    Cancelling the caller ends the process.
+    Attributes:
+        samples: int16, shape (n,), 16 kHz mono; on disk, in a file that is gone with them.
+        damaged: from when and for how long the file could not be read, in seconds; silence there.
+        declared_s: how long the file says that it is, where it is much shorter.
+    """
+
+    samples: Any
+    damaged: tuple[tuple[float, float], ...] = ()
+    declared_s: float | None = None
+
+    @property
+    def duration_s(self) -> float:
+        """In seconds."""
+        return len(self.samples) / RATE_HZ
+
+
+async def decode(path: Path, timeout_s: float, limit_s: float) -> Audio:
+    """Decode a file. Cancelling the caller ends the process; nothing is left on the disk.
 
     Args:
         path: the file.
@@ -39,72 +72,157 @@ async def decode(path: Path, timeout_s: float, limit_s: float) -> Any:
     Raises:
         Undecodable: no audio, broken data, too long or too slow.
     """
+    # Neither has a name: whatever ends this process or that one, the disk is free again.
+    with tempfile.TemporaryFile() as spool, tempfile.TemporaryFile() as report:
+        # -I: neither the environment nor this folder, whose module names are common, is searched.
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", __file__, str(path), str(int(limit_s * RATE_HZ))),
+            str(report.fileno()),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=spool,
+            stderr=asyncio.subprocess.DEVNULL,
+            pass_fds=(report.fileno(),),
+        )
+        try:
+            async with asyncio.timeout(timeout_s):
+                await process.wait()
+        except TimeoutError as error:
+            raise Undecodable(
+                "media_decode_timeout", f"decoding it took longer than {timeout_s:g} s"
+            ) from error
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await asyncio.shield(process.wait())
+        report.seek(0)
+        return _read(process.returncode, spool, report.read(), limit_s)
+
+
+def _read(status: int | None, spool: Any, report: bytes, limit_s: float) -> Audio:
     import numpy as np
 
-    # -I: neither the environment nor this folder (whose module names are common ones) is searched.
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", __file__, str(path), str(int(limit_s * RATE_HZ))),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
+    size_bytes = spool.seek(0, 2)
+    told = json.loads(report) if status == 0 and report else {}
+    if told.get("error") == "media_too_long":
+        raise Undecodable("media_too_long", f"it is longer than {limit_s / 3600:g} h")
+    if told.get("error") == "media_no_audio":
+        raise Undecodable("media_no_audio", "it has no audio track")
+    if not told or size_bytes < 2:
+        raise Undecodable("media_undecodable", "it is damaged, or of no known format")
+    return Audio(
+        np.memmap(spool, dtype=np.int16, mode="r"),
+        tuple((start, length) for start, length in told["damaged"]),
+        told["declared_s"],
     )
+
+
+# In the other process ----------------------------------------------------------------------------
+
+
+@dataclass
+class _Decoding:
+    """Writes what it decodes, and notes what it could not.
+
+    Attributes:
+        write: takes blocks of samples.
+        limit: how many samples it writes at most.
+    """
+
+    write: Callable[[bytes], object]
+    limit: int
+    written: int = 0
+    damaged: list[tuple[float, float]] = field(default_factory=list)
+    declared_s: float | None = None
+    error: str | None = None
+
+    def run(self, path: str) -> None:
+        """Decode the first audio track."""
+        import av
+
+        options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
+        with av.open(path, options=options, metadata_errors="ignore") as container:
+            if not container.streams.audio:
+                self.error = "media_no_audio"
+                return
+            for block in self._blocks(container):
+                self.written += len(block) // 2
+                if self.written > self.limit:
+                    self.error = "media_too_long"
+                    return
+                self.write(block)
+            self._compare(container)
+
+    def report(self) -> dict[str, Any]:
+        """What the parent process is told."""
+        return {"error": self.error, "damaged": self.damaged, "declared_s": self.declared_s}
+
+    def _blocks(self, container: Any) -> Iterator[bytes]:
+        """Yield signed 16-bit samples, resampled as faster-whisper's own ``decode_audio`` does."""
+        import av
+
+        def fresh() -> Any:
+            return av.AudioResampler(format="s16", layout="mono", rate=RATE_HZ)
+
+        resampler, form = fresh(), None
+        for frame in self._frames(container, av.error.InvalidDataError):
+            if isinstance(frame, bytes):
+                yield frame
+                continue
+            now = (frame.format.name, frame.layout.name, frame.sample_rate)
+            if form is not None and now != form:  # it changes amid the file
+                yield from _resampled(resampler, None)
+                resampler = fresh()
+            form = now
+            frame.pts = None  # timestamps of damaged files jump; samples are in order anyway
+            yield from _resampled(resampler, frame)
+        yield from _resampled(resampler, None)
+
+    def _frames(self, container: Any, damaged: type[Exception]) -> Iterator[Any]:
+        """Yield the frames of the first track, and silence in place of those that are damaged.
+
+        Packet by packet: ``container.decode`` ends at the first damaged one, and with it the audio.
+        """
+        usual_s = 0.0
+        for packet in container.demux(container.streams.audio[0]):
+            try:
+                for frame in packet.decode():
+                    usual_s = frame.samples / frame.sample_rate
+                    yield frame
+            except damaged:
+                known = packet.duration is not None and packet.time_base is not None
+                lost_s = float(packet.duration * packet.time_base) if known else usual_s
+                if 0 < lost_s < _LONGEST_PACKET_S:
+                    self.damaged.append((round(self.written / RATE_HZ, 2), round(lost_s, 2)))
+                    yield bytes(2 * round(lost_s * RATE_HZ))
+
+    def _compare(self, container: Any) -> None:
+        """Note how long the file says that it is, where much of it is missing."""
+        if container.duration is None or not self.written:
+            return
+        declared_s = container.duration / 1_000_000
+        missing_s = declared_s - self.written / RATE_HZ
+        if _SAY_THEIR_LENGTH & set(container.format.name.split(",")) and missing_s > _CUT_OFF_S:
+            self.declared_s = round(declared_s, 2)
+
+
+_LONGEST_PACKET_S = 10.0  # one that says more says nonsense
+
+
+def _resampled(resampler: Any, frame: Any) -> Iterator[bytes]:
+    for one in resampler.resample(frame):
+        yield one.to_ndarray().tobytes()
+
+
+def _main(path: str, limit: int, report: int) -> int:
+    decoding = _Decoding(sys.stdout.buffer.write, limit)
     try:
-        async with asyncio.timeout(timeout_s):
-            content, _ = await process.communicate()
-    except TimeoutError as error:
-        raise Undecodable(f"decoding took longer than {timeout_s:g} s") from error
+        decoding.run(path)
     finally:
-        if process.returncode is None:
-            process.kill()
-            await asyncio.shield(process.wait())
-    if process.returncode == _TOO_LONG:
-        raise Undecodable(f"it is longer than {limit_s / 3600:g} h")
-    if process.returncode != 0 or not content:
-        raise Undecodable("it holds no audio that can be read")
-    samples = np.frombuffer(content, dtype=np.int16).astype(np.float32)
-    samples /= 32768.0
-    return samples
-
-
-_TOO_LONG = 3
-
-
-def _main(path: str, limit_samples: int) -> int:
-    written = 0
-    for block in _blocks(path):
-        written += len(block) // 2
-        if written > limit_samples:
-            return _TOO_LONG
-        sys.stdout.buffer.write(block)
+        sys.stdout.buffer.flush()
+    with open(report, "w", closefd=False) as file:
+        json.dump(decoding.report(), file)
     return 0
 
 
-def _blocks(path: str) -> Iterator[bytes]:
-    """Yield signed 16-bit samples, resampled as faster-whisper's own ``decode_audio`` does."""
-    import av
-
-    options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE_HZ)
-    with av.open(path, options=options, metadata_errors="ignore") as container:
-        for frame in _frames(container, av.error.InvalidDataError):
-            if frame is not None:
-                frame.pts = None  # timestamps of damaged files jump; samples are in order anyway
-            for resampled in resampler.resample(frame):
-                yield resampled.to_ndarray().tobytes()
-
-
-def _frames(container: Any, damaged: type[Exception]) -> Iterator[Any]:
-    """Yield the first audio stream's frames, stepping over damaged packets, then None to flush.
-
-    Packet by packet: ``container.decode`` ends at the first damaged one, and with it the audio.
-    """
-    for packet in container.demux(container.streams.audio[0]):
-        try:
-            yield from packet.decode()
-        except damaged:
-            continue
-    yield None
-
-
 if __name__ == "__main__":
-    sys.exit(_main(sys.argv[1], int(sys.argv[2])))
+    sys.exit(_main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))

@@ -1,112 +1,326 @@
-"""Transcription and translation with faster-whisper (ctranslate2)."""
+"""Transcription and translation with Whisper: ctranslate2's model, faster-whisper's rules.
+
+Two modes. ``sequential`` is faster-whisper's own loop: each window is told the text before it.
+``batched`` cuts a recording where nobody speaks, and writes windows of all requests down together
+(``models.transcribe.windows``). Neither holds more of a recording in memory than it looks at.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from models.device.hardware import Device
-from models.errors import InvalidValue, MediaUndecodable
+from models.errors import (
+    ContextLengthExceeded,
+    InvalidValue,
+    MediaUndecodable,
+    UnsupportedParameter,
+)
 from models.row import Row
-from models.surface import Ticket, Work
+from models.surface import Leniency, Progress, Ticket, Work
 from models.transcribe import audio
-from models.transcribe.request import TranscribeRequest, Transcript
+from models.transcribe.audio import RATE_HZ
+from models.transcribe.mel import Mel
+from models.transcribe.recording import WINDOW_S, Recording, Whole, Window, windows
+from models.transcribe.request import Heard, TranscribeRequest, Transcript
+from models.transcribe.samples import Samples
+from models.transcribe.speech import VadOptions, spans
+from models.transcribe.windows import Windows
+
+log = logging.getLogger(__name__)
 
 _DECODE_TIMEOUT_S = 120.0
-_LIMIT_S = 6 * 3600.0
+_LIMIT_S = 12 * 3600.0
+_PROMPT_TOKENS = 223  # Whisper reads the last ones of a longer prompt
+_HOTWORD_TOKENS = 100  # that leave room for the text before, and for an answer
+_AT_ONCE = {"cuda": 16, "cpu": 4}  # windows of a run
+_COMPUTE_TYPES = {"cuda": "float16", "cpu": "int8"}
 
 
-@dataclass(frozen=True)
-class TranscribeItem:
-    """Decoded samples (float32, 16 kHz mono) and the library's arguments."""
-
-    samples: Any
-    arguments: dict[str, Any]
+class Stopped(Exception):
+    """Ends a transcription that nobody waits for."""
 
 
 class FasterWhisper:
-    """A Whisper model in ctranslate2's form; emits each segment as soon as it is known."""
+    """A Whisper model in ctranslate2's form; emits ``Progress``, and ``Heard`` for a stream.
 
-    budget = None
-    capacity = 1
+    Row option ``compute_type``: ctranslate2's; float16 on a GPU and int8 on a CPU by default.
+    """
+
     packs = False
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, row: Row, kind: str) -> None:
         self._model = model
+        self._row = row
+        self._batched = kind == "cuda"
+        self.budget = _AT_ONCE[kind]
+        self.capacity = self.budget if self._batched else 1
+        self._windows = Windows(model, self._tokenizer, self._detect)
+        self._known = [
+            code
+            for code in model.supported_languages
+            if not model.model.is_multilingual or model.hf_tokenizer.token_to_id(f"<|{code}|>")
+        ]
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> FasterWhisper:
-        """Load the folder: float16 on a GPU, float32 on a CPU."""
+        """Load the folder."""
         from faster_whisper import WhisperModel
 
-        compute_type = "float16" if device.kind == "cuda" else "float32"
-        return cls(WhisperModel(str(folder), device=device.kind, compute_type=compute_type))
+        compute_type = row.options.get("compute_type") or _COMPUTE_TYPES[device.kind]
+        model = WhisperModel(str(folder), device=device.kind, compute_type=compute_type)
+        log.info("%s: computes in %s on %s", row.slug, model.model.compute_type, device.kind)
+        return cls(model, row, device.kind)
 
     async def prepare(self, request: TranscribeRequest) -> Work:
-        """Decode the audio; a file is one part: conditioning on earlier text makes it a sequence.
+        """Decode the file, and find where somebody speaks; cancelling the caller ends the decoding.
 
         Raises:
             InvalidValue: a language that the model does not know.
+            UnsupportedParameter: a translation by a model that makes none; of a strict request,
+                a field that changes nothing, too.
+            ContextLengthExceeded: hotwords that leave no room.
             MediaUndecodable: the file holds no readable audio.
         """
-        known = self._model.supported_languages
-        if request.language is not None and request.language not in known:
-            raise InvalidValue(
-                f"language must be one of {', '.join(known)}; got {request.language!r}.",
-                param="language",
-            )
+        leniency = Leniency(request.strict)
+        mode = request.mode or ("batched" if self._batched else "sequential")
+        options = self._options(request, leniency, mode)
         try:
-            samples = await audio.decode(request.path, _DECODE_TIMEOUT_S, _LIMIT_S)
+            decoded = await audio.decode(request.path, _DECODE_TIMEOUT_S, _LIMIT_S)
         except audio.Undecodable as error:
             raise MediaUndecodable(
                 f"The audio cannot be used: {error}. Send a common format such as wav, mp3, flac, "
                 "ogg, m4a or webm.",
                 param="audioUrl",
+                code=error.code,
             ) from error
-        arguments: dict[str, Any] = {
-            "language": request.language,
-            "task": request.task,
-            "initial_prompt": request.prompt,
-            "temperature": list(request.temperatures),
-            "word_timestamps": request.words,
-            "vad_filter": request.vad,
-            "hotwords": request.hotwords,
-        }
-        if request.beams is not None:
-            arguments["beam_size"] = request.beams
-        return Work((TranscribeItem(samples, arguments),))
+        recording = Recording(request, decoded, options, None, request.language)
+        recording.left_out = leniency.left_out
+        return await asyncio.to_thread(self._work, recording, mode)
 
-    def run(self, batch: Sequence[Ticket[TranscribeItem]]) -> list[Transcript]:
-        """Transcribe; stops after the current segment once a ticket is cancelled."""
-        return [self._transcribe(ticket) for ticket in batch]
+    def run(self, batch: Sequence[Ticket[Any]]) -> list[Any]:
+        """Write down a recording, or windows of several; stops within a window."""
+        if isinstance(batch[0].item, Window):
+            found = self._windows.run(batch)
+            for ticket, segments in zip(batch, found, strict=True):
+                self._hear(ticket, segments)
+            return found
+        return [self._whole(ticket) for ticket in batch]
 
     def close(self) -> None:
         """Drop the model."""
-        self._model = None
+        del self._model, self._windows
 
-    def _transcribe(self, ticket: Ticket[TranscribeItem]) -> Transcript:
-        segments, info = self._model.transcribe(ticket.item.samples, **ticket.item.arguments)
-        done: list[dict[str, Any]] = []
-        for segment in segments:
-            done.append(_plain(asdict(segment)))
-            ticket.emit(done[-1])
-            if ticket.cancelled:
-                break
-        return Transcript(
-            segments=done,
-            language=info.language,
-            language_probability=float(info.language_probability),
-            duration_s=float(info.duration),
-            task=ticket.item.arguments["task"],
+    # A request -----------------------------------------------------------------------------------
+
+    def _options(self, request: TranscribeRequest, leniency: Leniency, mode: str) -> Any:
+        """The library's own, with what is asked."""
+        named = {"language": request.language} if request.language else {}
+        named |= {f"languages[{index}]": one for index, one in enumerate(request.languages)}
+        for param, code in named.items():
+            if code not in self._known:
+                raise InvalidValue(
+                    f"{param} must be one of {', '.join(self._known)}; got {code!r}.", param=param
+                )
+        if request.task == "translate" and "translate" not in self._row.tasks:
+            raise UnsupportedParameter(
+                f"{self._row.slug} does not translate; ask a model that does.", param="task"
+            )
+        if request.hallucination_silence_s is not None and mode == "batched":
+            leniency.leave_out(
+                "hallucination_silence_threshold", "windows are cut where nobody speaks already"
+            )
+        return self._library_options(
+            temperatures=list(request.temperatures),
+            initial_prompt=self._prompt(request, leniency),
+            hotwords=self._hotwords(request),
+            word_timestamps=request.words,
+            condition_on_previous_text=request.condition and mode == "sequential",
+            hallucination_silence_threshold=request.hallucination_silence_s,
+            **({} if request.beams is None else {"beam_size": request.beams}),
         )
+
+    def _prompt(self, request: TranscribeRequest, leniency: Leniency) -> Any:
+        if not request.prompt:
+            return None
+        tokens = self._count(request.prompt)
+        if len(tokens) > _PROMPT_TOKENS:
+            leniency.leave_out(
+                "prompt",
+                f"the beginning of a prompt of {len(tokens)} tokens: Whisper reads the last "
+                f"{_PROMPT_TOKENS}",
+            )
+        return request.prompt
+
+    def _hotwords(self, request: TranscribeRequest) -> str | None:
+        if not request.hotwords:
+            return None
+        length = len(self._count(request.hotwords))
+        if length > _HOTWORD_TOKENS:
+            raise ContextLengthExceeded(
+                f"hotwords have {length} tokens; at most {_HOTWORD_TOKENS} leave room for what is "
+                "said.",
+                param="hotwords",
+            )
+        return request.hotwords
+
+    def _count(self, text: str) -> Sequence[int]:
+        ids: Sequence[int] = self._model.hf_tokenizer.encode(
+            f" {text.strip()}", add_special_tokens=False
+        ).ids
+        return ids
+
+    def _library_options(self, **given: Any) -> Any:
+        """Its own defaults are those of ``transcribe``'s parameters."""
+        import inspect
+        from dataclasses import fields
+
+        from faster_whisper.transcribe import TranscriptionOptions, get_suppressed_tokens
+
+        usual = inspect.signature(self._model.transcribe).parameters
+        names = {one.name for one in fields(TranscriptionOptions)} - {"temperatures"}
+        values = {name: usual[name].default for name in names} | given
+        tokenizer = self._made_tokenizer("en", "transcribe")
+        values["suppress_tokens"] = get_suppressed_tokens(tokenizer, values["suppress_tokens"])
+        return TranscriptionOptions(**values)
+
+    def _work(self, recording: Recording, mode: str) -> Work:
+        """The parts of a request; what the CPU has to do for them is done here."""
+        request, extractor = recording.request, self._model.feature_extractor
+        options = VadOptions(**(request.vad_options or {}))
+        if mode == "batched":
+            options = replace(
+                options, max_speech_duration_s=min(options.max_speech_duration_s, WINDOW_S)
+            )
+        if request.vad is not False or mode == "batched":
+            recording.spoken = spans(Samples(recording.audio.samples), options)
+        finish = partial(_finish, recording)
+        if recording.spoken == []:
+            recording.language, recording.probability = recording.language or "en", 0.0
+            return Work((), finish=finish)
+        if mode == "sequential":
+            mel = Mel(recording.samples, extractor, lambda: None)
+            mel.prepare()
+            return Work((Whole(recording, mel),), finish=finish)
+        cut = windows(recording.spoken or (), extractor.hop_length)
+        parts = [Window(recording, part, *span) for part, span in enumerate(cut)]
+        settings = recording.options
+        kind = (
+            settings.beam_size,
+            tuple(settings.temperatures),
+            settings.word_timestamps,
+            settings.hotwords,
+            settings.initial_prompt,
+        )
+        return Work(parts, kind=kind, finish=finish)
+
+    # On the device -------------------------------------------------------------------------------
+
+    def _whole(self, ticket: Ticket[Whole]) -> list[dict[str, Any]]:
+        from faster_whisper.transcribe import restore_speech_timestamps
+
+        recording, mel = ticket.item.recording, ticket.item.mel
+        mel.look = partial(self._look, ticket)
+        done: list[dict[str, Any]] = []
+        try:
+            if recording.language is None:
+                self._detect(recording, mel[:, : self._model.feature_extractor.nb_max_frames])
+            segments = self._model.generate_segments(
+                mel, self._tokenizer(recording), recording.options, False
+            )
+            if recording.request.vad:
+                kept = [{"start": start, "end": end} for start, end in recording.spoken or ()]
+                segments = restore_speech_timestamps(segments, kept, RATE_HZ)
+            for segment in segments:
+                done.append(_plain(asdict(segment)))
+                self._look(ticket, done[-1]["end"])
+                if recording.request.stream:
+                    ticket.emit(Heard(0, (_within(done[-1], recording),)))
+        except Stopped:
+            pass
+        return done
+
+    def _look(self, ticket: Ticket[Whole], seconds: float | None = None) -> None:
+        if ticket.cancelled:
+            raise Stopped
+        if seconds is not None:
+            total = ticket.item.recording.audio.duration_s
+            ticket.emit(
+                Progress(0, round(min(seconds, total), 2), round(total, 2), "seconds"),
+                lasting=False,
+            )
+
+    def _hear(self, ticket: Ticket[Window], segments: Sequence[dict[str, Any]]) -> None:
+        item = ticket.item
+        recording = item.recording
+        seconds, total = (item.end - item.start) / RATE_HZ, recording.audio.duration_s
+        ticket.emit(
+            Progress(item.part, round(seconds, 2), round(total, 2), "seconds"), lasting=False
+        )
+        if recording.request.stream:
+            told = tuple(_within(_plain(one), recording) for one in segments)
+            ticket.emit(Heard(item.part, told, last=True))
+
+    def _detect(self, recording: Recording, features: Any) -> None:
+        """Find a recording's language."""
+        if not self._model.model.is_multilingual:
+            recording.language, recording.probability = "en", 1.0
+            return
+        language, probability, said = self._model.detect_language(features=features)
+        if recording.request.languages:
+            allowed = [one for one in said if one[0] in recording.request.languages]
+            language, probability = max(allowed, key=lambda one: one[1])
+        recording.language, recording.probability = language, float(probability)
+
+    def _tokenizer(self, recording: Recording) -> Any:
+        return self._made_tokenizer(recording.language or "en", recording.request.task)
+
+    def _made_tokenizer(self, language: str, task: str) -> Any:
+        from faster_whisper.tokenizer import Tokenizer
+
+        return Tokenizer(
+            self._model.hf_tokenizer,
+            self._model.model.is_multilingual,
+            task=task,
+            language=language,
+        )
+
+
+def _finish(recording: Recording, parts: Sequence[Sequence[dict[str, Any]]]) -> Transcript:
+    segments = [_within(_plain(one), recording) for part in parts for one in part]
+    return Transcript(
+        segments=[{**one, "id": index} for index, one in enumerate(segments, start=1)],
+        language=recording.language or "en",
+        language_probability=recording.probability,
+        duration_s=recording.audio.duration_s,
+        task=recording.request.task,
+        damaged=recording.audio.damaged,
+        declared_s=recording.audio.declared_s,
+        left_out=tuple(recording.left_out),
+    )
+
+
+def _within(segment: dict[str, Any], recording: Recording) -> dict[str, Any]:
+    """A segment whose times lie inside the recording."""
+    end = recording.audio.duration_s
+    times = {name: min(segment[name], end) for name in ("start", "end")}
+    words = [
+        {**one, "start": min(one["start"], end), "end": min(one["end"], end)}
+        for one in segment.get("words") or ()
+    ]
+    return {**segment, **times, "words": words or segment.get("words")}
 
 
 def _plain(value: Any) -> Any:
     """The same without numpy: word times come as numpy's floats, which are no JSON."""
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     return float(value) if isinstance(value, float) else value

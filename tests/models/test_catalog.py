@@ -75,6 +75,10 @@ def test_adding_a_model_touches_one_row():
         ("hf://a/b.c@d#e/f.bin", HubSource("a/b.c", "d", "e/f.bin")),
         ("pypi://a==1.0#b/c?sha256=d", WheelSource("a", "1.0", "b/c", "d")),
         ("pypi://a==1#b?sha256=d&convert=e", WheelSource("a", "1", "b", "d", "e")),
+        (
+            "pypi://a==1#b?sha256=d&convert=e&made=f + pypi://g==2#h?sha256=i",
+            WheelSource("a", "1", "b", "d", "e", "f", (WheelSource("g", "2", "h", "i"),)),
+        ),
         ("file:///a/b", FileSource("/a/b")),
         ("tiny://flux", TinySource("flux")),
     ],

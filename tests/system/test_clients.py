@@ -278,7 +278,8 @@ def test_each_surface_with_real_engines(real, surface, body, kind):
         body["response_format"] = "json"
     done = real.end(surface, real.run(surface, body), 120)
     assert done["status"] == "COMPLETED", done
-    check(kind, done["output"], {"model", "seed", "width", "height"})
+    ours = {"model", "seed", "width", "height", "duration", "language_code", "language_probability"}
+    check(kind, done["output"], ours)
 
 
 def test_an_error_of_a_real_engine(real):

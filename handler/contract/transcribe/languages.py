@@ -25,5 +25,7 @@ ta tamil  te telugu  tg tajik  th thai  tk turkmen  tl tagalog  tr turkish  tt t
 uk ukrainian  ur urdu  uz uzbek  vi vietnamese  yi yiddish  yo yoruba  yue cantonese  zh chinese
 """
 _WORDS = _TABLE.split()
-NAMES = dict(zip(_WORDS[::2], _WORDS[1::2], strict=True))
-CODES = {name: code for code, name in NAMES.items()}
+NAMES = dict(zip(_WORDS[::2], _WORDS[1::2], strict=True)) | {"ht": "haitian creole"}
+# What Whisper calls otherwise, and further names.
+_OTHERS = {"jv": "jw", "nb": "no", "fil": "tl", "iw": "he", "in": "id", "ji": "yi", "cmn": "zh"}
+CODES = {name: code for code, name in NAMES.items()} | _OTHERS | {"haitian": "ht"}

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from handler.contract.request import Integer, NonEmpty, Request, Text, Unsupported
 from handler.contract.transcribe.languages import CODES
@@ -18,6 +25,45 @@ URL_NAMES = ("audio_url", "video_url")
 _LEAST_INCREMENT = 0.05  # each temperature is a try of its own
 
 
+def _code(language: str) -> str:
+    """BCP 47: Whisper knows the primary subtag, ``en`` of ``en-US``; or an English name."""
+    if language.lower() in CODES:
+        return CODES[language.lower()]
+    primary = language.replace("_", "-").split("-")[0].lower()
+    if not (primary.isascii() and primary.isalpha()):
+        raise ValueError("must be a language tag such as en or pt-BR")
+    return CODES.get(primary, primary)
+
+
+Language = Annotated[str, Field(min_length=2, max_length=35), AfterValidator(_code)]
+Temperature = Annotated[float, Field(ge=0, le=1)]
+Milliseconds = Annotated[float, Field(ge=0, le=60_000)]
+
+
+class Vad(BaseModel):
+    """Of voice activity, in faster-whisper's words."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
+    neg_threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
+    min_speech_duration_ms: Milliseconds | None = None
+    max_speech_duration_s: Annotated[float, Field(ge=1, le=3600)] | None = None
+    min_silence_duration_ms: Milliseconds | None = None
+    speech_pad_ms: Milliseconds | None = None
+
+
+class ServerVad(BaseModel):
+    """Of voice activity, in OpenAI's words."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    type: Literal["server_vad"]
+    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
+    prefix_padding_ms: Milliseconds | None = None
+    silence_duration_ms: Milliseconds | None = None
+
+
 class TranscriptionRequest(Request):
     """The body of a transcription request.
 
@@ -26,23 +72,21 @@ class TranscriptionRequest(Request):
     """
 
     unsupported: ClassVar = {
-        "chunking_strategy": Unsupported(),
         "diarize": Unsupported(False, instead="speakers are not told apart here; leave it out"),
         "include": Unsupported([]),
-        "keywords": Unsupported([], instead="send them as one text in hotwords"),
         "known_speaker_names": Unsupported([]),
         "known_speaker_references": Unsupported([]),
-        "languages": Unsupported([], instead="send one of them as language, or none"),
-        "stream": Unsupported(False),
     }
     aliases: ClassVar = dict.fromkeys((*URL_NAMES, "file", "audio", "audio_base64"), "audioUrl")
     files: ClassVar = {"file": "audioUrl"}
 
     audioUrl: NonEmpty
-    language: Annotated[str, Field(min_length=2, max_length=35)] | None = None
+    language: Language | None = None
     prompt: Text | None = None
     response_format: Format | None = None
-    temperature: Annotated[float, Field(ge=0, le=1)] = 0.0
+    temperature: Temperature | Annotated[list[Temperature], Field(min_length=1, max_length=10)] = (
+        0.0
+    )
     temperature_increment_on_fallback: Annotated[float, Field(ge=0, le=1)] | None = None
     beam_size: Annotated[Integer, Field(ge=1, le=10)] | None = None
     timestamp_granularities: list[Granularity] = Field(default=["segment"])
@@ -50,8 +94,18 @@ class TranscriptionRequest(Request):
     word_timestamps: bool = False
     task: Literal["transcribe", "translate"] | None = None
     translate: bool = False
-    vad_filter: bool = False
+    vad_filter: bool | None = None
+    vad_parameters: Vad | None = None
+    chunking_strategy: Literal["auto"] | ServerVad | None = None
     hotwords: Text | None = None
+    keywords: Annotated[list[NonEmpty], Field(max_length=100)] | None = None
+    languages: Annotated[list[Language], Field(max_length=20)] | None = None
+    condition_on_previous_text: bool = True
+    hallucination_silence_threshold: Annotated[float, Field(gt=0, le=60)] | None = None
+    mode: Literal["batched", "sequential"] | None = None
+    stream: bool = False
+    max_line_width: Annotated[Integer, Field(ge=10, le=200)] | None = None
+    max_line_count: Annotated[Integer, Field(ge=1, le=10)] | None = None
 
     @model_validator(mode="after")
     def _times_need_a_place(self) -> Self:
@@ -65,6 +119,23 @@ class TranscriptionRequest(Request):
             raise InvalidValue(
                 "Timestamps of words are in verbose_json answers only.",
                 param="word_timestamps" if self.word_timestamps else "timestamp_granularities",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _lines_are_of_subtitles(self) -> Self:
+        for name in ("max_line_width", "max_line_count"):
+            if getattr(self, name) is not None and self.format not in {"srt", "vtt"}:
+                raise InvalidValue(f"{name} is of subtitles: send srt or vtt.", param=name)
+        if self.stream and self.format in {"srt", "vtt"}:
+            raise InvalidValue(
+                f"A stream is of text; {self.format} comes whole. Leave one of them out.",
+                param="response_format",
+            )
+        if self.language is not None and self.languages:
+            raise InvalidValue(
+                "language and languages contradict each other; send one of them.",
+                param="languages",
             )
         return self
 
@@ -83,17 +154,6 @@ class TranscriptionRequest(Request):
         if increment is not None and 0 < increment < _LEAST_INCREMENT:
             raise ValueError(f"must be 0, for no fallback, or at least {_LEAST_INCREMENT}")
         return increment
-
-    @field_validator("language")
-    @classmethod
-    def _language_tag(cls, language: str) -> str:
-        """BCP 47: Whisper knows the primary subtag, ``en`` of ``en-US``; or an English name."""
-        if language.lower() in CODES:
-            return CODES[language.lower()]
-        primary = language.replace("_", "-").split("-")[0]
-        if not (primary.isascii() and primary.isalpha()):
-            raise ValueError("must be a language tag such as en or pt-BR")
-        return primary.lower()
 
     @property
     def format(self) -> Format:
@@ -114,6 +174,8 @@ class TranscriptionRequest(Request):
         Whisper's own rule: from the first up to 1 by the increment. Without one, a temperature
         above 0 is the only one.
         """
+        if isinstance(self.temperature, list):
+            return tuple(self.temperature)
         first, increment = self.temperature, self.temperature_increment_on_fallback
         if increment is None:
             return (first,) if first > 0 else FALLBACK
@@ -121,3 +183,30 @@ class TranscriptionRequest(Request):
             return (first,)
         tries = int((1 - first) / increment + 1e-6) + 1
         return tuple(round(first + index * increment, 6) for index in range(tries))
+
+    @property
+    def vad(self) -> bool | None:
+        """Whether what is no speech is skipped; None = as the engine likes."""
+        asked = self.vad_parameters is not None or self.chunking_strategy is not None
+        return True if self.vad_filter is None and asked else self.vad_filter
+
+    @property
+    def vad_options(self) -> dict[str, float]:
+        """How it is found, in faster-whisper's words."""
+        told = {}
+        if isinstance(self.chunking_strategy, ServerVad):
+            server = self.chunking_strategy
+            told = {
+                "threshold": server.threshold,
+                "speech_pad_ms": server.prefix_padding_ms,
+                "min_silence_duration_ms": server.silence_duration_ms,
+            }
+        if self.vad_parameters is not None:
+            told |= self.vad_parameters.model_dump()
+        return {name: one for name, one in told.items() if one is not None}
+
+    @property
+    def expected(self) -> str | None:
+        """The words to expect."""
+        words = [self.hotwords, *(self.keywords or ())]
+        return ", ".join(one for one in words if one) or None
