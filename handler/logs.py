@@ -10,6 +10,7 @@ import json
 import logging
 import sys
 import traceback
+import warnings
 
 _LEVELS = {"WARN": "WARNING"}
 _OURS = ("handler", "models", "builder")
@@ -53,6 +54,8 @@ class Plain(JsonLines):
 
 def configure(level: str, as_json: bool) -> None:
     """Send our own logs to standard error; other libraries speak from WARNING up."""
+    # Pillow's, of a client's damaged picture: no JSON, and no concern of the operator's.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter((JsonLines if as_json else Plain)(with_messages=level == "DEBUG"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

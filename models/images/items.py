@@ -84,7 +84,7 @@ class Items:
         """
         self._check_prompt("prompt", request.prompt)
         task = self._task(request)
-        pictures = [decode(one) for one in request.images]
+        pictures = _decoded(request.images)
         width, height = self._size(request, pictures)
         check_delivery(request.output, len(request.seeds), width, height)
         up = (self._up(width), self._up(height))
@@ -263,3 +263,10 @@ class Items:
         raise UnsupportedParameter(
             f"scheduler is not supported by {self._row.slug}; {instead}.", param="scheduler"
         )
+
+
+def _decoded(images: Sequence[bytes]) -> list[Any]:
+    """The input pictures; of several, an error says which it is about."""
+    if len(images) == 1:
+        return [decode(images[0])]
+    return [decode(one, f"image[{index}]") for index, one in enumerate(images)]

@@ -11,6 +11,7 @@ from models.errors import InvalidValue, MediaUndecodable
 from models.images.request import Output, Picture
 
 _INPUT_PIXELS = 64_000_000  # a larger input picture is a bomb, not a photo
+_SCAN, _MOST_SCANS = b"\xff\xda", 500  # of a progressive JPEG, which has some ten
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF")  # not all of Pillow's: EPS would start Ghostscript
 _QUALITY = 90  # of jpeg and webp
 _PREVIEW_QUALITY = 75
@@ -30,19 +31,26 @@ def decode(content: bytes, param: str = "image", *, alpha: bool = False) -> Any:
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
             if picture.width * picture.height > _INPUT_PIXELS:
-                raise MediaUndecodable(
-                    f"The image has {picture.width}x{picture.height} pixels; at most "
-                    f"{_INPUT_PIXELS} are read.",
-                    param=param,
-                )
+                raise _too_large(f"{picture.width}x{picture.height}", param)
+            if picture.format == "JPEG" and content.count(_SCAN) > _MOST_SCANS:
+                raise ValueError("a scan that is repeated takes a processor for an hour")
             keeps = alpha and picture.has_transparency_data
-            return ImageOps.exif_transpose(picture).convert("RGBA" if keeps else "RGB")
+            ImageOps.exif_transpose(picture, in_place=True)
+            return picture.convert("RGBA" if keeps else "RGB")
     except MediaUndecodable:
         raise
+    except Image.DecompressionBombError as error:  # beyond what Pillow itself would open
+        raise _too_large("too many", param) from error
     except Exception as error:  # decoders fail in any way on data made to break them
         raise MediaUndecodable(
             "The image cannot be read; send a PNG, JPEG, WebP or GIF.", param=param
         ) from error
+
+
+def _too_large(pixels: str, param: str) -> MediaUndecodable:
+    return MediaUndecodable(
+        f"The image has {pixels} pixels; at most {_INPUT_PIXELS} are read.", param=param
+    )
 
 
 def mask_of(content: bytes, size: tuple[int, int]) -> Any:

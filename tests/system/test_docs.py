@@ -148,6 +148,15 @@ def test_the_page_on_embeddings_names_every_field():
         assert row.slug in page
 
 
+def test_the_page_on_transcription_names_every_field_and_model():
+    page = (ROOT / "docs/transcribe.md").read_text()
+    fields = SURFACES["transcribe"].operations[0].request.model_fields
+    for name in fields.keys() - {"model", "strict", "include_ts"}:
+        assert f"`{name}`" in page, name
+    for row in CATALOG.of("transcribe").rows:
+        assert row.slug in page
+
+
 def test_there_are_three_forms():
     assert len(JOBS) == 3
 

@@ -202,7 +202,7 @@ class TranscriptionRequest(Request):
                 "min_silence_duration_ms": server.silence_duration_ms,
             }
         if self.vad_parameters is not None:
-            told |= self.vad_parameters.model_dump()
+            told |= self.vad_parameters.model_dump(exclude_none=True)
         return {name: one for name, one in told.items() if one is not None}
 
     @property
