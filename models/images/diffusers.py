@@ -51,8 +51,8 @@ class DiffusersImages:
         self._items = Items(row, TokenCounter(tokenizer, self._family.thinks))
         self._scheduler = pipeline.scheduler
         self._first = pipeline
-        self._pipelines: dict[str, Any] = {}
         self._prompts = Prompts(pipeline.encode_prompt)
+        self._pipelines = {self._family.pipelines["txt2img"]: self._ours(pipeline)}
         self._previews = Previews(pipeline, self._family.unpacked)
         self._adapters = Adapters(pipeline, row.slug, int(row.memory_bytes * _ADAPTERS_SHARE))
         self._tiled = False
@@ -167,10 +167,14 @@ class DiffusersImages:
                 for key, value in self._first.config.items()
                 if key in wanted and key not in parts and not key.startswith("_")
             }
-            self._pipelines[name] = made(**parts, **settings)
-            self._pipelines[name].set_progress_bar_config(disable=True)
-            self._pipelines[name].encode_prompt = self._prompts
+            self._pipelines[name] = self._ours(made(**parts, **settings))
         return self._pipelines[name]
+
+    def _ours(self, pipeline: Any) -> Any:
+        """A pipeline that keeps what it encodes, and keeps quiet."""
+        pipeline.set_progress_bar_config(disable=True)
+        pipeline.encode_prompt = self._prompts
+        return pipeline
 
     def _made_scheduler(self, name: str | None) -> Any:
         """A fresh one: what a run leaves in it is nothing to the next."""

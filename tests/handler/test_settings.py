@@ -367,3 +367,35 @@ def test_what_the_operator_says_of_chat_reaches_its_engine(engine, monkeypatch):
 def test_an_adapter_has_a_name_and_an_address(wrong):
     with pytest.raises(SettingsError, match="^LORA_ADAPTERS: "):
         Settings.from_env({"LORA_ADAPTERS": wrong})
+
+
+# Images' engine ----------------------------------------------------------------------------------
+
+
+def test_what_the_operator_says_of_images_reaches_their_engine(tmp_path):
+    from handler.settings.engines import fitted
+    from models.catalog import GB
+
+    def row(kind: str, budget_gb: int, **env: str):
+        settings = Settings.from_env({"QUARTET_CACHE": str(tmp_path), **env})
+        return fitted(CATALOG, settings, kind, budget_gb * GB).find("Flux1schnell")
+
+    whole = CATALOG.find("Flux1schnell")
+    assert row("cuda", 80) == whole
+    for small in (row("cuda", 30), row("cuda", 80, IMAGES_OFFLOAD="always")):
+        assert small.options["offload"] is True
+        assert small.memory_bytes == whole.options["offloaded_bytes"] < whole.memory_bytes
+    for plain in (row("cuda", 30, IMAGES_OFFLOAD="never"), row("cpu", 30)):
+        assert plain == whole
+    assert row("cuda", 80, IMAGES_QUANTIZATION="fp8").options["quantization"] == "fp8"
+    assert row("cuda", 80, IMAGES_COMPILE="1").options["compiled"] == tmp_path / "compiled"
+    with pytest.raises(SettingsError, match="IMAGES_QUANTIZATION"):
+        row("cuda", 80, IMAGES_QUANTIZATION="nf4")
+
+
+def test_what_transcription_computes_in(tmp_path):
+    from handler.settings.engines import fitted
+
+    told = fitted(CATALOG, Settings.from_env({"COMPUTE_TYPE": "int8_float16"}), "cuda", 10**12)
+    assert told.find("WhisperLargeV3").options["compute_type"] == "int8_float16"
+    assert "compute_type" not in told.find("Flux1schnell").options

@@ -43,9 +43,11 @@ async def told(one: Any, job: dict[str, Any]) -> list[Any]:
 
 @needs("Whisper_Base")
 @pytest.mark.parametrize("mode", ["sequential", "batched"])
-async def test_a_stream_ends_with_the_whole_text(make_worker, mode):
+async def test_a_stream_ends_with_the_whole_text(make_worker, load, mode):
     one = make_worker(FAKE_ENGINES="0", SURFACE="transcribe")
+    one.dispatcher.pool._load = load  # once a session
     body = {"audioUrl": EXAMPLE, "stream": True, "mode": mode, "temperature": [0.0]}
+    body["beam_size"] = 1
     lines = await told(one, by_route(ROUTE, **body))
     assert all(line.startswith("event: transcript.text.") for line in lines)
     events = [json.loads(line.split("data: ")[1]) for line in lines]

@@ -71,6 +71,7 @@ def through(jobs: int, texts: int, away_s: float, slow_s: float, timeout_s: floa
     return grown
 
 
+@pytest.mark.slow
 def test_every_result_is_delivered_though_posts_fail():
     through(jobs=300, texts=1, away_s=3, slow_s=1, timeout_s=60)
 

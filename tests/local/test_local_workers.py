@@ -46,6 +46,7 @@ def test_a_worker_killed_in_mid_job_loses_nothing():
         local.ready(2)  # another one took its place
 
 
+@pytest.mark.slow
 def test_many_jobs_over_three_workers_while_one_is_killed():
     """200 jobs, a kill -9 in the middle: each ends once, with its own answer."""
     receiver = Receiver()
@@ -256,7 +257,7 @@ def test_a_worker_of_many_surfaces_is_not_held_up_by_the_slowest_of_them():
         with ThreadPoolExecutor(4) as pool:
             ids = list(pool.map(lambda _: local.run("embeddings", EMBEDDINGS), range(60)))
         assert all(local.end("embeddings", one)["status"] == "COMPLETED" for one in ids)
-        assert time.monotonic() - start < 10  # three at a time it takes twenty
+        assert time.monotonic() - start < 16  # three at a time it takes twenty
 
 
 def test_workers_know_no_secret_and_print_no_address():

@@ -439,3 +439,43 @@ def test_fp8_says_what_it_needs(store):
     wanted = replace(FLUX, options={**FLUX.options, "quantization": "fp8"})
     with pytest.raises(ModelLoadFailed, match="IMAGES_QUANTIZATION is fp8, which needs a GPU"):
         DiffusersImages.load(store.resolve(FLUX), wanted, CPU)
+
+
+class Placed:
+    """A pipeline that notes where it is put."""
+
+    def __init__(self) -> None:
+        self.transformer = torch.nn.Sequential(torch.nn.Linear(4, 4))
+        self.where: list[str] = []
+
+    def to(self, kind: str) -> Placed:
+        self.where.append(kind)
+        return self
+
+    def enable_model_cpu_offload(self) -> None:
+        self.where.append("offloaded")
+
+
+def test_a_model_larger_than_the_memory_waits_in_the_ram(caplog):
+    from models.images.tuning import placed
+
+    offloaded = replace(FLUX, options={**FLUX.options, "offload": True})
+    with caplog.at_level("INFO"):
+        assert placed(Placed(), offloaded, "cuda").where == ["offloaded"]
+    assert [one.message for one in caplog.records] == [
+        "Tiny_Flux: larger than the memory; its parts wait in the RAM"
+    ]
+    assert placed(Placed(), FLUX, "cuda").where == ["cuda"]
+    assert placed(Placed(), offloaded, "cpu").where == ["cpu"]
+
+
+@pytest.mark.slow
+def test_a_compiled_model_makes_the_same_pictures(load, tmp_path):
+    """A minute: the compiler; what it makes is found again by the next process."""
+    options = {**FLUX.options, "compiled": tmp_path / "compiled"}
+    compiled = load(replace(FLUX, slug="compiled", options=options))
+    for width in (64, 128):
+        [ours], [plain] = (content(one, asked(width=width)) for one in (compiled, load(FLUX)))
+        difference = pixels(Image.open(io.BytesIO(ours))) - pixels(Image.open(io.BytesIO(plain)))
+        assert np.abs(difference).max() <= 1
+    assert any((tmp_path / "compiled").rglob("*.cpp"))

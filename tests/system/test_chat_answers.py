@@ -57,7 +57,8 @@ def chain(url: str) -> ChatOpenAI:
 
 
 @pytest.mark.anyio
-async def test_fifty_forced_calls_have_valid_arguments(url):
+@pytest.mark.parametrize("count", [8, pytest.param(50, marks=pytest.mark.slow)])
+async def test_forced_calls_have_valid_arguments(url, count):
     async def ask(client: Any, city: str) -> Any:
         return await client.chat.completions.create(
             model=MODEL,
@@ -68,8 +69,8 @@ async def test_fifty_forced_calls_have_valid_arguments(url):
             max_tokens=100,
         )
 
-    cities = CITIES.split()
-    assert len(cities) == 50
+    cities = CITIES.split()[:count]
+    assert len(cities) == count
     async with openai.AsyncOpenAI(base_url=url, api_key="any", timeout=120) as client:
         answers = await asyncio.gather(*(ask(client, city) for city in cities))
     right = 0
@@ -81,7 +82,7 @@ async def test_fifty_forced_calls_have_valid_arguments(url):
         assert set(arguments) == {"city", "unit"}
         assert arguments["unit"] in ("celsius", "fahrenheit")
         right += city in arguments["city"]
-    assert right > 40  # the arguments are the model's own words
+    assert right > 0.7 * count  # the arguments are the model's own words
 
 
 def test_langchain_calls_tools(chain):

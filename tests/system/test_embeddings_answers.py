@@ -385,6 +385,7 @@ async def test_five_thousand_jobs_with_bad_ones(make_worker):
     assert len(kept) <= 1, kept[:3]
 
 
+@pytest.mark.slow
 async def test_memory_is_bounded_under_a_stream_of_jobs():
     """Of the worker's process, over HTTP. Above: nothing of a job is kept; what grows here is what
     oneDNN compiles for new shapes, less and less of it, with its cache as large as in the image.

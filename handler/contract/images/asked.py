@@ -5,12 +5,10 @@ from __future__ import annotations
 import random
 
 from handler.contract.base import Call
-from handler.contract.images.request import IMAGE_NAMES, ImagesRequest
+from handler.contract.images.request import ImagesRequest
 from models.errors import InvalidValue
 from models.images.request import Adapter, ImageRequest, Output
 from models.surface import Leniency
-
-__all__ = ["IMAGE_NAMES", "as_url", "engine_request"]
 
 IMAGE_LIMIT_BYTES = 32 * 1024 * 1024
 _SHAPE_BYTES = 10_000  # of an answer, around its pictures
