@@ -253,6 +253,7 @@ def test_what_a_worker_should_not_answer(code, status, said):
 
 def test_a_worker_of_many_surfaces_is_not_held_up_by_the_slowest_of_them():
     with run_local(1) as local:
+        local.end("embeddings", local.run("embeddings", EMBEDDINGS), 60)  # the worker has started
         start = time.monotonic()
         with ThreadPoolExecutor(4) as pool:
             ids = list(pool.map(lambda _: local.run("embeddings", EMBEDDINGS), range(60)))

@@ -209,6 +209,7 @@ def test_packed_texts_have_the_vectors_of_padded_ones(model, bf16, store, monkey
                 assert np.abs(one - other).max(initial=0) < (5e-3 if bf16 else most[kind])
 
 
+@pytest.mark.slow
 def test_one_long_text_among_many_short_ones_takes_no_memory_for_them():
     """In a process of its own. As a rectangle, the last hidden states alone would be 786 MB."""
     script = """

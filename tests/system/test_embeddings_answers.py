@@ -354,6 +354,7 @@ def bad(number: int) -> dict[str, Any]:
     return kinds[number % len(kinds)]
 
 
+@pytest.mark.slow
 async def test_five_thousand_jobs_with_bad_ones(make_worker):
     """Each is answered once, the bad ones with an error, and nothing of them is kept."""
     worker = make_worker(**REAL)
