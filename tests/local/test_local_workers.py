@@ -114,6 +114,7 @@ def test_a_job_that_is_cancelled_before_it_starts_never_runs(rounds, padding):
         assert local.end("chat", local.run("chat", quick), 10)["status"] == "COMPLETED"
 
 
+@pytest.mark.slow
 def test_a_stream_that_is_cancelled_at_any_moment_frees_the_engine():
     """Also amid the delivery of a chunk, where the SDK leaves the generator open."""
     quick = {"messages": [{"role": "user", "content": "Hi"}]}
@@ -133,7 +134,7 @@ def test_a_stream_that_is_cancelled_at_any_moment_frees_the_engine():
     assert "internal_error" not in output
 
 
-@pytest.mark.parametrize("who", ["ours", "the SDK alone"])
+@pytest.mark.parametrize("who", ["ours", pytest.param("the SDK alone", marks=pytest.mark.slow)])
 def test_a_job_that_arrives_in_the_closing_poll_is_not_lost(who):
     """At SIGTERM the SDK's poll stays open. What it brings our worker runs; the SDK alone does not,
     and there the platform gives the job to the next worker."""

@@ -126,6 +126,7 @@ async def test_a_model_in_use_is_never_evicted():
     assert loads.closed == {"b": 1}
 
 
+@pytest.mark.slow
 async def test_a_budget_of_one_model_makes_two_take_turns():
     loads = Loads(0.001)
     pool = Pool(loads, 10, 8)
