@@ -32,6 +32,10 @@ def only(outputs: Sequence[Any]) -> Any:
     return output
 
 
+class Stopped(Exception):
+    """Ends, inside an engine, what nobody waits for."""
+
+
 @dataclass(frozen=True)
 class LeftOut:
     """A field that the model has no use for, and why; what the client is told of it."""

@@ -7,7 +7,7 @@ functions that answer it. ``handler.dispatch`` reads nothing else of a surface.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from handler.media.bucket import Bucket
 from handler.media.files import MediaDoor
 from handler.media.loras import LoraShelf
 from models.row import Row
-from models.surface import LeftOut
+from models.surface import LeftOut, Progress
 from models.warm.model import Borrowed
 
 Json = Any  # what ``json`` can express; checked where it leaves, in handler.wire
@@ -76,6 +76,20 @@ class Call:
     def default(self, name: str, fallback: Any = None) -> Any:
         """The model's default for a field that the request leaves out."""
         return self.row.defaults.get(name, fallback)
+
+
+async def run_told(call: Call, request: Any) -> Any:
+    """The engine's answer to one request; the platform is told how far it is."""
+    done: dict[int, float] = {}
+    answer = None
+    async with call.lease() as model, aclosing(model.stream(request)) as events:
+        async for event in events:
+            if isinstance(event, Progress):
+                done[event.part] = event.done
+                so_far = round(min(sum(done.values()), event.total), 2)
+                call.tell({"done": so_far, "total": event.total, "unit": event.unit})
+            answer = event
+    return answer
 
 
 @dataclass(frozen=True)

@@ -31,23 +31,23 @@ def fitted(catalog: Catalog, settings: Settings, device_kind: str, budget_bytes:
     Raises:
         SettingsError: an engine is not installed.
     """
-    chat: Callable[[Row], Row] | None = None
-
-    def one(row: Row) -> Row:
-        nonlocal chat
-        if row.engine == IMAGES:
-            return _images(row, settings, device_kind, budget_bytes)
-        if row.engine == WHISPER and settings.compute_type is not None:
-            return replace(row, options={**row.options, "compute_type": settings.compute_type})
-        if row.engine != TRANSFORMERS:
-            return row
-        chat = chat or _chat(settings, device_kind)
-        return chat(row)
-
-    return Catalog(one(row) for row in catalog.rows)
+    fits: dict[str, Callable[[Row], Row]] = {
+        IMAGES: partial(_images, settings=settings, kind=device_kind, budget_bytes=budget_bytes),
+        WHISPER: partial(_whisper, settings=settings),
+    }
+    if any(row.engine == TRANSFORMERS for row in catalog.rows):
+        fits[TRANSFORMERS] = _chat(settings, device_kind)
+    return Catalog(fits[row.engine](row) if row.engine in fits else row for row in catalog.rows)
 
 
-def _images(row: Row, settings: Settings, device_kind: str, budget_bytes: int) -> Row:
+def _whisper(row: Row, settings: Settings) -> Row:
+    """A row of transcription, with what it computes in."""
+    if settings.compute_type is None:
+        return row
+    return replace(row, options={**row.options, "compute_type": settings.compute_type})
+
+
+def _images(row: Row, settings: Settings, kind: str, budget_bytes: int) -> Row:
     """A row of pictures, with what ``models.images.tuning`` is to do."""
     options = dict(row.options)
     if settings.images_quantization is not None:
@@ -57,7 +57,7 @@ def _images(row: Row, settings: Settings, device_kind: str, budget_bytes: int) -
     parts_bytes = options.get("offloaded_bytes")
     wanted = settings.images_offload
     too_large = wanted == "auto" and row.memory_bytes > budget_bytes
-    if device_kind == "cuda" and parts_bytes is not None and (wanted == "always" or too_large):
+    if kind == "cuda" and parts_bytes is not None and (wanted == "always" or too_large):
         return replace(row, options={**options, "offload": True}, memory_bytes=parts_bytes)
     return replace(row, options=options)
 

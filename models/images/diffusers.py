@@ -12,7 +12,7 @@ from models.device.failures import is_out_of_memory
 from models.device.hardware import Device
 from models.images import tuning
 from models.images.adapters import Adapters
-from models.images.edits import Stopped, check_task
+from models.images.edits import check_task
 from models.images.families import FAMILIES
 from models.images.items import ImageItem, Items
 from models.images.pictures import crop, encoded, preview
@@ -22,7 +22,7 @@ from models.images.request import ImageRequest, Images, Preview
 from models.images.tokens import TokenCounter
 from models.quiet import hush
 from models.row import Row
-from models.surface import Leniency, Progress, Ticket, Work
+from models.surface import Leniency, Progress, Stopped, Ticket, Work
 
 # Of one run, in pixels: a picture of this size keeps a GPU busy by itself, and several smaller ones
 # do together.

@@ -19,10 +19,6 @@ _VAIN = (
 )  # fmt: skip
 
 
-class Stopped(Exception):
-    """Ends a picture that nobody waits for."""
-
-
 def check_task(request: ImageRequest, row: Row) -> None:
     """Refuse, for a model that makes pictures of words, what only models of edits do.
 

@@ -11,12 +11,12 @@ from models.device.failures import is_out_of_memory
 from models.device.hardware import Device
 from models.device.memory import free_memory
 from models.errors import InvalidValue
-from models.images.edits import Stopped, finish, left_out, read
+from models.images.edits import finish, left_out, read
 from models.images.pictures import check_delivery
 from models.images.request import ImageRequest
 from models.images.tiles import Tiling, enlarge
 from models.row import Row
-from models.surface import Progress, Ticket, Work
+from models.surface import Progress, Stopped, Ticket, Work
 
 # The margin is what a pixel sees of its surroundings, to 1/255; the last spares memory instead.
 _TILINGS = {

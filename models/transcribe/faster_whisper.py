@@ -23,7 +23,7 @@ from models.errors import (
     UnsupportedParameter,
 )
 from models.row import Row
-from models.surface import Leniency, Progress, Ticket, Work
+from models.surface import Leniency, Progress, Stopped, Ticket, Work
 from models.transcribe import audio
 from models.transcribe.audio import RATE_HZ
 from models.transcribe.mel import Mel
@@ -41,10 +41,6 @@ _PROMPT_TOKENS = 223  # Whisper reads the last ones of a longer prompt
 _HOTWORD_TOKENS = 100  # that leave room for the text before, and for an answer
 _AT_ONCE = {"cuda": 16, "cpu": 4}  # windows of a run
 _COMPUTE_TYPES = {"cuda": "float16", "cpu": "int8"}
-
-
-class Stopped(Exception):
-    """Ends a transcription that nobody waits for."""
 
 
 class FasterWhisper:

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
-from models.transcribe.audio import RATE_HZ
-
 Span = tuple[int, int]  # first sample, and the one after the last
 
 
@@ -43,19 +41,3 @@ class Samples:
             start, index = stop, index + 1
         joined = np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
         return joined.astype(np.float32) / np.float32(32768.0)
-
-    def original_s(self, seconds: float, *, end: bool = False) -> float:
-        """When in the recording something is, of when it is here.
-
-        Args:
-            seconds: here.
-            end: whether it ends there: what ends where a span does is not in the next.
-        """
-        if not self._spans:
-            return seconds
-        sample = int(seconds * RATE_HZ)
-        exact = end and sample in self._ends
-        index = self._ends.index(sample) if exact else bisect_right(self._ends, sample)
-        index = min(index, len(self._spans) - 1)
-        begin = self._ends[index - 1] if index else 0
-        return seconds + (self._spans[index][0] - begin) / RATE_HZ

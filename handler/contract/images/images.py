@@ -13,13 +13,20 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, NotRequired, TypedDict
 
-from handler.contract.base import Call, Operation, Surface, with_notice, with_warnings
+from handler.contract.base import (
+    Call,
+    Operation,
+    Surface,
+    run_told,
+    with_notice,
+    with_warnings,
+)
 from handler.contract.images.asked import as_url, engine_request
 from handler.contract.images.request import IMAGE_NAMES, ImagesRequest
 from handler.contract.streaming import to_client
 from models.errors import ContentWithheld
 from models.images.request import Images, Picture, Preview
-from models.surface import Leniency, Progress
+from models.surface import Leniency
 
 
 class ContentFilter(TypedDict):
@@ -55,15 +62,7 @@ async def answer(call: Call) -> dict[str, Any]:
     """Make the pictures of one request."""
     leniency = Leniency(call.request.strict)
     request = await engine_request(call, leniency)
-    done: dict[int, float] = {}
-    made = None
-    async with call.lease() as model, aclosing(model.stream(request)) as events:
-        async for event in events:
-            if isinstance(event, Progress):
-                done[event.part] = event.done
-                done_in_all = sum(done.values())
-                call.tell({"done": done_in_all, "total": event.total, "unit": event.unit})
-            made = event
+    made = await run_told(call, request)
     if not isinstance(made, Images):
         raise TypeError(f"{call.row.slug} ended with {type(made).__name__}")
     withheld = await _withheld(call, made.pictures)

@@ -16,13 +16,13 @@ from handler.contract.base import (
     Json,
     Operation,
     Surface,
+    run_told,
     with_notice,
 )
 from handler.contract.streaming import to_client
 from handler.contract.transcribe.languages import language_name
 from handler.contract.transcribe.request import URL_NAMES, TranscriptionRequest
 from handler.contract.transcribe.subtitles import srt, vtt
-from models.surface import Progress
 from models.transcribe.request import Heard, TranscribeRequest, Transcript
 
 AUDIO_LIMIT_BYTES = 1024 * 1024 * 1024
@@ -68,16 +68,7 @@ class VerboseTranscription(TypedDict):
 
 async def answer(call: Call) -> Json:
     """Write down one file."""
-    request = await _to_engine(call)
-    done: dict[int, float] = {}
-    transcript = None
-    async with call.lease() as model, aclosing(model.stream(request)) as events:
-        async for event in events:
-            if isinstance(event, Progress):
-                done[event.part] = event.done
-                seconds = round(min(sum(done.values()), event.total), 2)
-                call.tell({"done": seconds, "total": event.total, "unit": event.unit})
-            transcript = event
+    transcript = await run_told(call, await _to_engine(call))
     if not isinstance(transcript, Transcript):
         raise TypeError(f"{call.row.slug} ended with {type(transcript).__name__}")
     return _shape(transcript, call)
