@@ -75,6 +75,8 @@ class Work:
         kind: parts share a run only with those of an equal kind; None = a part runs alone.
         finish: makes the engine's answer from the outputs, one per part and in their order.
         beside: whether ``finish`` is work worth a thread of its own.
+        total: what the request takes in all, in the unit of the sizes, where its parts are run in
+            slices and ``sizes`` are those of a slice; None = their sum.
     """
 
     parts: Sequence[Any]
@@ -82,6 +84,11 @@ class Work:
     kind: Hashable = None
     finish: Callable[[Sequence[Any]], Any] = only
     beside: bool = False
+    total: int | None = None
+
+
+class Unfinished:
+    """An output that is none yet: a slice is done, and the part goes on when it is its turn."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +162,11 @@ class Engine(Protocol):
         """
 
     def run(self, batch: Sequence[Ticket[Any]]) -> Sequence[Any]:
-        """Run the device once; one output per ticket, in order, an exception for a failed one."""
+        """Run the device once; one output per ticket, in order, an exception for a failed one.
+
+        What takes long hands the device back with ``Unfinished``, and is run again in its turn. A
+        part that fails then begins anew where it can.
+        """
 
     def close(self) -> None:
         """Let go of the device's memory."""

@@ -1,10 +1,12 @@
 """Transcription.
 
 request          what is asked of an engine, and what it answers
-faster_whisper   an engine: Whisper by ctranslate2, one window after the other
-windows          the other way: windows of several recordings at once
+faster_whisper   an engine: Whisper by ctranslate2
+sequential       its one way: one window after the other
+windows          the other: windows of several recordings at once
 recording        what is known of one, and where it is cut
 mel, speech      its spectrum, and where somebody speaks, without ever holding all of it
+certainty        how sure the model is of each token
 samples          stretches of it, put end to end
 audio            any file to samples, in a process of its own
 """

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,22 @@ from models.errors import (
     UnsupportedParameter,
 )
 from models.row import Row
-from models.surface import Leniency, Progress, Stopped, Ticket, Work
+from models.surface import Leniency, Progress, Ticket, Work
 from models.transcribe import audio
 from models.transcribe.audio import RATE_HZ
 from models.transcribe.mel import Mel
-from models.transcribe.recording import WINDOW_S, Recording, Whole, Window, windows
+from models.transcribe.recording import (
+    WINDOW_S,
+    Recording,
+    Whole,
+    Window,
+    plain,
+    windows,
+    within,
+)
 from models.transcribe.request import Heard, TranscribeRequest, Transcript
 from models.transcribe.samples import Samples
+from models.transcribe.sequential import Sequential
 from models.transcribe.speech import VadOptions, spans
 from models.transcribe.windows import Windows
 
@@ -58,6 +67,7 @@ class FasterWhisper:
         self.budget = _AT_ONCE[kind]
         self.capacity = self.budget if self._batched else 1
         self._windows = Windows(model, self._tokenizer, self._detect)
+        self._sequential = Sequential(model, self._tokenizer, self._detect)
         self._known = [
             code
             for code in model.supported_languages
@@ -101,17 +111,17 @@ class FasterWhisper:
         return await asyncio.to_thread(self._work, recording, mode)
 
     def run(self, batch: Sequence[Ticket[Any]]) -> list[Any]:
-        """Write down a recording, or windows of several; stops within a window."""
+        """Write down a slice of a recording, or windows of several; stops within a window."""
         if isinstance(batch[0].item, Window):
             found = self._windows.run(batch)
             for ticket, segments in zip(batch, found, strict=True):
                 self._hear(ticket, segments)
             return found
-        return [self._whole(ticket) for ticket in batch]
+        return [self._sequential.run(ticket) for ticket in batch]
 
     def close(self) -> None:
         """Drop the model."""
-        del self._model, self._windows
+        del self._model, self._windows, self._sequential
 
     # A request -----------------------------------------------------------------------------------
 
@@ -203,7 +213,8 @@ class FasterWhisper:
         if mode == "sequential":
             mel = Mel(recording.samples, extractor, lambda: None)
             mel.prepare()
-            return Work((Whole(recording, mel),), finish=finish)
+            whole = Whole(recording, mel)
+            return Work((whole,), total=whole.windows, finish=finish)
         cut = windows(recording.spoken or (), extractor.hop_length)
         parts = [Window(recording, part, *span) for part, span in enumerate(cut)]
         settings = recording.options
@@ -211,46 +222,13 @@ class FasterWhisper:
             settings.beam_size,
             tuple(settings.temperatures),
             settings.word_timestamps,
+            request.logprobs,
             settings.hotwords,
             settings.initial_prompt,
         )
         return Work(parts, kind=kind, finish=finish)
 
     # On the device -------------------------------------------------------------------------------
-
-    def _whole(self, ticket: Ticket[Whole]) -> list[dict[str, Any]]:
-        from faster_whisper.transcribe import restore_speech_timestamps
-
-        recording, mel = ticket.item.recording, ticket.item.mel
-        mel.look = partial(self._look, ticket)
-        done: list[dict[str, Any]] = []
-        try:
-            if recording.language is None:
-                self._detect(recording, mel[:, : self._model.feature_extractor.nb_max_frames])
-            segments = self._model.generate_segments(
-                mel, self._tokenizer(recording), recording.options, False
-            )
-            if recording.request.vad:
-                kept = [{"start": start, "end": end} for start, end in recording.spoken or ()]
-                segments = restore_speech_timestamps(segments, kept, RATE_HZ)
-            for segment in segments:
-                done.append(_plain(asdict(segment)))
-                self._look(ticket, done[-1]["end"])
-                if recording.request.stream:
-                    ticket.emit(Heard(0, (_within(done[-1], recording),)))
-        except Stopped:
-            pass
-        return done
-
-    def _look(self, ticket: Ticket[Whole], seconds: float | None = None) -> None:
-        if ticket.cancelled:
-            raise Stopped
-        if seconds is not None:
-            total = ticket.item.recording.audio.duration_s
-            ticket.emit(
-                Progress(0, round(min(seconds, total), 2), round(total, 2), "seconds"),
-                lasting=False,
-            )
 
     def _hear(self, ticket: Ticket[Window], segments: Sequence[dict[str, Any]]) -> None:
         item = ticket.item
@@ -260,7 +238,7 @@ class FasterWhisper:
             Progress(item.part, round(seconds, 2), round(total, 2), "seconds"), lasting=False
         )
         if recording.request.stream:
-            told = tuple(_within(_plain(one), recording) for one in segments)
+            told = tuple(within(plain(one), recording) for one in segments)
             ticket.emit(Heard(item.part, told, last=True))
 
     def _detect(self, recording: Recording, features: Any) -> None:
@@ -289,7 +267,7 @@ class FasterWhisper:
 
 
 def _finish(recording: Recording, parts: Sequence[Sequence[dict[str, Any]]]) -> Transcript:
-    segments = [_within(_plain(one), recording) for part in parts for one in part]
+    segments = [within(plain(one), recording) for part in parts for one in part]
     return Transcript(
         segments=[{**one, "id": index} for index, one in enumerate(segments, start=1)],
         language=recording.language or "en",
@@ -300,23 +278,3 @@ def _finish(recording: Recording, parts: Sequence[Sequence[dict[str, Any]]]) -> 
         declared_s=recording.audio.declared_s,
         left_out=tuple(recording.left_out),
     )
-
-
-def _within(segment: dict[str, Any], recording: Recording) -> dict[str, Any]:
-    """A segment whose times lie inside the recording."""
-    end = recording.audio.duration_s
-    times = {name: min(segment[name], end) for name in ("start", "end")}
-    words = [
-        {**one, "start": min(one["start"], end), "end": min(one["end"], end)}
-        for one in segment.get("words") or ()
-    ]
-    return {**segment, **times, "words": words or segment.get("words")}
-
-
-def _plain(value: Any) -> Any:
-    """The same without numpy: word times come as numpy's floats, which are no JSON."""
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return float(value) if isinstance(value, float) else value

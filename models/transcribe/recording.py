@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,12 +42,29 @@ class Recording:
         return Samples(self.audio.samples, self.spoken if self.request.vad else None)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Whole:
-    """A part: the whole recording, window after window."""
+    """A part: the whole recording, window after window.
+
+    Attributes:
+        going: what goes on with it, once it is begun.
+        done: its segments so far.
+    """
 
     recording: Recording
     mel: Any
+    going: Iterator[dict[str, Any]] | None = None
+    done: list[dict[str, Any]] = field(default_factory=list)
+
+    def forgotten(self) -> list[dict[str, Any]]:
+        """What is done; who runs the part again begins anew."""
+        done, self.going, self.done = self.done, None, []
+        return done
+
+    @property
+    def windows(self) -> int:
+        """About how many there are."""
+        return max(1, math.ceil(len(self.recording.samples) / RATE_HZ / WINDOW_S))
 
 
 @dataclass(frozen=True)
@@ -80,3 +98,23 @@ def windows(spans: Sequence[Span], hop: int) -> list[Span]:
         else:
             made.append((start, min(end, start + most)))
     return made
+
+
+def within(segment: dict[str, Any], recording: Recording) -> dict[str, Any]:
+    """A segment whose times lie inside the recording."""
+    end = recording.audio.duration_s
+    times = {name: min(segment[name], end) for name in ("start", "end")}
+    words = [
+        {**one, "start": min(one["start"], end), "end": min(one["end"], end)}
+        for one in segment.get("words") or ()
+    ]
+    return {**segment, **times, "words": words or segment.get("words")}
+
+
+def plain(value: Any) -> Any:
+    """The same without numpy: word times come as numpy's floats, which are no JSON."""
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    return float(value) if isinstance(value, float) else value

@@ -34,6 +34,7 @@ class TranscribeRequest:
         hallucination_silence_s: silence around suspicious words that is skipped, with ``words``.
         mode: ``sequential``, or ``batched``: windows by themselves, and many at once; None = the
             device's own.
+        logprobs: whether to say how likely each token is.
         stream: whether segments are told as they are known.
         strict: whether a field that the model has no use for fails the request.
     """
@@ -52,6 +53,7 @@ class TranscribeRequest:
     condition: bool = True
     hallucination_silence_s: float | None = None
     mode: str | None = None
+    logprobs: bool = False
     stream: bool = False
     strict: bool = False
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from models.surface import Ticket
+from models.transcribe.certainty import log_probabilities
 from models.transcribe.mel import Mel
 from models.transcribe.recording import Recording, Window
 from models.transcribe.samples import Samples
@@ -161,7 +162,16 @@ class Windows:
             end = found[-1]["words"][-1]["end"] if found and found[-1].get("words") else None
             if not single_end and end is not None:
                 seek = max(seek, round(end * self._model.frames_per_second))
-        one.segments += _told(found, one.tokenizer, decoded, offset + one.seek)
+        told = _told(found, one.tokenizer, decoded, offset + one.seek)
+        if one.ticket.item.recording.request.logprobs:
+            said = [each["tokens"] for each in told]
+            for each, logs in zip(
+                told,
+                log_probabilities(self._model, one.tokenizer, features[0, :, :size], said),
+                strict=True,
+            ):
+                each["logprobs"] = logs
+        one.segments += told
         gone = seek - offset - one.seek
         one.seek += gone if gone > 0 else size
         if one.left < _LEAST_FRAMES:

@@ -33,7 +33,7 @@ from models.device.failures import (
 from models.device.memory import free_memory
 from models.device.rounding import rounded
 from models.errors import DeviceLost, EngineFailed
-from models.surface import Engine, Work
+from models.surface import Engine, Unfinished, Work
 from models.warm.beside import finished
 from models.warm.feeder import Feeder
 from models.warm.ticket import NEVER, Deadline, Job, Ticket
@@ -141,6 +141,9 @@ class Batcher(Feeder):
         ):
             outcomes = await self._watched(batch)
             for ticket, outcome in zip(batch, outcomes, strict=True):
+                if isinstance(outcome, Unfinished):
+                    self._waiting.again(ticket)
+                    continue
                 ticket.job.settle(ticket.index, outcome)
                 if isinstance(outcome, DeviceLost):
                     self.lose(outcome)

@@ -54,6 +54,7 @@ class Job:
     """One request on the device: its parts, its future outputs, and the events on the way there.
 
     Attributes:
+        total: what it takes in all.
         events: those on the way to who reads them, None where nobody does.
         emitted: whether a lasting one has been handed over, so that it cannot begin again.
     """
@@ -64,6 +65,7 @@ class Job:
             Ticket(self, index, part, size, work.kind)
             for index, (part, size) in enumerate(zip(work.parts, sizes, strict=True))
         ]
+        self.total = sum(sizes) if work.total is None else work.total
         self.deadline = deadline
         self.pulse = pulse or Pulse()
         self.cancelled = False
@@ -103,7 +105,7 @@ class Job:
 class Ticket:
     """One part of a request, as the engine sees it."""
 
-    __slots__ = ("index", "item", "job", "kind", "size", "taken")
+    __slots__ = ("index", "item", "job", "kind", "size", "taken", "turn")
 
     def __init__(self, job: Job, index: int, item: Any, size: int, kind: Any) -> None:
         self.job = job
@@ -112,6 +114,7 @@ class Ticket:
         self.size = size
         self.kind = kind
         self.taken = False
+        self.turn = 0
 
     @property
     def cancelled(self) -> bool:

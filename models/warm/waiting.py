@@ -54,10 +54,19 @@ class Waiting:
 
     def add(self, tickets: Sequence[Ticket]) -> None:
         """Queue the tickets of one request."""
+        total = tickets[0].job.total if tickets else 0
+        self._queue(tickets, self._done_size + total)
+
+    def again(self, ticket: Ticket) -> None:
+        """Queue a ticket of which a slice is done; its turn stays what it was."""
+        ticket.taken = False
+        self._queue([ticket], ticket.turn)
+
+    def _queue(self, tickets: Sequence[Ticket], turn: int) -> None:
         numbered = deque((next(self._count), ticket) for ticket in tickets)
-        turn = self._done_size + sum(ticket.size for ticket in tickets)
         heappush(self._requests, (turn, next(self._count), numbered))
         for number, ticket in numbered:
+            ticket.turn = turn
             if ticket.kind is not None and not self._packs:
                 insort(self._lines.setdefault(ticket.kind, []), (ticket.size, number, ticket))
 

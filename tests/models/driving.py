@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from models.surface import Unfinished
+
 Load = Callable[[Any], Any]
 
 
@@ -36,4 +38,12 @@ def prepare(engine: Any, request: Any) -> Any:
 def run(engine: Any, request: Any) -> Any:
     work = engine.prepare(request)
     work = asyncio.run(work) if asyncio.iscoroutine(work) else work
-    return work.finish(engine.run([Ticket(part) for part in work.parts]))
+    return work.finish(through(engine, [Ticket(part) for part in work.parts]))
+
+
+def through(engine: Any, tickets: list[Ticket]) -> list[Any]:
+    """The outputs; a part that is run in slices, to its end."""
+    outputs = engine.run(tickets)
+    while isinstance(outputs[0], Unfinished):
+        outputs = engine.run(tickets)
+    return outputs

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import json
+import math
 import re
 import threading
 import time
@@ -24,15 +25,15 @@ from models.errors import (
     MediaUndecodable,
     UnsupportedParameter,
 )
-from models.surface import Progress
-from models.transcribe import audio, speech
+from models.surface import Progress, Unfinished
+from models.transcribe import audio, certainty, sequential, speech
 from models.transcribe.audio import RATE_HZ
 from models.transcribe.mel import Mel
 from models.transcribe.recording import windows
 from models.transcribe.request import Heard, TranscribeRequest, Transcript
 from models.transcribe.samples import Samples
 from tests.conftest import ROOT, needs, row
-from tests.models.driving import Ticket, prepare, run
+from tests.models.driving import Ticket, prepare, run, through
 
 EXACT = {"compute_type": "float32"}
 WHISPER = replace(row("Tiny_Whisper"), options=EXACT)
@@ -409,7 +410,7 @@ def test_a_stream_hears_each_segment_and_how_far_it_is(load, tmp_path, spoken):
         request = TranscribeRequest(path, mode=mode, stream=True, **QUICK)
         work = asyncio.run(load(WHISPER).prepare(request))
         tickets = [Ticket(part) for part in work.parts]
-        heard: Transcript = work.finish(load(WHISPER).run(tickets))
+        heard: Transcript = work.finish(through(load(WHISPER), tickets))
         events = [event for ticket in tickets for event in ticket.events]
         told = [one for event in events if isinstance(event, Heard) for one in event.segments]
         assert [one["text"] for one in told] == [one["text"] for one in heard.segments]
@@ -430,8 +431,66 @@ def test_a_cancelled_one_stops_within_a_window(load, tmp_path, spoken, mode):
     assert [one for part in engine.run(tickets) for one in part] == []
     if mode == "sequential":
         tickets = [Ticket(part, cancel_at=1) for part in work.parts]
-        [some] = engine.run(tickets)
+        [some] = through(engine, tickets)
         assert 1 <= len(some) < len(all_of_it.segments)
+
+
+def test_a_long_recording_lets_others_on_the_device(load, tmp_path, spoken, monkeypatch):
+    """In sequential mode, too, and comes to the same; one that fails amid it begins anew."""
+    monkeypatch.setattr(sequential, "_SLICE_S", 0.0)
+    engine = load(WHISPER)
+    path = write(tmp_path / "a.wav", np.concatenate([spoken, silence(30)] * 3))
+    request = TranscribeRequest(path, mode="sequential", **QUICK)
+    work = asyncio.run(engine.prepare(request))
+    assert work.total == math.ceil((3 * len(spoken) / RATE_HZ + 90) / 30)
+    [ticket] = [Ticket(part) for part in work.parts]
+    slices = 0
+    while isinstance((outputs := engine.run([ticket]))[0], Unfinished):
+        slices += 1
+    whole = work.finish(outputs)
+    assert slices == len(whole.segments) >= 3
+    [again] = [Ticket(part) for part in asyncio.run(engine.prepare(request)).parts]
+    assert isinstance(engine.run([again])[0], Unfinished)
+    with monkeypatch.context() as broken:
+        broken.setattr(engine._model, "encode", failing)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            through(engine, [again])
+    assert work.finish(through(engine, [again])).segments == whole.segments
+
+
+def failing(*_: Any) -> None:
+    raise RuntimeError("out of memory")
+
+
+@real
+@pytest.mark.parametrize(("mode", "vad"), [("sequential", True), ("batched", None)])
+def test_each_token_has_a_probability(load, tmp_path, spoken, mode, vad):
+    """Those of which faster-whisper makes its words' probabilities."""
+    engine = load(row("Whisper_Base"))
+    path = write(tmp_path / "a.wav", np.concatenate([spoken, silence(30), spoken]))
+    asked = TranscribeRequest(path, mode=mode, words=True, vad=vad, logprobs=True, **QUICK)
+    heard = run(engine, asked)
+    for segment in heard.segments:
+        logs = segment["logprobs"]
+        assert b"".join(bytes(one["bytes"]) for one in logs).decode() == segment["text"]
+        assert all(one["logprob"] <= 0 for one in logs)
+        assert "".join(one["token"] for one in logs) == segment["text"]
+        likely = [math.exp(one["logprob"]) for one in logs]
+        assert np.mean(likely) > 0.8
+        words = segment["words"]
+        assert likely[0] == pytest.approx(words[0]["probability"], abs=0.02)  # " And", one token
+    without = run(engine, replace(asked, logprobs=False))
+    plain = [{**one, "logprobs": None} for one in heard.segments]
+    assert plain == [{**one, "logprobs": None} for one in without.segments]
+
+
+def test_tokens_are_spelled_in_bytes(load):
+    """Also those that hold a part of a character alone."""
+    tokenizer = load(WHISPER)._made_tokenizer("en", "transcribe")
+    ids = tokenizer.encode(" né 😀")
+    spelled = b"".join(bytes(certainty._told(tokenizer, one, 0.5)["bytes"]) for one in ids)
+    assert spelled.decode() == " né 😀"
+    assert certainty._told(tokenizer, ids[0], 0.0)["logprob"] == pytest.approx(-23.025851)
 
 
 def test_what_is_asked_of_whisper_must_fit(load, sentence, tmp_path):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from models.errors import DeviceLost, EngineFailed, OutOfMemory, RequestError
-from models.surface import Work, only
+from models.surface import Unfinished, Work, only
 from models.warm.batch import Batcher
 from models.warm.ticket import Deadline
 
@@ -403,6 +403,63 @@ async def test_a_part_that_is_out_of_memory_alone_is_tried_once_more_and_blames_
     assert tries == [1, 1]
     assert await submit(batcher, 2) == 4
     assert batcher.budget == 32
+
+
+async def test_a_part_that_hands_the_device_back_goes_on_in_its_turn():
+    """A long one lets a shorter one by, but no more of them than it is long itself."""
+    order: list[Any] = []
+    left = {"long": 4}
+
+    class Slices(Engine):
+        def run(self, batch: Sequence[Any]) -> list[Any]:
+            [ticket] = batch
+            order.append(ticket.item)
+            time.sleep(0.01)
+            if ticket.item in left and left[ticket.item] > 1:
+                left[ticket.item] -= 1
+                return [Unfinished()]
+            return [ticket.item.upper()]
+
+    batcher = Batcher(Slices(), max_jobs=1)
+    long = asyncio.create_task(batcher.submit(Work(["long"], total=4)))
+    await asyncio.sleep(0.005)  # its first slice runs
+    late = [asyncio.create_task(batcher.submit(Work([f"s{n}"], [2]))) for n in range(3)]
+    assert await long == ["LONG"]
+    assert await asyncio.gather(*late) == [["S0"], ["S1"], ["S2"]]
+    # Its turn was at 4: those of 2 that came when 1 was done were due at 3.
+    assert order == ["long", "s0", "s1", "s2", "long", "long", "long"]
+    assert batcher.load.size == 4 + 3 * 2
+
+
+async def test_what_comes_late_does_not_pass_a_part_that_is_under_way_for_ever():
+    order: list[Any] = []
+
+    class Slices(Engine):
+        def run(self, batch: Sequence[Any]) -> list[Any]:
+            [ticket] = batch
+            order.append(ticket.item)
+            time.sleep(0.005)
+            done = order.count("long")
+            return [Unfinished() if ticket.item == "long" and done < 10 else "done"]
+
+    batcher = Batcher(Slices(), max_jobs=1)
+    long = asyncio.create_task(batcher.submit(Work(["long"], total=10)))
+    await asyncio.sleep(0)
+    while not long.done():  # another as soon as one is answered
+        await batcher.submit(Work(["short"], [1]))
+    last = len(order) - order[::-1].index("long")
+    assert 2 <= order[:last].count("short") <= 10  # no more work than its own
+
+
+async def test_a_part_that_nobody_waits_for_is_not_run_again():
+    engine = Engine(lambda batch: time.sleep(0.01))
+    engine.run = lambda batch: [Unfinished()] * len(batch)  # type: ignore[method-assign]
+    batcher = Batcher(engine, max_jobs=1)
+    with pytest.raises(TimeoutError):
+        await batcher.submit(Work(["endless"], [1]), Deadline(time.monotonic() + 0.05))
+    runs = batcher.load.runs
+    await asyncio.sleep(0.05)
+    assert batcher.load.runs <= runs + 1
 
 
 async def test_a_job_of_no_parts_is_done():

@@ -1,0 +1,112 @@
+"""One recording, window after window: faster-whisper's own loop, a slice of it at a time.
+
+Each window is told the text before it, so the windows of one recording cannot run together. Between
+two slices others may have the device: a short recording does not wait for a long one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+from models.surface import Progress, Stopped, Ticket, Unfinished
+from models.transcribe.audio import RATE_HZ
+from models.transcribe.certainty import log_probabilities
+from models.transcribe.recording import Recording, Whole, plain, within
+from models.transcribe.request import Heard
+
+_SLICE_S = 1.0  # of the device's time, and then to the end of a window
+
+
+class Sequential:
+    """Writes whole recordings down.
+
+    Args:
+        model: faster-whisper's.
+        tokenizer: makes one for a recording whose language is known.
+        detect: finds a recording's language, of its first frames.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Callable[[Recording], Any],
+        detect: Callable[[Recording, Any], None],
+    ) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._detect = detect
+
+    def run(self, ticket: Ticket[Whole]) -> list[dict[str, Any]] | Unfinished:
+        """A slice; at the end of the last one the segments, or what there is when nobody waits."""
+        part = ticket.item
+        part.mel.look = partial(_look, ticket)
+        try:
+            if part.going is None:
+                part.going = self._segments(part)
+            over = self._slice(ticket, part.going)
+        except Stopped:
+            return part.forgotten()
+        except Exception:
+            part.forgotten()  # a generator that has raised is at its end
+            raise
+        return part.forgotten() if over else Unfinished()
+
+    def _slice(self, ticket: Ticket[Whole], going: Iterator[dict[str, Any]]) -> bool:
+        """Write down some segments; returns whether those were all."""
+        part, until = ticket.item, time.monotonic() + _SLICE_S
+        recording = part.recording
+        for segment in going:
+            part.done.append(segment)
+            _look(ticket)
+            _tell(ticket, segment["end"])
+            if recording.request.stream:
+                ticket.emit(Heard(0, (within(segment, recording),)))
+            if time.monotonic() >= until:
+                return False
+        return True
+
+    def _segments(self, part: Whole) -> Iterator[dict[str, Any]]:
+        from faster_whisper.transcribe import restore_speech_timestamps
+
+        recording, mel = part.recording, part.mel
+        if recording.language is None:
+            self._detect(recording, mel[:, : self._model.feature_extractor.nb_max_frames])
+        tokenizer, logs = self._tokenizer(recording), dict[int, Any]()
+        segments = self._model.generate_segments(mel, tokenizer, recording.options, False)
+        if recording.request.logprobs:
+            segments = self._with_log_probabilities(segments, mel, tokenizer, logs)
+        if recording.request.vad:
+            kept = [{"start": start, "end": end} for start, end in recording.spoken or ()]
+            segments = restore_speech_timestamps(segments, kept, RATE_HZ)
+        for segment in segments:
+            more = {"logprobs": logs.pop(segment.id)} if recording.request.logprobs else {}
+            yield plain(asdict(segment)) | more
+
+    def _with_log_probabilities(
+        self, segments: Iterable[Any], mel: Any, tokenizer: Any, logs: dict[int, Any]
+    ) -> Iterator[Any]:
+        """The same segments, a window of them at a time; notes their tokens' probabilities."""
+        for seek, window in groupby(segments, key=lambda one: one.seek):
+            found = list(window)
+            size = min(self._model.feature_extractor.nb_max_frames, mel.shape[1] - 1 - seek)
+            said = log_probabilities(
+                self._model, tokenizer, mel[:, seek : seek + size], [one.tokens for one in found]
+            )
+            logs |= {one.id: each for one, each in zip(found, said, strict=True)}
+            yield from found
+
+
+def _look(ticket: Ticket[Whole]) -> None:
+    if ticket.cancelled:
+        raise Stopped
+
+
+def _tell(ticket: Ticket[Whole], seconds: float) -> None:
+    total = ticket.item.recording.audio.duration_s
+    done = round(min(seconds, total), 2)
+    ticket.emit(Progress(0, done, round(total, 2), "seconds"), lasting=False)
