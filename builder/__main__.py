@@ -1,6 +1,7 @@
 """``python -m builder``: fetch weights ahead of time, build tiny models.
 
 python -m builder fetch --surface embeddings --model BGE_Large --to /models
+python -m builder fetch --surface transcribe --model openai/whisper-large-v3 --revision … --to /v
 python -m builder tiny
 python -m builder defaults
 """
@@ -84,6 +85,7 @@ def _arguments() -> argparse.Namespace:
     fetch = commands.add_parser("fetch", help="fetch and verify a model's weights")
     fetch.add_argument("--surface", required=True, choices=[*surfaces, "all"])
     fetch.add_argument("--model", help="slug or repo id; default: the surface's on this machine")
+    fetch.add_argument("--revision", help="of the repository that --model names, or the model's")
     build = commands.add_parser("tiny", help="build tiny models with random weights")
     build.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(tiny.RECIPES)}")
     defaults = commands.add_parser(
@@ -97,7 +99,9 @@ def _arguments() -> argparse.Namespace:
 def _row(arguments: argparse.Namespace) -> Row:
     held = CATALOG if arguments.surface == "all" else CATALOG.of(arguments.surface)
     if arguments.model:
-        return held.find(arguments.model)
+        row = held.find(arguments.model)
+        repo = arguments.model if "/" in arguments.model else None
+        return row.pinned(repo, arguments.revision) if arguments.revision else row
     if arguments.surface == "all":
         raise QuartetError("--surface all needs --model")
     return held.default(arguments.surface, hardware.detect().kind)

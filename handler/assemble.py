@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 
 from handler.contract import SURFACES
 from handler.dispatch import Dispatcher
@@ -61,6 +62,7 @@ def assemble(settings: Settings) -> Worker:
             event_limit_bytes=None if settings.serve else _EVENT_LIMIT_BYTES,
             loras=LoraShelf(settings.lora_allow, store, settings.places().shelf / "loras"),
             checker=_checker(settings, catalog),
+            diarizer=_diarizer(settings, catalog, device.kind),
         ),
         output_limit_bytes=output_limit_bytes,
         job_timeout_s=settings.job_timeout_s,
@@ -87,6 +89,25 @@ def _checker(settings: Settings, catalog: Catalog) -> Row | None:
         return catalog.of("safety").find(settings.safety_checker)
     except ModelNotFound as error:
         raise SettingsError(f"SAFETY_CHECKER: {error.message}") from None
+
+
+def _diarizer(settings: Settings, catalog: Catalog, device_kind: str) -> Row | None:
+    """The model that tells speakers apart, where what it runs on is installed.
+
+    Raises:
+        SettingsError: there is none of that name, or it is named and cannot run.
+    """
+    held, named = catalog.of("speakers"), settings.diarizer
+    if find_spec("sherpa_onnx") is None:
+        if named is not None:
+            raise SettingsError("DIARIZER: sherpa-onnx is not installed (EXTRA=diarize)")
+        return None
+    try:
+        if named is not None:
+            return held.find(named)
+        return held.default("speakers", device_kind) if held.rows else None
+    except ModelNotFound as error:
+        raise SettingsError(f"DIARIZER: {error.message}") from None
 
 
 def _bucket(settings: Settings) -> Bucket | None:

@@ -33,6 +33,7 @@ from handler.settings.endpoint import Endpoint
 from models.errors import InvalidValue, ModelUnsuited, RequestError, shorten
 from models.images.request import ScreenRequest
 from models.row import Row
+from models.transcribe.request import SpeakersRequest, Turn
 from models.warm.pool import Pool
 from models.warm.ticket import NEVER, Deadline
 
@@ -59,6 +60,7 @@ class Dispatcher:
         bucket: the endpoint's own bucket.
         inline_limit_bytes, output_limit_bytes, event_limit_bytes, loras: for ``Call``.
         checker: the model that looks at pictures before they leave, None without one.
+        diarizer: the model that tells speakers apart, None without one.
     """
 
     endpoint: Endpoint
@@ -70,6 +72,7 @@ class Dispatcher:
     event_limit_bytes: int | None = None
     loras: LoraShelf | None = None
     checker: Row | None = None
+    diarizer: Row | None = None
 
     def understand(self, job: Job) -> Task:
         """Find the surface, validate the body and pick the model.
@@ -166,6 +169,9 @@ class Dispatcher:
             if self.checker is not None:
                 screen = partial(self._screen, self.checker, deadline)
                 call = replace(call, screen=screen, screened_by=self.checker.slug)
+            if self.diarizer is not None:
+                tell_apart = partial(self._tell_apart, self.diarizer, deadline)
+                call = replace(call, tell_apart=tell_apart, told_apart_by=self.diarizer)
             try:
                 with _bounded_depth():
                     yield call
@@ -180,6 +186,14 @@ class Dispatcher:
         async with self.pool.lease(checker, deadline) as model:
             flagged: Sequence[bool] = await model.run(ScreenRequest(tuple(pictures)))
         return flagged
+
+    async def _tell_apart(
+        self, diarizer: Row, deadline: Deadline, request: SpeakersRequest
+    ) -> Sequence[Turn]:
+        """Who speaks when."""
+        async with self.pool.lease(diarizer, deadline) as model:
+            turns: Sequence[Turn] = await model.run(request)
+        return turns
 
     def bucket_of(self, job: Job) -> Bucket | None:
         """The job's own bucket, the one it chooses of the endpoint's store, else the endpoint's.

@@ -307,6 +307,10 @@ ROWS = (
         tasks=frozenset({"transcribe", "translate", "vid2txt"}),
         # The gateway pins openai/whisper-large-v3: the same weights, not in ctranslate2's form.
         weights="hf://Systran/faster-whisper-large-v3@edaa852ec7e145841d8ffdb056a99866b5f0a478",
+        mirrors=(
+            "hf://openai/whisper-large-v3@06f233fe06e710322aca913c1bc4249a0d71fce1"
+            "?convert=whisper-ct2",
+        ),
         engine="models.transcribe.faster_whisper:FasterWhisper",
         memory_bytes=5 * GB,
         licence="MIT",
@@ -384,6 +388,37 @@ ROWS = (
         licence="Apache-2.0",
         timeout_s=240.0,
         notice=STAND_IN.format("Tiny_Whisper", "Whisper_Base or WhisperLargeV3"),
+    ),
+    Row(
+        # Beside a transcription, where the extra of builder/requirements/diarize.txt is installed.
+        slug="Pyannote_WeSpeaker",
+        surface="speakers",
+        tasks=frozenset({"diarize"}),
+        weights="hf://csukuangfj/sherpa-onnx-pyannote-segmentation-3-0"
+        "@9403a6902bb58e3d5ae8c7e77c3422de279db2e0#model.onnx"
+        " + hf://csukuangfj/speaker-embedding-models"
+        "@0743f301363dec56491a490f6d6cbc9d67f9a3bf#wespeaker_en_voxceleb_resnet34_LM.onnx",
+        engine="models.transcribe.speakers:SherpaSpeakers",
+        memory_bytes=GB,
+        licence="MIT (segmentation), CC-BY-4.0 (voices)",
+        options={
+            "segmentation": "model.onnx",
+            "embedding": "wespeaker_en_voxceleb_resnet34_LM.onnx",
+        },
+        default_on=GPU,
+    ),
+    Row(
+        slug="Tiny_Speakers",
+        surface="speakers",
+        tasks=frozenset({"diarize"}),
+        weights="tiny://speakers",
+        engine="models.transcribe.speakers:SherpaSpeakers",
+        memory_bytes=GB // 4,
+        licence="Apache-2.0",
+        options={"segmentation": "model.onnx", "embedding": "embedding.onnx"},
+        default_on=CPU,
+        notice="Tiny_Speakers tells low voices from high ones and nothing else. Set "
+        "DIARIZER=Pyannote_WeSpeaker for real results.",
     ),
     Row(
         slug="BGE_M3",

@@ -28,7 +28,7 @@ from models.images.pictures import check_delivery, encoded
 from models.images.request import ImageRequest, Images, Picture, Preview
 from models.row import Row
 from models.surface import Done, Leniency, Progress, Ticket, Work, only
-from models.transcribe.request import Heard, TranscribeRequest, Transcript
+from models.transcribe.request import Heard, SpeakersRequest, TranscribeRequest, Transcript, Turn
 
 
 class FakeEngine:
@@ -272,11 +272,22 @@ class FakeTranscribe(FakeEngine):
             "no_speech_prob": 0.0,
             "words": [{"start": 0.0, "end": 1.0, "word": text, "probability": 1.0}],
         }  # fmt: skip
+        if ticket.item.logprobs:
+            spelled = list(text.encode())
+            segment["logprobs"] = [{"token": text, "bytes": spelled, "logprob": -0.1}]
         ticket.emit(Progress(0, 1.0, 1.0, "seconds"), lasting=False)
         if ticket.item.stream:
             ticket.emit(Heard(0, (segment,), last=True))
         language = ticket.item.language or "en"
         return Transcript([segment], language, 1.0, 1.0, ticket.item.task)
+
+
+class FakeSpeakers(FakeEngine):
+    """Hears the first known speaker, or A."""
+
+    def one(self, ticket: Ticket[SpeakersRequest]) -> tuple[Turn, ...]:
+        """One turn of one second."""
+        return (Turn(0.0, 1.0, next(iter(ticket.item.names), "A")),)
 
 
 def _bytes(one: str | tuple[int, ...]) -> bytes:
@@ -329,6 +340,7 @@ def rows(delay_s: float = 0.0) -> tuple[Row, ...]:
         _row("chat", FakeChat, delay_s, "chat"),
         _row("images", FakeImages, delay_s, "txt2img"),
         _row("transcribe", FakeTranscribe, delay_s, "transcribe"),
+        _row("speakers", FakeSpeakers, delay_s, "diarize"),
         _row("embeddings", FakeEmbeddings, delay_s, "txt2embedding", "rerank"),
         replace(
             _row("embeddings", FakeHung, delay_s, "txt2embedding"),

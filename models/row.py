@@ -94,9 +94,21 @@ class Row:
         served = [name for name, source in self.adapters.items() if source is not None]
         return [self.slug, *(f"{self.slug}:{name}" for name in served)]
 
-    def at_revision(self, revision: str) -> Row:
-        """The same model from another revision of its repository."""
-        return replace(self, weights=re.sub(r"@[^#]+", f"@{revision}", self.weights))
+    def pinned(self, repo: str | None, revision: str) -> Row:
+        """The same model from another revision of its repository, or of another that it is in.
+
+        Weights that the catalog takes for the same are left as they are, and so are those of a
+        repository that is none of the model's.
+        """
+        for address in (self.weights, *self.mirrors):
+            known = re.match(r"hf://([^@]+)@([^?#]+)", address)
+            if known is None or (repo or known[1]).lower() != known[1].lower():
+                continue
+            if known[2] == revision:
+                return self
+            moved = address.replace(f"@{known[2]}", f"@{revision}", 1)
+            return replace(self, weights=moved, mirrors=())
+        return self
 
 
 class Catalog:

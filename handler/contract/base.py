@@ -17,6 +17,7 @@ from handler.media.files import MediaDoor
 from handler.media.loras import LoraShelf
 from models.row import Row
 from models.surface import LeftOut, Progress
+from models.transcribe.request import SpeakersRequest, Turn
 from models.warm.model import Borrowed
 
 Json = Any  # what ``json`` can express; checked where it leaves, in handler.wire
@@ -46,6 +47,8 @@ class Call:
         loras: the adapters that a request may name.
         screen: says of encoded pictures which are to be withheld; None = nobody looks.
         screened_by: the model that does.
+        tell_apart: says who speaks when in a recording; None = nobody can here.
+        told_apart_by: the model that does.
     """
 
     job_id: str
@@ -62,6 +65,8 @@ class Call:
     loras: LoraShelf | None = None
     screen: Callable[[Sequence[bytes]], Awaitable[Sequence[bool]]] | None = None
     screened_by: str | None = None
+    tell_apart: Callable[[SpeakersRequest], Awaitable[Sequence[Turn]]] | None = None
+    told_apart_by: Row | None = None
 
     @property
     def adapter(self) -> str | None:
@@ -170,6 +175,7 @@ def with_warnings(answer: dict[str, Any], left_out: Sequence[LeftOut]) -> dict[s
     return {**answer, "warnings": told} if told else answer
 
 
-def with_notice(answer: dict[str, Any], row: Row) -> dict[str, Any]:
-    """Add the extension ``notice`` when the model is a stand-in."""
-    return answer if row.notice is None else {**answer, "notice": row.notice}
+def with_notice(answer: dict[str, Any], *rows: Row | None) -> dict[str, Any]:
+    """Add the extension ``notice`` when a model is a stand-in."""
+    notices = [row.notice for row in rows if row is not None and row.notice is not None]
+    return {**answer, "notice": " ".join(notices)} if notices else answer

@@ -160,10 +160,9 @@ def _configured(settings: Settings, catalog: Catalog) -> Row | None:
 
 
 def _at_revision(row: Row, settings: Settings) -> Row:
-    """The row at the environment's revision, where that is one of the row's own repo."""
+    """The row at the environment's revision, where that is one of a repo of the row's."""
     revision, repo = settings.pin()
-    own = repo is None or repo.lower() == (row.repo or "").lower()
-    return row.at_revision(revision) if revision and own and row.repo else row
+    return row.pinned(repo, revision) if revision else row
 
 
 def _nearest(names: Sequence[str], rows: Sequence[Row]) -> list[str]:

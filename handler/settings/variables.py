@@ -105,6 +105,11 @@ class Settings(BaseModel):
         "The model that looks at pictures before they leave: `StableDiffusion_Safety_Checker`. "
         "Unset: none does.",
     )
+    diarizer: str | None = _env(
+        "DIARIZER",
+        "The model that tells speakers apart, where sherpa-onnx is installed: "
+        "`Pyannote_WeSpeaker`. Unset: that one on a GPU, a stand-in on a CPU.",
+    )
     compute_type: Literal["float32", "float16", "bfloat16", "int8", "int8_float16"] | None = _env(
         "COMPUTE_TYPE",
         "What transcription computes in. Unset: float16 on a GPU, int8 on a CPU.",

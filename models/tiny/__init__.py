@@ -22,6 +22,7 @@ RECIPES = {
     "ben2": "models.tiny.ben2",
     "safety": "models.tiny.safety",
     "whisper": "models.tiny.whisper",
+    "speakers": "models.tiny.speakers",
     "bge-m3": "models.tiny.bge_m3",
     "bge-reranker": "models.tiny.bge_reranker",
 }

@@ -16,28 +16,34 @@ _FORMAT = {"num_mel_bins": _MELS, "max_source_positions": 1500, "max_target_posi
 
 def build(into: Path) -> None:
     """Write ``model.bin``, its vocabulary, ``tokenizer.json`` and ``preprocessor_config.json``."""
-    import torch
     from ctranslate2.converters import TransformersConverter
-    from transformers import WhisperForConditionalGeneration
 
     with TemporaryDirectory() as scratch:
-        tokenizer = _tokenizer()
-        model = WhisperForConditionalGeneration(_config(tokenizer))
-        model.generation_config._from_model_config = False  # else it is made anew at load
-        model.generation_config.alignment_heads = [[1, 0], [1, 1]]
-        model.generation_config.lang_to_id = {
-            f"<|{code}|>": tokenizer.convert_tokens_to_ids(f"<|{code}|>") for code in _languages()
-        }
-        with torch.no_grad():
-            _make_talkative(model.model.decoder, tokenizer.convert_tokens_to_ids("<|endoftext|>"))
-        model.save_pretrained(scratch)
-        tokenizer.save_pretrained(scratch)
-        kwargs = {"feature_size": _MELS, "sampling_rate": 16000, "hop_length": 160, "n_fft": 400}
-        (Path(scratch) / "preprocessor_config.json").write_text(json.dumps(kwargs, indent=2))
+        save(Path(scratch))
         converter = TransformersConverter(
             scratch, copy_files=["tokenizer.json", "preprocessor_config.json"]
         )
         converter.convert(str(into), quantization="float16", force=True)
+
+
+def save(into: Path) -> None:
+    """Write the model in transformers' form."""
+    import torch
+    from transformers import WhisperForConditionalGeneration
+
+    tokenizer = _tokenizer()
+    model = WhisperForConditionalGeneration(_config(tokenizer))
+    model.generation_config._from_model_config = False  # else it is made anew at load
+    model.generation_config.alignment_heads = [[1, 0], [1, 1]]
+    model.generation_config.lang_to_id = {
+        f"<|{code}|>": tokenizer.convert_tokens_to_ids(f"<|{code}|>") for code in _languages()
+    }
+    with torch.no_grad():
+        _make_talkative(model.model.decoder, tokenizer.convert_tokens_to_ids("<|endoftext|>"))
+    model.save_pretrained(into)
+    tokenizer.save_pretrained(into)
+    kwargs = {"feature_size": _MELS, "sampling_rate": 16000, "hop_length": 160, "n_fft": 400}
+    (into / "preprocessor_config.json").write_text(json.dumps(kwargs, indent=2))
 
 
 def _make_talkative(decoder: Any, end: int) -> None:

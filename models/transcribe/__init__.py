@@ -8,5 +8,7 @@ recording        what is known of one, and where it is cut
 mel, speech      its spectrum, and where somebody speaks, without ever holding all of it
 certainty        how sure the model is of each token
 samples          stretches of it, put end to end
+speakers         another engine: who speaks when
+diarizer         sherpa-onnx, in a process of its own
 audio            any file to samples, in a process of its own
 """

@@ -59,6 +59,31 @@ class TranscribeRequest:
 
 
 @dataclass(frozen=True)
+class SpeakersRequest:
+    """One audio file whose speakers are to be told apart.
+
+    Attributes:
+        path: the file, in any common container.
+        speakers: how many there are, None = that is to be found.
+        names, voices: of speakers that are known, and files in which each of them speaks.
+    """
+
+    path: Path
+    speakers: int | None = None
+    names: tuple[str, ...] = ()
+    voices: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Turn:
+    """When somebody speaks, in seconds; turns may overlap."""
+
+    start: float
+    end: float
+    speaker: str
+
+
+@dataclass(frozen=True)
 class Heard:
     """An event: segments of one part of a recording, as in ``Transcript``; parts come in any order.
 

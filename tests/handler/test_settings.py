@@ -103,7 +103,7 @@ def test_a_revision_is_never_ignored(env):
 def test_a_revision_of_another_repo_is_not_ours():
     env = {
         "HUGGINGFACE_MODEL": "Systran/faster-whisper-large-v3",
-        "MODEL_OPEN_SOURCE_REPO": "openai/whisper-large-v3",
+        "MODEL_OPEN_SOURCE_REPO": "somebody/whisper-large-v3",
         "MODEL_OPEN_SOURCE_REVISION": "b" * 40,
     }
     assert endpoint(**env).configured == CATALOG.find("WhisperLargeV3")
@@ -118,6 +118,13 @@ def test_the_gateways_whisper_is_our_whisper_at_our_revision():
         "vid2txt",
     )
     assert endpoint(**env).configured == CATALOG.find("WhisperLargeV3")
+
+
+def test_another_revision_of_the_gateways_whisper_is_that_one_converted():
+    env = gateway("WhisperLargeV3", "openai/whisper-large-v3", "c" * 40, "vid2txt")
+    configured = endpoint(**env).configured
+    assert configured.weights == f"hf://openai/whisper-large-v3@{'c' * 40}?convert=whisper-ct2"
+    assert configured.mirrors == ()
 
 
 def test_an_endpoint_holds_its_configured_model_only():

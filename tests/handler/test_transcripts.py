@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import json
+import random
 import re
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from openai.types.audio import TranscriptionTextDeltaEvent, TranscriptionTextDoneEvent
+from openai.types.audio import (
+    Transcription,
+    TranscriptionDiarized,
+    TranscriptionTextDeltaEvent,
+    TranscriptionTextDoneEvent,
+    TranscriptionTextSegmentEvent,
+)
 
+from handler.contract.transcribe.events import InOrder, merged
 from handler.contract.transcribe.languages import CODES, language_name
 from handler.contract.transcribe.request import TranscriptionRequest
+from handler.contract.transcribe.speakers import told_apart
 from handler.contract.transcribe.subtitles import srt, vtt
-from handler.contract.transcribe.transcribe import _InOrder
 from handler.doors.queue.updates import Updates
-from models.transcribe.request import Heard, Transcript
+from handler.settings.variables import SettingsError
+from models.errors import InvalidValue, MediaUndecodable
+from models.transcribe.request import Heard, Transcript, Turn
 from tests.conftest import ROOT, decoded, needs
 from tests.handler.test_contract import TRANSCRIBE, check
 from tests.handler.test_images import by_route
@@ -71,7 +82,7 @@ async def test_a_plain_stream_is_of_objects(make_worker):
 
 
 def test_parts_are_told_in_order():
-    order = _InOrder()
+    order = InOrder()
     parts = [Heard(part, ({"text": str(part)},), last=True) for part in range(4)]
     told = [[one["text"] for one in order.next(parts[part])] for part in (2, 0, 3, 1)]
     assert told == [[], ["0"], [], ["1", "2", "3"]]
@@ -117,6 +128,139 @@ async def test_a_translation_is_english(make_worker):
     assert (answer["language"], answer["language_code"]) == ("english", "de")
 
 
+async def test_log_probabilities_are_in_json_and_in_streams(make_worker):
+    worker, body = make_worker(), {**TRANSCRIBE, "include": ["logprobs"]}
+    plain = check(Transcription, decoded(await worker.answer({"input": body})), DONE)
+    assert [one.token for one in plain.logprobs] == [" 12 bytes"]
+    delta, done = await told(worker, {"input": {**body, "stream": True}})
+    check(TranscriptionTextDeltaEvent, delta)
+    check(TranscriptionTextDoneEvent, done, DONE)
+    assert delta["logprobs"] == done["logprobs"]
+    assert bytes(delta["logprobs"][0]["bytes"]).decode() == " 12 bytes"
+
+
+def test_deltas_of_one_speaker_are_joined():
+    def delta(text: str, **more: Any) -> dict[str, Any]:
+        return {"type": "transcript.text.delta", "delta": text, **more}
+
+    assert merged(delta("a"), delta("b")) == delta("ab")
+    logs = [{"token": one} for one in "ab"]
+    both = merged(delta("a", logprobs=logs[:1]), delta("b", logprobs=logs[1:]))
+    assert both == delta("ab", logprobs=logs)
+    assert merged(delta("a", segment_id="1"), delta("b", segment_id="2")) is None
+    assert merged(delta("a"), {"type": "transcript.text.segment", "text": "a"}) is None
+
+
+# Speakers ----------------------------------------------------------------------------------------------
+
+
+async def test_a_diarized_answer_and_its_stream(make_worker):
+    worker, body = make_worker(), {**TRANSCRIBE, "response_format": "diarized_json"}
+    extensions = {"language_code", "language_probability", "model", "notice"}
+    whole = check(TranscriptionDiarized, decoded(await worker.answer({"input": body})), extensions)
+    assert [(one.id, one.speaker, one.text) for one in whole.segments] == [
+        ("seg_000", "A", " 12 bytes")
+    ]
+    delta, segment, done = await told(worker, {"input": {**body, "stream": True}})
+    check(TranscriptionTextDeltaEvent, delta)
+    check(TranscriptionTextSegmentEvent, segment)
+    assert (delta["segment_id"], segment["id"]) == ("seg_000", "seg_000")
+    assert done["segments"] == [segment]
+    known = {"known_speaker_names": ["Ada"], "known_speaker_references": [TRANSCRIBE["audioUrl"]]}
+    named = decoded(await worker.answer({"input": {**body, **known}}))
+    assert named["segments"][0]["speaker"] == "Ada"
+    assert decoded(await worker.answer({"input": {**TRANSCRIBE, "diarize": True}}))["segments"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_without_the_extra_it_is_said_how_to_have_it(make_worker, monkeypatch, stream):
+    monkeypatch.setattr("handler.assemble.find_spec", lambda name: None)
+    body = {**TRANSCRIBE, "response_format": "diarized_json", "stream": stream}
+    worker = make_worker()
+    job = {"input": body}
+    answer = (await told(worker, job))[-1] if stream else decoded(await worker.answer(job))
+    error = json.loads(answer["error"])
+    assert error["param"] == "response_format"
+    assert "EXTRA=diarize" in error["message"]
+    with pytest.raises(SettingsError, match="DIARIZER: sherpa-onnx is not installed"):
+        make_worker(DIARIZER="Fake_Speakers")
+
+
+def test_a_diarizer_must_be_known(make_worker):
+    assert make_worker(DIARIZER="Fake_Speakers").dispatcher.diarizer.slug == "Fake_Speakers"
+    with pytest.raises(SettingsError, match="DIARIZER: .*It holds: Fake_Speakers"):
+        make_worker(DIARIZER="Someone")
+
+
+async def test_who_speaks_is_not_found_for_a_job_that_fails(make_worker, monkeypatch):
+    """One that fails stops the other, and is what the client hears of."""
+    stopped: list[str] = []
+
+    async def slow(self: Any, request: Any) -> Any:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            stopped.append("speakers")
+            raise
+
+    def broken(self: Any, ticket: Any) -> Any:
+        raise MediaUndecodable("not readable", param="audioUrl", code="media_no_audio")
+
+    monkeypatch.setattr("models.fake.FakeSpeakers.prepare", slow, raising=False)
+    monkeypatch.setattr("models.fake.FakeTranscribe.one", broken)
+    for number, stream in enumerate((False, True), start=1):
+        body = {**TRANSCRIBE, "response_format": "diarized_json", "stream": stream}
+        worker, job = make_worker(), {"input": body}
+        answer = (await told(worker, job))[-1] if stream else decoded(await worker.answer(job))
+        assert "media_no_audio" in json.dumps(answer)
+        assert len(stopped) == number
+
+
+def test_a_translation_is_of_no_speakers(make_worker):
+    for fields in ({"translate": True}, {"task": "translate"}):
+        body = {**TRANSCRIBE, "response_format": "diarized_json", **fields}
+        answer = asyncio.run(make_worker().answer({"input": body}))
+        assert "not of a translation" in json.dumps(decoded(answer))
+
+
+def test_words_are_theirs_whose_turn_it_is():
+    words = [
+        {"start": start, "end": start + 0.5, "word": f" {text}"}
+        for start, text in ((0.0, "one"), (0.6, "two"), (1.2, "three"), (5.0, "four"))
+    ]
+    segments = [{"start": 0.0, "end": 5.5, "text": " one two three four", "words": words}]
+    turns = [Turn(0.0, 1.0, "A"), Turn(0.9, 2.0, "B"), Turn(6.0, 7.0, "A")]
+    said = [(one["speaker"], one["text"]) for one in told_apart(segments, turns)]
+    assert said == [("A", " one two"), ("B", " three"), ("A", " four")]  # the nearest, of none
+    first, second, third = told_apart(segments, turns, first=7)
+    assert [one["id"] for one in (first, second, third)] == ["seg_007", "seg_008", "seg_009"]
+    assert (second["start"], second["end"]) == (1.2, 1.7)
+    assert [one["speaker"] for one in told_apart(segments, [])] == ["A"]
+    plain = [{"start": 0.1, "end": 1.9, "text": " all of it", "words": None}]
+    assert [(one["speaker"], one["text"]) for one in told_apart(plain, turns)] == [
+        ("B", " all of it")
+    ]
+
+
+def test_whose_a_word_is_among_many_turns():
+    """As by looking at every one of them."""
+    chance = random.Random(3)
+    turns = [
+        Turn(start, start + chance.choice((0.5, 2, 30)), chance.choice("ABC"))
+        for start in sorted(chance.uniform(0, 500) for _ in range(60))
+    ]
+    for _ in range(300):
+        start = chance.uniform(0, 550)
+        word = {"start": start, "end": start + 0.4, "text": "x"}
+        shared = [(min(start + 0.4, t.end) - max(start, t.start), t.speaker) for t in turns]
+        seconds = {name: sum(max(0, s) for s, who in shared if who == name) for name in "ABC"}
+        [told] = told_apart([word], turns)
+        if any(seconds.values()):
+            assert seconds[told["speaker"]] == pytest.approx(max(seconds.values()))
+        else:
+            assert told["speaker"] == max(shared)[1]
+
+
 # Fields ------------------------------------------------------------------------------------------------
 
 
@@ -133,6 +277,34 @@ def test_languages_by_their_tags(tag, code):
     assert parse(language=tag).language == code
     assert parse(languages=[tag, "en"]).languages == [code, "en"]
     assert code in CODES.values()
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"include": ["logprobs"], "response_format": "verbose_json"}, "include"),
+        ({"include": ["words"]}, "include[0]"),
+        ({"diarize": True, "response_format": "json"}, "diarize"),
+        ({"num_speakers": 2}, "num_speakers"),
+        ({"num_speakers": 0, "diarize": True}, "num_speakers"),
+        ({"diarize": True, "known_speaker_names": ["a"]}, "known_speaker_names"),
+        (
+            {
+                "diarize": True,
+                "known_speaker_names": ["a", "a"],
+                "known_speaker_references": ["x", "y"],
+            },
+            "known_speaker_names",
+        ),
+        ({"diarize": True, "known_speaker_names": list("abcde")}, "known_speaker_names"),
+        ({"diarize": True, "timestamp_granularities": ["word"]}, "timestamp_granularities"),
+        ({"diarize": True, "include": ["logprobs"]}, "include"),
+    ],
+)
+def test_what_contradicts_itself_is_refused_by_name(fields, param):
+    with pytest.raises(InvalidValue) as caught:
+        parse(**fields)
+    assert caught.value.param == param
 
 
 def test_names_of_languages():

@@ -41,7 +41,7 @@ def test_every_row_is_whole(row):
         assert re.fullmatch(r"[0-9a-f]{64}", source.sha256)
     else:
         assert isinstance(source, TinySource)
-    assert row.surface in {*SURFACES, "safety"}
+    assert row.surface in {*SURFACES, "safety", "speakers"}
     assert row.tasks
     assert row.licence
     assert row.memory_bytes > 0

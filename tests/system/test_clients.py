@@ -19,7 +19,7 @@ from openai.types import (
     ImageGenPartialImageEvent,
     ImagesResponse,
 )
-from openai.types.audio import Transcription
+from openai.types.audio import Transcription, TranscriptionDiarized
 from openai.types.chat import ChatCompletion
 
 from tests.conftest import ROOT, error_of
@@ -169,6 +169,27 @@ def test_transcription_with_a_file_at_the_workers_door(door):
         ):  # the package's own, of its newest release
             translated = client.audio.translations.create(model="Fake_Transcribe", file=sound)
         assert translated.text == "12 bytes"
+
+
+def test_streams_and_speakers_of_a_file_at_the_workers_door(door):
+    with openai.OpenAI(base_url=f"{door}/v1", api_key="any", max_retries=0) as client:
+        sound = ("speech.wav", base64.b64decode(WAV.partition(",")[2]))
+        asked = {"model": "Fake_Transcribe", "file": sound}
+        create = client.audio.transcriptions.create
+        *deltas, done = create(**asked, stream=True, include=["logprobs"])
+        assert "".join(one.delta for one in deltas) == done.text == "12 bytes"
+        assert done.logprobs[0].logprob == deltas[0].logprobs[0].logprob == -0.1
+        speakers = {
+            "response_format": "diarized_json",
+            "chunking_strategy": "auto",
+            "known_speaker_names": ["Ada"],
+            "known_speaker_references": [WAV],
+        }
+        diarized = create(**asked, extra_body={}, **speakers)
+        assert isinstance(diarized, TranscriptionDiarized)
+        assert [one.speaker for one in diarized.segments] == ["Ada"]
+        kinds = [event.type for event in create(**asked, stream=True, **speakers)]
+        assert kinds == [f"transcript.text.{one}" for one in ("delta", "segment", "done")]
 
 
 def test_edits_with_a_file_at_the_workers_door(door):

@@ -1,7 +1,10 @@
 """Transcription.
 
 request      the body of a request
-transcribe   its answer
+transcribe   how it is answered
+shapes       a transcript in OpenAI's forms
+events       the same as it comes, in a stream
+speakers     who says what
 subtitles    a transcript as SubRip or WebVTT
 languages    Whisper's languages by code and by name
 """

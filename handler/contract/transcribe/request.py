@@ -13,13 +13,13 @@ from pydantic import (
     model_validator,
 )
 
-from handler.contract.request import Integer, NonEmpty, Request, Text, Unsupported
+from handler.contract.request import Integer, NonEmpty, Request, Text
 from handler.contract.transcribe.languages import CODES
 from models.errors import InvalidValue
 from models.transcribe.request import FALLBACK
 
 Granularity = Literal["word", "segment"]
-Format = Literal["json", "text", "srt", "verbose_json", "vtt"]
+Format = Literal["json", "text", "srt", "verbose_json", "vtt", "diarized_json"]
 
 URL_NAMES = ("audio_url", "video_url")
 _LEAST_INCREMENT = 0.05  # each temperature is a try of its own
@@ -67,16 +67,11 @@ class ServerVad(BaseModel):
 class TranscriptionRequest(Request):
     """The body of a transcription request.
 
-    Several APIs' words for one thing are understood: ``translate`` for the task, and ``include_ts``
-    and ``word_timestamps`` for times, which ask for ``verbose_json`` unless a format is named.
+    Several APIs' words for one thing are understood: ``translate`` for the task, ``include_ts`` and
+    ``word_timestamps`` for times, which ask for ``verbose_json`` unless a format is named, and
+    ``diarize`` for ``diarized_json``.
     """
 
-    unsupported: ClassVar = {
-        "diarize": Unsupported(False, instead="speakers are not told apart here; leave it out"),
-        "include": Unsupported([]),
-        "known_speaker_names": Unsupported([]),
-        "known_speaker_references": Unsupported([]),
-    }
     aliases: ClassVar = dict.fromkeys((*URL_NAMES, "file", "audio", "audio_base64"), "audioUrl")
     files: ClassVar = {"file": "audioUrl"}
 
@@ -103,6 +98,11 @@ class TranscriptionRequest(Request):
     condition_on_previous_text: bool = True
     hallucination_silence_threshold: Annotated[float, Field(gt=0, le=60)] | None = None
     mode: Literal["batched", "sequential"] | None = None
+    include: Annotated[list[Literal["logprobs"]], Field(max_length=1)] = Field(default=[])
+    diarize: bool = False
+    num_speakers: Annotated[Integer, Field(ge=1, le=20)] | None = None
+    known_speaker_names: Annotated[list[NonEmpty], Field(max_length=4)] = Field(default=[])
+    known_speaker_references: Annotated[list[NonEmpty], Field(max_length=4)] = Field(default=[])
     stream: bool = False
     max_line_width: Annotated[Integer, Field(ge=10, le=200)] | None = None
     max_line_count: Annotated[Integer, Field(ge=1, le=10)] | None = None
@@ -140,6 +140,36 @@ class TranscriptionRequest(Request):
         return self
 
     @model_validator(mode="after")
+    def _speakers_have_a_place(self) -> Self:
+        of_speakers = {
+            "diarize": self.diarize,
+            "num_speakers": self.num_speakers is not None,
+            "known_speaker_names": self.known_speaker_names,
+            "known_speaker_references": self.known_speaker_references,
+        }
+        asked = [name for name, value in of_speakers.items() if value]
+        if asked and self.format != "diarized_json":
+            raise InvalidValue(
+                f"{asked[0]} asks who speaks, which diarized_json answers alone; send that "
+                "response_format.",
+                param=asked[0],
+            )
+        names, voices = self.known_speaker_names, self.known_speaker_references
+        if len(names) != len(voices) or len(set(names)) != len(names):
+            raise InvalidValue(
+                f"known_speaker_names are different, and as many as known_speaker_references; got "
+                f"{len(names)} names and {len(voices)} references.",
+                param="known_speaker_names",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _log_probabilities_have_a_place(self) -> Self:
+        if self.include and self.format != "json":
+            raise InvalidValue("logprobs are in json answers only.", param="include")
+        return self
+
+    @model_validator(mode="after")
     def _one_task(self) -> Self:
         if self.translate and self.task == "transcribe":
             raise InvalidValue(
@@ -160,6 +190,8 @@ class TranscriptionRequest(Request):
         """The answer's format."""
         if self.response_format is not None:
             return self.response_format
+        if self.diarize:
+            return "diarized_json"
         return "verbose_json" if self.include_ts or self.word_timestamps else "json"
 
     @property
