@@ -6,6 +6,8 @@
 #   docker build … --build-arg SURFACE=chat --build-arg CHAT_ENGINE=transformers
 # Images that are compiled or computed in fp8 (IMAGES_COMPILE, IMAGES_QUANTIZATION=fp8):
 #   docker build … --build-arg SURFACE=images --build-arg EXTRA=images-fast
+# Transcription that tells speakers apart:
+#   docker build … --build-arg SURFACE=transcribe --build-arg EXTRA=diarize
 # A gated model's token comes as a secret, which no layer keeps:
 #   HF_TOKEN=… docker build … --secret id=HF_TOKEN --build-arg MODEL=Llama3_8B_Instruct
 
@@ -70,6 +72,9 @@ RUN --mount=type=secret,id=HF_TOKEN,uid=10001 \
     if [ -n "$MODEL" ]; then \
         HF_TOKEN="$(cat /run/secrets/HF_TOKEN 2>/dev/null || true)" \
         python -m builder fetch --surface "$SURFACE" --model "$MODEL" --to /models; \
+    fi \
+    && if [ "$EXTRA" = diarize ]; then \
+        python -m builder fetch --surface speakers --model Pyannote_WeSpeaker --to /models; \
     fi
 
 # The code: a change here rebuilds in seconds.

@@ -42,14 +42,14 @@ def main() -> int:
 
             serve.run(worker, settings, on_runpod="RUNPOD_POD_ID" in os.environ)
             return 0
+        if "RUNPOD_WEBHOOK_GET_JOB" in os.environ:
+            from handler.doors import queue
+
+            queue.run(worker, settings, start)
+            return 0
     except (SettingsError, QuartetError) as error:
         print(f"quartet: {error}", file=sys.stderr)
         return 1
-    if "RUNPOD_WEBHOOK_GET_JOB" in os.environ:
-        from handler.doors import queue
-
-        queue.run(worker, settings, start)
-        return 0
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # JSON is, whatever the terminal's locale says
     status = asyncio.run(_run_once(worker, arguments.test_input))

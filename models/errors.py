@@ -12,6 +12,7 @@
     └── WorkerError                  the operator can mend it, or a later try may go through
         ├── ModelDoesNotFit          larger than the whole memory budget
         ├── ModelLoadFailed
+        ├── DriverTooOld             no job can be done on this machine
         ├── WeightsUnavailable
         │   └── WeightsGated         a token or an accepted licence is missing
         ├── OutOfMemory
@@ -128,6 +129,12 @@ class ModelLoadFailed(WorkerError):
     """The weights are there and the engine could not be made from them."""
 
     code = "model_load_failed"
+
+
+class DriverTooOld(WorkerError):
+    """This machine's GPU driver is older than a library needs: no job can be done here."""
+
+    code = "driver_too_old"
 
 
 class WeightsUnavailable(WorkerError):

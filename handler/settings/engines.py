@@ -33,18 +33,21 @@ def fitted(catalog: Catalog, settings: Settings, device_kind: str, budget_bytes:
     """
     fits: dict[str, Callable[[Row], Row]] = {
         IMAGES: partial(_images, settings=settings, kind=device_kind, budget_bytes=budget_bytes),
-        WHISPER: partial(_whisper, settings=settings),
+        WHISPER: partial(_whisper, settings=settings, kind=device_kind),
     }
     if any(row.engine == TRANSFORMERS for row in catalog.rows):
         fits[TRANSFORMERS] = _chat(settings, device_kind)
     return Catalog(fits[row.engine](row) if row.engine in fits else row for row in catalog.rows)
 
 
-def _whisper(row: Row, settings: Settings) -> Row:
-    """A row of transcription, with what it computes in."""
-    if settings.compute_type is None:
-        return row
-    return replace(row, options={**row.options, "compute_type": settings.compute_type})
+def _whisper(row: Row, settings: Settings, kind: str) -> Row:
+    """A row of transcription, with what it computes in and where its kernels are kept."""
+    options = dict(row.options)
+    if settings.compute_type is not None:
+        options["compute_type"] = settings.compute_type
+    if kind == "cuda":
+        options["kernels"] = settings.places().shelf / "kernels"
+    return replace(row, options=options)
 
 
 def _images(row: Row, settings: Settings, kind: str, budget_bytes: int) -> Row:

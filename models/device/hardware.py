@@ -76,6 +76,22 @@ def _first_gpu() -> Device | None:
         pynvml.nvmlShutdown()
 
 
+def driver_version() -> str:
+    """The NVIDIA driver's, as ``570.86.15``; ``unknown`` where none says it."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return "unknown"
+    try:
+        return str(pynvml.nvmlSystemGetDriverVersion())
+    except pynvml.NVMLError:
+        return "unknown"
+    finally:
+        pynvml.nvmlShutdown()
+
+
 def _ram_bytes() -> int:
     """RAM of the machine, or of the container where that is less (cgroup v2, then v1)."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -10,5 +10,6 @@ certainty        how sure the model is of each token
 samples          stretches of it, put end to end
 speakers         another engine: who speaks when
 diarizer         sherpa-onnx, in a process of its own
+selftest         whether it runs on this GPU
 audio            any file to samples, in a process of its own
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -24,7 +25,7 @@ from models.errors import (
 )
 from models.row import Row
 from models.surface import Leniency, Progress, Ticket, Work
-from models.transcribe import audio
+from models.transcribe import audio, selftest
 from models.transcribe.audio import RATE_HZ
 from models.transcribe.mel import Mel
 from models.transcribe.recording import (
@@ -55,7 +56,8 @@ _COMPUTE_TYPES = {"cuda": "float16", "cpu": "int8"}
 class FasterWhisper:
     """A Whisper model in ctranslate2's form; emits ``Progress``, and ``Heard`` for a stream.
 
-    Row option ``compute_type``: ctranslate2's; float16 on a GPU and int8 on a CPU by default.
+    Row options ``compute_type``: ctranslate2's; float16 on a GPU and int8 on a CPU by default.
+    ``kernels``: the folder where the driver keeps what it compiles.
     """
 
     packs = False
@@ -76,11 +78,19 @@ class FasterWhisper:
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> FasterWhisper:
-        """Load the folder."""
+        """Load the folder; on a GPU, see that it works there.
+
+        Raises:
+            DriverTooOld: it does not.
+        """
+        if (kernels := row.options.get("kernels")) is not None:
+            # Read by the driver: what it compiles for this GPU is there at the next start.
+            os.environ.setdefault("CUDA_CACHE_PATH", str(kernels))
         from faster_whisper import WhisperModel
 
         compute_type = row.options.get("compute_type") or _COMPUTE_TYPES[device.kind]
-        model = WhisperModel(str(folder), device=device.kind, compute_type=compute_type)
+        make = partial(WhisperModel, str(folder), device=device.kind, compute_type=compute_type)
+        model = selftest.checked(make, row) if device.kind == "cuda" else make()
         log.info("%s: computes in %s on %s", row.slug, model.model.compute_type, device.kind)
         return cls(model, row, device.kind)
 

@@ -13,7 +13,7 @@ from handler.doors.watch import end_process
 from handler.entry import Worker
 from handler.errors import error_object
 from handler.settings.variables import Settings
-from models.errors import QuartetError
+from models.errors import DriverTooOld, QuartetError
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,9 @@ def run(worker: Worker, settings: Settings, start: float) -> None:
         worker: answers.
         settings: concurrency, log level, preload.
         start: when the process began, ``time.monotonic``, for the log.
+
+    Raises:
+        DriverTooOld: nothing can run on this machine.
     """
     runpod = import_runpod(settings.log_level)
     from handler.doors.queue.scaler import replace_scaler
@@ -80,5 +83,7 @@ def _preload(worker: Worker) -> None:
     """
     try:
         asyncio.run(worker.warm())
+    except DriverTooOld:
+        raise  # no job could be done: the platform is to try another machine
     except QuartetError as error:
         log.error("not preloaded: %s", error_object(error)["message"])
