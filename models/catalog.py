@@ -312,7 +312,7 @@ ROWS = (
             "?convert=whisper-ct2",
         ),
         engine="models.transcribe.faster_whisper:FasterWhisper",
-        memory_bytes=5 * GB,
+        memory_bytes=9 * GB,  # 3 of weights, and a quarter for each of 16 windows
         licence="MIT",
         names=("openai/whisper-large-v3", "whisper-large-v3", "whisper-1"),
         timeout_s=240.0,

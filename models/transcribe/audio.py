@@ -8,10 +8,8 @@ output, a file that has no name, and a report as JSON to another.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +70,9 @@ async def decode(path: Path, timeout_s: float, limit_s: float) -> Audio:
     Raises:
         Undecodable: no audio, broken data, too long or too slow.
     """
+    import asyncio  # not above: the other process, which reads this module too, has no use for it
+    import tempfile
+
     # Neither has a name: whatever ends this process or that one, the disk is free again.
     with tempfile.TemporaryFile() as spool, tempfile.TemporaryFile() as report:
         # -I: neither the environment nor this folder, whose module names are common, is searched.
@@ -210,7 +211,7 @@ _LONGEST_PACKET_S = 10.0  # one that says more says nonsense
 
 def _resampled(resampler: Any, frame: Any) -> Iterator[bytes]:
     for one in resampler.resample(frame):
-        yield one.to_ndarray().tobytes()
+        yield bytes(one.planes[0])[: 2 * one.samples]  # a plane may be longer
 
 
 def _main(path: str, limit: int, report: int) -> int:

@@ -24,9 +24,8 @@ from models.errors import (
     UnsupportedParameter,
 )
 from models.row import Row
-from models.surface import Leniency, Progress, Ticket, Work
+from models.surface import Leniency, Progress, Ticket, Unfinished, Work
 from models.transcribe import audio, selftest
-from models.transcribe.audio import RATE_HZ
 from models.transcribe.mel import Mel
 from models.transcribe.recording import (
     WINDOW_S,
@@ -49,7 +48,12 @@ _DECODE_TIMEOUT_S = 120.0
 _LIMIT_S = 12 * 3600.0
 _PROMPT_TOKENS = 223  # Whisper reads the last ones of a longer prompt
 _HOTWORD_TOKENS = 100  # that leave room for the text before, and for an answer
-_AT_ONCE = {"cuda": 16, "cpu": 4}  # windows of a run
+_AT_ONCE = {"cuda": 16, "cpu": 8}  # windows of a run
+_AT_ONCE_LARGE = 4  # of a large model without a GPU: half a gigabyte each
+_LARGE_BYTES = 4 * 10**9
+# Spans are put end to end, so shorter silences are cut out, too; half of the usual at their ends
+# makes for a fifth fewer windows and no more wrong words (benchmarks/transcribe.py).
+_VAD_BATCHED = VadOptions(min_silence_duration_ms=160, speech_pad_ms=200)
 _COMPUTE_TYPES = {"cuda": "float16", "cpu": "int8"}
 
 
@@ -66,7 +70,8 @@ class FasterWhisper:
         self._model = model
         self._row = row
         self._batched = kind == "cuda"
-        self.budget = _AT_ONCE[kind]
+        large = kind == "cpu" and row.memory_bytes >= _LARGE_BYTES
+        self.budget = _AT_ONCE_LARGE if large else _AT_ONCE[kind]
         self.capacity = self.budget if self._batched else 1
         self._windows = Windows(model, self._tokenizer, self._detect)
         self._sequential = Sequential(model, self._tokenizer, self._detect)
@@ -125,7 +130,8 @@ class FasterWhisper:
         if isinstance(batch[0].item, Window):
             found = self._windows.run(batch)
             for ticket, segments in zip(batch, found, strict=True):
-                self._hear(ticket, segments)
+                if not isinstance(segments, Unfinished):
+                    self._hear(ticket, segments)
             return found
         return [self._sequential.run(ticket) for ticket in batch]
 
@@ -209,12 +215,13 @@ class FasterWhisper:
     def _work(self, recording: Recording, mode: str) -> Work:
         """The parts of a request; what the CPU has to do for them is done here."""
         request, extractor = recording.request, self._model.feature_extractor
-        options = VadOptions(**(request.vad_options or {}))
-        if mode == "batched":
-            options = replace(
-                options, max_speech_duration_s=min(options.max_speech_duration_s, WINDOW_S)
-            )
-        if request.vad is not False or mode == "batched":
+        batched = mode == "batched"
+        usual = _VAD_BATCHED if batched else VadOptions()
+        options = replace(usual, **(request.vad_options or {}))
+        if batched:
+            longest_s = min(options.max_speech_duration_s, WINDOW_S)
+            options = replace(options, max_speech_duration_s=longest_s)
+        if request.vad is not False or batched:
             recording.spoken = spans(Samples(recording.audio.samples), options)
         finish = partial(_finish, recording)
         if recording.spoken == []:
@@ -225,8 +232,7 @@ class FasterWhisper:
             mel.prepare()
             whole = Whole(recording, mel)
             return Work((whole,), total=whole.windows, finish=finish)
-        cut = windows(recording.spoken or (), extractor.hop_length)
-        parts = [Window(recording, part, *span) for part, span in enumerate(cut)]
+        parts = windows(recording, recording.spoken or ())
         settings = recording.options
         kind = (
             settings.beam_size,
@@ -243,10 +249,8 @@ class FasterWhisper:
     def _hear(self, ticket: Ticket[Window], segments: Sequence[dict[str, Any]]) -> None:
         item = ticket.item
         recording = item.recording
-        seconds, total = (item.end - item.start) / RATE_HZ, recording.audio.duration_s
-        ticket.emit(
-            Progress(item.part, round(seconds, 2), round(total, 2), "seconds"), lasting=False
-        )
+        done, total = round(item.seconds, 2), round(recording.audio.duration_s, 2)
+        ticket.emit(Progress(item.part, done, total, "seconds"), lasting=False)
         if recording.request.stream:
             told = tuple(within(plain(one), recording) for one in segments)
             ticket.emit(Heard(item.part, told, last=True))

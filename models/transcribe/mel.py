@@ -27,8 +27,9 @@ class Mel:
         self.look = look
         self._samples = samples
         self._extractor = extractor
+        self.hop: int = extractor.hop_length
         # The library pads by one hop, and leaves out the last frame.
-        frames = len(samples) // extractor.hop_length + 1
+        frames = len(samples) // self.hop + 1
         self.shape: tuple[int, int] = (extractor.mel_filters.shape[0], frames)
         self._floor: float | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,6 @@ from models.transcribe.request import TranscribeRequest
 from models.transcribe.samples import Samples, Span
 
 WINDOW_S = 30.0  # what Whisper hears at once
-_GAP_S = 3.0  # of silence, inside a window
 
 
 @dataclass
@@ -67,37 +67,56 @@ class Whole:
         return max(1, math.ceil(len(self.recording.samples) / RATE_HZ / WINDOW_S))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Window:
-    """A part: at most 30 s of a recording.
+    """A part: at most 30 s of what is spoken, put end to end.
 
     Attributes:
         part: its place among the windows.
-        start, end: in samples; the start is one of a frame's.
+        spans: of the recording.
+        seconds: how far it goes beyond the one before, silence included.
+        going: what is known of it, once it is begun.
     """
 
     recording: Recording
     part: int
-    start: int
-    end: int
+    spans: tuple[Span, ...]
+    seconds: float
+    going: Any = None
 
 
-def windows(spans: Sequence[Span], hop: int) -> list[Span]:
-    """Cut a recording where nobody speaks, into pieces of at most 30 s.
+def windows(recording: Recording, spans: Sequence[Span]) -> list[Window]:
+    """Put what is spoken into as few windows as can be, about as much into each.
 
     Args:
-        spans: where somebody speaks, none longer than that.
-        hop: samples of a frame; each piece begins with one.
+        recording: of what.
+        spans: where somebody speaks, none longer than a window.
     """
-    most, gap = int(WINDOW_S * RATE_HZ), int(_GAP_S * RATE_HZ)
-    made: list[Span] = []
-    for span_start, end in spans:
-        start = span_start // hop * hop
-        if made and end - made[-1][0] <= most and start - made[-1][1] <= gap:
-            made[-1] = (made[-1][0], end)
-        else:
-            made.append((start, min(end, start + most)))
+    most = int(WINDOW_S * RATE_HZ)
+    count = len(_packed(spans, most))
+    # The smallest size that takes no more of them: a run is as long as its longest.
+    least = max((end - start for start, end in spans), default=0)
+    sizes = range(least, max(least, most))
+    size = least + bisect_left(sizes, True, key=lambda one: len(_packed(spans, one)) <= count)
+    made, before = list[Window](), 0.0
+    for part, packed in enumerate(_packed(spans, size)):
+        last = part == count - 1
+        until = recording.audio.duration_s if last else packed[-1][1] / RATE_HZ
+        made.append(Window(recording, part, tuple(packed), until - before))
+        before = until
     return made
+
+
+def _packed(spans: Sequence[Span], most: int) -> list[list[Span]]:
+    packed, size = list[list[Span]](), 0
+    for start, end in spans:
+        if packed and size + end - start <= most:
+            packed[-1].append((start, end))
+            size += end - start
+        else:
+            packed.append([(start, end)])
+            size = end - start
+    return packed
 
 
 def within(segment: dict[str, Any], recording: Recording) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
+
+from models.transcribe.audio import RATE_HZ
 
 Span = tuple[int, int]  # first sample, and the one after the last
 
@@ -26,6 +28,19 @@ class Samples:
     def __len__(self) -> int:
         """How many samples there are."""
         return self._ends[-1] if self._ends else 0
+
+    def offset(self, seconds: float, *, ends: bool = False) -> float:
+        """How much later a moment is in the whole, in seconds.
+
+        Args:
+            seconds: the moment, here.
+            ends: whether something ends there: where two spans meet, it is of the first then.
+        """
+        sample = round(seconds * RATE_HZ)
+        index = (bisect_left if ends else bisect_right)(self._ends, sample)
+        index = min(index, len(self._spans) - 1)
+        begin = self._ends[index - 1] if index else 0
+        return (self._spans[index][0] - begin) / RATE_HZ
 
     def cut(self, start: int, end: int) -> Any:
         """The samples from ``start`` to ``end``, within what there is: float32 in [-1, 1)."""

@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from models.surface import Ticket
+from models.surface import Ticket, Unfinished
+from models.transcribe.audio import RATE_HZ
 from models.transcribe.certainty import log_probabilities
 from models.transcribe.mel import Mel
 from models.transcribe.recording import Recording, Window
+from models.transcribe.request import TranscribeRequest
 from models.transcribe.samples import Samples
 
 _LEAST_FRAMES = 40  # of a tail: there is as much silence at the end of a window
@@ -24,12 +26,23 @@ _LEAST_FRAMES = 40  # of a tail: there is as much silence at the end of a window
 class _Going:
     """A window that is under way."""
 
-    ticket: Ticket[Window]
+    window: Window
+    samples: Samples
     mel: Mel
     tokenizer: Any
     prompt: list[int]
     seek: int = 0
     segments: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def request(self) -> TranscribeRequest:
+        """Whose window it is."""
+        return self.window.recording.request
+
+    @property
+    def options(self) -> Any:
+        """The library's, of that request."""
+        return self.window.recording.options
 
     @property
     def left(self) -> int:
@@ -66,17 +79,32 @@ class Windows:
         self._tokenizer = tokenizer
         self._detect = detect
 
-    def run(self, batch: Sequence[Ticket[Window]]) -> list[list[dict[str, Any]]]:
-        """The segments of each window; of one that nobody waits for, what there is."""
-        going = [self._begin(ticket) for ticket in batch]
-        while active := [one for one in going if one.left > 0 and not one.ticket.cancelled]:
-            self._pass(active)
-        return [one.segments for one in going]
+    def run(self, batch: Sequence[Ticket[Window]]) -> list[list[dict[str, Any]] | Unfinished]:
+        """Go over each window once; its segments, where nothing is left of it.
 
-    def _begin(self, ticket: Ticket[Window]) -> _Going:
-        item = ticket.item
+        What is left of one is gone over in a later run, with other windows. Of one that nobody
+        waits for, what there is.
+        """
+        items = [ticket.item for ticket in batch]
+        try:
+            going = [item.going or self._begin(item) for item in items]
+            wanted = zip(going, batch, strict=True)
+            if active := [one for one, ticket in wanted if one.left > 0 and not ticket.cancelled]:
+                self._pass(active)
+        except Exception:
+            for item in items:  # some may be noted already: each begins anew
+                item.going = None
+            raise
+        return [self._end(one, ticket.cancelled) for one, ticket in zip(going, batch, strict=True)]
+
+    def _end(self, one: _Going, cancelled: bool) -> list[dict[str, Any]] | Unfinished:
+        over = cancelled or one.left <= 0
+        one.window.going = None if over else one
+        return one.segments if over else Unfinished()
+
+    def _begin(self, item: Window) -> _Going:
         recording = item.recording
-        samples = Samples(recording.audio.samples, [(item.start, item.end)])
+        samples = Samples(recording.audio.samples, item.spans)
         mel = Mel(samples, self._model.feature_extractor, lambda: None)
         if recording.language is None:
             self._detect(recording, mel[:, : self._model.feature_extractor.nb_max_frames])
@@ -84,7 +112,7 @@ class Windows:
         options = recording.options
         before = tokenizer.encode(f" {options.initial_prompt}") if options.initial_prompt else []
         prompt = self._model.get_prompt(tokenizer, before, hotwords=options.hotwords)
-        return _Going(ticket, mel, tokenizer, prompt)
+        return _Going(item, samples, mel, tokenizer, prompt)
 
     def _pass(self, active: Sequence[_Going]) -> None:
         """Write down the next stretch of each window."""
@@ -100,7 +128,7 @@ class Windows:
 
     def _decoded(self, features: Any, active: Sequence[_Going]) -> list[_Decoded]:
         """What is said in each: at the first temperature where it looks right, else the best."""
-        options = active[0].ticket.item.recording.options
+        options = active[0].options
         left, tries = list(range(len(active))), [list[_Decoded]() for _ in active]
         done: dict[int, _Decoded] = {}
         for temperature in options.temperatures:
@@ -143,27 +171,26 @@ class Windows:
 
     def _note(self, one: _Going, size: int, decoded: _Decoded, features: Any) -> None:
         """Add what is said to a window's segments, and go on where it stops."""
-        options = one.ticket.item.recording.options
+        options = one.options
         if _is_silent(decoded, options):
             one.seek += size
             return
         extractor = self._model.feature_extractor
-        offset = one.ticket.item.start // extractor.hop_length
         found, seek, single_end = self._model._split_segments_by_timestamps(
             tokenizer=one.tokenizer,
             tokens=decoded.result.sequences_ids[0],
-            time_offset=(offset + one.seek) * extractor.time_per_frame,
+            time_offset=one.seek * extractor.time_per_frame,
             segment_size=size,
             segment_duration=size * extractor.time_per_frame,
-            seek=offset + one.seek,
+            seek=one.seek,
         )
         if options.word_timestamps:
             self._time_words(found, one.tokenizer, features, size, options)
             end = found[-1]["words"][-1]["end"] if found and found[-1].get("words") else None
             if not single_end and end is not None:
                 seek = max(seek, round(end * self._model.frames_per_second))
-        told = _told(found, one.tokenizer, decoded, offset + one.seek)
-        if one.ticket.item.recording.request.logprobs:
+        told = [_placed(each, one.samples) for each in _told(found, one, decoded)]
+        if one.request.logprobs:
             said = [each["tokens"] for each in told]
             for each, logs in zip(
                 told,
@@ -172,7 +199,7 @@ class Windows:
             ):
                 each["logprobs"] = logs
         one.segments += told
-        gone = seek - offset - one.seek
+        gone = seek - one.seek
         one.seek += gone if gone > 0 else size
         if one.left < _LEAST_FRAMES:
             one.seek += one.left
@@ -221,13 +248,28 @@ def _is_silent(decoded: _Decoded, options: Any) -> bool:
     return decoded.result.no_speech_prob > options.no_speech_threshold and not sure
 
 
+def _placed(segment: dict[str, Any], samples: Samples) -> dict[str, Any]:
+    """A segment at its times in the recording, as faster-whisper restores them."""
+    if not segment["words"]:
+        start = segment["start"] + samples.offset(segment["start"])
+        end = segment["end"] + samples.offset(segment["end"], ends=True)
+        return {**segment, "start": round(start, 2), "end": round(end, 2)}
+    words = []
+    for word in segment["words"]:
+        later = samples.offset((word["start"] + word["end"]) / 2)  # both of one span
+        times = {name: round(word[name] + later, 2) for name in ("start", "end")}
+        words.append({**word, **times})
+    return {**segment, "start": words[0]["start"], "end": words[-1]["end"], "words": words}
+
+
 def _told(
-    found: Sequence[dict[str, Any]], tokenizer: Any, decoded: _Decoded, seek: int
+    found: Sequence[dict[str, Any]], going: _Going, decoded: _Decoded
 ) -> list[dict[str, Any]]:
     """The segments that say something, as faster-whisper's own are."""
-    told = []
+    told, second = [], RATE_HZ // going.mel.hop
+    seek = going.seek + round(going.samples.offset(going.seek / second) * second)
     for one in found:
-        text = tokenizer.decode(one["tokens"])
+        text = going.tokenizer.decode(one["tokens"])
         if one["start"] == one["end"] or not text.strip():
             continue
         told.append(

@@ -44,6 +44,7 @@ def run(engine: Any, request: Any) -> Any:
 def through(engine: Any, tickets: list[Ticket]) -> list[Any]:
     """The outputs; a part that is run in slices, to its end."""
     outputs = engine.run(tickets)
-    while isinstance(outputs[0], Unfinished):
-        outputs = engine.run(tickets)
+    while again := [at for at, one in enumerate(outputs) if isinstance(one, Unfinished)]:
+        for at, output in zip(again, engine.run([tickets[at] for at in again]), strict=True):
+            outputs[at] = output
     return outputs

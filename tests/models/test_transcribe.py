@@ -29,7 +29,7 @@ from models.surface import Progress, Unfinished
 from models.transcribe import audio, certainty, sequential, speech
 from models.transcribe.audio import RATE_HZ
 from models.transcribe.mel import Mel
-from models.transcribe.recording import windows
+from models.transcribe.recording import Recording, Window, windows
 from models.transcribe.request import Heard, TranscribeRequest, Transcript
 from models.transcribe.samples import Samples
 from tests.conftest import ROOT, needs, row
@@ -306,13 +306,32 @@ def test_its_rules_are_the_same_whatever_is_said(monkeypatch):
 
 
 def test_windows_are_cut_where_nobody_speaks():
-    second = RATE_HZ
-    spans = [(1, 8), (9, 20), (21, 29), (30, 40), (60, 62), (63, 92)]
-    made = windows([(start * second, end * second) for start, end in spans], 160)
-    assert [(start / second, end / second) for start, end in made] == [
-        (1, 29), (30, 40), (60, 62), (63, 92)
+    def cut(*spans: tuple[int, int]) -> list[Window]:
+        recording = Recording(TranscribeRequest(Path()), whole, None, [], None)
+        return windows(recording, [(start * RATE_HZ, end * RATE_HZ) for start, end in spans])
+
+    whole = audio.Audio(np.broadcast_to(np.int16(0), 100 * RATE_HZ))
+    made = cut((1, 8), (9, 20), (21, 33), (40, 50), (60, 62), (63, 92))
+    assert [[(a / RATE_HZ, b / RATE_HZ) for a, b in one.spans] for one in made] == [
+        [(1, 8), (9, 20)], [(21, 33), (40, 50), (60, 62)], [(63, 92)],
     ]  # fmt: skip
-    assert windows([], 160) == []
+    assert [one.seconds for one in made] == [20, 42, 38]  # to the end of the recording
+    even = cut((0, 10), (20, 30), (40, 50), (60, 70))
+    assert [len(one.spans) for one in even] == [2, 2]  # not three and one
+    assert cut() == []
+
+
+def test_times_are_those_of_the_recording():
+    """As faster-whisper restores them."""
+    from faster_whisper.vad import SpeechTimestampsMap
+
+    spans = [(8000, 24_000), (40_000, 48_000), (80_000, 160_000)]
+    ours = Samples(np.zeros(200_000, np.int16), spans)
+    theirs = SpeechTimestampsMap([{"start": a, "end": b} for a, b in spans], RATE_HZ)
+    for moment in (0.0, 0.5, 1.0, 1.2, 1.5, 3.0, 6.5, 9.0):
+        for ends in (False, True):
+            restored = theirs.get_original_time(moment, is_end=ends)
+            assert moment + ours.offset(moment, ends=ends) == pytest.approx(restored, abs=0.006)
 
 
 # Transcripts -----------------------------------------------------------------------------------------
@@ -381,7 +400,7 @@ def test_windows_of_several_files_share_a_run(load, tmp_path, spoken):
     works = [asyncio.run(engine.prepare(one)) for one in requests]
     assert len({work.kind for work in works}) == 1
     tickets = [[Ticket(part) for part in work.parts] for work in works]
-    found = iter(engine.run([ticket for some in tickets for ticket in some]))
+    found = iter(through(engine, [ticket for some in tickets for ticket in some]))
     together = [
         work.finish([next(found) for _ in some]) for work, some in zip(works, tickets, strict=True)
     ]

@@ -1,0 +1,134 @@
+"""Speech with its words: recordings that have a transcript, and sentences that espeak-ng reads."""
+
+from __future__ import annotations
+
+import random
+import re
+import subprocess
+import wave
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.transcribe.audio import RATE_HZ
+
+VOICES = ("en-us", "en-gb", "en-us+f3", "en-gb+m7")
+# Sentences are put together of these; none has a number, which is written in two ways.
+_WHO = (
+    "The old fisherman", "A tired teacher", "My youngest sister", "The baker on the corner",
+    "Our neighbour from the north", "A quiet student", "The captain of the ship", "Her grandmother",
+    "The new gardener", "A friend of mine",
+)  # fmt: skip
+_DID = (
+    "carried a heavy basket of apples", "painted the wooden door bright green",
+    "wrote a long letter to the king", "found a silver ring", "told a story about the winter",
+    "repaired the broken window", "sold fresh bread and butter", "played the violin",
+    "planted roses and lilies", "forgot the keys to the house",
+)  # fmt: skip
+_WHERE = (
+    "beside the river", "in the crowded market", "behind the railway station", "near the castle",
+    "under the oak tree", "at the end of the street", "in a small village", "on the island",
+    "across the bridge", "in front of the library",
+)  # fmt: skip
+_WHEN = (
+    "before the sun came up", "while the children were sleeping", "during the heavy rain",
+    "when the bells began to ring", "after a very long journey", "because nobody was watching",
+    "although the wind was cold", "on the last day of summer", "until the music stopped",
+    "as soon as the snow melted",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Speech:
+    """A file, and what is said in it."""
+
+    path: Path
+    text: str
+
+
+def read_aloud(folder: Path, minutes: float) -> list[Speech]:
+    """Sentences by espeak-ng, in four voices: as many files of about a minute.
+
+    Raises:
+        FileNotFoundError: espeak-ng is not installed (Debian: apt-get install espeak-ng).
+    """
+    chance, made = random.Random(1), list[Speech]()
+    for number in range(round(minutes)):
+        sentences, samples = list[str](), list[Any]()
+        while sum(map(len, samples)) < 57 * RATE_HZ:
+            parts = (chance.choice(words) for words in (_WHO, _DID, _WHERE, _WHEN))
+            sentences.append(" ".join(parts) + ".")
+            spoken = _spoken(folder, sentences[-1], VOICES[number % len(VOICES)])
+            samples += [spoken, np.zeros(int(chance.uniform(0.3, 1.5) * RATE_HZ), np.int16)]
+        path = write(folder / f"read-{number}.wav", np.concatenate(samples))
+        made.append(Speech(path, " ".join(sentences)))
+    return made
+
+
+def _spoken(folder: Path, sentence: str, voice: str) -> Any:
+    path = folder / "sentence.wav"
+    subprocess.run(["espeak-ng", "-v", voice, "-s", "150", "-w", path, sentence], check=True)
+    with wave.open(str(path)) as file:
+        samples = np.frombuffer(file.readframes(file.getnframes()), np.int16)
+        rate = file.getframerate()
+    length = len(samples) * RATE_HZ // rate
+    return np.interp(np.arange(length) * rate / RATE_HZ, np.arange(len(samples)), samples).astype(
+        np.int16
+    )
+
+
+def recordings(folder: Path) -> list[Speech]:
+    """Those that the file ``transcription`` names, as Debian's pocketsphinx-testdata has them.
+
+    Its lines are ``<s> what is said </s> (name)``.
+    """
+    lines = (folder / "transcription").read_text().splitlines()
+    found = (re.fullmatch(r"<s> (.*) </s> \((.*)\)", line.strip()) for line in lines)
+    return [Speech(folder / f"{one[2]}.wav", one[1]) for one in found if one is not None]
+
+
+def write(path: Path, samples: Any) -> Path:
+    """16 kHz mono, signed 16 bits."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes(samples.tobytes())
+    return path
+
+
+def seconds(speech: Sequence[Speech]) -> float:
+    """How long all of it is."""
+    total = 0.0
+    for one in speech:
+        with wave.open(str(one.path)) as file:
+            total += file.getnframes() / file.getframerate()
+    return total
+
+
+def word_error_rate(speech: Sequence[Speech], heard: Sequence[str]) -> float:
+    """Words that are wrong, missing or too many, of those that are said: Levenshtein's distance."""
+    errors = total = 0
+    for one, text in zip(speech, heard, strict=True):
+        said = words(one.text)
+        errors, total = errors + _distance(said, words(text)), total + len(said)
+    return errors / total
+
+
+def words(text: str) -> list[str]:
+    """Lower case, without punctuation; titles in full."""
+    plain = re.sub(r"[^a-z ]", "", re.sub(r"[-\n]", " ", text.lower()))
+    return [{"mr": "mister"}.get(word, word) for word in plain.split()]
+
+
+def _distance(left: Sequence[str], right: Sequence[str]) -> int:
+    row = list(range(len(right) + 1))
+    for index, word in enumerate(left, start=1):
+        before, row[0] = row[0], index
+        for at, other in enumerate(right, start=1):
+            cost = min(row[at] + 1, row[at - 1] + 1, before + (word != other))
+            before, row[at] = row[at], cost
+    return row[-1]
