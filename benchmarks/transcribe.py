@@ -61,12 +61,17 @@ class Ways:
         worker: ours.
         library: faster-whisper's model, the worker's own.
         beam: how many beginnings are followed.
+        temperatures: those tried; None = the usual ones.
     """
 
-    def __init__(self, worker: Worker, library: Any, beam: int) -> None:
+    def __init__(
+        self, worker: Worker, library: Any, beam: int, temperatures: list[float] | None
+    ) -> None:
         self.worker = worker
         self._library = library
-        self._beam = beam
+        self._asked: dict[str, Any] = {"beam_size": beam, "language": "en"}
+        if temperatures is not None:
+            self._asked["temperature"] = temperatures
 
     def sequential(self, paths: Sequence[Path]) -> tuple[float, list[str]]:
         """The library's own, one file after the other."""
@@ -81,7 +86,7 @@ class Ways:
 
     async def by_worker(self, paths: Sequence[Path], mode: str) -> tuple[float, list[str]]:
         """All files at once, as jobs."""
-        asked = {"mode": mode, "beam_size": self._beam, "language": "en"}
+        asked = {**self._asked, "mode": mode}
         jobs = [{"id": "j", "input": {**asked, "audioUrl": encoded(path)}} for path in paths]
         start = time.perf_counter()
         answers = await asyncio.gather(*map(self.worker.answer, jobs))
@@ -90,7 +95,7 @@ class Ways:
 
     async def first_piece(self, path: Path) -> float:
         """Seconds to the first event of a stream."""
-        body = {"audioUrl": encoded(path), "stream": True, "beam_size": self._beam}
+        body = {**self._asked, "audioUrl": encoded(path), "stream": True}
         start = time.perf_counter()
         async for _ in self.worker.stream({"id": "j", "input": body}):
             return time.perf_counter() - start
@@ -101,8 +106,7 @@ class Ways:
     ) -> tuple[float, list[str]]:
         start, texts = time.perf_counter(), []
         for path in paths:
-            asked = {"beam_size": self._beam, "language": "en", **options}
-            segments, _ = transcribe(str(path), **asked)
+            segments, _ = transcribe(str(path), **self._asked, **options)
             texts.append("".join(one.text for one in segments))
         return time.perf_counter() - start, texts
 
@@ -113,11 +117,13 @@ def encoded(path: Path) -> str:
 
 
 @asynccontextmanager
-async def ways(arguments: argparse.Namespace) -> AsyncIterator[Ways]:
+async def ways(
+    arguments: argparse.Namespace, temperatures: list[float] | None = None
+) -> AsyncIterator[Ways]:
     """Those of a loaded model."""
     worker = _worker(arguments.compute_type)
     async with worker.dispatcher.pool.lease(_row(worker), NEVER) as model:
-        yield Ways(worker, model.engine._model, arguments.beam)
+        yield Ways(worker, model.engine._model, arguments.beam, temperatures)
 
 
 def _worker(compute_type: str) -> Worker:
@@ -196,7 +202,7 @@ async def wrong_words(arguments: argparse.Namespace, folder: Path) -> None:
     if arguments.recordings is not None:
         kinds["recordings"] = recordings(arguments.recordings)
     rates: dict[str, float] = {}
-    async with ways(arguments) as way:
+    async with ways(arguments, [0.0]) as way:  # what is sampled differs from run to run
         for kind, speech in kinds.items():
             paths = [one.path for one in speech]
             heard = {

@@ -9,7 +9,9 @@ output, a file that has no name, and a report as JSON to another.
 from __future__ import annotations
 
 import json
+import os
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,12 +41,39 @@ class Undecodable(Exception):
         self.code = code
 
 
+class Spool:
+    """Samples on disk, in a file without a name that is gone with them; int16, shape (n,).
+
+    They are read, not mapped: what is mapped counts as memory of the process.
+
+    Args:
+        descriptor: of the file; it stays the caller's.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = os.dup(descriptor)
+        weakref.finalize(self, os.close, self._descriptor)
+        self._length = os.fstat(descriptor).st_size // 2
+
+    def __len__(self) -> int:
+        """How many samples there are."""
+        return self._length
+
+    def __getitem__(self, where: slice) -> Any:
+        """Some of them, as an array."""
+        import numpy as np
+
+        start, stop, _ = where.indices(self._length)
+        content = os.pread(self._descriptor, 2 * max(0, stop - start), 2 * start)
+        return np.frombuffer(content, np.int16)
+
+
 @dataclass(frozen=True)
 class Audio:
     """What a file holds.
 
     Attributes:
-        samples: int16, shape (n,), 16 kHz mono; on disk, in a file that is gone with them.
+        samples: int16, shape (n,), 16 kHz mono; a ``Spool``.
         damaged: from when and for how long the file could not be read, in seconds; silence there.
         declared_s: how long the file says that it is, where it is much shorter.
     """
@@ -100,8 +129,6 @@ async def decode(path: Path, timeout_s: float, limit_s: float) -> Audio:
 
 
 def _read(status: int | None, spool: Any, report: bytes, limit_s: float) -> Audio:
-    import numpy as np
-
     size_bytes = spool.seek(0, 2)
     told = json.loads(report) if status == 0 and report else {}
     if told.get("error") == "media_too_long":
@@ -111,7 +138,7 @@ def _read(status: int | None, spool: Any, report: bytes, limit_s: float) -> Audi
     if not told or size_bytes < 2:
         raise Undecodable("media_undecodable", "it is damaged, or of no known format")
     return Audio(
-        np.memmap(spool, dtype=np.int16, mode="r"),
+        Spool(spool.fileno()),
         tuple((start, length) for start, length in told["damaged"]),
         told["declared_s"],
     )

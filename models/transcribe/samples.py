@@ -16,7 +16,7 @@ class Samples:
     """Some spans of a recording, as if nothing lay between them.
 
     Args:
-        whole: int16, shape (n,); a memory map.
+        whole: int16, shape (n,); an array, or a ``models.transcribe.audio.Spool``.
         spans: in order, apart from each other; None = all of it.
     """
 

@@ -7,11 +7,16 @@ import html
 import json
 import random
 import re
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import pytest
+from aiohttp import web
 from openai.types.audio import (
     Transcription,
     TranscriptionDiarized,
@@ -33,6 +38,7 @@ from tests.conftest import ROOT, decoded, needs
 from tests.handler.test_contract import TRANSCRIBE, check
 from tests.handler.test_images import by_route
 from tests.handler.test_scaler import Platform, running, until, worker
+from tests.servers import serve
 
 pytestmark = pytest.mark.anyio
 
@@ -195,8 +201,10 @@ def test_a_diarizer_must_be_known(make_worker):
 async def test_who_speaks_is_not_found_for_a_job_that_fails(make_worker, monkeypatch):
     """One that fails stops the other, and is what the client hears of."""
     stopped: list[str] = []
+    begun = threading.Event()
 
     async def slow(self: Any, request: Any) -> Any:
+        begun.set()
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
@@ -204,6 +212,7 @@ async def test_who_speaks_is_not_found_for_a_job_that_fails(make_worker, monkeyp
             raise
 
     def broken(self: Any, ticket: Any) -> Any:
+        assert begun.wait(10)
         raise MediaUndecodable("not readable", param="audioUrl", code="media_no_audio")
 
     monkeypatch.setattr("models.fake.FakeSpeakers.prepare", slow, raising=False)
@@ -386,3 +395,42 @@ def test_cues_of_readable_length(write, bounds):
     starts = [cue[0] for cue in cues]
     assert starts == sorted(starts)
     assert all(before[1] <= after[0] + 0.002 for before, after in pairwise(cues))
+
+
+# Files from elsewhere ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def endless() -> Iterator[str]:
+    """A server whose files never end."""
+
+    async def file(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        with suppress(ConnectionError):
+            while True:
+                await response.write(bytes(100_000))
+                await asyncio.sleep(float(request.match_info["pause_s"]))
+        return response
+
+    application = web.Application()
+    application.router.add_get("/{pause_s}", file)
+    with serve(application) as url:
+        yield url
+
+
+@pytest.mark.parametrize(
+    ("pause_s", "code", "says"),
+    [(0, "media_too_large", "3000000 bytes at most"), (0.3, "media_timeout", "1 s")],
+)
+async def test_a_file_that_never_ends(
+    make_worker, endless, monkeypatch, tmp_path, pause_s, code, says
+):
+    monkeypatch.setattr("handler.contract.transcribe.transcribe.AUDIO_LIMIT_BYTES", 3_000_000)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    worker = make_worker(MEDIA_PRIVATE_HOSTS="127.0.0.1", MEDIA_TIMEOUT_S="1")
+    answer = decoded(await worker.answer({"input": {"audio_url": f"{endless}/{pause_s}"}}))
+    error = json.loads(answer["error"])
+    assert (error["code"], error["param"]) == (code, "audio_url")
+    assert says in error["message"]
+    assert list(tmp_path.iterdir()) == []

@@ -78,7 +78,7 @@ def sentence(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def spoken(sentence: Path) -> np.ndarray:
-    return np.array(decode(sentence).samples)
+    return decode(sentence).samples[:]
 
 
 def same(ours: Sequence[Any], expected: Sequence[Any]) -> None:
