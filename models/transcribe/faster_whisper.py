@@ -137,6 +137,7 @@ class FasterWhisper:
 
     def close(self) -> None:
         """Drop the model."""
+        self._windows.close()
         del self._model, self._windows, self._sequential
 
     # A request -----------------------------------------------------------------------------------
