@@ -25,6 +25,7 @@ _CONTAINERS = (
 )
 # Whose headers say how long the file is; others' are guesses.
 _SAY_THEIR_LENGTH = frozenset({"wav", "w64", "flac", "mov", "mp4", "matroska", "webm", "aiff"})
+_REASONS = {"media_no_audio": "it has no audio track", "media_empty": "there is nothing in it"}
 _CUT_OFF_S = 1.0  # missing at the end of a file that is cut off
 
 
@@ -32,8 +33,8 @@ class Undecodable(Exception):
     """The file cannot be written down.
 
     Attributes:
-        code: which way it cannot: ``media_undecodable``, ``media_no_audio``, ``media_too_long`` or
-            ``media_decode_timeout``.
+        code: which way it cannot: ``media_undecodable``, ``media_empty``, ``media_no_audio``,
+            ``media_too_long`` or ``media_decode_timeout``.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -97,7 +98,7 @@ async def decode(path: Path, timeout_s: float, limit_s: float) -> Audio:
         limit_s: how much audio to decode at most, in seconds of it.
 
     Raises:
-        Undecodable: no audio, broken data, too long or too slow.
+        Undecodable: no audio, nothing in it, broken data, too long or too slow.
     """
     import asyncio  # not above: the other process, which reads this module too, has no use for it
     import tempfile
@@ -131,11 +132,12 @@ async def decode(path: Path, timeout_s: float, limit_s: float) -> Audio:
 def _read(status: int | None, spool: Any, report: bytes, limit_s: float) -> Audio:
     size_bytes = spool.seek(0, 2)
     told = json.loads(report) if status == 0 and report else {}
-    if told.get("error") == "media_too_long":
-        raise Undecodable("media_too_long", f"it is longer than {limit_s / 3600:g} h")
-    if told.get("error") == "media_no_audio":
-        raise Undecodable("media_no_audio", "it has no audio track")
-    if not told or size_bytes < 2:
+    error = told.get("error") or ("media_empty" if told and size_bytes < 2 else None)
+    if error == "media_too_long":
+        raise Undecodable(error, f"it is longer than {limit_s / 3600:g} h")
+    if error is not None:
+        raise Undecodable(error, _REASONS[error])
+    if not told:
         raise Undecodable("media_undecodable", "it is damaged, or of no known format")
     return Audio(
         Spool(spool.fileno()),
@@ -167,6 +169,9 @@ class _Decoding:
         """Decode the first audio track."""
         import av
 
+        if os.path.isfile(path) and not os.path.getsize(path):
+            self.error = "media_empty"
+            return
         options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
         with av.open(path, options=options, metadata_errors="ignore") as container:
             if not container.streams.audio:

@@ -373,6 +373,28 @@ def parsed(text: str) -> list[tuple[float, float, str]]:
 
 
 @pytest.mark.parametrize("write", [srt, vtt])
+def test_players_read_subtitles(write, tmp_path):
+    """FFmpeg, which is in most of them."""
+    import av
+
+    segments = [
+        segment(0.0, 2.5, " One & <i>two</i>"),
+        segment(2.5, 3725.25, " a --> b"),
+    ]
+    path = tmp_path / f"x.{write.__name__}"
+    path.write_text(write(segments))
+    with av.open(str(path)) as container:
+        packets = [one for one in container.demux() if one.size]
+        cues = [
+            (float(one.pts * one.time_base), float(one.duration * one.time_base), bytes(one))
+            for one in packets
+        ]
+    assert [(start, length) for start, length, _ in cues] == [(0.0, 2.5), (2.5, 3722.75)]
+    texts = [html.unescape(text.decode()) for _, _, text in cues]
+    assert texts == ["One & <i>two</i>", "a --> b" if write is vtt else "a -> b"]
+
+
+@pytest.mark.parametrize("write", [srt, vtt])
 def test_a_cue_is_a_segment(write):
     cues = parsed(write(SEGMENTS))
     assert [cue[:2] for cue in cues] == [(0.0, 3.0), (3.0, 21.0), (3661.5, 3662.0)]

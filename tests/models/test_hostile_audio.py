@@ -21,7 +21,13 @@ from models.transcribe.samples import Samples
 from tests.models.test_speakers import children
 from tests.models.test_transcribe import CODECS, convert, write
 
-CODES = {"media_undecodable", "media_no_audio", "media_too_long", "media_decode_timeout"}
+CODES = {
+    "media_undecodable",
+    "media_empty",
+    "media_no_audio",
+    "media_too_long",
+    "media_decode_timeout",
+}
 SECONDS, LIMIT_S = 4, 60
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks into /proc")
 

@@ -136,12 +136,14 @@ def test_each_way_to_be_no_audio_has_a_code(sentence, tmp_path):
         "list.m3u8": b"#EXTM3U\n#EXTINF:10,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n",
         "concat.txt": b"ffconcat version 1.0\nfile /etc/passwd\n",
         "noise.mp3": np.random.default_rng(1).bytes(5000),
-        "empty.wav": b"",
         "page.html": b"<!doctype html>",
     }
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
         assert refused(tmp_path / name) == "media_undecodable", name
+    (tmp_path / "empty.mp3").touch()
+    assert refused(tmp_path / "empty.mp3") == "media_empty"
+    assert refused(write(tmp_path / "header.wav", silence(0))) == "media_empty"
     film = tmp_path / "film.mp4"
     with av.open(str(film), "w") as container:
         stream = container.add_stream("mpeg4", rate=5)
