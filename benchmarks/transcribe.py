@@ -1,7 +1,7 @@
 """Transcription: our worker beside faster-whisper, by speed, by words, and by memory.
 
     .venv/bin/python -m benchmarks.transcribe speed
-    .venv/bin/python -m benchmarks.transcribe words --recordings FOLDER
+    .venv/bin/python -m benchmarks.transcribe words --recordings FOLDER [--greedy]
     .venv/bin/python -m benchmarks.transcribe memory
 
 ``speed``: 8 files of a minute, sentences that espeak-ng reads (Debian: ``apt-get install
@@ -202,7 +202,7 @@ async def wrong_words(arguments: argparse.Namespace, folder: Path) -> None:
     if arguments.recordings is not None:
         kinds["recordings"] = recordings(arguments.recordings)
     rates: dict[str, float] = {}
-    async with ways(arguments, [0.0]) as way:  # what is sampled differs from run to run
+    async with ways(arguments, [0.0] if arguments.greedy else None) as way:
         for kind, speech in kinds.items():
             paths = [one.path for one in speech]
             heard = {
@@ -259,6 +259,9 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=8)
     parser.add_argument("--beam", type=int, default=5)
     parser.add_argument("--compute-type", default="float32")
+    parser.add_argument(
+        "--greedy", action="store_true", help="no fallback: what it samples differs between runs"
+    )
     parser.add_argument("--minutes", type=float, default=10.0, help="of sentences read aloud")
     parser.add_argument("--recordings", type=Path, help="a folder with a transcription")
     parser.add_argument("--hours", type=float, default=10.0)

@@ -1,9 +1,10 @@
-"""``python -m builder``: fetch weights ahead of time, build tiny models.
+"""``python -m builder``: fetch weights ahead of time, build tiny models, look into a checkpoint.
 
 python -m builder fetch --surface embeddings --model BGE_Large --to /models
 python -m builder fetch --surface transcribe --model openai/whisper-large-v3 --revision … --to /v
 python -m builder tiny
 python -m builder defaults
+python -m builder inspect ltx-2.3-22b-distilled_qint8.safetensors
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import time
 from pathlib import Path
 
+from builder.inspect import inspected
 from models import tiny
 from models.catalog import CATALOG
 from models.device import hardware
@@ -32,8 +34,11 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     arguments = _arguments()
-    store = WeightsStore(_places(arguments.to))
     try:
+        if arguments.command == "inspect":
+            print("\n".join(inspected(arguments.file)))
+            return 0
+        store = WeightsStore(_places(arguments.to))
         if arguments.command == "defaults":
             return _fetch_defaults(store, arguments.to)
         rows = _tiny_rows(arguments.names) if arguments.command == "tiny" else [_row(arguments)]
@@ -91,6 +96,8 @@ def _arguments() -> argparse.Namespace:
     defaults = commands.add_parser(
         "defaults", help="fetch the small default models, and build the tiny ones"
     )
+    inspect = commands.add_parser("inspect", help="say what a safetensors file holds")
+    inspect.add_argument("file", type=Path, metavar="FILE")
     for command in (fetch, build, defaults):
         command.add_argument("--to", type=Path, default=_CACHE, help="folder; default: the cache")
     return parser.parse_args()

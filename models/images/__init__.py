@@ -4,4 +4,5 @@ request     what is asked of an engine, and what it answers
 diffusers   an engine: diffusers' pipelines
 pictures    encoded pictures in and out
 tokens      counting a prompt's tokens
+checkpoint  in which way weights are stored, and layers of eight bits
 """

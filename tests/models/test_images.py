@@ -402,7 +402,7 @@ def test_what_is_stored_in_another_way_is_refused_by_name(store, tmp_path, chang
     import json
     import shutil
 
-    from models.images import int8
+    from models.images import checkpoint
 
     folder = tmp_path / "pipeline"
     shutil.copytree(store.resolve(tiny("ZImageTurbo_INT8", "z-image")), folder)
@@ -411,4 +411,4 @@ def test_what_is_stored_in_another_way_is_refused_by_name(store, tmp_path, chang
     config["quantization_config"] |= changes
     path.write_text(json.dumps(config))
     with pytest.raises(ValueError, match=wrong):
-        int8.parts(folder, torch.float32)
+        checkpoint.parts(folder, torch.float32)
