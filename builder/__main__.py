@@ -16,7 +16,6 @@ import sys
 import time
 from pathlib import Path
 
-from builder.inspect import inspected
 from models import tiny
 from models.catalog import CATALOG
 from models.device import hardware
@@ -36,6 +35,9 @@ def main() -> int:
     arguments = _arguments()
     try:
         if arguments.command == "inspect":
+            # Not above: an image fetches its weights before it holds the engines' modules.
+            from builder.inspect import inspected
+
             print("\n".join(inspected(arguments.file)))
             return 0
         store = WeightsStore(_places(arguments.to))
