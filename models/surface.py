@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from models.device.hardware import Device
-from models.errors import UnsupportedParameter
+from models.errors import InvalidValue, UnsupportedParameter
 from models.row import Row
 
 Item = TypeVar("Item", covariant=True)
@@ -63,6 +63,16 @@ class Leniency:
         if self._strict:
             raise UnsupportedParameter(f"{reason}; leave it out.", param=param)
         self.left_out.append(LeftOut(param, f"{reason}; it was left out."))
+
+    def adapt(self, param: str, reason: str) -> None:
+        """Take the nearest value that there is; ``reason`` is a sentence without its full stop.
+
+        Raises:
+            InvalidValue: the request is strict.
+        """
+        if self._strict:
+            raise InvalidValue(f"{param}: {reason}.", param=param)
+        self.left_out.append(LeftOut(param, f"{reason}."))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.errors import WeightsUnavailable
-from models.weights.header import Header
+from models.weights.header import Header, read_header
 
 if TYPE_CHECKING:
     import torch
@@ -124,6 +124,56 @@ def fill(
             f"{_some(unexpected)}."
         )
     return model.eval().requires_grad_(False)
+
+
+# LTX-2.3's names and diffusers', the longer ones first: a name may hold another.
+_LTX_PREFIX = "model.diffusion_model."
+_LTX_NAMES = {
+    "av_ca_video_scale_shift_adaln_single": "av_cross_attn_video_scale_shift",
+    "av_ca_audio_scale_shift_adaln_single": "av_cross_attn_audio_scale_shift",
+    "av_ca_a2v_gate_adaln_single": "av_cross_attn_video_a2v_gate",
+    "av_ca_v2a_gate_adaln_single": "av_cross_attn_audio_v2a_gate",
+    "scale_shift_table_a2v_ca_video": "video_a2v_cross_attn_scale_shift_table",
+    "scale_shift_table_a2v_ca_audio": "audio_a2v_cross_attn_scale_shift_table",
+    "prompt_adaln_single": "prompt_adaln",  # of both modalities, as the next one
+    "adaln_single": "time_embed",
+    "patchify_proj": "proj_in",
+    "q_norm": "norm_q",
+    "k_norm": "norm_k",
+}
+_LTX_OTHERS = ("video_embeddings_connector.", "audio_embeddings_connector.")
+
+
+def ltx_transformer(file: Path, folder: Path, dtype: torch.dtype) -> Any:
+    """The transformer of an LTX-2.3 checkpoint in one file; its other parts are left alone.
+
+    Args:
+        file: in Lightricks' names, stored in any of the ways above.
+        folder: a pipeline's, with the transformer's configuration.
+        dtype: what is not stored in eight bits is computed in.
+
+    Raises:
+        WeightsUnavailable: the file is broken, of another model, or stored in another way.
+    """
+    from diffusers import LTX2VideoTransformer3DModel
+    from safetensors import safe_open
+
+    layout = layout_of(read_header(file))
+    config = json.loads((folder / "transformer/config.json").read_text())
+    weights: dict[str, torch.Tensor] = {}
+    with safe_open(file, framework="pt") as stored:
+        prefix = _LTX_PREFIX if any(one.startswith(_LTX_PREFIX) for one in stored.keys()) else ""  # noqa: SIM118
+        for name in stored.keys():  # noqa: SIM118  # it is no mapping
+            own = name.removeprefix(prefix)
+            if name.startswith(prefix) and not own.startswith(_LTX_OTHERS):
+                weights[_renamed(own)] = stored.get_tensor(name)
+    return fill(_empty(LTX2VideoTransformer3DModel, "diffusers", config), weights, layout, dtype)
+
+
+def _renamed(name: str) -> str:
+    for theirs, ours in _LTX_NAMES.items():
+        name = name.replace(theirs, ours)
+    return name
 
 
 # Options that would have the weights mean something else, and what they are where nothing is done.

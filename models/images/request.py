@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +47,26 @@ class Adapter:
 
 
 @dataclass(frozen=True)
+class Video:
+    """What is asked of a video besides what is asked of a picture.
+
+    Attributes:
+        frames, seconds: how long it is; one of them, or None = the model's default.
+        fps: frames a second; None = the model's default.
+        sound: whether it has any; None = the model's default.
+        last: an encoded picture of its last frame; that of its first is the input picture.
+    """
+
+    frames: int | None = None
+    seconds: float | None = None
+    fps: float | None = None
+    sound: bool | None = None
+    last: bytes | None = None
+
+
+@dataclass(frozen=True)
 class ImageRequest:
-    """One request for pictures.
+    """One request for pictures, or for a video.
 
     Attributes:
         prompt: "" for models that read none.
@@ -63,6 +81,7 @@ class ImageRequest:
         background: ``transparent`` or ``opaque``; None = what the model makes.
         adapters: what changes the model for this request.
         previews: how many unfinished pictures are shown of each on the way.
+        video: what is asked of a video; of who makes still pictures, None.
         output: how the pictures leave.
         given: the fields that the client sent, by their names in the API.
         strict: whether a field that the model has no use for fails the request.
@@ -83,6 +102,7 @@ class ImageRequest:
     background: str | None = None
     adapters: tuple[Adapter, ...] = ()
     previews: int = 0
+    video: Video | None = None
     output: Output = Output()
     given: frozenset[str] = frozenset()
     strict: bool = False
@@ -97,13 +117,21 @@ class ScreenRequest:
 
 @dataclass(frozen=True)
 class Picture:
-    """One encoded picture; one that owes nothing to chance has no seed."""
+    """One encoded picture, or video; what owes nothing to chance has no seed.
+
+    Attributes:
+        frames, fps: of a video.
+        stills: makes encoded pictures of it; worth a thread of its own.
+    """
 
     content: bytes
     format: str
     width: int
     height: int
     seed: int | None = None
+    frames: int | None = None
+    fps: float | None = None
+    stills: Callable[[], Sequence[bytes]] | None = None
 
 
 @dataclass(frozen=True)

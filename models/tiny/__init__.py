@@ -18,6 +18,7 @@ RECIPES = {
     "flux2-klein": "models.tiny.flux2_klein",
     "z-image": "models.tiny.z_image",
     "sdxl": "models.tiny.sdxl",
+    "ltx2": "models.tiny.ltx2",
     "esrgan": "models.tiny.esrgan",
     "ben2": "models.tiny.ben2",
     "safety": "models.tiny.safety",

@@ -6,8 +6,8 @@ import random
 
 from handler.contract.base import Call
 from handler.contract.images.request import ImagesRequest
-from models.errors import InvalidValue
-from models.images.request import Adapter, ImageRequest, Output
+from models.errors import InvalidValue, UnsupportedParameter
+from models.images.request import Adapter, ImageRequest, Output, Video
 from models.surface import Leniency
 
 IMAGE_LIMIT_BYTES = 32 * 1024 * 1024
@@ -47,6 +47,8 @@ async def engine_request(call: Call, leniency: Leniency) -> ImageRequest:
             param="image",
             code="missing_required_parameter",
         )
+    makes_videos = "txt2video" in call.row.tasks
+    _check_kind(call, makes_videos)
     width, height = request.sides
     images = [
         await _fetched(call, one, request.called("image") if len(request.inputs) == 1 else name)
@@ -71,10 +73,36 @@ async def engine_request(call: Call, leniency: Leniency) -> ImageRequest:
         background=None if request.background == "auto" else request.background,
         adapters=await _adapters(call),
         previews=previews,
+        video=await _video(call) if makes_videos else None,
         output=_output(call, previews * len(seeds)),
         given=request.given,
         strict=request.strict,
     )
+
+
+def _check_kind(call: Call, makes_videos: bool) -> None:
+    """Refuse what is of videos for a model of pictures, and the other way round."""
+    request: ImagesRequest = call.request
+    if not makes_videos and request.of_video:
+        raise UnsupportedParameter(
+            f"{request.of_video[0]} is of videos, and {call.row.slug} makes still pictures; leave "
+            "it out, or ask a model that makes videos.",
+            param=request.of_video[0],
+        )
+    if makes_videos and request.output_format not in (None, "mp4"):
+        raise UnsupportedParameter(
+            f"output_format: {call.row.slug} makes videos, which are mp4; got "
+            f"{request.output_format}.",
+            param="output_format",
+        )
+
+
+async def _video(call: Call) -> Video:
+    request: ImagesRequest = call.request
+    last = None
+    if request.last_image is not None:
+        last = await _fetched(call, request.last_image, request.called("last_image"))
+    return Video(request.frames, request.seconds, request.fps, request.audio, last)
 
 
 def _previews(call: Call, leniency: Leniency) -> int:
@@ -84,6 +112,9 @@ def _previews(call: Call, leniency: Leniency) -> int:
         return 0
     if not call.request.stream:
         leniency.leave_out("partial_images", "partial_images are events of a stream")
+        return 0
+    if "txt2video" in call.row.tasks:
+        leniency.leave_out("partial_images", "a video is shown when it is whole")
         return 0
     if call.screen is not None:
         leniency.leave_out("partial_images", "pictures are checked here before they are shown")

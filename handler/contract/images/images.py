@@ -37,13 +37,19 @@ class ContentFilter(TypedDict):
 
 
 class ImageData(TypedDict):
-    """One picture: a URL or base64, and (our extensions) its seed and true size in pixels."""
+    """One picture: a URL or base64, and (our extensions) its seed and true size in pixels.
+
+    Of a video also how many frames it has, how many a second, and its length.
+    """
 
     url: NotRequired[str]
     b64_json: NotRequired[str]
     seed: NotRequired[int]
     width: int
     height: int
+    frames: NotRequired[int]
+    fps: NotRequired[float]
+    seconds: NotRequired[float]
     content_filter: NotRequired[ContentFilter]
 
 
@@ -146,7 +152,11 @@ async def _withheld(call: Call, pictures: Sequence[Picture]) -> Sequence[bool] |
     """
     if call.screen is None:
         return None
-    flagged = await call.screen([picture.content for picture in pictures])
+    if pictures[0].stills is not None:  # a video: some of its frames speak for it
+        shown = await asyncio.to_thread(pictures[0].stills)
+        flagged: Sequence[bool] = [any(await call.screen(shown))]
+    else:
+        flagged = await call.screen([picture.content for picture in pictures])
     if all(flagged):
         raise ContentWithheld(
             f"{call.screened_by} withholds what was made: it takes it for unsafe. Another prompt "
@@ -176,6 +186,9 @@ async def _data(
     facts: ImageData = {"width": picture.width, "height": picture.height}
     if picture.seed is not None:
         facts["seed"] = picture.seed
+    if picture.frames is not None and picture.fps is not None:
+        facts["frames"], facts["fps"] = picture.frames, picture.fps
+        facts["seconds"] = round(picture.frames / picture.fps, 3)
     if withheld is not None:
         checked_by = call.screened_by or ""
         facts["content_filter"] = {"checked_by": checked_by, "flagged": withheld[index]}
@@ -185,7 +198,7 @@ async def _data(
         url = await call.bucket.store(
             f"{call.job_id}/{index if picture.seed is None else picture.seed}.{picture.format}",
             picture.content,
-            f"image/{picture.format}",
+            f"{'image' if picture.frames is None else 'video'}/{picture.format}",
         )
         return {"url": url, **facts}
     return {"b64_json": _base64(picture), **facts}

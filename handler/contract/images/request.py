@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from handler.contract.request import Integer, NonEmpty, Request, Text, Unsupported, alike
+from handler.contract.request import Integer, NonEmpty, Request, Text, Unsupported
 from models.errors import InvalidValue, UnsupportedParameter
 
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
@@ -15,8 +15,8 @@ MIN_SIDE, MAX_SIDE = 64, 2048
 MAX_INPUTS = 4
 MAX_LORAS = 4
 IMAGE_NAMES = ("image_url", "image_urls", "images", "input_image", "init_image")
-_NO_VIDEO = "the models here make still pictures; leave it out"
-
+# Of videos, and what of each asks for nothing.
+VIDEO_FIELDS = {"frames": (1,), "seconds": (), "fps": (), "audio": (False,), "last_image": ()}
 
 Seed = Annotated[Integer, Field(ge=0, lt=2**32)]
 
@@ -43,9 +43,7 @@ class ImagesRequest(Request):
         "quality": Unsupported("auto", "standard"),
         "style": Unsupported("vivid"),
         "input_fidelity": Unsupported("low"),
-        **alike(("frames", "num_frames"), _NO_VIDEO, 1),
-        **alike(("fps", "first_frame_image", "last_frame_image", "video"), _NO_VIDEO),
-        "audio": Unsupported(False, instead=_NO_VIDEO),
+        "video": Unsupported(instead="send its first frame as image"),
     }
     aliases: ClassVar = {
         "num_inference_steps": "steps",
@@ -55,6 +53,10 @@ class ImagesRequest(Request):
         "mask_image": "mask",
         "denoise": "strength",
         "sampler": "scheduler",
+        "num_frames": "frames",
+        "duration": "seconds",
+        "first_frame_image": "image",
+        "last_frame_image": "last_image",
         **dict.fromkeys(IMAGE_NAMES, "image"),
     }
 
@@ -65,7 +67,7 @@ class ImagesRequest(Request):
     width: Annotated[Integer, Field(ge=MIN_SIDE, le=MAX_SIDE)] | None = None
     height: Annotated[Integer, Field(ge=MIN_SIDE, le=MAX_SIDE)] | None = None
     response_format: Literal["url", "b64_json"] | None = None
-    output_format: Literal["png", "jpeg", "webp"] | None = None
+    output_format: Literal["png", "jpeg", "webp", "mp4"] | None = None
     output_compression: Annotated[Integer, Field(ge=0, le=100)] | None = None
     steps: Annotated[Integer, Field(ge=1, le=100)] | None = None
     guidance: Annotated[float, Field(ge=0, le=30)] | None = None
@@ -77,6 +79,11 @@ class ImagesRequest(Request):
     scale: Annotated[float, Field(ge=1, le=16)] | None = None
     background: Literal["auto", "transparent", "opaque"] | None = None
     loras: Annotated[list[Lora], Field(max_length=MAX_LORAS)] | None = None
+    frames: Annotated[Integer, Field(ge=1, le=1000)] | None = None
+    seconds: Annotated[float, Field(gt=0, le=60)] | None = None
+    fps: Annotated[float, Field(ge=1, le=120)] | None = None
+    audio: bool | None = None
+    last_image: NonEmpty | None = None
     stream: bool = False
     partial_images: Annotated[Integer, Field(ge=0, le=3)] | None = None
 
@@ -96,7 +103,11 @@ class ImagesRequest(Request):
         if (self.width is None) != (self.height is None):
             missing = "height" if self.height is None else "width"
             raise InvalidValue("width and height go together; send both.", param=missing)
-        if self.output_compression is not None and self.output_format in (None, "png"):
+        if self.frames is not None and self.seconds is not None:
+            raise InvalidValue(
+                "frames and seconds say one thing; send one of them.", param="seconds"
+            )
+        if self.output_compression is not None and self.output_format in (None, "png", "mp4"):
             raise UnsupportedParameter(
                 "output_compression is for jpeg and webp, named as output_format; png is lossless.",
                 param="output_compression",
@@ -124,6 +135,20 @@ class ImagesRequest(Request):
         """The fields that ask for something."""
         sent = {name for name in self.model_fields_set if name != "n" or self.n > 1}
         return frozenset(sent - {"width", "height"} | {"size" for _ in self.sides if _ is not None})
+
+    @property
+    def of_video(self) -> list[str]:
+        """The fields that ask for a video, as the client calls them."""
+        asked = [
+            name
+            for name, nothing in VIDEO_FIELDS.items()
+            if (value := getattr(self, name)) is not None and value not in nothing
+        ]
+        if self.called("image") == "first_frame_image":
+            asked.append("image")
+        return [self.called(name) for name in asked] + ["output_format"] * (
+            self.output_format == "mp4"
+        )
 
     @property
     def inputs(self) -> list[str]:
