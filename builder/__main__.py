@@ -109,8 +109,13 @@ def _row(arguments: argparse.Namespace) -> Row:
     held = CATALOG if arguments.surface == "all" else CATALOG.of(arguments.surface)
     if arguments.model:
         row = held.find(arguments.model)
-        repo = arguments.model if "/" in arguments.model else None
-        return row.pinned(repo, arguments.revision) if arguments.revision else row
+        if not arguments.revision:
+            return row
+        repo = arguments.model if "/" in arguments.model else row.repo
+        try:
+            return row.at(repo or "", arguments.revision)
+        except ValueError as error:
+            raise QuartetError(str(error)) from None
     if arguments.surface == "all":
         raise QuartetError("--surface all needs --model")
     return held.default(arguments.surface, hardware.detect().kind)

@@ -225,7 +225,7 @@ ROWS = (
         engine="models.images.ltx:LtxVideo",
         memory_bytes=GB // 4,
         licence="Apache-2.0",
-        options={"prompt_tokens": 1024, "most_pixels": 768 * 512 * 97},
+        options={"prompt_tokens": 1024, "most_pixels": 128 * 128 * 97},
         defaults={"size": "96x64", "frames": 17, "fps": 24.0},
         timeout_s=600.0,
         notice=STAND_IN.format("Tiny_Ltx2", "Ltx2_3_22B_Dist_INT8"),
@@ -443,7 +443,7 @@ ROWS = (
         " + hf://csukuangfj/speaker-embedding-models"
         "@0743f301363dec56491a490f6d6cbc9d67f9a3bf#wespeaker_en_voxceleb_resnet34_LM.onnx",
         engine="models.transcribe.speakers:SherpaSpeakers",
-        memory_bytes=GB,
+        memory_bytes=10**6,  # it holds nothing: its work is done in processes
         licence="MIT (segmentation), CC-BY-4.0 (voices)",
         options={
             "segmentation": "model.onnx",
@@ -457,7 +457,7 @@ ROWS = (
         tasks=frozenset({"diarize"}),
         weights="tiny://speakers",
         engine="models.transcribe.speakers:SherpaSpeakers",
-        memory_bytes=GB // 4,
+        memory_bytes=10**6,
         licence="Apache-2.0",
         options={"segmentation": "model.onnx", "embedding": "embedding.onnx"},
         default_on=CPU,

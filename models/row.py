@@ -104,11 +104,21 @@ class Row:
             known = re.match(r"hf://([^@]+)@([^?#]+)", address)
             if known is None or (repo or known[1]).lower() != known[1].lower():
                 continue
-            if known[2] == revision:
-                return self
-            moved = address.replace(f"@{known[2]}", f"@{revision}", 1)
-            return replace(self, weights=moved, mirrors=())
+            return self if known[2] == revision else self.at(known[1], revision)
         return self
+
+    def at(self, repo: str, revision: str) -> Row:
+        """The same model from one of its repositories, at a revision, and from nowhere else.
+
+        Raises:
+            ValueError: it is in no such repository.
+        """
+        for address in (self.weights, *self.mirrors):
+            known = re.match(r"hf://([^@]+)@([^?#]+)", address)
+            if known is not None and known[1].lower() == repo.lower():
+                moved = address.replace(f"@{known[2]}", f"@{revision}", 1)
+                return replace(self, weights=moved, mirrors=())
+        raise ValueError(f"{self.slug} is in no repository {repo}")
 
 
 class Catalog:

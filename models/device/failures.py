@@ -50,8 +50,12 @@ def translate(error: BaseException) -> QuartetError:
 
 
 def is_device_lost(error: BaseException) -> bool:
-    """Recognise torch's words for CUDA errors that stay, a device-side assert first."""
-    return "CUDA error" in str(error) and not is_out_of_memory(error)
+    """Recognise the words of torch and ctranslate2 for CUDA errors that stay."""
+    said = str(error)
+    return any(one in said for one in _LOST) and not is_out_of_memory(error)
+
+
+_LOST = ("CUDA error", "CUDA failed with error", "cuBLAS failed with status")
 
 
 # torch on a GPU and ctranslate2; torch on a CPU; onnxruntime; C++ underneath any of them.

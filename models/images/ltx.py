@@ -28,6 +28,7 @@ from models.row import Row
 from models.surface import LeftOut, Leniency, Progress, Stopped, Ticket, Work, only
 
 _GRID = 32  # pixels that a side is a multiple of
+_LEAST = 64
 _GROUP = 8  # frames that are one inside the model, besides the first
 _STEPS = 8
 _BASE64 = 4 / 3
@@ -235,7 +236,7 @@ class LtxVideo:
                 area = wanted[0] * wanted[1]
                 ratio = min(4.0, max(0.25, picture.width / picture.height))
                 wanted = round((area * ratio) ** 0.5), round((area / ratio) ** 0.5)
-        width, height = (max(_GRID, round(side / _GRID) * _GRID) for side in wanted)
+        width, height = (max(_LEAST, round(side / _GRID) * _GRID) for side in wanted)
         if request.width and (width, height) != wanted:
             leniency.adapt(
                 "size",

@@ -105,7 +105,7 @@ async def decode(path: Path, timeout_s: float, limit_s: float) -> Audio:
 
     # Neither has a name: whatever ends this process or that one, the disk is free again.
     with tempfile.TemporaryFile() as spool, tempfile.TemporaryFile() as report:
-        # -I: neither the environment nor this folder, whose module names are common, is searched.
+        # -I: neither PYTHONPATH nor this folder, whose module names are common, is searched.
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", __file__, str(path), str(int(limit_s * RATE_HZ))),
             str(report.fileno()),

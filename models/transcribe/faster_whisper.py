@@ -32,6 +32,7 @@ from models.transcribe.recording import (
     Recording,
     Whole,
     Window,
+    covering,
     plain,
     windows,
     within,
@@ -163,7 +164,9 @@ class FasterWhisper:
             temperatures=list(request.temperatures),
             initial_prompt=self._prompt(request, leniency),
             hotwords=self._hotwords(request),
-            word_timestamps=request.words,
+            # Silence around words is known by their times.
+            word_timestamps=request.words
+            or (request.hallucination_silence_s is not None and mode == "sequential"),
             condition_on_previous_text=request.condition and mode == "sequential",
             hallucination_silence_threshold=request.hallucination_silence_s,
             **({} if request.beams is None else {"beam_size": request.beams}),
@@ -225,6 +228,8 @@ class FasterWhisper:
         if request.vad is not False or batched:
             recording.spoken = spans(Samples(recording.audio.samples), options)
         finish = partial(_finish, recording)
+        if batched and request.vad is False:  # all of it is heard, silences and all
+            recording.spoken = covering(recording.spoken or (), len(recording.audio.samples))
         if recording.spoken == []:
             recording.language, recording.probability = recording.language or "en", 0.0
             return Work((), finish=finish)

@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from models.surface import LeftOut
@@ -14,6 +15,7 @@ from models.transcribe.request import TranscribeRequest
 from models.transcribe.samples import Samples, Span
 
 WINDOW_S = 30.0  # what Whisper hears at once
+_GAP_S = 3.0  # of silence that is cut out amid a window: a sentence may go on behind it
 
 
 @dataclass
@@ -107,10 +109,23 @@ def windows(recording: Recording, spans: Sequence[Span]) -> list[Window]:
     return made
 
 
+def covering(spans: Sequence[Span], length: int) -> list[Span]:
+    """All of a recording, cut in the middle of the silences, into spans of at most a window."""
+    most = int(WINDOW_S * RATE_HZ)
+    cuts = [(left[1] + right[0]) // 2 for left, right in pairwise(spans)]
+    edges = [0, *cuts, length]
+    return [
+        (at, min(at + most, end))
+        for start, end in pairwise(edges)
+        for at in range(start, end, most)
+    ]
+
+
 def _packed(spans: Sequence[Span], most: int) -> list[list[Span]]:
     packed, size = list[list[Span]](), 0
     for start, end in spans:
-        if packed and size + end - start <= most:
+        near = bool(packed) and start - packed[-1][-1][1] <= _GAP_S * RATE_HZ
+        if near and size + end - start <= most:
             packed[-1].append((start, end))
             size += end - start
         else:

@@ -19,7 +19,7 @@ from models.transcribe.certainty import log_probabilities
 from models.transcribe.recording import Recording, Whole, plain, within
 from models.transcribe.request import Heard
 
-_SLICE_S = 1.0  # of the device's time, and then to the end of a window
+_SLICE_S = 1.0  # of the device's time, and then to the next segment
 
 
 class Sequential:
@@ -90,7 +90,10 @@ class Sequential:
     def _with_log_probabilities(
         self, segments: Iterable[Any], mel: Any, tokenizer: Any, logs: dict[int, Any]
     ) -> Iterator[Any]:
-        """The same segments, a window of them at a time; notes their tokens' probabilities."""
+        """The same segments, a window of them at a time; notes their tokens' probabilities.
+
+        That a window is over is known once the next one is written down.
+        """
         for seek, window in groupby(segments, key=lambda one: one.seek):
             found = list(window)
             size = min(self._model.feature_extractor.nb_max_frames, mel.shape[1] - 1 - seek)

@@ -35,6 +35,7 @@ class _Going:
     tokenizer: Any
     prompt: list[int]
     seek: int = 0
+    spoken_until: float = 0.0
     segments: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -195,7 +196,7 @@ class Windows:
             seek=one.seek,
         )
         if options.word_timestamps:
-            self._time_words(found, one.tokenizer, features, size, options)
+            self._time_words(found, one, features, size)
             end = found[-1]["words"][-1]["end"] if found and found[-1].get("words") else None
             if not single_end and end is not None:
                 seek = max(seek, round(end * self._model.frames_per_second))
@@ -214,19 +215,18 @@ class Windows:
         if one.left < _LEAST_FRAMES:
             one.seek += one.left
 
-    def _time_words(
-        self, found: Sequence[Any], tokenizer: Any, features: Any, size: int, options: Any
-    ) -> None:
-        """Each by itself: what one window ends with is nothing to the next."""
-        self._model.add_word_timestamps(
+    def _time_words(self, found: Sequence[Any], one: _Going, features: Any, size: int) -> None:
+        """Each window by itself: what one ends with is nothing to the next."""
+        last = self._model.add_word_timestamps(
             [found],
-            tokenizer,
+            one.tokenizer,
             self._model.encode(features),
             size,
-            options.prepend_punctuations,
-            options.append_punctuations,
-            last_speech_timestamp=0.0,
+            one.options.prepend_punctuations,
+            one.options.append_punctuations,
+            last_speech_timestamp=one.spoken_until,
         )
+        one.spoken_until = one.spoken_until if last is None else last
 
 
 def _judged(result: Any, tokenizer: Any, temperature: float, options: Any) -> _Decoded:

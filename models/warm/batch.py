@@ -142,11 +142,18 @@ class Batcher(Feeder):
             outcomes = await self._watched(batch)
             for ticket, outcome in zip(batch, outcomes, strict=True):
                 if isinstance(outcome, Unfinished):
-                    self._waiting.again(ticket)
+                    self._go_on(ticket)
                     continue
                 ticket.job.settle(ticket.index, outcome)
                 if isinstance(outcome, DeviceLost):
                     self.lose(outcome)
+
+    def _go_on(self, ticket: Ticket) -> None:
+        """Queue a part again; nobody runs it any more where the device was lost meanwhile."""
+        if self._watch.lost is None:
+            self._waiting.again(ticket)
+        else:
+            ticket.job.fail(self._watch.lost)
 
     async def _watched(self, batch: Sequence[Ticket]) -> Sequence[object]:
         """Run on the device thread, and look whether it comes back."""
@@ -174,7 +181,7 @@ class Batcher(Feeder):
         if failure is not None and is_out_of_memory(failure):
             self._back_off(batch)
             # Once more, now that the memory is as free as it can be; but nobody hears it twice.
-            if len(batch) == 1 and not batch[0].job.emitted:
+            if len(batch) == 1 and not batch[0].emitted:
                 outcomes, failure = self._try(batch)
         if failure is None:
             return outcomes
@@ -185,7 +192,7 @@ class Batcher(Feeder):
     def _again(self, batch: Sequence[Ticket], failure: BaseException) -> list[object]:
         """Run halves of what failed together, but nobody who has heard something of it."""
         log.warning("a run of %d failed (%s); halving it", len(batch), type(failure).__name__)
-        heard = {ticket for ticket in batch if ticket.job.emitted}
+        heard = {ticket for ticket in batch if ticket.emitted}
         others = [ticket for ticket in batch if ticket not in heard]
         outcomes = iter(self._run(others) if len(others) < 2 else self._halves(others))
         return [translate(failure) if one in heard else next(outcomes) for one in batch]

@@ -55,8 +55,8 @@ class Job:
 
     Attributes:
         total: what it takes in all.
+        sliced: whether its parts are run in slices.
         events: those on the way to who reads them, None where nobody does.
-        emitted: whether a lasting one has been handed over, so that it cannot begin again.
     """
 
     def __init__(self, work: Work, deadline: Deadline = NEVER, pulse: Pulse | None = None) -> None:
@@ -65,11 +65,11 @@ class Job:
             Ticket(self, index, part, size, work.kind)
             for index, (part, size) in enumerate(zip(work.parts, sizes, strict=True))
         ]
+        self.sliced = work.total is not None
         self.total = sum(sizes) if work.total is None else work.total
         self.deadline = deadline
         self.pulse = pulse or Pulse()
         self.cancelled = False
-        self.emitted = False
         self.loop = asyncio.get_running_loop()
         self.result: asyncio.Future[list[Any]] = self.loop.create_future()
         self.events: asyncio.Queue[Any] | None = None
@@ -105,7 +105,7 @@ class Job:
 class Ticket:
     """One part of a request, as the engine sees it."""
 
-    __slots__ = ("index", "item", "job", "kind", "size", "taken", "turn")
+    __slots__ = ("emitted", "index", "item", "job", "kind", "number", "size", "taken", "turn")
 
     def __init__(self, job: Job, index: int, item: Any, size: int, kind: Any) -> None:
         self.job = job
@@ -114,7 +114,8 @@ class Ticket:
         self.size = size
         self.kind = kind
         self.taken = False
-        self.turn = 0
+        self.turn = self.number = 0
+        self.emitted = False
 
     @property
     def cancelled(self) -> bool:
@@ -130,11 +131,11 @@ class Ticket:
     def emit(self, event: object, *, lasting: bool = True) -> None:
         """Hand an event to whoever streams the request; called from the device thread.
 
-        After a ``lasting`` one the request cannot begin again.
+        After a ``lasting`` one the part cannot begin again.
         """
         job = self.job
         job.pulse.beat()
         if job.cancelled or job.events is None:  # nobody listens, and the loop itself may be gone
             return
-        job.emitted = job.emitted or lasting
+        self.emitted = self.emitted or lasting
         job.loop.call_soon_threadsafe(job.events.put_nowait, event)

@@ -27,6 +27,7 @@ _ENOUGH = 1 / 8
 _PADDED = 1.1
 _NEARLY_FULL = 7 / 8  # of the budget; such a run looks for others when the next does not fit
 _MISSES = 8  # how many requests may find no room in it
+_SLICES_BETWEEN = 4  # of others, at most about as many, between two slices of a long part
 _LOOKED_AT = 4096  # neighbours, of whom some may not come along: choosing must stay quick
 
 _Line = list[tuple[int, int, Ticket]]  # by size, then by arrival
@@ -54,16 +55,23 @@ class Waiting:
 
     def add(self, tickets: Sequence[Ticket]) -> None:
         """Queue the tickets of one request."""
+        for ticket in tickets:
+            ticket.number = next(self._count)
         total = tickets[0].job.total if tickets else 0
         self._queue(tickets, self._done_size + total)
 
     def again(self, ticket: Ticket) -> None:
-        """Queue a ticket of which a slice is done; its turn stays what it was."""
+        """Queue a ticket once more, of which something is done; its place in line stays.
+
+        One that is run in slices has a turn again soon: what is shorter than that goes first, and
+        others go on beside it.
+        """
         ticket.taken = False
-        self._queue([ticket], ticket.turn)
+        soon = self._done_size + _SLICES_BETWEEN if ticket.job.sliced else 0
+        self._queue([ticket], max(ticket.turn, soon))
 
     def _queue(self, tickets: Sequence[Ticket], turn: int) -> None:
-        numbered = deque((next(self._count), ticket) for ticket in tickets)
+        numbered = deque((ticket.number, ticket) for ticket in tickets)
         heappush(self._requests, (turn, next(self._count), numbered))
         for number, ticket in numbered:
             ticket.turn = turn

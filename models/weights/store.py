@@ -102,8 +102,13 @@ class WeightsStore:
         return not isinstance(source, HubSource) or self._cached(source) is None
 
     def _cached(self, source: HubSource) -> Path | None:
-        found = (find_snapshot(cache, source) for cache in self.places.hub_caches)
-        return next((one for one in found if one is not None), None)
+        """What a conversion may begin with: the pinned revision alone, for its name is kept."""
+        for cache in self.places.hub_caches:
+            found = find_snapshot(cache, source)
+            if found is not None and found.name == source.revision:
+                whole = source.convert is None or (found / "model.safetensors").is_file()
+                return found if whole else None
+        return None
 
     def locate(self, row: Row) -> Path | None:
         """Return where the weights already lie on this machine, or None."""
@@ -198,7 +203,11 @@ class WeightsStore:
             raw = replace(row, files=convert.FILES[source.convert])
             download.hub(raw, source, downloaded, self.places.token, self.places.endpoint)
         log.info("%s: converting once", row.slug)
-        convert.run(source.convert, made_of or downloaded, into)
+        made = into / "made"  # a folder of its own: a conversion may clear it
+        convert.run(source.convert, made_of or downloaded, made)
+        for file in made.iterdir():
+            file.rename(into / file.name)
+        made.rmdir()
         shutil.rmtree(downloaded, ignore_errors=True)
 
 

@@ -65,15 +65,8 @@ def test_two_names_with_two_values_are_refused(surface, sent, meant):
 
 
 REFUSED = [
-    ("images", {"frames": 49}, "still pictures"),
-    ("images", {"num_frames": 49}, "still pictures"),
-    ("images", {"fps": 24}, "still pictures"),
-    ("images", {"first_frame_image": PIXEL}, "still pictures"),
-    ("images", {"last_frame_image": PIXEL}, "still pictures"),
-    ("images", {"audio": True}, "still pictures"),
-    ("images", {"audio": WAV}, "still pictures"),
-    ("images", {"video": PIXEL}, "still pictures"),
-    ("transcribe", {"diarize": True}, "speakers are not told apart"),
+    ("images", {"video": PIXEL}, "its first frame as image"),
+    ("images", {"svg": True}, "leave it out"),
     ("embeddings", {"normalize": False}, "every vector is a unit vector"),
     ("embeddings", {"query": "which?"}, "as documents"),
     ("embeddings", {"instruction": "Represent this"}, "input_type"),
@@ -92,11 +85,12 @@ def test_what_cannot_be_honoured_is_refused_by_name(surface, sent, instead):
 @pytest.mark.parametrize(
     ("surface", "sent"),
     [
-        ("images", {"num_frames": 1, "frames": 1}),
-        ("images", {"audio": False}),
         ("images", {"strength": None, "mask": None}),
         ("chat", {"tools": [], "logit_bias": {}, "functions": [], "system": ""}),
-        ("transcribe", {"diarize": False, "include_ts": False, "word_timestamps": False}),
+        (
+            "transcribe",
+            {"diarize": False, "include": [], "include_ts": False, "word_timestamps": False},
+        ),
         ("embeddings", {"normalize": True, "instruction": ""}),
         *((surface, {"return_result_in_response": True}) for surface in BODIES),
         *((surface, {"nobody_knows": {"this": 1}}) for surface in BODIES),
@@ -106,12 +100,34 @@ def test_what_changes_nothing_is_taken(surface, sent):
     assert parse(surface, {**BODIES[surface], **sent}) == parse(surface, BODIES[surface])
 
 
-def test_all_that_cannot_be_honoured_is_named_at_once():
-    with pytest.raises(UnsupportedParameter) as caught:
-        parse("images", {**IMAGES, "first_frame_image": PIXEL, "frames": 49, "fps": 24})
-    assert caught.value.param in {"first_frame_image", "frames", "fps"}
-    assert all(name in caught.value.message for name in ("first_frame_image", "frames", "fps"))
-    assert caught.value.message.count("still pictures") == 1
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"frames": 49}, {"num_frames": 49}, {"seconds": 2}, {"fps": 24}, {"audio": True},
+        {"first_frame_image": PIXEL}, {"last_frame_image": PIXEL}, {"output_format": "mp4"},
+    ],
+)  # fmt: skip
+async def test_what_is_of_videos_is_refused_by_who_makes_pictures(worker, sent):
+    [name] = sent
+    error = error_of(await worker.answer({"input": {**IMAGES, **sent}}))
+    assert (error["code"], error["param"]) == ("unsupported_parameter", name)
+    assert "still pictures" in error["message"]
+
+
+@pytest.mark.anyio
+async def test_what_asks_for_no_video_is_taken(worker):
+    for sent in ({"num_frames": 1, "frames": 1}, {"audio": False}):
+        assert "data" in decoded(await worker.answer({"input": {**IMAGES, **sent}}))
+
+
+@pytest.mark.anyio
+async def test_all_that_cannot_be_honoured_is_named_at_once(worker):
+    body = {**IMAGES, "first_frame_image": PIXEL, "frames": 49, "fps": 24}
+    error = error_of(await worker.answer({"input": body}))
+    assert error["param"] in {"first_frame_image", "frames", "fps"}
+    assert all(name in error["message"] for name in ("first_frame_image", "frames", "fps"))
+    assert error["message"].count("still pictures") == 1
 
 
 @pytest.mark.anyio

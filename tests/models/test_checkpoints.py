@@ -33,7 +33,7 @@ def stored(model: nn.Module, layout: str, *, one_scale: bool = False) -> dict[st
     """A model's weights as each of the programs writes them, in bfloat16 where not in int8."""
     kind, made = LAYOUTS[layout], {}
     for name, value in model.state_dict().items():
-        if kind is None or value.dim() != 2:
+        if kind is None or value.dim() != 2 or not name.endswith(".weight"):
             made[name] = value.to(torch.bfloat16)
             continue
         stem = name.removesuffix(".weight")

@@ -29,7 +29,7 @@ from models.surface import Progress, Unfinished
 from models.transcribe import audio, certainty, sequential, speech
 from models.transcribe.audio import RATE_HZ
 from models.transcribe.mel import Mel
-from models.transcribe.recording import Recording, Window, windows
+from models.transcribe.recording import Recording, Window, covering, windows
 from models.transcribe.request import Heard, TranscribeRequest, Transcript
 from models.transcribe.samples import Samples
 from tests.conftest import ROOT, needs, row
@@ -313,14 +313,38 @@ def test_windows_are_cut_where_nobody_speaks():
         return windows(recording, [(start * RATE_HZ, end * RATE_HZ) for start, end in spans])
 
     whole = audio.Audio(np.broadcast_to(np.int16(0), 100 * RATE_HZ))
-    made = cut((1, 8), (9, 20), (21, 33), (40, 50), (60, 62), (63, 92))
+    made = cut((1, 8), (9, 20), (21, 33), (36, 50), (60, 62), (63, 90))
     assert [[(a / RATE_HZ, b / RATE_HZ) for a, b in one.spans] for one in made] == [
-        [(1, 8), (9, 20)], [(21, 33), (40, 50), (60, 62)], [(63, 92)],
+        [(1, 8), (9, 20)], [(21, 33), (36, 50)], [(60, 62), (63, 90)],
     ]  # fmt: skip
-    assert [one.seconds for one in made] == [20, 42, 38]  # to the end of the recording
-    even = cut((0, 10), (20, 30), (40, 50), (60, 70))
+    assert [one.seconds for one in made] == [20, 30, 50]  # to the end of the recording
+    even = cut((0, 10), (11, 20), (22, 31), (32, 41))
     assert [len(one.spans) for one in even] == [2, 2]  # not three and one
     assert cut() == []
+
+
+def test_all_of_a_recording_is_heard_where_that_is_asked_for(load, tmp_path, spoken):
+    second = RATE_HZ
+    spans = [(5 * second, 10 * second), (20 * second, 60 * second)]
+    made = covering(spans, 100 * second)
+    assert [(a / second, b / second) for a, b in made] == [
+        (0, 15), (15, 45), (45, 75), (75, 100)
+    ]  # fmt: skip
+    assert covering([], 40 * second) == [(0, 30 * second), (30 * second, 40 * second)]
+    noise = np.random.default_rng(5).normal(0, 300, 20 * second)
+    path = write(tmp_path / "noise.wav", noise)
+    asked = TranscribeRequest(path, mode="batched", vad=False, **QUICK)
+    [window] = asyncio.run(load(WHISPER).prepare(asked)).parts
+    assert window.spans == ((0, 20 * second),)
+
+
+def test_silence_around_words_is_looked_for_without_asking_for_their_times(load, tmp_path, spoken):
+    path = write(tmp_path / "a.wav", spoken)
+    asked = TranscribeRequest(path, mode="sequential", hallucination_silence_s=1.0, **QUICK)
+    assert prepare(load(WHISPER), asked).recording.options.word_timestamps
+    batched = replace(asked, mode="batched")
+    [*parts] = asyncio.run(load(WHISPER).prepare(batched)).parts
+    assert not parts[0].recording.options.word_timestamps
 
 
 def test_times_are_those_of_the_recording():

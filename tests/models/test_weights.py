@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import shutil
 import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -325,6 +327,63 @@ def test_the_gateways_own_whisper_is_converted_where_it_is_cached(tmp_path, chec
     recipe = WeightsStore(Settings.from_env({}).places()).resolve(CATALOG.find("Tiny_Whisper"))
     for name in ("config.json", "model.bin", "tokenizer.json"):
         assert (folder / name).read_bytes() == (recipe / name).read_bytes()
+
+
+def test_what_is_downloaded_is_converted_too(tmp_path, checkpoint, monkeypatch):
+    source = checkpoint / "models--openai--whisper-large-v3/snapshots" / PIN
+
+    def downloaded(row: Row, wanted: Any, into: Path, *_: Any) -> None:
+        assert row.files == ("*.json", "*.txt", "model.safetensors")
+        shutil.copytree(source, into)
+
+    monkeypatch.setattr("models.weights.download.hub", downloaded)
+    whisper = CATALOG.find("WhisperLargeV3").at(OPENAI, "c" * 40)
+    folder = WeightsStore(places(tmp_path)).resolve(whisper)
+    assert sorted(one.name for one in folder.iterdir()) == [
+        "config.json", "model.bin", "preprocessor_config.json", "tokenizer.json", "vocabulary.json",
+    ]  # fmt: skip
+    assert folder.name == f"hf--openai--whisper-large-v3--{'c' * 40}--whisper-ct2"
+
+
+def test_another_revision_is_not_kept_under_the_pinned_ones_name(tmp_path, checkpoint):
+    """Nor is a snapshot of a tokenizer alone taken for the model."""
+    cache = tmp_path / "hub"
+    other = cache / "models--openai--whisper-large-v3/snapshots" / ("b" * 40)
+    shutil.copytree(checkpoint / "models--openai--whisper-large-v3/snapshots" / PIN, other)
+    store = WeightsStore(places(tmp_path, hub_caches=(cache,), endpoint="http://127.0.0.1:9"))
+    with pytest.raises(WeightsUnavailable):
+        store.resolve(CATALOG.find("WhisperLargeV3"))
+    other.rename(other.with_name(PIN))
+    (other.with_name(PIN) / "model.safetensors").unlink()
+    with pytest.raises(WeightsUnavailable):
+        store.resolve(CATALOG.find("WhisperLargeV3"))
+
+
+def test_the_builder_fetches_what_it_is_told_to(monkeypatch, tmp_path):
+    """The repository that is named, not the one with the same weights."""
+    from builder import __main__ as builder
+
+    fetched: list[Row] = []
+    monkeypatch.setattr(builder, "_fetch", lambda store, row, into: fetched.append(row))
+    fetch = [
+        "builder",
+        "fetch",
+        "--surface",
+        "transcribe",
+        "--to",
+        str(tmp_path),
+        "--revision",
+        PIN,
+    ]
+    for model in (OPENAI, "WhisperLargeV3"):
+        monkeypatch.setattr("sys.argv", [*fetch, "--model", model])
+        assert builder.main() == 0
+    assert [one.weights for one in fetched] == [
+        f"hf://{OPENAI}@{PIN}?convert=whisper-ct2",
+        f"hf://Systran/faster-whisper-large-v3@{PIN}",
+    ]
+    monkeypatch.setattr("sys.argv", [*fetch, "--model", "whisper-1"])
+    assert builder.main() == 0
 
 
 def test_what_cannot_be_converted_here_is_said_before_it_is_fetched(

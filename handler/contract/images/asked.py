@@ -84,10 +84,12 @@ def _check_kind(call: Call, makes_videos: bool) -> None:
     """Refuse what is of videos for a model of pictures, and the other way round."""
     request: ImagesRequest = call.request
     if not makes_videos and request.of_video:
+        first, *others = request.of_video
+        also = f" So {'is' if len(others) == 1 else 'are'} {', '.join(others)}." if others else ""
         raise UnsupportedParameter(
-            f"{request.of_video[0]} is of videos, and {call.row.slug} makes still pictures; leave "
-            "it out, or ask a model that makes videos.",
-            param=request.of_video[0],
+            f"{first} is of videos, and {call.row.slug} makes still pictures; leave it out, or ask "
+            f"a model that makes videos.{also}",
+            param=first,
         )
     if makes_videos and request.output_format not in (None, "mp4"):
         raise UnsupportedParameter(
