@@ -275,3 +275,16 @@ async def test_several_pictures_are_uploaded_together(worker_at, front, s3):
     assert error["code"] == "storage_failed"
     assert len(front.puts) == 3
     assert len(stored(s3)) == 2
+
+
+async def test_a_video_is_stored_as_one(worker_at, server, s3):
+    worker = worker_at(server, FAKE_ENGINES="0", SURFACE="images")
+    body = {"model": "Tiny_Ltx2", "prompt": "waves", "size": "96x64", "frames": 9, "seed": 5}
+    answer = decoded(await worker.answer({"id": "job-v", "input": body}))
+    [video] = answer["data"]
+    [key] = stored(s3)
+    assert key.endswith("/job-v/5.mp4")
+    status, content, kind = await get(video["url"])
+    assert (status, kind) == (200, "video/mp4")
+    assert content[4:8] == b"ftyp"
+    assert (video["frames"], video["seconds"]) == (9, 0.375)

@@ -146,3 +146,26 @@ def test_a_checker_that_there_is_not_stops_the_start():
 
     with pytest.raises(SettingsError, match="SAFETY_CHECKER: .* It holds: StableDiffusion_Safety"):
         assemble(Settings.from_env({"SAFETY_CHECKER": "nobody", "DEVICE": "cpu"}))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("flagged", [False, True])
+async def test_frames_speak_for_their_video(make_worker, monkeypatch, flagged):
+    """One that is flagged is enough."""
+    seen: list[tuple[int, int]] = []
+
+    async def screen(self: Any, checker: Any, deadline: Any, pictures: Any) -> list[bool]:
+        seen.extend(Image.open(io.BytesIO(one)).size for one in pictures)
+        return [False, flagged, False]
+
+    monkeypatch.setattr("handler.dispatch.Dispatcher._screen", screen)
+    env = {"FAKE_ENGINES": "0", "SURFACE": "images", "SAFETY_CHECKER": "Tiny_Safety_Checker"}
+    body = {"model": "Tiny_Ltx2", "prompt": "waves", "size": "96x64", "frames": 9, "seed": 5}
+    output = await make_worker(**env).answer({"input": body})
+    assert seen == [(96, 64)] * 3
+    if flagged:
+        assert error_of(output)["code"] == "content_policy_violation"
+    else:
+        [video] = json.loads(output.content)["data"]
+        assert video["content_filter"] == {"checked_by": "Tiny_Safety_Checker", "flagged": False}
+        assert video["b64_json"]
