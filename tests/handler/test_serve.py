@@ -125,7 +125,12 @@ def test_a_form_is_read_like_json(url):
     [
         ({"temperature": "7"}, {"file": b"123"}, "invalid_value", "temperature"),
         ({"temperature": "warm"}, {"file": b"123"}, "invalid_type", "temperature"),
-        ({"diarize": "true"}, {"file": b"123"}, "unsupported_parameter", "diarize"),
+        (
+            {"diarize": "true", "response_format": "json"},
+            {"file": b"123"},
+            "invalid_value",
+            "diarize",
+        ),
         ({"language": "en"}, {}, "missing_required_parameter", "file"),
         ({"file": "speech.wav"}, {}, "missing_required_parameter", "file"),
         ({}, {"file": b""}, "media_invalid", "file"),
