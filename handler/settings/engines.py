@@ -14,6 +14,7 @@ from models.row import Catalog, Row
 log = logging.getLogger(__name__)
 
 IMAGES = "models.images.diffusers:DiffusersImages"
+VIDEOS = "models.images.ltx:LtxVideo"
 WHISPER = "models.transcribe.faster_whisper:FasterWhisper"
 TRANSFORMERS = "models.chat.transformers:TransformersChat"
 VLLM = "models.chat.vllm:VllmChat"
@@ -31,8 +32,10 @@ def fitted(catalog: Catalog, settings: Settings, device_kind: str, budget_bytes:
     Raises:
         SettingsError: an engine is not installed.
     """
+    images = partial(_images, settings=settings, kind=device_kind, budget_bytes=budget_bytes)
     fits: dict[str, Callable[[Row], Row]] = {
-        IMAGES: partial(_images, settings=settings, kind=device_kind, budget_bytes=budget_bytes),
+        IMAGES: images,
+        VIDEOS: images,
         WHISPER: partial(_whisper, settings=settings, kind=device_kind),
     }
     if any(row.engine == TRANSFORMERS for row in catalog.rows):
@@ -51,7 +54,7 @@ def _whisper(row: Row, settings: Settings, kind: str) -> Row:
 
 
 def _images(row: Row, settings: Settings, kind: str, budget_bytes: int) -> Row:
-    """A row of pictures, with what ``models.images.tuning`` is to do."""
+    """A row of pictures or videos, with what ``models.images.tuning`` is to do."""
     options = dict(row.options)
     if settings.images_quantization is not None:
         options["quantization"] = settings.images_quantization

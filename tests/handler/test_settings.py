@@ -399,6 +399,10 @@ def test_what_the_operator_says_of_images_reaches_their_engine(tmp_path):
         assert plain == whole
     assert row("cuda", 80, IMAGES_QUANTIZATION="fp8").options["quantization"] == "fp8"
     assert row("cuda", 80, IMAGES_COMPILE="1").options["compiled"] == tmp_path / "compiled"
+    settings = Settings.from_env({"IMAGES_COMPILE": "1", "QUARTET_CACHE": str(tmp_path)})
+    videos = fitted(CATALOG, settings, "cuda", 48 * GB).find("Ltx2_3_22B_Dist_INT8")
+    assert {"compiled", "offload"} <= videos.options.keys()
+    assert videos.memory_bytes == 36 * GB
     with pytest.raises(SettingsError, match="IMAGES_QUANTIZATION"):
         row("cuda", 80, IMAGES_QUANTIZATION="nf4")
 
