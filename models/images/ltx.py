@@ -31,6 +31,7 @@ _GRID = 32  # pixels that a side is a multiple of
 _LEAST = 64
 _GROUP = 8  # frames that are one inside the model, besides the first
 _STEPS = 8
+_TELEVISION = Fraction(1, 1000)  # so near a rate means that one
 _BASE64 = 4 / 3
 # What diffusers would spend two further runs of the transformer on at each step.
 _UNGUIDED: dict[str, Any] = {
@@ -212,7 +213,7 @@ class LtxVideo:
         first = decode(request.images[0]) if request.images else None
         last = decode(video.last, "last_image") if video.last else None
         width, height = self._size(request, first or last, leniency)
-        fps = Fraction(video.fps or self._row.defaults["fps"]).limit_denominator(1001)
+        fps = _exact(video.fps or self._row.defaults["fps"])
         frames = self._frames(video, fps, leniency)
         most = self._row.options["most_pixels"]
         if width * height * frames > most:
@@ -296,6 +297,14 @@ class LtxVideo:
             parts = {name: one for name, one in self._first.components.items() if name in wanted}
             self._pipelines[way] = _quiet(made(**parts))
         return self._pipelines[way]
+
+
+def _exact(fps: float) -> Fraction:
+    """Frames a second as television has them: 23.976 is 24000/1001."""
+    television = Fraction(round(fps) * 1000, 1001)
+    if abs(television - Fraction(fps)) < _TELEVISION:
+        return television
+    return Fraction(fps).limit_denominator(1000)
 
 
 def _quiet(pipeline: Any) -> Any:

@@ -80,7 +80,6 @@ REFUSED_BY_NAME = [
         {"prompt": "a", "audio": True, "num_frames": 9},
         {"audio", "num_frames"},
     ),
-    ("transcribe", {"video_url": WAV, "diarize": True}, {"diarize"}),
     ("embeddings", {"input": "a", "normalize": False}, {"normalize"}),
 ]
 

@@ -187,7 +187,7 @@ async def _data(
     if picture.seed is not None:
         facts["seed"] = picture.seed
     if picture.frames is not None and picture.fps is not None:
-        facts["frames"], facts["fps"] = picture.frames, picture.fps
+        facts["frames"], facts["fps"] = picture.frames, round(picture.fps, 3)
         facts["seconds"] = round(picture.frames / picture.fps, 3)
     if withheld is not None:
         checked_by = call.screened_by or ""
