@@ -27,6 +27,7 @@ _CONTAINERS = (
 _SAY_THEIR_LENGTH = frozenset({"wav", "w64", "flac", "mov", "mp4", "matroska", "webm", "aiff"})
 _REASONS = {"media_no_audio": "it has no audio track", "media_empty": "there is nothing in it"}
 _CUT_OFF_S = 1.0  # missing at the end of a file that is cut off
+_MOST_STRETCHES = 1000  # that are told apart; a file may have millions
 
 
 class Undecodable(Exception):
@@ -76,6 +77,7 @@ class Audio:
     Attributes:
         samples: int16, shape (n,), 16 kHz mono; a ``Spool``.
         damaged: from when and for how long the file could not be read, in seconds; silence there.
+            What follows each other is one stretch; the thousandth is all that comes after, too.
         declared_s: how long the file says that it is, where it is much shorter.
     """
 
@@ -156,12 +158,13 @@ class _Decoding:
     Attributes:
         write: takes blocks of samples.
         limit: how many samples it writes at most.
+        damaged: from which sample, and how many.
     """
 
     write: Callable[[bytes], object]
     limit: int
     written: int = 0
-    damaged: list[tuple[float, float]] = field(default_factory=list)
+    damaged: list[tuple[int, int]] = field(default_factory=list)
     declared_s: float | None = None
     error: str | None = None
 
@@ -187,7 +190,8 @@ class _Decoding:
 
     def report(self) -> dict[str, Any]:
         """What the parent process is told."""
-        return {"error": self.error, "damaged": self.damaged, "declared_s": self.declared_s}
+        damaged = [[round(one / RATE_HZ, 2) for one in stretch] for stretch in self.damaged]
+        return {"error": self.error, "damaged": damaged, "declared_s": self.declared_s}
 
     def _blocks(self, container: Any) -> Iterator[bytes]:
         """Yield signed 16-bit samples, resampled as faster-whisper's own ``decode_audio`` does."""
@@ -206,8 +210,8 @@ class _Decoding:
                 yield from _resampled(resampler, None)
                 resampler = fresh()
             form = now
-            frame.pts = None  # timestamps of damaged files jump; samples are in order anyway
-            yield from _resampled(resampler, frame)
+            for piece in _pieces(frame):
+                yield from _resampled(resampler, piece)
         yield from _resampled(resampler, None)
 
     def _frames(self, container: Any, damaged: type[Exception]) -> Iterator[Any]:
@@ -225,8 +229,18 @@ class _Decoding:
                 known = packet.duration is not None and packet.time_base is not None
                 lost_s = float(packet.duration * packet.time_base) if known else usual_s
                 if 0 < lost_s < _LONGEST_PACKET_S:
-                    self.damaged.append((round(self.written / RATE_HZ, 2), round(lost_s, 2)))
-                    yield bytes(2 * round(lost_s * RATE_HZ))
+                    yield self._lost(round(lost_s * RATE_HZ))
+
+    def _lost(self, count: int) -> bytes:
+        """Note that so many samples could not be read; silence in their place."""
+        start, length = self.damaged[-1] if self.damaged else (0, 0)
+        if self.damaged and (
+            start + length == self.written or len(self.damaged) == _MOST_STRETCHES
+        ):
+            self.damaged[-1] = (start, length + count)
+        else:
+            self.damaged.append((self.written, count))
+        return bytes(2 * count)
 
     def _compare(self, container: Any) -> None:
         """Note how long the file says that it is, where much of it is missing."""
@@ -239,6 +253,22 @@ class _Decoding:
 
 
 _LONGEST_PACKET_S = 10.0  # one that says more says nonsense
+_LONGEST_PIECE_S = 10.0
+
+
+def _pieces(frame: Any) -> Iterator[Any]:
+    """A frame, in pieces if it is long: of FLAC at 1 Hz one has 18 hours, 2 GB once resampled."""
+    frame.pts = None  # timestamps of damaged files jump; samples are in order anyway
+    most = max(1, int(_LONGEST_PIECE_S * frame.sample_rate))
+    if frame.samples <= most:
+        yield frame
+        return
+    import av
+
+    fifo = av.AudioFifo()
+    fifo.write(frame)
+    while (piece := fifo.read(most, partial=True)) is not None:
+        yield piece
 
 
 def _resampled(resampler: Any, frame: Any) -> Iterator[bytes]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import os
 import random
+import struct
+import subprocess
+import sys
 import tempfile
 import time
 import tracemalloc
@@ -15,9 +19,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.transcribe import audio, speech
+from models.transcribe import audio, faster_whisper, speech
 from models.transcribe.audio import RATE_HZ
 from models.transcribe.samples import Samples
+from tests.conftest import ROOT
 from tests.models.test_speakers import children
 from tests.models.test_transcribe import CODECS, convert, write
 
@@ -32,12 +37,16 @@ SECONDS, LIMIT_S = 4, 60
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks into /proc")
 
 
+def siren(path: Path) -> Path:
+    phase = np.cumsum(300 + 200 * np.sin(np.arange(SECONDS * RATE_HZ) / 4000)) / RATE_HZ
+    return write(path, 9000 * np.sin(2 * np.pi * phase))
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """A few seconds of a siren, in every format."""
     folder = tmp_path_factory.mktemp("whole")
-    phase = np.cumsum(300 + 200 * np.sin(np.arange(SECONDS * RATE_HZ) / 4000)) / RATE_HZ
-    source = write(folder / "source.wav", 9000 * np.sin(2 * np.pi * phase))
+    source = siren(folder / "source.wav")
     made = {}
     for suffix, codec in CODECS:
         rate = 48000 if codec == "libopus" else 44100
@@ -83,16 +92,19 @@ def mutated(content: bytes, chance: random.Random) -> bytes:
 
 
 async def outcome(path: Path) -> str:
-    """What becomes of a file: a code, or that it is read."""
+    """What becomes of a file: a code, or that it is read, with what is said of damage or without.
+
+    No damage makes it much longer: what is repeated is some kilobytes.
+    """
     try:
         decoded = await audio.decode(path, 30, LIMIT_S)
     except audio.Undecodable as error:
         return error.code
-    assert 0 < decoded.duration_s <= LIMIT_S
+    assert 0 < decoded.duration_s <= 1.5 * SECONDS
     assert decoded.samples[:].dtype == np.int16
     assert sum(length for _, length in decoded.damaged) <= decoded.duration_s + 0.1
     assert all(0 <= start <= decoded.duration_s for start, _ in decoded.damaged)
-    return "read"
+    return "read" if not decoded.damaged and decoded.declared_s is None else "damaged"
 
 
 def outcomes(paths: list[Path]) -> list[str]:
@@ -122,16 +134,17 @@ def damaged_files(whole: dict[str, bytes], folder: Path, each: int) -> list[Path
 
 def test_damaged_files_are_read_or_refused(whole, tmp_path, traces):
     ends = outcomes(damaged_files(whole, tmp_path, 3))
-    assert set(ends) <= {"read", *CODES}
-    assert "read" in ends  # most damage is not the end of a file
+    assert set(ends) <= {"read", "damaged", *CODES}
+    assert {"read", "damaged"} <= set(ends)  # most damage is not the end of a file
 
 
 @pytest.mark.slow
 def test_three_hundred_damaged_files_are_read_or_refused(whole, tmp_path, traces):
     ends = outcomes(damaged_files(whole, tmp_path, 43))
     assert len(ends) == 301
-    assert set(ends) <= {"read", *CODES}
-    assert {"read", "media_undecodable"} <= set(ends)
+    print({end: ends.count(end) for end in sorted(set(ends))})
+    assert set(ends) <= {"read", "damaged", *CODES}
+    assert {"read", "damaged", "media_undecodable"} <= set(ends)
     assert ends.count("media_decode_timeout") == 0
 
 
@@ -141,7 +154,12 @@ def test_every_beginning_of_a_file_is_read_or_refused(whole, tmp_path, traces):
         for share in (0.02, 0.5, 0.98):
             paths.append(tmp_path / f"{share}.{suffix}")
             paths[-1].write_bytes(content[: int(len(content) * share)])
-    assert set(outcomes(paths)) <= {"read", *CODES}
+    ends = outcomes(paths)
+    assert set(ends) <= {"read", "damaged", *CODES}
+    assert "damaged" in ends
+
+
+# Long files --------------------------------------------------------------------------------------
 
 
 def silent_flac(path: Path, minutes: int) -> Path:
@@ -232,3 +250,200 @@ def test_ten_hours_take_no_more_memory_than_a_minute():
     minute, long = peak(1 / 60), peak(10)
     print(f"peak of the process: {minute / 1e6:.0f} MB, and {long / 1e6:.0f} MB of ten hours")
     assert long < minute + 150e6
+
+
+@pytest.mark.slow
+def test_thirteen_hours_are_refused_in_the_time_that_a_file_has(tmp_path, traces):
+    """With the worker's own limits: twelve hours of them are written to the disk before."""
+    bomb = silent_flac(tmp_path / "bomb.flac", 13 * 60)
+    limits = faster_whisper._DECODE_TIMEOUT_S, faster_whisper._LIMIT_S
+    start = time.monotonic()
+    with pytest.raises(audio.Undecodable) as caught:
+        asyncio.run(audio.decode(bomb, *limits))
+    print(f"{bomb.stat().st_size / 1e6:.1f} MB: {time.monotonic() - start:.0f} s")
+    assert caught.value.code == "media_too_long"
+
+
+def flac_of_one_frame(path: Path, rate: int) -> Path:
+    """As many samples as a frame of FLAC may have, at a rate that no encoder of FFmpeg's takes.
+
+    By hand (RFC 9639): each of its two channels is the same sample again and again.
+    """
+    information = struct.pack(">HH", 65535, 65535) + bytes(6)
+    information += struct.pack(">Q", rate << 44 | 1 << 41 | 15 << 36 | 65535) + bytes(16)
+    frame = b"\xff\xf8\x70\x18\x00\xff\xfe"  # 16 bits for the size less one
+    frame += bytes([checksum(frame, 0x07, 8)]) + 2 * b"\x00\x00\x00"
+    frame += checksum(frame, 0x8005, 16).to_bytes(2, "big")
+    path.write_bytes(b"fLaC\x80\x00\x00\x22" + information + frame)
+    return path
+
+
+def checksum(content: bytes, polynomial: int, bits: int) -> int:
+    """A cyclic redundancy check, most significant bit first."""
+    value = 0
+    for byte in content:
+        value ^= byte << bits - 8
+        for _ in range(8):
+            carry = value >> bits - 1
+            value = (value << 1 & (1 << bits) - 1) ^ (polynomial if carry else 0)
+    return value
+
+
+DECODER = """
+import asyncio, json, re, resource, sys
+from pathlib import Path
+from models.transcribe import audio
+
+async def ask():
+    try:
+        decoded = await audio.decode(Path(sys.argv[1]), 60, float(sys.argv[2]))
+        return decoded.duration_s, decoded.damaged
+    except audio.Undecodable as error:
+        return error.code, ()
+
+found = asyncio.run(ask())
+theirs = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+# Not getrusage's, which begins with that of the process before exec.
+own = int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
+print(json.dumps([*found, 1024 * theirs, 1024 * own]))
+"""
+
+
+def measured(path: Path, limit_s: float) -> tuple[float | str, list[list[float]], int, int]:
+    """What is decoded, its damage, and peaks of memory: of what decodes, and of who asks for it."""
+    command = [sys.executable, "-c", DECODER, str(path), str(limit_s)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=90, cwd=ROOT, check=True)
+    return json.loads(run.stdout)
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"), [(1, "media_too_long"), (20, 65535 / 20), (65535, 1.0)]
+)
+def test_a_frame_of_hours_takes_no_memory(tmp_path, rate, expected):
+    """A file of 60 bytes; resampled at once it would be 2 GB."""
+    found, damaged, decoder, _ = measured(flac_of_one_frame(tmp_path / "x.flac", rate), 2 * 3600)
+    assert found == (expected if isinstance(expected, str) else pytest.approx(expected, abs=0.1))
+    assert damaged == []
+    assert decoder < 150e6
+
+
+# What files say of themselves --------------------------------------------------------------------
+
+
+def packets(path: Path, every: int, count: int) -> Path:
+    """A file of so many packets, of which each so-manieth is silence and all others are nothing."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=48000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        frame.sample_rate = 48000
+        made = [packet for _ in range(4) for packet in stream.encode(frame)]
+        good = bytes(made[-1])
+        for number in range(count):
+            packet = av.Packet(b"\x03" if number % every else good)
+            packet.stream, packet.time_base = stream, stream.codec_context.time_base
+            packet.pts = packet.dts = 1024 * number
+            container.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize(("every", "stretches"), [(10**9, 1), (2, 1000)])
+def test_damage_is_told_in_few_words_however_much_there_is(tmp_path, every, stretches):
+    """A megabyte may have a hundred thousand damaged places."""
+    count = 20_000
+    path = packets(tmp_path / "x.mkv", every, count)
+    seconds, damaged, _, peak = measured(path, 3600)
+    # Matroska counts in milliseconds: 21 of each that is lost, not 21.3.
+    assert seconds == pytest.approx(count * 1024 / 48000, rel=0.02)
+    assert len(damaged) == stretches
+    lost = sum(number % every != 0 for number in range(count))
+    assert sum(length for _, length in damaged) == pytest.approx(lost * 1024 / 48000, rel=0.03)
+    starts = [start for start, _ in damaged]
+    assert starts == sorted(starts)
+    assert peak < 150e6
+
+
+def test_damage_in_two_places_is_told_as_two(tmp_path, traces):
+    path = packets(tmp_path / "x.mkv", 20, 60)
+    decoded = asyncio.run(audio.decode(path, 30, LIMIT_S))
+    assert len(decoded.damaged) == 3
+    first, second, _ = decoded.damaged
+    assert first[1] == second[1] == pytest.approx(19 * 1024 / 48000, abs=0.02)
+    assert second[0] - first[0] == pytest.approx(20 * 1024 / 48000, abs=0.02)
+
+
+def test_a_file_that_says_it_has_years_has_what_it_has(whole, tmp_path, traces):
+    """Matroska says its length as a float, in milliseconds."""
+    content = bytearray(whole["mkv"])
+    at = content.index(b"\x44\x89\x88") + 3
+    content[at : at + 8] = struct.pack(">d", 1e12)
+    path = tmp_path / "years.mkv"
+    path.write_bytes(content)
+    decoded = asyncio.run(audio.decode(path, 30, LIMIT_S))
+    assert decoded.duration_s == pytest.approx(SECONDS, abs=0.1)
+    assert decoded.declared_s == pytest.approx(1e9)
+
+
+RATES = [
+    ("ogg", "libopus", 48000, 16000), ("aac", "aac", 44100, 16000), ("mp3", "mp3", 44100, 16000),
+    ("ts", "aac", 44100, 16000), ("ac3", "ac3", 48000, 32000),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("upwards", [False, True])
+@pytest.mark.parametrize(("suffix", "codec", "fast", "slow"), RATES)
+def test_a_stream_may_change_its_rate(tmp_path, traces, suffix, codec, fast, slow, upwards):
+    """And its tone is what it was: nothing is read at the rate of what came before."""
+    source = siren(tmp_path / "source.wav")
+    rates = (slow, fast) if upwards else (fast, slow)
+    parts = [convert(source, tmp_path / f"{rate}.{suffix}", codec, rate) for rate in rates]
+    both = tmp_path / f"both.{suffix}"
+    both.write_bytes(b"".join(part.read_bytes() for part in parts))
+    decoded = asyncio.run(audio.decode(both, 30, LIMIT_S))
+    assert decoded.duration_s == pytest.approx(2 * SECONDS, abs=0.25)
+    assert sum(length for _, length in decoded.damaged) < 0.1
+    middle = SECONDS // 2 * RATE_HZ
+    for start in (0, SECONDS * RATE_HZ):
+        part = decoded.samples[start + middle - 8000 : start + middle + 8000]
+        assert crossings(part) == pytest.approx(crossings(heard(source, middle)), rel=0.1)
+
+
+def heard(source: Path, middle: int) -> np.ndarray:
+    return np.frombuffer(source.read_bytes()[44:], np.int16)[middle - 8000 : middle + 8000]
+
+
+def crossings(samples: np.ndarray) -> int:
+    """How often the sign changes: twice in each period."""
+    return int(np.count_nonzero(np.diff(np.signbit(samples))))
+
+
+# Who does not wait -------------------------------------------------------------------------------
+
+
+def test_whenever_a_decoding_is_cancelled_nothing_is_left(tmp_path, traces):
+    """Also while its process is being started, and when it is about to end."""
+    bomb = silent_flac(tmp_path / "long.flac", 30)
+
+    async def cancelled_after(seconds: float) -> bool:
+        asked = asyncio.create_task(audio.decode(bomb, 30, 3600))
+        await asyncio.sleep(seconds)
+        asked.cancel()
+        return isinstance((await asyncio.gather(asked, return_exceptions=True))[0], BaseException)
+
+    others = len(spools())
+    for seconds in (0, 0.0005, 0.001, 0.002, 0.005, 0.02, 0.1, 0.2, 0.3):
+        cancelled = asyncio.run(cancelled_after(seconds))
+        assert cancelled or seconds > 0.02
+        gc.collect()
+        assert len(spools()) == others
+
+
+def test_a_decoder_that_waits_for_ever_is_ended(tmp_path, traces):
+    pipe = tmp_path / "pipe.wav"
+    os.mkfifo(pipe)
+    start = time.monotonic()
+    with pytest.raises(audio.Undecodable) as caught:
+        asyncio.run(audio.decode(pipe, 0.5, LIMIT_S))
+    assert caught.value.code == "media_decode_timeout"
+    assert time.monotonic() - start < 5
