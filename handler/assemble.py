@@ -85,10 +85,7 @@ def _checker(settings: Settings, catalog: Catalog) -> Row | None:
     """
     if settings.safety_checker is None:
         return None
-    try:
-        return catalog.of("safety").find(settings.safety_checker)
-    except ModelNotFound as error:
-        raise SettingsError(f"SAFETY_CHECKER: {error.message}") from None
+    return _named("SAFETY_CHECKER", catalog.of("safety"), settings.safety_checker)
 
 
 def _diarizer(settings: Settings, catalog: Catalog, device_kind: str) -> Row | None:
@@ -102,12 +99,17 @@ def _diarizer(settings: Settings, catalog: Catalog, device_kind: str) -> Row | N
         if named is not None:
             raise SettingsError("DIARIZER: sherpa-onnx is not installed (EXTRA=diarize)")
         return None
+    if named is not None:
+        return _named("DIARIZER", held, named)
+    return held.default("speakers", device_kind) if held.rows else None
+
+
+def _named(variable: str, held: Catalog, name: str) -> Row:
+    """The row that an environment variable names."""
     try:
-        if named is not None:
-            return held.find(named)
-        return held.default("speakers", device_kind) if held.rows else None
+        return held.find(name)
     except ModelNotFound as error:
-        raise SettingsError(f"DIARIZER: {error.message}") from None
+        raise SettingsError(f"{variable}: {error.message}") from None
 
 
 def _bucket(settings: Settings) -> Bucket | None:

@@ -33,7 +33,6 @@ from handler.settings.endpoint import Endpoint
 from models.errors import InvalidValue, ModelUnsuited, RequestError, shorten
 from models.images.request import ScreenRequest
 from models.row import Row
-from models.transcribe.request import SpeakersRequest, Turn
 from models.warm.pool import Pool
 from models.warm.ticket import NEVER, Deadline
 
@@ -170,7 +169,7 @@ class Dispatcher:
                 screen = partial(self._screen, self.checker, deadline)
                 call = replace(call, screen=screen, screened_by=self.checker.slug)
             if self.diarizer is not None:
-                tell_apart = partial(self._tell_apart, self.diarizer, deadline)
+                tell_apart = partial(self._asked, self.diarizer, deadline)
                 call = replace(call, tell_apart=tell_apart, told_apart_by=self.diarizer)
             try:
                 with _bounded_depth():
@@ -183,17 +182,14 @@ class Dispatcher:
         self, checker: Row, deadline: Deadline, pictures: Sequence[bytes]
     ) -> Sequence[bool]:
         """Whether each picture is to be withheld."""
-        async with self.pool.lease(checker, deadline) as model:
-            flagged: Sequence[bool] = await model.run(ScreenRequest(tuple(pictures)))
+        request = ScreenRequest(tuple(pictures))
+        flagged: Sequence[bool] = await self._asked(checker, deadline, request)
         return flagged
 
-    async def _tell_apart(
-        self, diarizer: Row, deadline: Deadline, request: SpeakersRequest
-    ) -> Sequence[Turn]:
-        """Who speaks when."""
-        async with self.pool.lease(diarizer, deadline) as model:
-            turns: Sequence[Turn] = await model.run(request)
-        return turns
+    async def _asked(self, row: Row, deadline: Deadline, request: Any) -> Any:
+        """What a model says that serves beside the one that the job is for."""
+        async with self.pool.lease(row, deadline) as model:
+            return await model.run(request)
 
     def bucket_of(self, job: Job) -> Bucket | None:
         """The job's own bucket, the one it chooses of the endpoint's store, else the endpoint's.

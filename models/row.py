@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -100,11 +100,9 @@ class Row:
         Weights that the catalog takes for the same are left as they are, and so are those of a
         repository that is none of the model's.
         """
-        for address in (self.weights, *self.mirrors):
-            known = re.match(r"hf://([^@]+)@([^?#]+)", address)
-            if known is None or (repo or known[1]).lower() != known[1].lower():
-                continue
-            return self if known[2] == revision else self.at(known[1], revision)
+        for _, known, pinned in self._repos():
+            if repo is None or repo.lower() == known.lower():
+                return self if pinned == revision else self.at(known, revision)
         return self
 
     def at(self, repo: str, revision: str) -> Row:
@@ -113,12 +111,17 @@ class Row:
         Raises:
             ValueError: it is in no such repository.
         """
-        for address in (self.weights, *self.mirrors):
-            known = re.match(r"hf://([^@]+)@([^?#]+)", address)
-            if known is not None and known[1].lower() == repo.lower():
-                moved = address.replace(f"@{known[2]}", f"@{revision}", 1)
+        for address, known, pinned in self._repos():
+            if known.lower() == repo.lower():
+                moved = address.replace(f"@{pinned}", f"@{revision}", 1)
                 return replace(self, weights=moved, mirrors=())
         raise ValueError(f"{self.slug} is in no repository {repo}")
+
+    def _repos(self) -> Iterator[tuple[str, str, str]]:
+        """The addresses on the hub, each with its repository and revision."""
+        for address in (self.weights, *self.mirrors):
+            if match := re.match(r"hf://([^@]+)@([^?# ]+)", address):
+                yield address, match[1], match[2]
 
 
 class Catalog:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from models.device.hardware import Device
-from models.errors import InvalidValue, UnsupportedParameter
+from models.errors import InvalidValue, RequestError, UnsupportedParameter
 from models.row import Row
 
 Item = TypeVar("Item", covariant=True)
@@ -60,9 +60,8 @@ class Leniency:
         Raises:
             UnsupportedParameter: the request is strict.
         """
-        if self._strict:
-            raise UnsupportedParameter(f"{reason}; leave it out.", param=param)
-        self.left_out.append(LeftOut(param, f"{reason}; it was left out."))
+        refusal = UnsupportedParameter(f"{reason}; leave it out.", param=param)
+        self._tell(LeftOut(param, f"{reason}; it was left out."), refusal)
 
     def adapt(self, param: str, reason: str) -> None:
         """Take the nearest value that there is; ``reason`` is a sentence without its full stop.
@@ -70,9 +69,13 @@ class Leniency:
         Raises:
             InvalidValue: the request is strict.
         """
+        refusal = InvalidValue(f"{param}: {reason}.", param=param)
+        self._tell(LeftOut(param, f"{reason}."), refusal)
+
+    def _tell(self, told: LeftOut, refusal: RequestError) -> None:
         if self._strict:
-            raise InvalidValue(f"{param}: {reason}.", param=param)
-        self.left_out.append(LeftOut(param, f"{reason}."))
+            raise refusal
+        self.left_out.append(told)
 
 
 @dataclass(frozen=True)

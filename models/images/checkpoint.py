@@ -162,8 +162,9 @@ def ltx_transformer(file: Path, folder: Path, dtype: torch.dtype) -> Any:
     config = json.loads((folder / "transformer/config.json").read_text())
     weights: dict[str, torch.Tensor] = {}
     with safe_open(file, framework="pt") as stored:
-        prefix = _LTX_PREFIX if any(one.startswith(_LTX_PREFIX) for one in stored.keys()) else ""  # noqa: SIM118
-        for name in stored.keys():  # noqa: SIM118  # it is no mapping
+        names = list(stored.keys())
+        prefix = _LTX_PREFIX if any(one.startswith(_LTX_PREFIX) for one in names) else ""
+        for name in names:
             own = name.removeprefix(prefix)
             if name.startswith(prefix) and not own.startswith(_LTX_OTHERS):
                 weights[_renamed(own)] = stored.get_tensor(name)

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from models.device.failures import is_out_of_memory
 from models.device.hardware import Device
 from models.images import checkpoint, tuning
 from models.images.adapters import Adapters
@@ -19,6 +18,7 @@ from models.images.pictures import crop, encoded, preview
 from models.images.previews import Previews, estimate
 from models.images.prompts import Prompts
 from models.images.request import ImageRequest, Images, Preview
+from models.images.tiling import Tiling
 from models.images.tokens import TokenCounter
 from models.quiet import hush
 from models.row import Row
@@ -55,7 +55,7 @@ class DiffusersImages:
         self._pipelines = {self._family.pipelines["txt2img"]: self._ours(pipeline)}
         self._previews = Previews(pipeline, self._family.unpacked)
         self._adapters = Adapters(pipeline, row.slug, int(row.memory_bytes * _ADAPTERS_SHARE))
-        self._tiled = False
+        self._tiling = Tiling(pipeline.vae)
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> DiffusersImages:
@@ -109,23 +109,16 @@ class DiffusersImages:
 
         A picture that is out of memory is decoded in tiles when it is begun again.
         """
-        tiled, self._tiled = self._tiled, False
         try:
-            if tiled:
-                self._first.vae.enable_tiling()
-            return self._generate(batch)
+            with self._tiling.run(alone=len(batch) == 1):
+                return self._generate(batch)
         except Stopped:
             return [None] * len(batch)
-        except Exception as error:
-            self._tiled = len(batch) == 1 and not tiled and is_out_of_memory(error)
-            raise
-        finally:
-            if tiled:
-                self._first.vae.disable_tiling()
 
     def close(self) -> None:
         """Drop the pipelines."""
         del self._first, self._scheduler, self._prompts, self._previews, self._adapters
+        del self._tiling
         self._pipelines = {}
 
     def _generate(self, batch: Sequence[Ticket[ImageItem]]) -> list[Any]:
@@ -153,19 +146,9 @@ class DiffusersImages:
 
     def _pipeline(self, task: str) -> Any:
         """The pipeline of a task; all are made of the same parts."""
-        import diffusers
-
         name = self._family.pipelines[task]
         if name not in self._pipelines:
-            made = getattr(diffusers, name)
-            wanted = inspect.signature(made.__init__).parameters
-            parts = {key: one for key, one in self._first.components.items() if key in wanted}
-            settings = {
-                key: value
-                for key, value in self._first.config.items()
-                if key in wanted and key not in parts and not key.startswith("_")
-            }
-            self._pipelines[name] = self._ours(made(**parts, **settings))
+            self._pipelines[name] = self._ours(tuning.sibling(self._first, name))
         return self._pipelines[name]
 
     def _ours(self, pipeline: Any) -> Any:

@@ -6,7 +6,6 @@ another model's: each of its guidances has to be switched off, or every step cos
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from models.device.failures import is_out_of_memory
 from models.device.hardware import Device
 from models.errors import ContextLengthExceeded, InvalidValue, UnsupportedParameter
 from models.images import tuning
@@ -22,6 +20,7 @@ from models.images.checkpoint import ltx_transformer
 from models.images.mp4 import likely_bytes, mp4, stills
 from models.images.pictures import decode, fitted
 from models.images.request import ImageRequest, Images, Picture, Video
+from models.images.tiling import Tiling
 from models.images.tokens import TokenCounter
 from models.quiet import hush
 from models.row import Row
@@ -96,7 +95,7 @@ class LtxVideo:
         self._count = TokenCounter(pipeline.tokenizer)
         self._first = pipeline
         self._pipelines = {"words": _quiet(pipeline)}
-        self._tiled = False
+        self._tiling = Tiling(pipeline.vae)
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> LtxVideo:
@@ -151,23 +150,15 @@ class LtxVideo:
         One that is out of memory is decoded in tiles when it is begun again.
         """
         [ticket] = batch
-        tiled, self._tiled = self._tiled, False
         try:
-            if tiled:
-                self._first.vae.enable_tiling()
-            return [self._made(ticket)]
+            with self._tiling.run():
+                return [self._made(ticket)]
         except Stopped:
             return [None]
-        except Exception as error:
-            self._tiled = not tiled and is_out_of_memory(error)
-            raise
-        finally:
-            if tiled:
-                self._first.vae.disable_tiling()
 
     def close(self) -> None:
         """Drop the pipelines."""
-        del self._first
+        del self._first, self._tiling
         self._pipelines = {}
 
     # A request ---------------------------------------------------------------------------------
@@ -289,13 +280,8 @@ class LtxVideo:
 
     def _pipeline(self, way: str) -> Any:
         """The pipeline of a way; all are made of the same parts."""
-        import diffusers
-
         if way not in self._pipelines:
-            made = getattr(diffusers, _PIPELINES[way])
-            wanted = inspect.signature(made.__init__).parameters
-            parts = {name: one for name, one in self._first.components.items() if name in wanted}
-            self._pipelines[way] = _quiet(made(**parts))
+            self._pipelines[way] = _quiet(tuning.sibling(self._first, _PIPELINES[way]))
         return self._pipelines[way]
 
 

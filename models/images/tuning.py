@@ -9,6 +9,7 @@ Row options, set by the operator (``handler.settings.engines``):
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 from typing import Any
@@ -49,6 +50,21 @@ def placed(pipeline: Any, row: Row, kind: str) -> Any:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
         core.compile_repeated_blocks()
     return pipeline
+
+
+def sibling(pipeline: Any, name: str) -> Any:
+    """Another pipeline of diffusers', made of the same parts and with the same settings."""
+    import diffusers
+
+    made = getattr(diffusers, name)
+    wanted = inspect.signature(made.__init__).parameters
+    parts = {key: one for key, one in pipeline.components.items() if key in wanted}
+    settings = {
+        key: value
+        for key, value in pipeline.config.items()
+        if key in wanted and key not in parts and not key.startswith("_")
+    }
+    return made(**parts, **settings)
 
 
 def _to_fp8(core: Any, row: Row, kind: str) -> None:

@@ -7,7 +7,7 @@ two slices others may have the device: a short recording does not wait for a lon
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
 from itertools import groupby
@@ -16,30 +16,15 @@ from typing import Any
 from models.surface import Progress, Stopped, Ticket, Unfinished
 from models.transcribe.audio import RATE_HZ
 from models.transcribe.certainty import log_probabilities
-from models.transcribe.recording import Recording, Whole, plain, within
+from models.transcribe.recording import Whole, plain, within
 from models.transcribe.request import Heard
+from models.transcribe.way import Way
 
 _SLICE_S = 1.0  # of the device's time, and then to the next segment
 
 
-class Sequential:
-    """Writes whole recordings down.
-
-    Args:
-        model: faster-whisper's.
-        tokenizer: makes one for a recording whose language is known.
-        detect: finds a recording's language, of its first frames.
-    """
-
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: Callable[[Recording], Any],
-        detect: Callable[[Recording, Any], None],
-    ) -> None:
-        self._model = model
-        self._tokenizer = tokenizer
-        self._detect = detect
+class Sequential(Way):
+    """Writes whole recordings down."""
 
     def run(self, ticket: Ticket[Whole]) -> list[dict[str, Any]] | Unfinished:
         """A slice; at the end of the last one the segments, or what there is when nobody waits."""
@@ -74,9 +59,7 @@ class Sequential:
         from faster_whisper.transcribe import restore_speech_timestamps
 
         recording, mel = part.recording, part.mel
-        if recording.language is None:
-            self._detect(recording, mel[:, : self._model.feature_extractor.nb_max_frames])
-        tokenizer, logs = self._tokenizer(recording), dict[int, Any]()
+        tokenizer, logs = self._tokenizer(recording, mel), dict[int, Any]()
         segments = self._model.generate_segments(mel, tokenizer, recording.options, False)
         if recording.request.logprobs:
             segments = self._with_log_probabilities(segments, mel, tokenizer, logs)

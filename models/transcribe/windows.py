@@ -20,6 +20,7 @@ from models.transcribe.mel import Mel
 from models.transcribe.recording import Recording, Window
 from models.transcribe.request import TranscribeRequest
 from models.transcribe.samples import Samples
+from models.transcribe.way import Way
 
 _SPECTRA_AT_ONCE = 8
 _LEAST_FRAMES = 40  # of a tail: there is as much silence at the end of a window
@@ -64,14 +65,8 @@ class _Decoded:
     compression: float
 
 
-class Windows:
-    """Writes windows down.
-
-    Args:
-        model: faster-whisper's.
-        tokenizer: makes one for a recording whose language is known.
-        detect: finds a recording's language, of its first frames.
-    """
+class Windows(Way):
+    """Writes windows down."""
 
     def __init__(
         self,
@@ -79,10 +74,8 @@ class Windows:
         tokenizer: Callable[[Recording], Any],
         detect: Callable[[Recording, Any], None],
     ) -> None:
-        self._model = model
-        self._tokenizer = tokenizer
-        self._detect = detect
-        # Spectra take 40 ms each: of 16 windows as long as a GPU takes for half of the run.
+        super().__init__(model, tokenizer, detect)
+        # A spectrum takes a core some 40 ms, and the device waits for those of all windows.
         self._threads = ThreadPoolExecutor(min(_SPECTRA_AT_ONCE, os.cpu_count() or 1))
 
     def close(self) -> None:
@@ -116,9 +109,7 @@ class Windows:
         recording = item.recording
         samples = Samples(recording.audio.samples, item.spans)
         mel = Mel(samples, self._model.feature_extractor, lambda: None)
-        if recording.language is None:
-            self._detect(recording, mel[:, : self._model.feature_extractor.nb_max_frames])
-        tokenizer = self._tokenizer(recording)
+        tokenizer = self._tokenizer(recording, mel)
         options = recording.options
         before = tokenizer.encode(f" {options.initial_prompt}") if options.initial_prompt else []
         prompt = self._model.get_prompt(tokenizer, before, hotwords=options.hotwords)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from handler.contract.transcribe.speakers import told_apart
-from models.transcribe.request import Heard, Turn
+from handler.contract.transcribe.speakers import Turns, told_apart
+from models.transcribe.request import Heard
 
 
 class Telling:
@@ -16,9 +16,7 @@ class Telling:
         self._begun = False
         self._number = 0
 
-    def events(
-        self, segment: dict[str, Any], turns: Sequence[Turn] | None
-    ) -> Iterator[dict[str, Any]]:
+    def events(self, segment: dict[str, Any], turns: Turns | None) -> Iterator[dict[str, Any]]:
         """A segment's text, and who says which part of it."""
         if turns is None:
             more = {"logprobs": segment["logprobs"]} if "logprobs" in segment else {}

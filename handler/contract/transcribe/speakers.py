@@ -24,7 +24,7 @@ class DiarizedSegment(TypedDict):
 
 
 def told_apart(
-    segments: Sequence[dict[str, Any]], turns: Sequence[Turn], first: int = 0
+    segments: Sequence[dict[str, Any]], turns: Sequence[Turn] | Turns, first: int = 0
 ) -> Iterator[DiarizedSegment]:
     """Segments of one speaker each, as ``diarized_json`` has them.
 
@@ -32,10 +32,11 @@ def told_apart(
 
     Args:
         segments: faster-whisper's, with the times of their words where there are any.
-        turns: who speaks when.
+        turns: who speaks when; in order already, where it is asked segment by segment.
         first: the number of the first one.
     """
-    number, heard = first, _Turns(turns)
+    heard = turns if isinstance(turns, Turns) else Turns(turns)
+    number = first
     for segment in segments:
         words = segment.get("words") or [{**segment, "word": segment["text"]}]
         for speaker, said in groupby(words, key=heard.speaker):
@@ -51,7 +52,7 @@ def told_apart(
             number += 1
 
 
-class _Turns:
+class Turns:
     """Turns by their starts: an hour has thousands, and as many words ask for theirs."""
 
     def __init__(self, turns: Sequence[Turn]) -> None:

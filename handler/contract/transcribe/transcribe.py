@@ -22,6 +22,7 @@ from handler.contract.streaming import to_client
 from handler.contract.transcribe.events import InOrder, Telling, merged
 from handler.contract.transcribe.request import URL_NAMES, TranscriptionRequest
 from handler.contract.transcribe.shapes import shaped
+from handler.contract.transcribe.speakers import Turns
 from models.errors import InvalidValue, UnsupportedParameter
 from models.transcribe.request import (
     Heard,
@@ -68,6 +69,7 @@ async def stream(call: Call) -> AsyncGenerator[Any, None]:
 async def _events(call: Call) -> AsyncGenerator[dict[str, Any], None]:
     request = await _to_engine(call)
     order, telling = InOrder(), Telling()
+    heard: Turns | None = None
     async with (
         _found_meanwhile(call, request.path) as finding,
         call.lease() as model,
@@ -75,7 +77,9 @@ async def _events(call: Call) -> AsyncGenerator[dict[str, Any], None]:
     ):
         async for event in events:
             for segment in order.next(event) if isinstance(event, Heard) else ():
-                for told in telling.events(segment, None if finding is None else await finding):
+                if finding is not None and heard is None:
+                    heard = Turns(await finding)
+                for told in telling.events(segment, heard):
                     yield told
             transcript = event
         found = None if finding is None else await finding
