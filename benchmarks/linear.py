@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from benchmarks.report import figures, table
-from models.embeddings.cpu.onednn import OneDnnLinear
+from models.embeddings.encoder.onednn import OneDnnLinear
 
 TOKENS, ROUNDS = 1024, 25
 SHAPES = ((384, 384), (384, 1536), (1536, 384), (1024, 1024), (1024, 4096), (4096, 1024))
@@ -32,7 +32,8 @@ def seconds(run: Callable[[], Any]) -> float:
 def compare(width: int, out: int, dtype: torch.dtype, *, gelu: bool) -> float:
     """How many times as fast oneDNN's layer is."""
     linear = torch.nn.Linear(width, out, dtype=dtype)
-    ours, after = OneDnnLinear(linear, gelu), torch.nn.GELU() if gelu else torch.nn.Identity()
+    ours = OneDnnLinear(linear.weight, linear.bias, gelu=gelu)
+    after = torch.nn.GELU() if gelu else torch.nn.Identity()
     x = torch.randn(TOKENS, width, dtype=dtype)
     ratios = [seconds(lambda: after(linear(x))) / seconds(lambda: ours(x)) for _ in range(ROUNDS)]
     return statistics.median(ratios)

@@ -1,4 +1,4 @@
-"""The torch backend: a sentence-transformers model."""
+"""The torch backend: a folder of sentence-transformers'."""
 
 from __future__ import annotations
 
@@ -8,50 +8,36 @@ from typing import Any
 
 from models.device.hardware import Device
 from models.embeddings.engine import Arrays, Embeddings
-from models.embeddings.inputs.padding import pad
 from models.embeddings.inputs.texts import Texts, Tokens
 from models.embeddings.request import COLBERT, DENSE, SPARSE
-from models.quiet import hush
 from models.row import Row
 
 
 class TorchEmbeddings(Embeddings):
     """A sentence-transformers folder; with BGE-M3's two heads where they lie beside it.
 
-    Texts are packed on a CPU, where the architecture allows it, and padded elsewhere.
+    BERT and XLM-RoBERTa run in our own forward pass, without padding; others in the library's.
     """
 
-    def __init__(
-        self, model: Any, packing: Any, heads: Mapping[str, Any], texts: Texts, row: Row
-    ) -> None:
+    def __init__(self, encoder: Any, heads: Mapping[str, Any], texts: Texts, row: Row) -> None:
         super().__init__(texts, row)
-        self._model = model
-        self._packing = packing
-        self.packs = packing is not None
+        self._encoder = encoder
         self._heads = heads
+        self.packs = encoder.packs
         self.kinds = frozenset({DENSE, *heads})
-        self.width = model.get_embedding_dimension()
+        self.width = encoder.width
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> TorchEmbeddings:
         """Load the folder, in the device's own precision, and measure the budget."""
         import torch
-        from sentence_transformers import SentenceTransformer
 
-        from models.embeddings.cpu.onednn import rewire
-
-        hush("transformers")
         dtype = getattr(torch, device.dtype)
-        model = SentenceTransformer(
-            str(folder), device=device.kind, local_files_only=True, model_kwargs={"dtype": dtype}
-        ).eval()
-        weights_bytes = sum(one.nbytes for one in model.parameters())
-        limit = min(model.max_seq_length, row.options.get("max_tokens", model.max_seq_length))
-        texts = Texts(model.tokenizer.backend_tokenizer, limit, row)
-        packing = _packing(model, texts.pad)
-        rewire(model)  # once the layers are those that will run
-        engine = cls(model, packing, _heads(folder, device.kind, dtype), texts, row)
-        engine.measure_budget(weights_bytes)
+        encoder = _encoder(folder, device.kind, dtype)
+        limit = min(encoder.longest, row.options.get("max_tokens", encoder.longest))
+        texts = Texts(encoder.tokenizer, limit, row)
+        engine = cls(encoder, _heads(folder, device.kind, dtype), texts, row)
+        engine.measure_budget(encoder.weights_bytes)
         return engine
 
     def forward(self, parts: Sequence[Tokens], kinds: frozenset[str]) -> Arrays:
@@ -61,7 +47,7 @@ class TorchEmbeddings(Embeddings):
 
         lengths = [len(part) for part in parts]
         with torch.inference_mode():
-            dense, hidden = self._packing.run(parts) if self._packing else self._padded(parts)
+            dense, hidden = self._encoder.run(parts)
             answer = {DENSE: normalize(dense.float(), dim=-1).cpu().numpy()}
             if SPARSE in kinds:
                 answer[SPARSE] = _by_text(self._heads[SPARSE](hidden)[:, 0].float(), lengths)
@@ -72,25 +58,19 @@ class TorchEmbeddings(Embeddings):
 
     def close(self) -> None:
         """Drop the model and its heads."""
-        self._model, self._heads, self._packing = None, {}, None
-
-    def _padded(self, parts: Sequence[Tokens]) -> tuple[Any, Any]:
-        """Sentence embeddings, and the last hidden states of all texts' tokens in one row."""
-        import torch
-
-        device = self._model.device
-        ids, mask, _ = (torch.from_numpy(one).to(device) for one in pad(parts, self.texts.pad))
-        out = self._model.forward({"input_ids": ids, "attention_mask": mask})
-        return out["sentence_embedding"], out["token_embeddings"][mask.bool()]
+        self._encoder, self._heads = None, {}
 
 
-def _packing(model: Any, filler: int) -> Any:
-    """How to run the model on packed texts; None where they are padded."""
-    if model.device.type != "cpu":
-        return None
-    from models.embeddings.cpu.packing import Packing
+def _encoder(folder: Path, device: str, dtype: Any) -> Any:
+    """Our own where it knows the architecture: importing the library takes seconds."""
+    from models.embeddings.encoder.heads import BertEncoder
 
-    return Packing(model, filler) if Packing.suits(model) else None
+    ours = BertEncoder.load(folder, device, dtype)
+    if ours is not None:
+        return ours
+    from models.embeddings.encoder.library import LibraryEncoder
+
+    return LibraryEncoder.load(folder, device, dtype)
 
 
 def _by_text(row: Any, lengths: Sequence[int], first: int = 0) -> list[Any]:

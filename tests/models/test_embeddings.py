@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import json
 import random
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +21,10 @@ import torch
 
 from models.device.hardware import Device
 from models.device.rounding import rounded
-from models.embeddings.cpu import onednn
-from models.embeddings.cpu.packing import Packing
+from models.embeddings.cross_encoder import CrossEncoder
+from models.embeddings.encoder import attention, checkpoint, onednn
+from models.embeddings.encoder.checkpoint import Shape
+from models.embeddings.encoder.heads import BertClassifier, BertEncoder
 from models.embeddings.inputs import token_ids
 from models.embeddings.inputs.texts import Tokens
 from models.embeddings.lexical import by_token
@@ -156,7 +161,6 @@ def refusing(load: Load, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_where_onednn_refuses_the_layers_stay_torchs(store, load, model):
     slug = f"refused-{model.slug}"
     half = Loader(store, Device("cpu", 8 * 10**9, bf16=True))(replace(model, slug=slug))
-    assert not [one for one in half._model.modules() if isinstance(one, onednn.OneDnnLinear)]
     assert not onednn.works(torch.bfloat16)
     if model is MINILM:
         assert nearness(dense(embed(half, *TEXTS)), dense(embed(load(MINILM), *TEXTS))) > 0.999
@@ -176,7 +180,7 @@ def test_an_operator_that_computes_wrong_is_not_used(monkeypatch):
 
 def test_bfloat16_is_near_and_no_number_is_lost(store, minilm):
     half = Loader(store, Device("cpu", 8 * 10**9, bf16=True))(replace(MINILM, slug="half"))
-    assert half._model.dtype == torch.bfloat16
+    assert half._encoder.bert.dtype == torch.bfloat16
     assert nearness(dense(embed(half, *TEXTS)), dense(embed(minilm, *TEXTS))) > 0.999
 
 
@@ -192,7 +196,7 @@ def test_packed_texts_have_the_vectors_of_padded_ones(model, bf16, store, monkey
     """All three kinds: lengths that repeat, a run that is filled up, and one as long as it gets."""
     load = Loader(store, Device("cpu", 8 * 10**9, bf16=bf16))
     packing = load(model)
-    monkeypatch.setattr(Packing, "suits", lambda model: False)
+    monkeypatch.setattr(BertEncoder, "load", lambda *_: None)
     padding = load(model)
     assert packing.packs
     assert not padding.packs
@@ -262,8 +266,7 @@ def test_dimensions_are_for_models_trained_for_them(minilm):
         embed(minilm, "x", dimensions=64)
     assert dense(embed(minilm, "x", dimensions=384)).shape == (1, 384)
     trained = type(minilm)(
-        minilm._model,
-        minilm._packing,
+        minilm._encoder,
         {},
         minilm.texts,
         replace(MINILM, options={"dimensions": (64, 128)}),
@@ -280,7 +283,7 @@ def test_what_is_not_finite_fails_its_own_text_only(bge):
             out["dense"][1] = np.nan
             return out
 
-    broken = Broken(bge._model, bge._packing, bge._heads, bge.texts, BGE)
+    broken = Broken(bge._encoder, bge._heads, bge.texts, BGE)
 
     async def outputs() -> Any:
         return broken.run(Job(broken.prepare(EmbedRequest(("a", "b", "c")))).tickets)
@@ -417,7 +420,7 @@ def test_every_byte_of_openais_encoding_can_be_read():
 
 
 def test_prefixes_by_input_type(store, minilm):
-    e5 = type(minilm)(minilm._model, minilm._packing, {}, minilm.texts, MINILM)
+    e5 = type(minilm)(minilm._encoder, {}, minilm.texts, MINILM)
     e5.texts = type(minilm.texts)(
         minilm.texts.tokenizer, 256, replace(MINILM, options={"prefixes": {"query": "query: "}})
     )
@@ -450,7 +453,7 @@ def test_what_is_absurdly_long_is_refused_before_it_is_tokenised(minilm):
 
 
 def test_colbert_vectors_that_would_fill_the_memory_are_refused(bge):
-    wide = type(bge)(bge._model, bge._packing, bge._heads, bge.texts, BGE)
+    wide = type(bge)(bge._encoder, bge._heads, bge.texts, BGE)
     wide.width = 1024
     with pytest.raises(InvalidValue, match="Send fewer at once") as caught:
         embed(wide, *["a" * 4000] * 10, kinds=ALL)
@@ -614,3 +617,176 @@ def test_bge_m3_ranks_by_its_three_similarities(bge, store):
         assert score == pytest.approx(
             0.4 * float(q_dense @ d_dense) + 0.2 * lexical + 0.4 * late, abs=2e-3
         )
+
+
+# Our own forward pass ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory, store: Any) -> Callable[..., Path]:
+    """Makes a folder of transformers' with random weights and the small model's tokenizer."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(store.resolve(MINILM))
+
+    def make(model_class: str, **changes: Any) -> Path:
+        import transformers
+
+        torch.manual_seed(2)
+        kind = getattr(transformers, model_class)
+        small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+        size = {"vocab_size": len(tokenizer), "intermediate_size": 64}
+        folder = tmp_path_factory.mktemp(model_class)
+        kind(kind.config_class(**{**small, **size, **changes})).eval().save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("model_class", "changes"),
+    [
+        ("BertForSequenceClassification", {"num_labels": 1}),
+        ("XLMRobertaForSequenceClassification", {"num_labels": 1, "type_vocab_size": 1}),
+        ("RobertaForSequenceClassification", {"num_labels": 1}),
+    ],
+)
+def test_classifiers_are_transformers_with_both_kinds_of_tokens(published, model_class, changes):
+    """A BERT tells the query's tokens from the document's; its own kinds are asked for."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    folder = published(model_class, **changes)
+    engine = CrossEncoder.load(folder, replace(RERANKER, options={"max_tokens": 500}), CPU)
+    assert engine.packs
+    assert isinstance(engine._classifier, BertClassifier)
+    documents = TEXTS[1:12]
+    ours = run(engine, RankRequest(TEXTS[0], tuple(documents), truncate=True)).scores
+    reference = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    assert reference.config.type_vocab_size == changes.get("type_vocab_size", 2)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    for document, score in zip(documents, ours, strict=True):
+        inputs = tokenizer(
+            TEXTS[0], document, truncation="only_second", max_length=500, return_tensors="pt"
+        )
+        if reference.config.type_vocab_size == 1:
+            del inputs["token_type_ids"]
+        with torch.no_grad():
+            expected = torch.sigmoid(reference(**inputs).logits)[0, 0].item()
+        assert score == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_folder_of_transformers_has_means_of_its_tokens(published):
+    from sentence_transformers import SentenceTransformer
+
+    folder = published("RobertaModel", max_position_embeddings=66)
+    ours = TorchEmbeddings.load(folder, MINILM, CPU)
+    reference = SentenceTransformer(str(folder), device="cpu")
+    assert isinstance(ours._encoder, BertEncoder)
+    assert ours.texts.limit == 64  # positions are counted from behind the padding's
+    texts = [text for text in TEXTS if len(reference.tokenizer(text)["input_ids"]) <= 64]
+    assert len(texts) > 10
+    expected = reference.encode(texts, normalize_embeddings=True)
+    assert np.abs(dense(embed(ours, *texts)) - expected).max() < 1e-4
+
+
+def test_old_checkpoints_have_other_names_and_are_pickled(published, tmp_path):
+    """``bert.``, ``gamma`` and ``beta``, in ``pytorch_model.bin``: as BGE-M3 is published."""
+    from safetensors.torch import load_file
+
+    folder = published("BertModel")
+    expected = dense(embed(TorchEmbeddings.load(folder, MINILM, CPU), *TEXTS, truncate=True))
+    state = load_file(folder / "model.safetensors")
+    old = {
+        f"bert.{name}".replace("LayerNorm.weight", "LayerNorm.gamma")
+        .replace("LayerNorm.bias", "LayerNorm.beta"): one
+        for name, one in state.items()
+    }  # fmt: skip
+    (folder / "model.safetensors").unlink()
+    for form in (True, False):  # torch's own since 1.6, and the one before
+        torch.save(old, folder / "pytorch_model.bin", _use_new_zipfile_serialization=form)
+        engine = TorchEmbeddings.load(folder, MINILM, CPU)
+        assert isinstance(engine._encoder, BertEncoder)
+        assert np.abs(dense(embed(engine, *TEXTS, truncate=True)) - expected).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hidden_act": "relu"},
+        {"is_decoder": True},
+        {"model_type": "mpnet"},
+        {"position_embedding_type": "relative_key"},
+        {"quantization_config": {"quant_method": "bitsandbytes"}},
+    ],
+)
+def test_what_we_would_compute_otherwise_is_left_to_the_library(published, changes):
+    folder = published("BertModel")
+    assert Shape.of(folder) is not None
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    assert Shape.of(folder) is None
+
+
+@pytest.mark.parametrize(
+    "modules", [["Transformer", "Pooling", "Dense"], ["Transformer"], ["Transformer", "Other"]]
+)
+def test_other_modules_are_left_to_the_library(tmp_path, modules):
+    described = [
+        {"path": f"{at}" if at else "", "type": f"x.{one}"} for at, one in enumerate(modules)
+    ]
+    (tmp_path / "modules.json").write_text(json.dumps(described))
+    assert checkpoint.pooling(tmp_path) is None
+
+
+def test_neither_library_is_imported_for_a_bert(store):
+    """They take seconds of every cold start."""
+    script = f"""
+import sys
+from pathlib import Path
+from models.embeddings.torch import TorchEmbeddings
+from tests.conftest import CPU, row
+TorchEmbeddings.load(Path({str(store.resolve(MINILM))!r}), row("All_MiniLM_L6_v2"), CPU)
+print(sorted({{"transformers", "sentence_transformers", "sklearn", "scipy"}} & sys.modules.keys()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+# Attention on a GPU, whose kernel is played on the CPU --------------------------------------------
+
+
+def kernel(q: Any, k: Any, v: Any, ends: Any, also: Any, longest: int, most: int) -> Any:
+    """What torch's ``varlen_attn`` returns, text by text."""
+    assert ends.dtype == torch.int32
+    assert torch.equal(ends, also)
+    assert longest == most == int(ends.diff().max())
+    out = [
+        torch.nn.functional.scaled_dot_product_attention(
+            *(one[start:end].transpose(0, 1) for one in (q, k, v))
+        ).transpose(0, 1)
+        for start, end in pairwise(ends.tolist())
+    ]
+    return torch.cat(out)
+
+
+def test_three_ways_to_attend_are_one():
+    torch.manual_seed(4)
+    lengths = [5, 5, 1, 17, 3]
+    qkv = torch.randn(sum(lengths), 3, 4, 8)
+    by_length = attention._by_length(lengths)(qkv)
+    padded = attention._padded(lengths, qkv.device)(qkv)
+    unpadded = attention._unpadded(lengths, qkv, kernel)(qkv)
+    assert by_length.shape == (sum(lengths), 32)
+    assert torch.allclose(by_length, padded, atol=1e-6)
+    assert torch.allclose(by_length, unpadded, atol=1e-6)
+
+
+def test_the_kernel_is_torchs_where_it_has_one():
+    from torch.nn.attention.varlen import varlen_attn
+
+    assert attention.varlen() is varlen_attn
+    names = list(inspect.signature(varlen_attn).parameters)[:7]
+    assert names == ["query", "key", "value", "cu_seq_q", "cu_seq_k", "max_q", "max_k"]

@@ -68,7 +68,7 @@ class Texts:
         self._size = tokenizer.get_vocab_size(with_added_tokens=True)
         self._head, self._tail = _special(tokenizer)
         self.limit = limit
-        self.pad = _first_known(tokenizer, ("<pad>", "[PAD]"), default=0)
+        self.pad = padding_id(tokenizer)
         names = ("<s>", "</s>", "<pad>", "<unk>", "[CLS]", "[SEP]", "[PAD]", "[UNK]")
         known = (tokenizer.token_to_id(name) for name in names)
         self.meaningless = frozenset(one for one in known if one is not None)
@@ -210,6 +210,7 @@ def _special(tokenizer: Any) -> tuple[list[int], list[int]]:
     return encoding.ids[:first], encoding.ids[last:]
 
 
-def _first_known(tokenizer: Any, names: Sequence[str], default: int) -> int:
-    known = (tokenizer.token_to_id(name) for name in names)
-    return next((one for one in known if one is not None), default)
+def padding_id(tokenizer: Any) -> int:
+    """The token id that texts are filled up with."""
+    known = (tokenizer.token_to_id(name) for name in ("<pad>", "[PAD]"))
+    return next((one for one in known if one is not None), 0)

@@ -1,0 +1,104 @@
+"""What stands on BERT's hidden states: a vector of each text, or a score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+
+from models.embeddings.encoder import checkpoint
+from models.embeddings.encoder.bert import Bert
+from models.embeddings.encoder.checkpoint import Shape
+from models.embeddings.inputs.texts import Tokens
+
+_HEADS = (("classifier.dense", "classifier.out_proj"), ("pooler.dense", "classifier"))
+"""Of RoBERTa's family, and of BERT: a layer, a tanh, and the layer with the score."""
+
+
+class BertEncoder:
+    """A sentence-transformers folder with a BERT in it; see ``checkpoint`` for which.
+
+    Attributes:
+        tokenizer: of the ``tokenizers`` package.
+        longest: tokens that it reads.
+    """
+
+    packs = True
+
+    def __init__(self, bert: Bert, pooling: str, tokenizer: Tokenizer, longest: int) -> None:
+        self.bert = bert
+        self.tokenizer = tokenizer
+        self.longest = longest
+        self.width = bert.width
+        self.weights_bytes = bert.weights_bytes
+        self._pooling = pooling
+
+    @classmethod
+    def load(cls, folder: Path, device: str, dtype: torch.dtype) -> BertEncoder | None:
+        """Load the folder; None where it holds something else."""
+        shape, pooling = Shape.of(folder), checkpoint.pooling(folder)
+        if shape is None or pooling is None:
+            return None
+        bert = Bert.load(folder, shape, device, dtype)
+        return cls(bert, pooling, _tokenizer(folder), checkpoint.longest(folder, shape))
+
+    def run(self, parts: Sequence[Tokens]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sentence embeddings, of shape (texts, width), and all hidden states in one row."""
+        hidden = self.bert.run(parts)
+        if self._pooling == "cls":
+            return hidden[_firsts(parts, hidden)], hidden
+        lengths = torch.tensor([len(part) for part in parts], device=hidden.device)
+        return torch.segment_reduce(hidden.float(), "mean", lengths=lengths), hidden
+
+
+class BertClassifier:
+    """A transformers folder with one score, on a BERT; attributes as of ``BertEncoder``."""
+
+    packs = True
+
+    def __init__(self, bert: Bert, head: Mapping[str, torch.Tensor], tokenizer: Tokenizer) -> None:
+        self.bert = bert
+        self.tokenizer = tokenizer
+        self.weights_bytes = bert.weights_bytes
+        self._inner, self._outer = next(
+            (_Linear(head, inner), _Linear(head, outer))
+            for inner, outer in _HEADS
+            if f"{inner}.weight" in head
+        )
+
+    @classmethod
+    def load(cls, folder: Path, device: str, dtype: torch.dtype) -> BertClassifier | None:
+        """Load the folder; None where it holds something else."""
+        shape = Shape.of(folder)
+        if shape is None:
+            return None
+        bert = Bert.load(folder, shape, device, dtype)
+        if not any(f"{inner}.weight" in bert.head for inner, _ in _HEADS):
+            return None
+        return cls(bert, bert.head, _tokenizer(folder))
+
+    def run(self, parts: Sequence[Tokens]) -> torch.Tensor:
+        """Scores before the sigmoid, of shape (texts,)."""
+        hidden = self.bert.run(parts)
+        first = hidden[_firsts(parts, hidden)]
+        return self._outer(torch.tanh(self._inner(first)))[:, 0]
+
+
+class _Linear:
+    def __init__(self, weights: Mapping[str, torch.Tensor], prefix: str) -> None:
+        self._weight, self._bias = weights[f"{prefix}.weight"], weights[f"{prefix}.bias"]
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(x, self._weight, self._bias)
+
+
+def _firsts(parts: Sequence[Tokens], hidden: torch.Tensor) -> torch.Tensor:
+    """Where each text begins."""
+    lengths = torch.tensor([0, *(len(part) for part in parts[:-1])])
+    return lengths.cumsum(0).to(hidden.device)
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    return Tokenizer.from_file(str(folder / "tokenizer.json"))
