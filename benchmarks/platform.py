@@ -16,7 +16,7 @@ from typing import Any
 
 import requests
 
-from local.processes import clean, variables
+from local.environment import clean, variables
 
 ROOT = Path(__file__).parent.parent
 KEY = {"Authorization": "Bearer benchmark"}

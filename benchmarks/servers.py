@@ -14,7 +14,7 @@ from pathlib import Path
 
 import requests
 
-from local.processes import clean
+from local.environment import clean
 
 ROOT = Path(__file__).parent.parent
 INFINITY = ROOT / ".venv-infinity"

@@ -6,7 +6,6 @@ in flight finish. A second Ctrl-C ends everything at once.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import errno
 import logging
@@ -16,109 +15,38 @@ import shlex
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from local.app import SURFACES, Options, build
-from local.processes import WorkerDied, Workers, variables
-from local.queue.endpoints import EVERYTHING, Served, read_further
+from local.app import Options, build
+from local.arguments import Usage, read_arguments
+from local.environment import variables
+from local.pools import pools
+from local.processes import WorkerDied, Workers
+from local.queue.endpoints import EVERYTHING
 from local.queue.platform import Platform
 
 HOST = "127.0.0.1"
-_DEFAULT_PORT = 8000
 _LOOK_S = 0.05
 # Longer than clients keep an idle connection (aiohttp: 15 s): a result that a worker posts on one
 # that is closed at that moment must be sent again, and one that does not do so loses it.
 KEEP_ALIVE_S = 75
 
 
-class Usage(Exception):
-    """The arguments or this machine do not allow it; the message is the line to print."""
-
-
 def main() -> int:
     """Run; returns the exit status."""
     try:
-        arguments = _arguments()
-        options = Options(
-            surfaces=(surfaces := _surfaces(arguments.surfaces)),
-            further=_further(arguments.endpoint, surfaces),
-            key=os.environ.get("LOCAL_API_KEY", "").strip() or None,
-            webhook_secret=os.environ.get("WEBHOOK_SIGNING_SECRET") or Options.webhook_secret,
-        )
+        arguments = read_arguments()
         listener = _listen(arguments.port)
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
-        asyncio.run(_run(options, listener, 0 if arguments.no_worker else arguments.workers))
+        asyncio.run(_run(arguments.options, listener, arguments.workers))
     except (Usage, WorkerDied) as error:
         print(f"local: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m local",
-        description="RunPod's queue, the gateway's front door and real workers, on this machine.",
-        epilog="LOCAL_API_KEY: the key that clients must bring (any without it). "
-        "WEBHOOK_SIGNING_SECRET: signs the gateway's webhooks (local). All other variables go to "
-        "the workers.",
-    )
-    parser.add_argument("--workers", type=_number(1, 64), default=1, metavar="N", help="default: 1")
-    parser.add_argument(
-        "--port", type=_number(0, 65535), default=_DEFAULT_PORT, help="default: 8000; 0: any"
-    )
-    parser.add_argument(
-        "--surfaces",
-        default=os.environ.get("SURFACE") or EVERYTHING,
-        help=f"comma-separated, of {', '.join(SURFACES)}; default: SURFACE, else all",
-    )
-    parser.add_argument(
-        "--endpoint",
-        action="append",
-        default=[],
-        metavar="NAME=SURFACE[:MODEL]",
-        help="a further endpoint, for one surface or one model of it; may be given again",
-    )
-    parser.add_argument(
-        "--no-worker", action="store_true", help="start none, and say how to start one by hand"
-    )
-    return parser.parse_args()
-
-
-def _number(least: int, most: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"must be a number from {least} to {most}")
-        return int(text)
-
-    return read
-
-
-def _surfaces(text: str) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in text.split(",") if part.strip())
-    if names == (EVERYTHING,):
-        return SURFACES
-    if not names:
-        raise Usage("--surfaces: names none")
-    for name in names:
-        if name not in SURFACES:
-            raise Usage(f"--surfaces: {name!r} is none of {', '.join(SURFACES)}")
-    return names
-
-
-def _further(given: list[str], surfaces: tuple[str, ...]) -> dict[str, Served]:
-    further: dict[str, Served] = {}
-    for text in given:
-        try:
-            name, served = read_further(text, surfaces)
-        except ValueError as error:
-            raise Usage(f"--endpoint: {error}") from None
-        if name in further:
-            raise Usage(f"--endpoint: {name!r} is given twice")
-        further[name] = served
-    return further
 
 
 def _listen(port: int) -> socket.socket:
@@ -142,9 +70,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _run(options: Options, listener: socket.socket, count: int) -> None:
-    application, platform = build(options)
-    url = f"http://{HOST}:{listener.getsockname()[1]}"
+def _server(application: ASGIApp) -> _Server:
     config = uvicorn.Config(
         application,
         log_config=None,
@@ -152,17 +78,28 @@ async def _run(options: Options, listener: socket.socket, count: int) -> None:
         timeout_graceful_shutdown=5,
         timeout_keep_alive=KEEP_ALIVE_S,
     )
-    server = _Server(config)
-    workers = Workers(
-        platform, url, options.token, ",".join(options.surfaces), os.environ, _say, count
-    )
+    return _Server(config)
+
+
+async def _run(options: Options, listener: socket.socket, shared: int) -> None:
+    application, platform = build(options)
+    url = f"http://{HOST}:{listener.getsockname()[1]}"
+    server = _server(application)
+    scale, surfaces = options.scale, ",".join(options.surfaces)
+    beside = shared if scale is None else scale.max_workers
+    workers = Workers(platform, url, options.token, surfaces, os.environ, _say, beside)
+    scaled = [] if scale is None else pools(platform, workers, scale, _say)
     stop = _stop_event(workers)
     serving = asyncio.create_task(server.serve([listener]))
     while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.01)
-    _introduce(url, options, count)
-    ready = asyncio.create_task(_say_ready(platform, count))
-    keeping = [asyncio.create_task(workers.keep()) for _ in range(count)]
+    _introduce(url, options)
+    if not (shared or scaled):
+        _say_how_by_hand(url, options.token)
+    least = sum(pool.least for pool in scaled) if scaled else max(1, shared)
+    ready = asyncio.create_task(_say_ready(platform, least))
+    keeping = [asyncio.create_task(workers.keep()) for _ in range(shared)]
+    keeping += [asyncio.create_task(pool.keep()) for pool in scaled]
     stopped = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({stopped, *keeping}, return_when=asyncio.FIRST_COMPLETED)
@@ -200,18 +137,21 @@ async def _drain(platform: Platform, workers: Workers) -> None:
     platform.drain()  # what came back from a worker that did not finish
 
 
-async def _say_ready(platform: Platform, count: int) -> None:
-    """One line once the workers take jobs."""
+async def _say_ready(platform: Platform, least: int) -> None:
+    """One line once so many workers take jobs."""
+    if not least:
+        _say("ready: workers start with the jobs")
+        return
     while True:
         changed = platform.workers_changed
         taking = sum(worker.taking for worker in platform.workers.values())
-        if taking >= max(1, count):
+        if taking >= least:
             break
         await changed.wait()
     _say(f"ready: {taking} worker{'s' if taking > 1 else ''}")
 
 
-def _introduce(url: str, options: Options, count: int) -> None:
+def _introduce(url: str, options: Options) -> None:
     key = "$LOCAL_API_KEY" if options.key else "any"
     first = options.surfaces[0]
     _say(f"listening on {url}")
@@ -221,12 +161,14 @@ def _introduce(url: str, options: Options, count: int) -> None:
     _say(f"  the gateway's      {url}/v1 …, documented at {url}/docs")
     _say("try:")
     _say(f"  curl -s {url}/v2/{first}/health -H 'Authorization: Bearer {key}'")
-    if not count:
-        name = f"worker-by-hand-{secrets.token_hex(3)}"
-        said = variables(url, EVERYTHING, name, options.token)
-        _say("no worker is started; one by hand:")
-        words = " ".join(f"{name}={shlex.quote(value)}" for name, value in said.items())
-        _say(f"  {words} {shlex.quote(sys.executable)} -m handler")
+
+
+def _say_how_by_hand(url: str, token: str) -> None:
+    name = f"worker-by-hand-{secrets.token_hex(3)}"
+    said = variables(url, EVERYTHING, name, token)
+    _say("no worker is started; one by hand:")
+    words = " ".join(f"{name}={shlex.quote(value)}" for name, value in said.items())
+    _say(f"  {words} {shlex.quote(sys.executable)} -m handler")
 
 
 def _say(line: str) -> None:

@@ -27,6 +27,7 @@ from local.api.worker import WorkerRoutes
 from local.queue.endpoints import Endpoints, Served
 from local.queue.limits import Limits, TooLarge
 from local.queue.platform import Platform
+from local.queue.scale import Scale
 from local.queue.watch import watch
 from local.webhooks import Webhooks
 
@@ -40,6 +41,7 @@ class Options:
     Attributes:
         surfaces: those with an endpoint.
         further: endpoints of other names.
+        scale: how many workers each endpoint has of its own; None = a number that all share.
         key: the key that clients must bring; None = any.
         webhook_secret: signs the gateway's webhooks.
         token: the secret in the workers' addresses.
@@ -49,6 +51,7 @@ class Options:
 
     surfaces: Sequence[str] = SURFACES
     further: Mapping[str, Served] = field(default_factory=dict)
+    scale: Scale | None = None
     key: str | None = None
     webhook_secret: str = "local"  # noqa: S105 - documented, for trying signatures out
     token: str = field(default_factory=lambda: secrets.token_urlsafe(16))
@@ -58,7 +61,9 @@ class Options:
 
 def build(options: Options) -> tuple[ASGIApp, Platform]:
     """Put the server together."""
-    platform = Platform(Endpoints(tuple(options.surfaces), options.further), options.limits)
+    apart = options.scale is not None
+    endpoints = Endpoints(tuple(options.surfaces), options.further, apart)
+    platform = Platform(endpoints, options.limits)
     webhooks = Webhooks(options.limits, options.webhook_secret)
     client = ClientRoutes(platform, webhooks, options.key)
     front = Front(platform, client, webhooks, options.key)

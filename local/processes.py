@@ -19,8 +19,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from local.environment import clean, variables
 from local.queue.endpoints import EVERYTHING
 from local.queue.platform import Platform
+from local.queue.workers import Worker
 
 _LOOK_S = 0.05
 _RESTART_S = 1.0
@@ -36,22 +38,24 @@ class WorkerDied(Exception):
 @dataclass(eq=False)
 class _Process:
     name: str
+    endpoint: str
     process: subprocess.Popen[str]
+    retired: bool = False
     printer: threading.Thread | None = None
     last_words: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_WORDS))
 
 
 class Workers:
-    """Keeps a number of workers going.
+    """Keeps workers going, each in place of the one before.
 
     Args:
         platform: what they work for; it hears of each end at once.
         url: the platform's address, without a path.
         token: the secret in the workers' addresses.
-        surfaces: what they serve, as ``SURFACE`` has it.
+        surfaces: what those of ``all`` serve, as ``SURFACE`` has it.
         env: the environment they inherit.
         say: prints a line.
-        count: how many will run beside each other.
+        count: how many will run beside each other at most.
         command: what to start; tests start other workers.
     """
 
@@ -69,11 +73,8 @@ class Workers:
         self._platform = platform
         self._url = url
         self._token = token
-        self._env = {**clean(env), "SURFACE": surfaces}
-        if "," in surfaces:
-            # Each surface's own is kept low, so that one worker of many takes no more than it can
-            # do; here a worker of several surfaces should not hold up one for another.
-            self._env.setdefault("CONCURRENCY", _CONCURRENCY)
+        self._surfaces = surfaces
+        self._env = clean(env)
         self._say = say
         self._command = command
         self._running: dict[str, _Process] = {}
@@ -84,31 +85,47 @@ class Workers:
         self._stop = asyncio.Event()
         self.killed = False
         self._count = 0
+        self._proved: set[str] = set()  # the endpoints whose workers have taken jobs
 
-    async def keep(self) -> None:
-        """Run one worker, and another one in its place each time it ends, until ``stop``.
+    @property
+    def stopping(self) -> bool:
+        """Whether no more are started."""
+        return self._stop.is_set()
+
+    async def keep(self, endpoint: str = EVERYTHING) -> None:
+        """Run a worker, and another in its place when it ends, until ``stop`` or ``retire``.
 
         Raises:
             WorkerDied: one ended before it took a job, and so would the next.
         """
-        proved, failures = False, 0
+        failures = 0
         while not self._stop.is_set():
-            one = self._start()
+            one = self._start(endpoint)
             took = await self._watch(one)
-            if self._stop.is_set():
+            if self._stop.is_set() or one.retired:
                 return
             status = one.process.returncode
             if took:
-                proved, failures = True, 0
+                failures = 0
                 self._say(f"{one.name} ended with status {status}; another one takes its place")
             else:
                 failures += 1
-                if not proved or failures == _STARTS:
+                if endpoint not in self._proved or failures == _STARTS:
                     words = " / ".join(one.last_words) or "it said nothing"
                     raise WorkerDied(
                         f"{one.name} ended with status {status} before it took a job: {words}"
                     )
             await asyncio.sleep(_RESTART_S)
+
+    def retire(self, worker: Worker) -> None:
+        """Give a worker no more jobs, and stop it; no other takes its place."""
+        if (one := self._running.get(worker.id)) is not None:
+            one.retired = True
+            self._platform.dismiss(worker)  # ``_watch`` sees it, and asks the process to end
+
+    def retiring(self, endpoint: str) -> int:
+        """How many workers of an endpoint were retired and have not ended yet."""
+        return sum(one.retired and one.endpoint == endpoint for one in self._running.values())
 
     async def stop(self) -> None:
         """Ask all of them to finish what they have, and wait."""
@@ -130,12 +147,12 @@ class Workers:
         """The process ids of the running workers, by name."""
         return {name: one.process.pid for name, one in self._running.items()}
 
-    def _start(self) -> _Process:
+    def _start(self, endpoint: str) -> _Process:
         self._count += 1
         name = f"worker-{self._count}"
         process = subprocess.Popen(
             self._command,
-            env={**self._env, **variables(self._url, EVERYTHING, name, self._token)},
+            env=self._env_of(endpoint) | variables(self._url, endpoint, name, self._token),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -145,11 +162,24 @@ class Workers:
             start_new_session=True,
             preexec_fn=_end_with_parent,
         )
-        one = self._running[name] = _Process(name, process)
+        one = self._running[name] = _Process(name, endpoint, process)
         one.printer = threading.Thread(target=self._repeat, args=(one,), daemon=True)
         one.printer.start()
-        self._platform.worker(EVERYTHING, name, joins=True)
+        self._platform.worker(endpoint, name, joins=True)
         return one
+
+    def _env_of(self, endpoint: str) -> dict[str, str]:
+        """The environment of an endpoint's workers: what they serve, beside what they inherit."""
+        served = self._platform.served[endpoint]
+        surfaces = self._surfaces if served is None else served.surface
+        env = {**self._env, "SURFACE": surfaces}
+        if served is not None and served.model is not None:
+            env["MODEL_SLUG"] = served.model
+        if "," in surfaces:
+            # Each surface's own is kept low, so that one worker of many takes no more than it can
+            # do; here a worker of several surfaces should not hold up one for another.
+            env.setdefault("CONCURRENCY", _CONCURRENCY)
+        return env
 
     def _repeat(self, one: _Process) -> None:
         """Print what a worker prints; on a thread of its own, to the end of its output."""
@@ -165,50 +195,28 @@ class Workers:
     async def _watch(self, one: _Process) -> bool:
         """Wait for a worker's end; says whether it had taken jobs.
 
-        One that asks to be replaced (the SDK's ``refresh_worker``) finishes what it has, and ends.
+        One that is to leave, since it asks to be replaced (the SDK's ``refresh_worker``) or is
+        retired, finishes what it has, and ends.
         """
         worker, took, asked = self._platform.workers[one.name], False, False
-        while one.process.poll() is None:
+        ended = False
+        while not ended:
+            ended = one.process.poll() is not None
             # A worker that was frozen is forgotten, and joins anew when it is back.
             worker = self._platform.workers.get(one.name, worker)
-            took = took or worker.taking
-            if worker.leaving and not (asked or self._stop.is_set()):
+            if worker.taking:
+                took = True
+                self._proved.add(one.endpoint)
+            if worker.leaving and not (ended or asked or self._stop.is_set()):
                 one.process.terminate()
                 asked = True
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(0 if ended else _LOOK_S)
         _kill_group(one.process)
         if one.printer is not None:
             await asyncio.to_thread(one.printer.join)
         del self._running[one.name]
         self._platform.gone(worker, "ended")
-        return took or worker.taking
-
-
-def clean(env: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what belongs to another platform, or to another way to start."""
-    kept = {"RUNPOD_LOG_LEVEL"}
-    ours = {"LOCAL_API_KEY", "WEBHOOK_SIGNING_SECRET", "SERVE", "PORT", "PORT_HEALTH"}
-    return {
-        name: value
-        for name, value in env.items()
-        if (not name.startswith("RUNPOD_") or name in kept) and name not in ours
-    }
-
-
-def variables(url: str, endpoint: str, worker_id: str, token: str) -> dict[str, str]:
-    """What RunPod sets on a worker; the SDK fills in ``$ID`` and ``$RUNPOD_POD_ID``."""
-    base = f"{url}/v2/{endpoint}"
-    return {
-        "RUNPOD_WEBHOOK_GET_JOB": f"{base}/job-take/$ID?token={token}",
-        "RUNPOD_WEBHOOK_POST_OUTPUT": f"{base}/job-done/$RUNPOD_POD_ID/$ID?token={token}",
-        "RUNPOD_WEBHOOK_POST_STREAM": f"{base}/job-stream/$RUNPOD_POD_ID/$ID?token={token}",
-        "RUNPOD_WEBHOOK_PING": f"{base}/ping/$RUNPOD_POD_ID?token={token}",
-        "RUNPOD_POD_ID": worker_id,
-        "RUNPOD_AI_API_KEY": "local",
-        # They ask a public name server, and for a share of free disk.
-        "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS": "true",
-        "RUNPOD_SKIP_GPU_CHECK": "true",
-    }
+        return took
 
 
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None

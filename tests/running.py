@@ -22,11 +22,13 @@ import uvicorn
 from local.__main__ import KEEP_ALIVE_S
 from local.api.faults import Faults
 from local.app import SURFACES, Options, build
+from local.pools import pools
 from local.processes import Workers
 from local.queue.endpoints import Served
 from local.queue.jobs import Job
 from local.queue.limits import Limits
 from local.queue.platform import Platform
+from local.queue.scale import Scale
 from tests.conftest import ROOT
 
 KEY = {"Authorization": "Bearer any"}
@@ -133,9 +135,11 @@ def run_local(
     further: Mapping[str, Served] = MappingProxyType({}),
     command: tuple[str, ...] | None = None,
     faults: Faults | None = None,
+    scale: Scale | None = None,
     **env: str,
 ) -> Iterator[Local]:
-    """Run the platform with ``count`` workers of fake engines."""
+    """Run the platform with ``count`` workers of fake engines, or where it scales, its own."""
+    count = count if scale is None else 0
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -144,8 +148,9 @@ def run_local(
         return asyncio.run_coroutine_threadsafe(work, loop).result(timeout_s)
 
     options = Options(
-        limits=limits or Limits(), key=key, surfaces=surfaces, further=further, faults=faults
-    )
+        limits=limits or Limits(), key=key, surfaces=surfaces, further=further, faults=faults,
+        scale=scale,
+    )  # fmt: skip
 
     async def start() -> tuple[Local, uvicorn.Server, list[asyncio.Task[None]], asyncio.Task[None]]:
         application, platform = build(options)
@@ -168,6 +173,9 @@ def run_local(
             command or WORKER,
         )  # fmt: skip
         keeping = [asyncio.create_task(workers.keep()) for _ in range(count)]
+        if scale is not None:
+            scaled = pools(platform, workers, scale, lines.append)
+            keeping += [asyncio.create_task(pool.keep()) for pool in scaled]
         local = Local(url, options.token, platform, loop, workers, lines)
         return local, server, keeping, serving
 

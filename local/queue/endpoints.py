@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-EVERYTHING = "all"  # the endpoint whose workers serve every surface, and every queue
+EVERYTHING = "all"  # the endpoint whose workers serve every surface; see ``Endpoints.apart``
 
 _FURTHER = re.compile(r"(?P<name>[\w.-]{1,80})=(?P<surface>\w+)(:(?P<model>.+))?")
 
@@ -31,10 +31,12 @@ class Endpoints:
     Attributes:
         surfaces: those with an endpoint of their name.
         further: endpoints of other names.
+        apart: whether each has workers of its own; else those of ``all`` serve every queue.
     """
 
     surfaces: tuple[str, ...]
     further: Mapping[str, Served] = field(default_factory=dict)
+    apart: bool = False
 
     @property
     def served(self) -> dict[str, Served | None]:

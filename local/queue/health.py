@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from local.queue.endpoints import EVERYTHING
 from local.queue.jobs import Status
 from local.queue.platform import Platform
 
@@ -11,8 +10,7 @@ def health(platform: Platform, endpoint_id: str) -> dict[str, dict[str, int]]:
     """The answer of ``/health``."""
     endpoint = platform.queues.endpoints[endpoint_id]
     running = [job for worker in platform.workers.values() for job in worker.jobs.values()]
-    serving = {endpoint_id, EVERYTHING}
-    workers = [one for one in platform.workers.values() if one.endpoint in serving]
+    workers = [one for one in platform.workers.values() if endpoint_id in platform.serves(one)]
     ready = [one for one in workers if one.taking and not one.leaving]
     return {
         "jobs": {

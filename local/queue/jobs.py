@@ -54,6 +54,7 @@ class Job:
     """One job, from its submission to the end of its retention. Times are the event loop's.
 
     Attributes:
+        queued: when it was put into its queue, the last time.
         worker: the id of the worker that has it, or had it last.
         tries: how often a worker took it.
         output: what the worker answered; None before, and where it answered nothing.
@@ -69,6 +70,7 @@ class Job:
     order: Order
     submitted: float
     status: Status = Status.IN_QUEUE
+    queued: float = 0.0
     worker: str | None = None
     tries: int = 0
     taken: float | None = None

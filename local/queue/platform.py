@@ -60,7 +60,7 @@ class Platform:
     async def take(self, worker: Worker, count: int) -> list[Job]:
         """Hand out up to ``count`` jobs, waiting for the first as long as a poll is held."""
         if not worker.taking:
-            worker.taking = True
+            worker.taking, worker.idle_since = True, _now()
             self._announce()
         taker = Taker(worker)
         self._takers.append(taker)
@@ -163,6 +163,12 @@ class Platform:
         """How many jobs are with workers."""
         return sum(len(worker.jobs) for worker in self.workers.values())
 
+    def serves(self, worker: Worker) -> tuple[str, ...]:
+        """The endpoints whose jobs a worker takes."""
+        if worker.endpoint == EVERYTHING and not self.endpoints.apart:
+            return tuple(self.queues.endpoints)
+        return (worker.endpoint,)
+
     def gone(self, worker: Worker, why: str) -> None:
         """Forget a worker that ended, and put back what it had."""
         if self.workers.get(worker.id) is worker:
@@ -182,7 +188,7 @@ class Platform:
             return []
         rivals = [one.worker for one in self._takers if not one.worker.leaving]
         competing = sum(any(self._waiting(rival)) for rival in rivals)
-        share = math.ceil(self.queues.depth(self._serves(worker)) / max(1, competing))
+        share = math.ceil(self.queues.depth(self.serves(worker)) / max(1, competing))
         jobs = list(islice(self._waiting(worker), min(count, share)))
         for job in jobs:
             self.queues.assign(job, worker.id)
@@ -195,17 +201,13 @@ class Platform:
         log.warning("%s %s: %d of its jobs are queued again", worker.id, why, len(worker.jobs))
         lost = sorted(worker.jobs.values(), key=lambda job: job.submitted, reverse=True)
         worker.jobs.clear()
+        worker.idle_since = _now()
         for job in lost:
             self.queues.put_back(job)
 
     def _waiting(self, worker: Worker) -> Iterator[Job]:
-        jobs = self.queues.waiting(self._serves(worker))
+        jobs = self.queues.waiting(self.serves(worker))
         return (job for job in jobs if job.id not in worker.barred)
-
-    def _serves(self, worker: Worker) -> tuple[str, ...]:
-        if worker.endpoint == EVERYTHING:
-            return tuple(self.queues.endpoints)
-        return (worker.endpoint,)
 
     def _on_change(self, job: Job, was: Status | None) -> None:
         """Keep the workers' side in step with a job's state."""
@@ -214,6 +216,7 @@ class Platform:
             worker.jobs[job.id] = job
         if was is Status.IN_PROGRESS and worker is not None:
             worker.jobs.pop(job.id, None)
+            worker.idle_since = _now()
             if job.status in {Status.CANCELLED, Status.TIMED_OUT}:
                 worker.stops.append(job.id)
                 worker.barred.add(job.id)

@@ -128,7 +128,7 @@ class Queues:
         queue = self.endpoints[job.endpoint].queue
         (queue.appendleft if in_front else queue.append)(job)
         self._arm(job, job.submitted + job.order.ttl_s - _now(), self._time_out)
-        job.status = Status.IN_QUEUE
+        job.status, job.queued = Status.IN_QUEUE, _now()
         self._on_change(job, was)
         job.touch()
 

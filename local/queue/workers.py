@@ -21,6 +21,7 @@ class Worker:
         seen: when it was last heard of.
         polled: when a poll of its was last opened, or broke off.
         taking: it has asked for jobs, and so is ready.
+        idle_since: when it became ready, or had its last job; means nothing while it has one.
         leaving: it gets no more jobs.
     """
 
@@ -34,6 +35,7 @@ class Worker:
     open_polls: int = 0
     polled: float = 0.0
     taking: bool = False
+    idle_since: float = 0.0
     leaving: bool = False
 
 

@@ -107,6 +107,22 @@ def test_it_says_where_it_listens_then_ready_and_drains_on_ctrl_c():
         assert not any(os.path.exists(f"/proc/{pid}") for pid in children)
 
 
+def test_scaled_it_starts_without_a_worker_and_has_one_when_a_job_comes():
+    with command("--port", "0", "--scale", "requests:4", "--idle-timeout", "60") as one:
+        wait_until(lambda: "ready: workers start with the jobs\n" in one.text(), 60)
+        assert not workers_of(one.process.pid)
+        done = httpx.post(
+            f"{one.url}/v2/embeddings/runsync", json={"input": EMBEDDINGS}, headers=KEY, timeout=90
+        ).json()
+        assert done["status"] == "COMPLETED"
+        [worker] = workers_of(one.process.pid)
+        one.process.send_signal(signal.SIGINT)
+        assert one.wait(30) == 0
+    assert "embeddings: scaled up to 1\n" in one.text()
+    assert "Traceback" not in one.text()
+    assert not os.path.exists(f"/proc/{worker}")
+
+
 def test_an_answer_does_not_wait_for_acknowledgements():
     """With Nagle's algorithm each answer on a kept connection takes 40 ms."""
     with command("--port", "0", "--no-worker") as one:
@@ -159,6 +175,11 @@ def test_a_port_that_is_taken_is_one_line():
         (("--surfaces", "poems"), {}, "local: --surfaces: 'poems' is none of chat, images"),
         (
             (),
+            {"MODEL_SLUG": "Nobody"},
+            "before it took a job: quartet: MODEL_SLUG: this worker holds no Nobody; the nearest: ",
+        ),
+        (
+            ("--surfaces", "chat", "--scale", "requests:1", "--min-workers", "2"),
             {"MODEL_SLUG": "Nobody"},
             "before it took a job: quartet: MODEL_SLUG: this worker holds no Nobody; the nearest: ",
         ),
@@ -243,6 +264,15 @@ def test_a_worker_by_hand_and_ctrl_c_waits_for_it_and_answers_who_waits():
         (("--workers", "two"), "must be a number from 1"),
         (("--port", "99999"), "must be a number from 0 to 65535"),
         (("--surfaces", ","), "names none"),
+        (("--scale", "foo"), "--scale: 'foo' is neither delay:SECONDS nor requests:NUMBER"),
+        (("--scale", "delay:0"), "--scale: 'delay:0': the delay must be more than 0 seconds"),
+        (("--scale", "delay:4", "--idle-timeout", "0"), "must be a number from 1 to 3600"),
+        (
+            ("--scale", "delay:4", "--min-workers", "4"),
+            "--min-workers 4 is more than --max-workers 3",
+        ),
+        (("--min-workers", "1"), "--min-workers, --max-workers and --idle-timeout go with --scale"),
+        (("--scale", "delay:4", "--workers", "2"), "--workers and --no-worker go without it"),
     ],
 )
 def test_wrong_arguments_are_explained(arguments, said):

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from local.api.faults import Faults
-from local.processes import variables
+from local.environment import variables
 from local.queue.limits import Limits
 from tests.conftest import ROOT
 from tests.handler.test_contract import CHAT, EMBEDDINGS

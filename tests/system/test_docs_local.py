@@ -11,6 +11,7 @@ import pytest
 
 from local.app import SURFACES, Options
 from local.queue.limits import Limits
+from local.queue.scale import Scale
 from tests.conftest import ROOT
 from tests.running import environment, run_local, serve_worker
 
@@ -53,6 +54,9 @@ def test_the_numbers_are_the_platforms():
     assert f"waits {limits.sync_wait_s:.0f} s" in PAGE
     assert f"nor polls for {limits.worker_silence_s:.0f} s" in PAGE
     assert f"not back in {limits.cut_poll_s:.0f} s" in PAGE
+    assert f"(active workers); default {Scale.min_workers}:" in PAGE
+    assert f"default {Scale.max_workers}, of each endpoint" in PAGE
+    assert f"if it is not needed; default {Scale.idle_timeout_s}." in PAGE
     assert Options().webhook_secret in PAGE
     assert "{" + ",".join((*SURFACES, "all")) + "}" in PAGE
 

@@ -1,0 +1,32 @@
+"""What a worker finds in its environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def clean(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what belongs to another platform, or to another way to start."""
+    kept = {"RUNPOD_LOG_LEVEL"}
+    ours = {"LOCAL_API_KEY", "WEBHOOK_SIGNING_SECRET", "SERVE", "PORT", "PORT_HEALTH"}
+    return {
+        name: value
+        for name, value in env.items()
+        if (not name.startswith("RUNPOD_") or name in kept) and name not in ours
+    }
+
+
+def variables(url: str, endpoint: str, worker_id: str, token: str) -> dict[str, str]:
+    """What RunPod sets on a worker; the SDK fills in ``$ID`` and ``$RUNPOD_POD_ID``."""
+    base = f"{url}/v2/{endpoint}"
+    return {
+        "RUNPOD_WEBHOOK_GET_JOB": f"{base}/job-take/$ID?token={token}",
+        "RUNPOD_WEBHOOK_POST_OUTPUT": f"{base}/job-done/$RUNPOD_POD_ID/$ID?token={token}",
+        "RUNPOD_WEBHOOK_POST_STREAM": f"{base}/job-stream/$RUNPOD_POD_ID/$ID?token={token}",
+        "RUNPOD_WEBHOOK_PING": f"{base}/ping/$RUNPOD_POD_ID?token={token}",
+        "RUNPOD_POD_ID": worker_id,
+        "RUNPOD_AI_API_KEY": "local",
+        # They ask a public name server, and for a share of free disk.
+        "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS": "true",
+        "RUNPOD_SKIP_GPU_CHECK": "true",
+    }
