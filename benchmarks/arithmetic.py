@@ -21,6 +21,8 @@ from typing import Any
 
 import torch
 
+from benchmarks.gpu import embeddings as full
+from benchmarks.gpu.limits import peak_flops
 from benchmarks.report import figures, table
 from handler.assemble import assemble
 from handler.settings.variables import Settings
@@ -30,7 +32,6 @@ from models.device import hardware
 from models.row import Catalog
 from models.tiny import bge_m3
 
-LAYERS, WIDTH, WIDE = 24, 1024, 4096
 FOLDER = Path(tempfile.gettempdir()) / "quartet-random-bge-m3"
 
 
@@ -38,28 +39,8 @@ def weights() -> Path:
     """A folder with BGE-M3's architecture and random weights."""
     if not (FOLDER / "modules.json").exists():
         torch.manual_seed(tiny.SEED)
-        size = {"vocab_size": 250_002, "hidden_size": WIDTH, "intermediate_size": WIDE,
-                "num_hidden_layers": LAYERS, "num_attention_heads": 16}  # fmt: skip
-        bge_m3.write(FOLDER, *bge_m3.parts(**size))
+        bge_m3.write(FOLDER, *bge_m3.parts(**full.FULL))
     return FOLDER
-
-
-def peak_flops(device: hardware.Device) -> float:
-    """Operations a second of a large matrix product, the best of a few."""
-    side = 8192 if device.kind == "cuda" else 2048
-    left = torch.randn(side, side, device=device.kind, dtype=getattr(torch, device.dtype))
-    best = float("inf")
-    for _ in range(10):
-        start = time.perf_counter()
-        _sync(device, left @ left)
-        best = min(best, time.perf_counter() - start)
-    return 2 * side**3 / best
-
-
-def _sync(device: hardware.Device, result: Any) -> None:
-    if device.kind == "cuda":
-        torch.cuda.synchronize()
-    assert result is not None
 
 
 def texts(count: int) -> list[str]:
@@ -70,12 +51,6 @@ def texts(count: int) -> list[str]:
         for _ in range(count)
     ]
     return ["".join(chance.choices("abcdefgh", k=length)) for length in lengths]
-
-
-def flops(lengths: list[int]) -> float:
-    """Operations that texts of these lengths take."""
-    linear = 2 * LAYERS * (4 * WIDTH * WIDTH + 2 * WIDTH * WIDE)
-    return sum(length * (linear + 4 * LAYERS * WIDTH * length) for length in lengths)
 
 
 async def seconds(worker: Any, asked: list[str]) -> float:
@@ -112,7 +87,7 @@ def main() -> None:
         "device": torch.cuda.get_device_name() if device.kind == "cuda" else "cpu",
         "dtype": device.dtype,
         "tokens_per_s": sum(lengths) / took,
-        "tflops": flops(lengths) / took / 1e12,
+        "tflops": full.operations(lengths, full.FULL) / took / 1e12,
         "tflops_of_a_matrix_product": peak_flops(device) / 1e12,
         "budget": float(model.budget),
         "padding_waste": model.load.padded_size / model.load.size,

@@ -82,6 +82,7 @@ class VllmChat:
             "structured_outputs_config": {"backend": "guidance"},
             "enforce_eager": on_cpu,
             "disable_log_stats": True,
+            "load_format": row.options.get("load_format", "auto"),
             **_cache(folder, row),
             **_lora(row),
         }

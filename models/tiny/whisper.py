@@ -31,19 +31,24 @@ def save(into: Path) -> None:
     import torch
     from transformers import WhisperForConditionalGeneration
 
-    tokenizer = _tokenizer()
-    model = WhisperForConditionalGeneration(_config(tokenizer))
+    words = tokenizer()
+    model = WhisperForConditionalGeneration(config(words))
+    tell(model, words)
+    with torch.no_grad():
+        _make_talkative(model.model.decoder, words.convert_tokens_to_ids("<|endoftext|>"))
+    model.save_pretrained(into)
+    words.save_pretrained(into)
+    kwargs = {"feature_size": _MELS, "sampling_rate": 16000, "hop_length": 160, "n_fft": 400}
+    (into / "preprocessor_config.json").write_text(json.dumps(kwargs, indent=2))
+
+
+def tell(model: Any, tokenizer: Any) -> None:
+    """Tell a model what the converter asks: which heads align words, which tokens are languages."""
     model.generation_config._from_model_config = False  # else it is made anew at load
     model.generation_config.alignment_heads = [[1, 0], [1, 1]]
     model.generation_config.lang_to_id = {
         f"<|{code}|>": tokenizer.convert_tokens_to_ids(f"<|{code}|>") for code in _languages()
     }
-    with torch.no_grad():
-        _make_talkative(model.model.decoder, tokenizer.convert_tokens_to_ids("<|endoftext|>"))
-    model.save_pretrained(into)
-    tokenizer.save_pretrained(into)
-    kwargs = {"feature_size": _MELS, "sampling_rate": 16000, "hop_length": 160, "n_fft": 400}
-    (into / "preprocessor_config.json").write_text(json.dumps(kwargs, indent=2))
 
 
 def _make_talkative(decoder: Any, end: int) -> None:
@@ -65,7 +70,7 @@ def _languages() -> list[str]:
     return list(_LANGUAGE_CODES)
 
 
-def _tokenizer() -> Any:
+def tokenizer() -> Any:
     """Bytes, filler words up to the real size, then the special tokens in their real order."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import WhisperTokenizerFast
@@ -86,22 +91,25 @@ def _tokenizer() -> Any:
     return WhisperTokenizerFast(tokenizer_object=backend)
 
 
-def _config(tokenizer: Any) -> Any:
+def config(tokenizer: Any, **changes: int) -> Any:
+    """Of the architecture, with ``changes``."""
     from transformers import WhisperConfig
 
     end = tokenizer.convert_tokens_to_ids("<|endoftext|>")
+    tiny = {
+        "d_model": 32,
+        "encoder_layers": 2,
+        "decoder_layers": 2,
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+        "encoder_ffn_dim": 64,
+        "decoder_ffn_dim": 64,
+    }
     return WhisperConfig(
         vocab_size=len(tokenizer),
-        d_model=32,
-        encoder_layers=2,
-        decoder_layers=2,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=64,
-        decoder_ffn_dim=64,
         pad_token_id=end,
         bos_token_id=end,
         eos_token_id=end,
         decoder_start_token_id=end + 1,
-        **_FORMAT,
+        **{**tiny, **changes, **_FORMAT},
     )

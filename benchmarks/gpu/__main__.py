@@ -1,0 +1,86 @@
+"""What our engines make of this machine's GPU: full-size models with random weights.
+
+    .venv/bin/python -m benchmarks.gpu [--only NAME …] [--small]
+
+    embeddings   BGE-M3: tokens a second, packed and padded
+    flux, klein  FLUX.1-schnell, FLUX.2-klein-4B: seconds a picture, alone and several at once; as
+                 they are, compiled, and in fp8 (with torchao)
+    whisper      large-v3 on ctranslate2: times real time, and what a step takes
+    llama        Llama-3-8B on our transformers engine: tokens a second at 1, 16 and 64 at once, and
+                 of prompts
+    llama_vllm   the same on vllm
+
+Beside each stands its share of what the device reaches in this very run: of one large matrix
+product for arithmetic, of one large copy for bandwidth. A part has a process of its own and four
+minutes. One that fails says why, and the command ends with status 1. A library that is not
+installed is named and its part left out. Without a GPU nothing is run. ``--small`` runs tiny sizes,
+on the CPU where there is no GPU: to see that everything runs, not to measure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from benchmarks.gpu import told
+from benchmarks.gpu.limits import ARITHMETIC, BANDWIDTH
+from benchmarks.gpu.parts import LIMIT_S, LIMITS, PARTS, Part, chosen, line, run
+from benchmarks.gpu.told import Failed, Figure, Named, Told
+from benchmarks.report import figures, table
+from models.device import hardware
+
+_UNITS = {ARITHMETIC: 1e12, BANDWIDTH: 1e9}
+
+
+def limits_of(found: list[Told]) -> list[str]:
+    """What the other parts are told of the device's limits, as arguments."""
+    known = {one.what: one.value for one in found if isinstance(one, Figure)}
+    if not all(known.get(what) for what in _UNITS):
+        return []
+    return ["--limits", *(repr(known[what] * unit) for what, unit in _UNITS.items())]
+
+
+def timed(part: Part, arguments: list[str], limit_s: float) -> list[Told]:
+    """Run a part, and say in a line how it went."""
+    start = time.monotonic()
+    found = run(part, arguments, limit_s)
+    print(line(part, found, time.monotonic() - start), flush=True)
+    return found
+
+
+def main() -> int:
+    """Run the parts, and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu")
+    parser.add_argument("--only", nargs="+", default=[], choices=[one.name for one in PARTS])
+    parser.add_argument("--small", action="store_true", help="tiny sizes, also on a CPU")
+    parser.add_argument("--limit-s", type=float, default=LIMIT_S, help="seconds for each part")
+    given = parser.parse_args()
+    if hardware.detect().kind != "cuda" and not given.small:
+        print("no NVIDIA GPU answers on this machine; --small runs tiny sizes on the CPU")
+        return 0
+    arguments = ["--small"] if given.small else []
+    outcomes = {LIMITS.name: timed(LIMITS, arguments, given.limit_s)}
+    arguments += limits_of(outcomes[LIMITS.name])
+    for part in chosen(given.only):
+        outcomes[part.name] = timed(part, arguments, given.limit_s)
+    return report(outcomes)
+
+
+def report(outcomes: dict[str, list[Told]]) -> int:
+    """The table and the line of figures; 1 where a part has failed."""
+    rows, values = [], {}
+    for name, found in outcomes.items():
+        rows += told.rows(name, found)
+        values |= told.named(name, found)
+    names = [one.text for one in outcomes[LIMITS.name] if isinstance(one, Named)]
+    print(f"\non {', '.join(names)}")
+    table(("part", "what", "figure", "unit", "share"), rows)
+    failed = [
+        name for name, found in outcomes.items() if any(isinstance(one, Failed) for one in found)
+    ]
+    figures(values | ({"failed": " ".join(failed)} if failed else {}))
+    return int(bool(failed))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

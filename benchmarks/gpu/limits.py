@@ -1,0 +1,71 @@
+"""What the device reaches: one large matrix product, and one large copy within its memory.
+
+They stand for the device's own limits, so that no table of devices is needed: what is measured is
+some tenths below what a vendor's sheet says, and what no kernel of ours goes beyond by much.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from benchmarks.gpu.made import Run, wait
+from benchmarks.gpu.told import Figure, Named, Told
+from models.device.hardware import Device, driver_version
+
+ARITHMETIC, BANDWIDTH = "a matrix product", "a copy"
+_ROUNDS, _LEAST_S = 10, 0.5  # a GPU takes a moment from its idle clock to its own
+
+
+def peak_flops(device: Device, side: int | None = None) -> float:
+    """Operations a second of a large matrix product in the device's precision; the best of some."""
+    import torch
+
+    side = side or (8192 if device.kind == "cuda" else 2048)
+    left = torch.randn(side, side, device=device.kind, dtype=getattr(torch, device.dtype))
+    return 2 * side**3 / _best(lambda: left @ left, device)
+
+
+def peak_bandwidth(device: Device, size_bytes: int | None = None) -> float:
+    """Bytes a second that a large copy reads and writes, the best of a few."""
+    import torch
+
+    if size_bytes is None:
+        size_bytes = 1 << 28
+        if device.kind == "cuda":
+            free_bytes, _ = torch.cuda.mem_get_info()
+            size_bytes = min(1 << 32, free_bytes // 4)
+    source = torch.ones(size_bytes, dtype=torch.uint8, device=device.kind)
+    target = torch.empty_like(source)
+    return 2 * size_bytes / _best(lambda: target.copy_(source), device)
+
+
+def measure(run: Run) -> Iterator[Told]:
+    """The device's name, and both limits."""
+    import torch
+
+    device = run.device
+    if device.kind == "cuda":
+        yield Named("device", torch.cuda.get_device_name())
+        yield Named("driver", driver_version())
+    else:
+        yield Named("device", "cpu")
+    yield Named("torch", torch.__version__)
+    yield Named("dtype", device.dtype)
+    flops = peak_flops(device, 512 if run.small else None)
+    yield Figure(ARITHMETIC, flops / 1e12, "TFLOP/s")
+    bandwidth = peak_bandwidth(device, 1 << 24 if run.small else None)
+    yield Figure(BANDWIDTH, bandwidth / 1e9, "GB/s")
+
+
+def _best(call: Callable[[], Any], device: Device) -> float:
+    best, rounds, end = float("inf"), 0, time.perf_counter() + _LEAST_S
+    while rounds < _ROUNDS or time.perf_counter() < end:
+        wait(device)
+        start = time.perf_counter()
+        call()
+        wait(device)
+        best = min(best, time.perf_counter() - start)
+        rounds += 1
+    return best

@@ -1,0 +1,208 @@
+"""Llama-3-8B with random weights on our chat engines: tokens a second.
+
+Decoding: prompts of 128 tokens, from when all have said their first token until one has said its
+last; each step reads the weights once, and each text's keys and values. Prompts: 16 of 1,024
+tokens, which say one token each. All through the engine's own ``admit`` and ``step``.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu import work
+from benchmarks.gpu.made import Run, randomly
+from benchmarks.gpu.told import Figure, Named, Skipped, Told
+from models import tiny
+from models.catalog import CATALOG
+from models.chat.request import Prompt, Sampling, Tokens
+from models.row import Row
+from models.surface import Done
+
+FULL = {
+    "vocab_size": 128_256, "hidden_size": 4096, "intermediate_size": 14_336,
+    "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8,
+    "max_position_embeddings": 8192,
+}  # fmt: skip
+TINY = {
+    "vocab_size": 512, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 2048,
+}  # fmt: skip
+_ENDS = [257, 260]  # as the recipe's tokenizer has them
+_LETTERS = range(256)  # token ids that are text
+_SMALL_CACHE = 4096
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is measured, by a run's size."""
+
+    at_once: tuple[int, ...]
+    prompt: int
+    said: int
+    prompts: int
+    long: int
+
+
+LARGE = Asked(at_once=(1, 16, 64), prompt=128, said=128, prompts=16, long=1024)
+SMALL = Asked(at_once=(1, 4), prompt=16, said=8, prompts=2, long=64)
+
+
+def layer_weights(config: dict[str, int]) -> int:
+    """Weights of the layers: attention with shared keys and values, and the gated widening."""
+    width, heads = config["hidden_size"], config["num_attention_heads"]
+    keys = width * config["num_key_value_heads"] // heads
+    each = 2 * width * width + 2 * width * keys + 3 * width * config["intermediate_size"]
+    return config["num_hidden_layers"] * each
+
+
+def token_bytes(config: dict[str, int], number_bytes: int) -> int:
+    """Of one token's keys and values in all layers."""
+    head = config["hidden_size"] // config["num_attention_heads"]
+    return 2 * config["num_hidden_layers"] * config["num_key_value_heads"] * head * number_bytes
+
+
+def on_transformers(run: Run) -> Iterator[Told]:
+    """Our engine, its model made on the device."""
+    import torch
+    import transformers
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from models.chat.paged import VERSION
+    from models.chat.text import ChatText
+    from models.chat.transformers import TransformersChat
+
+    if not transformers.__version__.startswith(VERSION):
+        yield Skipped("", f"transformers {VERSION}x is needed, this is {transformers.__version__}")
+        return
+    yield Named("transformers", transformers.__version__)
+    config = LlamaConfig(**_sizes(run), eos_token_id=_ENDS, tie_word_embeddings=False)
+    dtype = getattr(torch, run.device.dtype)
+    model = randomly(lambda: LlamaForCausalLM(config), run.device, dtype).eval()
+    row = _row(run)
+    text = ChatText(_folder(run), config.max_position_embeddings, row.options)
+    tokens = row.options.get("cache_tokens")
+    yield from measure(TransformersChat(model, text, row, tokens), run)
+
+
+def on_vllm(run: Run) -> Iterator[Told]:
+    """The same on vLLM, which draws the weights by itself."""
+    import vllm
+    from transformers import LlamaConfig
+
+    from models.chat.vllm import VllmChat
+
+    yield Named("vllm", vllm.__version__)
+    folder = _folder(run)
+    config = LlamaConfig(
+        **_sizes(run), eos_token_id=_ENDS, tie_word_embeddings=False, dtype=run.device.dtype
+    )
+    config.architectures = ["LlamaForCausalLM"]
+    config.save_pretrained(folder)
+    row = _row(run)
+    row = replace(row, options={**row.options, "load_format": "dummy"})
+    engine = VllmChat.load(folder, row, run.device)
+    try:
+        yield from measure(engine, run)
+    finally:
+        engine.close()
+
+
+def measure(engine: Any, run: Run) -> Iterator[Told]:
+    """Decoding with few and many at once, then prompts."""
+    asked, sizes = (SMALL if run.small else LARGE), _sizes(run)
+    number_bytes = 4 if run.device.dtype == "float32" else 2
+    head = sizes["vocab_size"] * sizes["hidden_size"]
+    weights = layer_weights(sizes) + head
+    _Crowd(engine, 1, asked.prompt, 4).run()  # warms up, not counted
+    for count in asked.at_once:
+        crowd = _Crowd(engine, count, asked.prompt, asked.said)
+        crowd.run()
+        context = asked.prompt + asked.said / 2
+        each = token_bytes(sizes, number_bytes)
+        read = work.decode_bytes(weights * number_bytes, count, context, each)
+        share = work.share(read * crowd.tokens / count, crowd.seconds, run.bandwidth)
+        rate = crowd.tokens / crowd.seconds
+        yield Figure(f"decoding, {count} at once", rate, "tokens/s", share, "bandwidth")
+    _Crowd(engine, asked.prompts, asked.long, 1).run()
+    crowd = _Crowd(engine, asked.prompts, asked.long, 1)
+    crowd.run()
+    read_tokens = asked.prompts * asked.long
+    done = (
+        work.linear(read_tokens, layer_weights(sizes))
+        + work.linear(asked.prompts, head)
+        + work.attention([asked.long] * asked.prompts, sizes["num_hidden_layers"],
+                         sizes["hidden_size"], causal=True)
+    )  # fmt: skip
+    share = work.share(done, crowd.took, run.flops)
+    what = f"prompts, {asked.prompts} of {asked.long}"
+    yield Figure(what, read_tokens / crowd.took, "tokens/s", share, "arithmetic")
+
+
+class _Crowd:
+    """Conversations that begin at once, none with the beginning of another.
+
+    Attributes:
+        tokens, seconds: said by all while all of them spoke, and how long that was.
+        took: seconds from the first step to the last.
+    """
+
+    _chance = random.Random(3)
+
+    def __init__(self, engine: Any, count: int, prompt: int, said: int) -> None:
+        self._engine = engine
+        self._count = count
+        self._sampling = Sampling(said, temperature=0.0, ignore_eos=True)
+        self._prompts = [tuple(self._chance.choices(_LETTERS, k=prompt)) for _ in range(count)]
+        self.tokens, self.seconds, self.took = 0, 0.0, 0.0
+
+    def run(self) -> None:
+        """Until all have said what they may.
+
+        Raises:
+            QuartetError: what became of one of them.
+        """
+        for key, tokens in enumerate(self._prompts):
+            self._engine.admit(key, self._engine.prepare(Prompt(tokens, self._sampling)))
+        begun, done = set[int](), set[int]()
+        start = time.perf_counter()
+        since: float | None = None
+        while len(done) < self._count:
+            events = self._engine.step()
+            now, together = time.perf_counter(), since is not None and not done
+            for key, event in events:
+                if isinstance(event, Exception):
+                    raise event
+                if isinstance(event, Tokens):
+                    begun.add(key)
+                    self.tokens += len(event.tokens) if together else 0
+                elif isinstance(event, Done):
+                    done.add(key)
+            if since is not None and together and done:
+                self.seconds = now - since
+            if since is None and len(begun) == self._count:
+                since = now
+        self.took = time.perf_counter() - start
+
+
+def _sizes(run: Run) -> dict[str, int]:
+    return TINY if run.small else FULL
+
+
+def _row(run: Run) -> Row:
+    options = {"family": "llama3", **({"cache_tokens": _SMALL_CACHE} if run.small else {})}
+    return replace(CATALOG.find("Llama3_8B_Instruct"), options=options)
+
+
+def _folder(run: Run) -> Path:
+    """With the recipe's tokenizer, and none of its weights."""
+    folder = run.folder / "llama"
+    folder.mkdir()
+    tiny.build("llama", folder)
+    for file in folder.glob("*.safetensors"):
+        file.unlink()
+    return folder

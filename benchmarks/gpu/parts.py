@@ -1,0 +1,120 @@
+"""The parts of the benchmark, each in a process of its own.
+
+A part that is out of memory, crashes or hangs takes none of the others with it; what it has
+measured by then counts.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.gpu import told
+from benchmarks.gpu.told import Failed, Skipped, Told
+
+ROOT = Path(__file__).parents[2]
+LIMIT_S = 240.0
+_SAID = 2000  # of a failed part's own words, in characters
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of them.
+
+    Attributes:
+        measure: ``module:function``, which takes a ``Run`` and yields what it finds.
+        needs: libraries, by the names under which they are imported.
+    """
+
+    name: str
+    measure: str
+    needs: tuple[str, ...]
+
+    @property
+    def missing(self) -> list[str]:
+        """The libraries that are not installed."""
+        return [one for one in self.needs if find_spec(one) is None]
+
+
+LIMITS = Part("limits", "benchmarks.gpu.limits:measure", ("torch",))
+_HERE = "benchmarks.gpu"
+_IMAGES = ("torch", "diffusers", "transformers")
+PARTS = (
+    Part("embeddings", f"{_HERE}.embeddings:measure", ("torch", "sentence_transformers")),
+    Part("flux", f"{_HERE}.images:schnell", _IMAGES),
+    Part("klein", f"{_HERE}.images:klein", _IMAGES),
+    Part("whisper", f"{_HERE}.whisper:measure", ("ctranslate2", "faster_whisper", "transformers")),
+    Part("llama", f"{_HERE}.llama:on_transformers", ("torch", "transformers")),
+    Part("llama_vllm", f"{_HERE}.llama:on_vllm", ("vllm",)),
+)
+
+
+def chosen(names: Sequence[str]) -> list[Part]:
+    """The parts of these names in their own order; all of them, where none is named.
+
+    Raises:
+        KeyError: there is no such part.
+    """
+    known = {part.name: part for part in PARTS}
+    for name in names:
+        known[name]
+    return [part for part in PARTS if not names or part.name in names]
+
+
+def run(part: Part, arguments: Sequence[str] = (), limit_s: float = LIMIT_S) -> list[Told]:
+    """Run a part; what it tells, and how it failed if it did."""
+    if part.missing:
+        return [Skipped("", f"{' and '.join(part.missing)} not installed")]
+    with TemporaryDirectory(prefix="quartet-gpu-") as scratch:
+        folder = Path(scratch)
+        command = [sys.executable, "-m", "benchmarks.gpu.part", part.measure, scratch, *arguments]
+        with (folder / "log").open("w") as log:
+            # A session of its own: what a part has started ends with it.
+            process = subprocess.Popen(
+                command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+            )
+            try:
+                code = process.wait(limit_s)
+            except subprocess.TimeoutExpired:
+                code = None
+            finally:
+                _end(process)
+        found = told.read(folder / "told")
+        if code and not any(isinstance(one, Failed) for one in found):
+            found.append(Failed(_ending(code)))
+        if code is None:
+            found.append(Failed(f"not done after {limit_s:g} s"))
+        if any(isinstance(one, Failed) for one in found):
+            print((folder / "log").read_text(errors="replace")[-_SAID:], file=sys.stderr)
+        return found
+
+
+def line(part: Part, found: Sequence[Told], took_s: float) -> str:
+    """How a part went."""
+    count = sum(isinstance(one, told.Figure) for one in found)
+    for one in found:
+        if isinstance(one, Failed):
+            kept = f" ({count} figures before that)" if count else ""
+            return f"{part.name}: failed: {one.reason}{kept}"
+        if isinstance(one, Skipped) and not count and not one.what:
+            return f"{part.name}: skipped: {one.reason}"
+    return f"{part.name}: {count} figures in {took_s:.0f} s"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """The process, and all of its session that is left."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _ending(code: int) -> str:
+    return f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
