@@ -1,0 +1,107 @@
+"""Embeddings and rerankers on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.device.hardware import Device
+from models.embeddings.request import RankRequest
+from models.row import Row
+from tests.conftest import row
+from tests.models.driving import run
+
+pytestmark = pytest.mark.gpu
+
+BGE, RERANKER = row("Tiny_BGE_M3"), row("Tiny_BGE_Reranker")
+KINDS = frozenset({"dense", "sparse", "colbert"})
+TEXTS = [
+    "a", "the quick brown fox", "x" * 300, "Where is the station?", "it rains", "y" * 17,
+    "The road to the sea is long, and nobody knows who built it. " * 20, "b",
+]  # fmt: skip
+On = Callable[[Row, Device], Any]
+
+
+def vectors(engine: Any, together: bool = True) -> list[dict[str, Any]]:
+    """All kinds of vectors of each text, of all in one run or of each by itself."""
+    parts = engine.texts.read(TEXTS, str).tokens
+    runs = [parts] if together else [[one] for one in parts]
+    made = [engine.forward(one, KINDS) for one in runs]
+    return [
+        {kind: np.asarray(out[kind][at], np.float32) for kind in KINDS}
+        for out, texts in zip(made, runs, strict=True)
+        for at in range(len(texts))
+    ]
+
+
+def apart(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> dict[str, float]:
+    """The largest difference, by kind of vector."""
+    for one, other in zip(ours, theirs, strict=True):
+        assert {kind: one[kind].shape for kind in KINDS} == {
+            kind: other[kind].shape for kind in KINDS
+        }
+    return {
+        kind: max(float(np.abs(a[kind] - b[kind]).max()) for a, b in zip(ours, theirs, strict=True))
+        for kind in KINDS
+    }
+
+
+def test_vectors_in_float32_are_those_of_the_cpu(on: On, exact: Device, here: Device) -> None:
+    found = apart(vectors(on(BGE, exact)), vectors(on(BGE, here)))
+    assert found["dense"] < 1e-5
+    assert found["sparse"] < 1e-5
+    assert found["colbert"] < 2e-3  # they leave in float16
+
+
+def test_vectors_in_its_own_precision_are_near(on: On, gpu: Device, here: Device) -> None:
+    ours, theirs = vectors(on(BGE, gpu)), vectors(on(BGE, here))
+    for one, other in zip(ours, theirs, strict=True):
+        assert float(one["dense"] @ other["dense"]) > 0.999
+        assert float((one["colbert"] * other["colbert"]).sum(-1).min()) > 0.995
+        assert np.abs(one["sparse"] - other["sparse"]).max() < 0.03
+
+
+@pytest.mark.parametrize("precision", ["exact", "gpu"])
+def test_a_run_of_many_is_each_text_by_itself(
+    on: On, precision: str, request: pytest.FixtureRequest
+) -> None:
+    """Packed or padded, no text is anything to another."""
+    engine = on(BGE, request.getfixturevalue(precision))
+    found = apart(vectors(engine), vectors(engine, together=False))
+    most = 1e-5 if precision == "exact" else 0.03
+    assert max(found["dense"], found["sparse"]) < most
+    assert found["colbert"] < max(most, 2e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("width", [16, 64])
+def test_the_kernel_for_packed_texts_is_attention(gpu: Device, dtype: str, width: int) -> None:
+    import torch
+
+    from models.embeddings import varlen
+
+    lengths = [1, 700, 33, 128, 8, 8]
+    kind, half = torch.device(gpu.kind, None if gpu.kind == "cpu" else 0), getattr(torch, dtype)
+    if gpu.kind == "cuda" and not varlen.suits(kind, half, width):
+        pytest.skip("this GPU, or this torch, has no attention of packed texts")
+    dice = torch.manual_seed(5)
+    q, k, v = torch.randn(sum(lengths), 3, 4, width, generator=dice).to(kind).unbind(1)
+    begins = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=kind)
+    expected = varlen._padded(q, k, v, begins, max(lengths))
+    packed = varlen.attend(q.to(half), k.to(half), v.to(half), begins, max(lengths))
+    torch.testing.assert_close(packed.float(), expected, atol=0.02, rtol=0.02)
+
+
+def scores(engine: Any) -> list[float]:
+    documents = ("The capital is Paris.", "no", "z" * 400, "A train leaves at nine.")
+    return list(run(engine, RankRequest("Which city is the capital?", documents)).scores)
+
+
+def test_scores_of_a_reranker(on: On, gpu: Device, exact: Device, here: Device) -> None:
+    expected = scores(on(RERANKER, here))
+    assert scores(on(RERANKER, exact)) == pytest.approx(expected, abs=1e-5)
+    assert scores(on(RERANKER, gpu)) == pytest.approx(expected, abs=0.01)
