@@ -96,7 +96,7 @@ def on(gpu: Device, store: Any) -> Iterator[Callable[[Row, Device], Any]]:
     engines: dict[Any, Any] = {}
 
     def get(row: Row, device: Device) -> Any:
-        key = (row.slug, device.kind, device.dtype)
+        key = (row.slug, device)
         if key not in engines:
             engines[key] = Loader(store, device)(row)
         return engines[key]

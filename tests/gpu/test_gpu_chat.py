@@ -88,18 +88,18 @@ def near(ours: list[list[Logprob]], theirs: list[list[Logprob]], tolerance: floa
 def test_greedy_answers_in_float32_are_those_of_the_cpu(
     fits: None, on: On, exact: Device, here: Device
 ) -> None:
-    agree(answers(on(LLAMA, exact)), answers(on(LLAMA, here)), tolerance=1e-3)
+    agree(answers(on(LLAMA, exact)), answers(on(LLAMA, here)), tolerance=2e-4)
 
 
 def test_many_at_once_say_what_each_says_alone(fits: None, on: On, exact: Device) -> None:
     engine = on(LLAMA, exact)
-    agree(answers(engine), answers(engine, at_once=False), tolerance=1e-3)
+    agree(answers(engine), answers(engine, at_once=False), tolerance=2e-4)
 
 
 def test_logprobs_in_its_own_precision_are_near(
     fits: None, on: On, gpu: Device, here: Device
 ) -> None:
-    near(answers(on(LLAMA, gpu)), answers(on(LLAMA, here)), tolerance=0.1)
+    near(answers(on(LLAMA, gpu)), answers(on(LLAMA, here)), tolerance=0.02)
 
 
 def test_seeds_are_honoured_on_the_device(fits: None, on: On, exact: Device) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
@@ -17,13 +19,42 @@ from tests.models.driving import run
 
 pytestmark = pytest.mark.gpu
 
-BGE, RERANKER = row("Tiny_BGE_M3"), row("Tiny_BGE_Reranker")
 KINDS = frozenset({"dense", "sparse", "colbert"})
 TEXTS = [
     "a", "the quick brown fox", "x" * 300, "Where is the station?", "it rains", "y" * 17,
     "The road to the sea is long, and nobody knows who built it. " * 20, "b",
 ]  # fmt: skip
+LIVELY = 8.0
 On = Callable[[Row, Device], Any]
+
+
+@pytest.fixture(scope="module")
+def lively(store: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Row]:
+    """A tiny model with larger weights: else all texts are alike, and any error is small."""
+    from safetensors.torch import load_file, save_file
+
+    def made(slug: str) -> Row:
+        folder = tmp_path_factory.mktemp(slug) / "weights"
+        shutil.copytree(store.resolve(row(slug)), folder)
+        [file] = folder.rglob("model.safetensors")
+        weights = load_file(file)
+        for name, one in weights.items():
+            if one.ndim == 2 and "embeddings" not in name:
+                weights[name] = one * LIVELY
+        save_file(weights, file, metadata={"format": "pt"})
+        return replace(row(slug), weights=f"file://{folder}")
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def bge(lively: Callable[[str], Row]) -> Row:
+    return lively("Tiny_BGE_M3")
+
+
+@pytest.fixture(scope="module")
+def reranker(lively: Callable[[str], Row]) -> Row:
+    return lively("Tiny_BGE_Reranker")
 
 
 def vectors(engine: Any, together: bool = True) -> list[dict[str, Any]]:
@@ -50,31 +81,39 @@ def apart(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> dict[str,
     }
 
 
-def test_vectors_in_float32_are_those_of_the_cpu(on: On, exact: Device, here: Device) -> None:
-    found = apart(vectors(on(BGE, exact)), vectors(on(BGE, here)))
-    assert found["dense"] < 1e-5
-    assert found["sparse"] < 1e-5
+def test_vectors_in_float32_are_those_of_the_cpu(
+    bge: Row, on: On, exact: Device, here: Device
+) -> None:
+    found = apart(vectors(on(bge, exact)), vectors(on(bge, here)))
+    assert found["dense"] < 1e-4
+    assert found["sparse"] < 1e-4
     assert found["colbert"] < 2e-3  # they leave in float16
 
 
-def test_vectors_in_its_own_precision_are_near(on: On, gpu: Device, here: Device) -> None:
-    ours, theirs = vectors(on(BGE, gpu)), vectors(on(BGE, here))
+def test_vectors_in_its_own_precision_are_near(bge: Row, on: On, gpu: Device, here: Device) -> None:
+    ours, theirs = vectors(on(bge, gpu)), vectors(on(bge, here))
     for one, other in zip(ours, theirs, strict=True):
         assert float(one["dense"] @ other["dense"]) > 0.999
-        assert float((one["colbert"] * other["colbert"]).sum(-1).min()) > 0.995
-        assert np.abs(one["sparse"] - other["sparse"]).max() < 0.03
+        assert float((one["colbert"] * other["colbert"]).sum(-1).min()) > 0.99
+        assert np.abs(one["sparse"] - other["sparse"]).max() < 0.05
+    others = [float(theirs[0]["dense"] @ one["dense"]) for one in theirs[1:]]
+    assert min(others) < 0.95  # texts differ by more than that
 
 
 @pytest.mark.parametrize("precision", ["exact", "gpu"])
 def test_a_run_of_many_is_each_text_by_itself(
-    on: On, precision: str, request: pytest.FixtureRequest
+    bge: Row, on: On, precision: str, request: pytest.FixtureRequest
 ) -> None:
     """Packed or padded, no text is anything to another."""
-    engine = on(BGE, request.getfixturevalue(precision))
-    found = apart(vectors(engine), vectors(engine, together=False))
-    most = 1e-5 if precision == "exact" else 0.03
-    assert max(found["dense"], found["sparse"]) < most
-    assert found["colbert"] < max(most, 2e-3)
+    engine = on(bge, request.getfixturevalue(precision))
+    ours, theirs = vectors(engine), vectors(engine, together=False)
+    found = apart(ours, theirs)
+    if precision == "exact":
+        assert max(found["dense"], found["sparse"]) < 1e-4
+        assert found["colbert"] < 2e-3
+        return
+    assert min(float(a["dense"] @ b["dense"]) for a, b in zip(ours, theirs, strict=True)) > 0.999
+    assert found["sparse"] < 0.05
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -101,7 +140,10 @@ def scores(engine: Any) -> list[float]:
     return list(run(engine, RankRequest("Which city is the capital?", documents)).scores)
 
 
-def test_scores_of_a_reranker(on: On, gpu: Device, exact: Device, here: Device) -> None:
-    expected = scores(on(RERANKER, here))
-    assert scores(on(RERANKER, exact)) == pytest.approx(expected, abs=1e-5)
-    assert scores(on(RERANKER, gpu)) == pytest.approx(expected, abs=0.01)
+def test_scores_of_a_reranker(
+    reranker: Row, on: On, gpu: Device, exact: Device, here: Device
+) -> None:
+    expected = scores(on(reranker, here))
+    assert max(expected) - min(expected) > 0.02
+    assert scores(on(reranker, exact)) == pytest.approx(expected, abs=1e-4)
+    assert scores(on(reranker, gpu)) == pytest.approx(expected, abs=0.006)
