@@ -148,7 +148,7 @@ class _Crowd:
 
     Attributes:
         tokens, seconds: said by all while all of them spoke, and how long that was.
-        took: seconds from the first step to the last.
+        took: seconds from the first request to the last step.
     """
 
     _chance = random.Random(3)
@@ -166,10 +166,10 @@ class _Crowd:
         Raises:
             QuartetError: what became of one of them.
         """
+        start = time.perf_counter()
         for key, tokens in enumerate(self._prompts):
             self._engine.admit(key, self._engine.prepare(Prompt(tokens, self._sampling)))
         begun, done = set[int](), set[int]()
-        start = time.perf_counter()
         since: float | None = None
         while len(done) < self._count:
             events = self._engine.step()
