@@ -116,7 +116,7 @@ def _attention(run: Run) -> Iterator[Told]:
     """The attention of one layer by itself, of mixed texts, in half precision."""
     import torch
 
-    from models.embeddings import varlen
+    from models.embeddings.encoder import varlen
 
     sizes = lengths(16 if run.small else 256, mixed=True)
     dtype = torch.bfloat16 if run.device.bf16 else torch.float16

@@ -121,7 +121,7 @@ def test_a_run_of_many_is_each_text_by_itself(
 def test_the_kernel_for_packed_texts_is_attention(gpu: Device, dtype: str, width: int) -> None:
     import torch
 
-    from models.embeddings import varlen
+    from models.embeddings.encoder import varlen
 
     lengths = [1, 700, 33, 128, 8, 8]
     kind, half = torch.device(gpu.kind, None if gpu.kind == "cpu" else 0), getattr(torch, dtype)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
 import random
 import subprocess
@@ -11,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -755,38 +753,14 @@ print(sorted({{"transformers", "sentence_transformers", "sklearn", "scipy"}} & s
     assert done.stdout.strip() == "[]"
 
 
-# Attention on a GPU, whose kernel is played on the CPU --------------------------------------------
+# Attention ---------------------------------------------------------------------------------------
 
 
-def kernel(q: Any, k: Any, v: Any, ends: Any, also: Any, longest: int, most: int) -> Any:
-    """What torch's ``varlen_attn`` returns, text by text."""
-    assert ends.dtype == torch.int32
-    assert torch.equal(ends, also)
-    assert longest == most == int(ends.diff().max())
-    out = [
-        torch.nn.functional.scaled_dot_product_attention(
-            *(one[start:end].transpose(0, 1) for one in (q, k, v))
-        ).transpose(0, 1)
-        for start, end in pairwise(ends.tolist())
-    ]
-    return torch.cat(out)
-
-
-def test_three_ways_to_attend_are_one():
+def test_a_gpus_way_to_attend_is_a_cpus():
+    """Its kernel is held against padding where it is; see ``test_varlen``."""
     torch.manual_seed(4)
     lengths = [5, 5, 1, 17, 3]
     qkv = torch.randn(sum(lengths), 3, 4, 8)
     by_length = attention._by_length(lengths)(qkv)
-    padded = attention._padded(lengths, qkv.device)(qkv)
-    unpadded = attention._unpadded(lengths, qkv, kernel)(qkv)
     assert by_length.shape == (sum(lengths), 32)
-    assert torch.allclose(by_length, padded, atol=1e-6)
-    assert torch.allclose(by_length, unpadded, atol=1e-6)
-
-
-def test_the_kernel_is_torchs_where_it_has_one():
-    from torch.nn.attention.varlen import varlen_attn
-
-    assert attention.varlen() is varlen_attn
-    names = list(inspect.signature(varlen_attn).parameters)[:7]
-    assert names == ["query", "key", "value", "cu_seq_q", "cu_seq_k", "max_q", "max_k"]
+    assert torch.allclose(by_length, attention._by_ends(lengths, qkv.device)(qkv), atol=1e-6)

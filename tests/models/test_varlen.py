@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from models.embeddings import varlen
+from models.embeddings.encoder import varlen
 
 LENGTHS = {"mixed": [5, 1, 17, 3], "equal": [6, 6, 6], "one": [9], "alone in length": [1]}
 

@@ -1,41 +1,27 @@
 """Attention of texts that lie one after another in a single row: each token sees all of its text.
 
-On a CPU texts of one length go together. On a GPU that would be a launch for each length: there
-torch's kernel for sequences of any lengths reads them as they lie, in half precision; where it is
-missing the texts are padded, for the attention alone.
+On a CPU texts of one length go together; on a GPU, where that would be a launch for each length, all
+of them (``varlen``).
 """
 
 from __future__ import annotations
 
-import functools
-import importlib
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import Any
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
+
+from models.embeddings.encoder import varlen
 
 Attend = Callable[[torch.Tensor], torch.Tensor]
 """Of queries, keys and values, of shape (tokens, 3, heads, width of a head), the attended values,
 of shape (tokens, heads * width of a head)."""
 
 
-def within(lengths: Sequence[int], like: torch.Tensor) -> Attend:
-    """The attention within texts of these lengths, for hidden states on ``like``'s device."""
-    if like.device.type == "cpu":
-        return _by_length(lengths)
-    kernel = varlen() if like.dtype in (torch.float16, torch.bfloat16) else None
-    return _padded(lengths, like.device) if kernel is None else _unpadded(lengths, like, kernel)
-
-
-@functools.cache
-def varlen() -> Any:
-    """Torch's attention for sequences of any lengths (since 2.10), None where it has none."""
-    try:
-        return importlib.import_module("torch.nn.attention.varlen").varlen_attn
-    except (ImportError, AttributeError):
-        return None
+def within(lengths: Sequence[int], device: torch.device) -> Attend:
+    """The attention within texts of these lengths."""
+    return _by_length(lengths) if device.type == "cpu" else _by_ends(lengths, device)
 
 
 def _by_length(lengths: Sequence[int]) -> Attend:
@@ -54,27 +40,7 @@ def _by_length(lengths: Sequence[int]) -> Attend:
     return attend
 
 
-def _unpadded(lengths: Sequence[int], like: torch.Tensor, kernel: Any) -> Attend:
-    ends = torch.tensor([0, *lengths]).cumsum(0).to(like.device, torch.int32)
+def _by_ends(lengths: Sequence[int], device: torch.device) -> Attend:
+    ends = torch.tensor([0, *lengths]).cumsum(0).to(device, torch.int32)
     longest = max(lengths)
-
-    def attend(qkv: torch.Tensor) -> torch.Tensor:
-        q, k, v = qkv.unbind(1)
-        out: torch.Tensor = kernel(q, k, v, ends, ends, longest, longest)
-        return out.flatten(1)
-
-    return attend
-
-
-def _padded(lengths: Sequence[int], device: torch.device) -> Attend:
-    sizes = torch.tensor(lengths)
-    real = (torch.arange(max(lengths)) < sizes[:, None]).to(device)  # (texts, longest)
-    where = real.flatten().nonzero()[:, 0]
-
-    def attend(qkv: torch.Tensor) -> torch.Tensor:
-        spread = qkv.new_zeros(real.numel(), *qkv.shape[1:]).index_copy(0, where, qkv)
-        q, k, v = spread.unflatten(0, real.shape).permute(2, 0, 3, 1, 4)
-        out = scaled_dot_product_attention(q, k, v, attn_mask=real[:, None, None, :])
-        return out.transpose(1, 2).flatten(0, 1).flatten(1)[where]
-
-    return attend
+    return lambda qkv: varlen.attend(*qkv.unbind(1), ends, longest).flatten(1)

@@ -68,7 +68,7 @@ class Bert:
             + embedding(self._row(self._kinds(parts, total), more), self._types)
             + embedding(self._row(places, more), self._places)
         )
-        attend = attention.within([*lengths, more] if more else lengths, hidden)
+        attend = attention.within([*lengths, more] if more else lengths, hidden.device)
         for layer in self._layers:
             hidden = layer(hidden, attend)
         return hidden[:total]
