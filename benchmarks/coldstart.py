@@ -2,58 +2,171 @@
 
     .venv/bin/python -m benchmarks.coldstart
 
-For each surface a worker process starts at the local platform, with one job waiting. Measured from
-the start of the process:
+For each surface a worker process starts at the local platform. Measured:
 
-- ready: the model is warm and the worker asks for jobs
-- answer: the first answer is delivered
+- ready: from the start of the process until the model is warm and the worker asks for jobs
+- first, second: what the first job takes, and one like it after that
 
-Beside them, in processes of their own: importing the SDK as it is, and as the worker imports it.
-The models are the small defaults of a machine without a GPU, already on disk.
+Beside it, in turns, a bare process: the library's own class is imported and loads the same folder,
+and nothing else happens. Both on a cold page cache (the weights' and the libraries' files are
+evicted, as far as no process has them mapped) and on a warm one. Figures are medians; the goals
+are ratios of the two. The models are the small defaults of a machine without a GPU, on disk.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
+import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
 
 import requests
 
 from benchmarks.platform import KEY, ROOT, Platform, platform
 from benchmarks.report import figures, table
+from handler.settings.variables import Settings
+from models.catalog import CATALOG
+from models.weights.store import WeightsStore
 
 ROUNDS = 3
 JOBS = {
-    "chat": ROOT / "test_input.json",
-    "images": ROOT / "examples/images.json",
-    "transcribe": ROOT / "examples/transcribe.json",
     "embeddings": ROOT / "examples/embeddings.json",
+    "images": ROOT / "examples/images.json",
+    "chat": ROOT / "test_input.json",
+    "transcribe": ROOT / "examples/transcribe.json",
 }
+GOALS = {"embeddings": 1.5, "images": 1.15, "chat": 1.15, "transcribe": 1.25}
+BARE = {
+    "embeddings": """
+        import torch
+        from safetensors.torch import load_file
+        from tokenizers import Tokenizer
+        Tokenizer.from_file(folder + "/tokenizer.json")
+        for one in load_file(folder + "/model.safetensors").values():
+            one.sum()
+        """,
+    "images": """
+        from diffusers import FluxPipeline
+        FluxPipeline.from_pretrained(folder)
+        """,
+    "chat": """
+        import torch
+        from transformers import AutoTokenizer, LlamaForCausalLM
+        AutoTokenizer.from_pretrained(folder)
+        LlamaForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+        """,
+    "transcribe": """
+        from faster_whisper import WhisperModel
+        WhisperModel(folder)
+        """,
+}
+_LOADED = "print('loaded', flush=True); os._exit(0)"
+STAGES = """
+import time
+start = time.monotonic()
+def past(what):
+    print(what, time.monotonic() - start, flush=True)
+import handler.__main__, handler.doors.queue.start as door, asyncio, os
+from handler.assemble import assemble
+from handler.settings.variables import Settings
+from models.device.memory import collect_rarely, settle
+collect_rarely()
+past("the handler's modules")
+door.import_runpod("ERROR")
+past("the SDK")
+worker = assemble(Settings.from_env({**os.environ, "SURFACE": SURFACE, "REHEARSE": "false"}))
+past("settings, device, catalog")
+load = worker.dispatcher.pool._load
+def loading(row):
+    import importlib
+    importlib.import_module(row.engine.partition(":")[0])
+    engine = load(row)
+    past("libraries, weights, budget")
+    return engine
+worker.dispatcher.pool._load = loading
+asyncio.run(worker.warm())
+object.__setattr__(worker, "rehearses", True)
+asyncio.run(worker._rehearse(worker.expected))
+past("a rehearsal")
+settle()
+past("a look for garbage")
+os._exit(0)
+"""
 
 
-def start_to_answer(on: Platform, surface: str) -> tuple[float, float]:
-    """Seconds from the start of a worker to ready, and to its first answer.
+def folder_of(surface: str) -> Path:
+    """Where the weights lie of the model that a worker of the surface begins with."""
+    return WeightsStore(Settings.from_env({}).places()).resolve(CATALOG.default(surface, "cpu"))
 
-    The job is queued just before; the platform's own clock says when it is taken and answered.
+
+def evict(folder: Path) -> None:
+    """Drop the pages of the weights' and the libraries' files."""
+    os.sync()
+    for root in (folder, Path(sys.prefix) / "lib"):
+        for path in root.rglob("*"):
+            with suppress(OSError):
+                descriptor = os.open(path, os.O_RDONLY)
+                try:
+                    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+                finally:
+                    os.close(descriptor)
+
+
+def bare(surface: str, folder: Path) -> float:
+    """Seconds from the start of a process to the loaded model, with nothing of ours."""
+    code = f"import os\nfolder = {str(folder)!r}\n{dedent(BARE[surface])}\n{_LOADED}"
+    start = time.perf_counter()
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        if process.stdout.readline() != b"loaded\n":
+            sys.exit(f"{surface}: the bare process failed")
+        return time.perf_counter() - start
+
+
+def ours(surface: str) -> tuple[float, float, float]:
+    """Seconds from the start of a worker to ready, of its first job and of its second.
+
+    A platform of its own says when it asks for jobs, and what each took.
     """
-    body = json.loads(JOBS[surface].read_text())
-    queued = requests.post(f"{on.url}/v2/{surface}/run", json=body, headers=KEY, timeout=60).json()
-    status = f"{on.url}/v2/{surface}/status/{queued['id']}"
-    with on.worker(surface, name=f"cold-{time.monotonic_ns()}", SURFACE=surface) as process:
+    with platform() as on:
+        return measured(on, surface)
+
+
+def measured(on: Platform, surface: str) -> tuple[float, float, float]:
+    """The same at a platform that has no worker."""
+
+    def queue() -> str:
+        body = json.loads(JOBS[surface].read_text())
+        url = f"{on.url}/v2/{surface}/run"
+        return requests.post(url, json=body, headers=KEY, timeout=60).json()["id"]
+
+    def done(job_id: str) -> dict[str, Any]:
         while True:
+            status = f"{on.url}/v2/{surface}/status/{job_id}"
             job = requests.get(status, headers=KEY, timeout=60).json()
-            if job["status"] not in {"IN_QUEUE", "IN_PROGRESS"}:
-                break
-            if process.poll() is not None:
-                sys.exit(f"{surface}: the worker ended")
-            time.sleep(0.05)
-    if job["status"] != "COMPLETED":
-        sys.exit(f"{surface}: {job}")
-    ready_s = job["delayTime"] / 1000
-    return ready_s, ready_s + job["executionTime"] / 1000
+            if job["status"] == "COMPLETED":
+                return job
+            if job["status"] not in {"IN_QUEUE", "IN_PROGRESS"} or process.poll() is not None:
+                sys.exit(f"{surface}: {job}")
+            time.sleep(0.02)
+
+    start = time.perf_counter()
+    with on.worker(surface, SURFACE=surface) as process:
+        ready_s = on.wait_for(surface, 1) - start
+        first, second = (done(queue())["executionTime"] / 1000 for _ in range(2))
+    return ready_s, first, second
 
 
 def seconds(code: str) -> float:
@@ -67,34 +180,63 @@ def seconds(code: str) -> float:
     return statistics.median(run(code) - run("pass") for _ in range(ROUNDS))
 
 
+def stages(surface: str) -> Iterator[tuple[str, float]]:
+    """What a start consists of, and the seconds of each, in a process of its own."""
+    with tempfile.TemporaryFile("w+") as said:
+        subprocess.run(
+            [sys.executable, "-c", f"SURFACE = {surface!r}\n{STAGES}"], cwd=ROOT, check=True,
+            stdout=said, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        said.seek(0)
+        past = 0.0
+        for line in said:
+            if match := re.fullmatch(r"(.*) ([\d.e-]+)\n", line):
+                yield match[1], float(match[2]) - past
+                past = float(match[2])
+
+
 def main() -> None:
     """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", action="append", choices=list(JOBS), help="a surface")
+    chosen = parser.parse_args().only or list(JOBS)
     named: dict[str, float | str] = {}
-    rows = []
-    with platform() as on:
-        for surface in JOBS:
-            start_to_answer(on, surface)  # fills the page cache; not counted
-            measured = [start_to_answer(on, surface) for _ in range(ROUNDS)]
-            ready = statistics.median(one for one, _ in measured)
-            answer = statistics.median(one for _, one in measured)
-            named |= {f"ready_s_{surface}": ready, f"first_answer_s_{surface}": answer}
-            rows.append([surface, f"{ready:.2f}", f"{answer:.2f}"])
-    plain = seconds("import runpod")
-    ours = seconds("from handler.doors.queue.start import import_runpod; import_runpod('INFO')")
-    handler = seconds("import handler.doors.queue")
-    named |= {"import_sdk_s": plain, "import_handler_and_sdk_s": ours, "import_handler_s": handler}
-    named["import_ratio"] = plain / ours
-    table(["surface", "start to ready, s", "start to first answer, s"], rows)
+    rows, parts = [], []
+    for surface in chosen:
+        folder = folder_of(surface)
+        ours(surface)  # fills the page cache; not counted
+        for cache in ("cold", "warm"):
+            rounds = []
+            for _ in range(ROUNDS):
+                both = []
+                for measure in (lambda: ours(surface), lambda: bare(surface, folder)):  # noqa: B023
+                    if cache == "cold":
+                        evict(folder)
+                    both.append(measure())
+                rounds.append(both)
+            ready = statistics.median(one[0] for one, _ in rounds)
+            alone = statistics.median(other for _, other in rounds)
+            ratio = statistics.median(one[0] / other for one, other in rounds)
+            first, second = (statistics.median(one[at] for one, _ in rounds) for at in (1, 2))
+            rows.append([surface, cache, *(f"{one:.2f}" for one in (ready, alone, ratio)),
+                         f"≤ {GOALS[surface]}", ratio <= GOALS[surface],
+                         f"{first:.3f}", f"{first / second:.2f}"])  # fmt: skip
+            named[f"{surface}_{cache}_ready_s"] = ready
+            named[f"{surface}_{cache}_ratio"] = ratio
+            named[f"{surface}_{cache}_first_over_second"] = first / second
+        parts += [[surface, what, f"{took:.2f}"] for what, took in stages(surface)]
+    table(["surface", "cache", "ready, s", "bare, s", "ratio", "goal", "met", "first job, s",
+           "first/second"], rows)  # fmt: skip
     print()
-    table(
-        ["import", "s"],
-        [
-            ["the SDK as it is", f"{plain:.2f}"],
-            ["the handler and the SDK, as the worker does", f"{ours:.2f}"],
-            ["the handler alone", f"{handler:.2f}"],
-        ],
-    )
-    figures(named)
+    table(["surface", "of the start, warm cache", "s"], parts)
+    print()
+    plain = seconds("import runpod")
+    sdk = seconds("from handler.doors.queue.start import import_runpod; import_runpod('INFO')")
+    alone = seconds("import handler.doors.queue")
+    table(["import", "s"], [["the SDK as it is", f"{plain:.2f}"],
+                            ["the handler and the SDK, as the worker does", f"{sdk:.2f}"],
+                            ["the handler alone", f"{alone:.2f}"]])  # fmt: skip
+    figures(named | {"import_sdk_s": plain, "import_handler_and_sdk_s": sdk})
 
 
 if __name__ == "__main__":

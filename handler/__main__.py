@@ -24,6 +24,7 @@ from handler.entry import Worker
 from handler.errors import JobInvalid, wire
 from handler.settings.variables import Settings, SettingsError
 from handler.wire import encode
+from models.device.memory import collect_rarely
 from models.errors import QuartetError
 
 _TEST_INPUT = Path("test_input.json")
@@ -33,10 +34,13 @@ def main() -> int:
     """Run; returns the exit status."""
     start = time.monotonic()
     arguments = _arguments()
+    collect_rarely()
     try:
         settings = Settings.from_env({**os.environ, **arguments.variables})
         logs.configure(settings.log_level, as_json="RUNPOD_ENDPOINT_ID" in os.environ)
         worker = assemble(settings)
+        if settings.preload:
+            worker.prefetch()
         if settings.serve:
             from handler.doors import serve
 

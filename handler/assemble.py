@@ -54,7 +54,13 @@ def assemble(settings: Settings) -> Worker:
     return Worker(
         dispatcher=Dispatcher(
             endpoint=endpoint,
-            pool=Pool(loader, budget_bytes, settings.max_batch_size, settings.hung_after_s),
+            pool=Pool(
+                loader,
+                budget_bytes,
+                settings.max_batch_size,
+                settings.hung_after_s,
+                loader.prefetch,
+            ),
             guard=Guard(settings.media_private_hosts, settings.media_timeout_s),
             bucket=_bucket(settings),
             inline_limit_bytes=settings.inline_limit_bytes,
@@ -66,6 +72,7 @@ def assemble(settings: Settings) -> Worker:
         ),
         output_limit_bytes=output_limit_bytes,
         job_timeout_s=settings.job_timeout_s,
+        rehearses=settings.rehearse,
     )
 
 

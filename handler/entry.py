@@ -46,11 +46,13 @@ class Worker:
         dispatcher: understands and answers.
         output_limit_bytes: the largest answer, serialised.
         job_timeout_s: the endpoint's execution timeout; None = the model's own.
+        rehearses: whether a model that is warmed answers a small job of nobody's before others.
     """
 
     dispatcher: Dispatcher
     output_limit_bytes: int
     job_timeout_s: float | None = None
+    rehearses: bool = False
 
     def read(self, raw: object) -> object:
         """The job inside the platform's object; what is none stays, and is refused later."""
@@ -92,16 +94,45 @@ class Worker:
             return self._timeout_s(job, row)
         return self.job_timeout_s or _TIMEOUT_S
 
+    @property
+    def expected(self) -> Row | None:
+        """The model that most jobs will ask for, where the endpoint serves one surface."""
+        endpoint = self.dispatcher.endpoint
+        return None if endpoint.only is None else endpoint.pick(endpoint.only.name, None)
+
+    def prefetch(self) -> None:
+        """Begin to read the weights of the model that most jobs will ask for."""
+        if (row := self.expected) is not None:
+            self.dispatcher.pool.prefetch(row)
+
     async def warm(self) -> None:
-        """Load the model that most jobs will ask for, where the endpoint serves one surface.
+        """Load the model that most jobs will ask for, and rehearse.
 
         Raises:
             QuartetError: it cannot be loaded.
         """
-        endpoint = self.dispatcher.endpoint
-        if endpoint.only is not None:
-            async with self.dispatcher.pool.lease(endpoint.pick(endpoint.only.name, None)):
+        if (row := self.expected) is not None:
+            async with self.dispatcher.pool.lease(row):
                 pass
+            if self.rehearses:
+                await self._rehearse(row)
+
+    async def _rehearse(self, row: Row) -> None:
+        """Answer a small job that nobody has sent, so that the first is as fast as the second.
+
+        Kernels are chosen and compiled, memory is taken, modules are imported at first use. That
+        it fails is logged: the job that fails so, too, will say why to somebody.
+        """
+        surface = self.dispatcher.endpoint.only
+        rehearsal = None if surface is None else surface.rehearsal(row)
+        if rehearsal is None:
+            return
+        route, body = rehearsal
+        with _Caught() as failure:
+            job = _job({"id": "rehearsal", "input": {"openai_route": route, "openai_input": body}})
+            await self.dispatcher.answer(self.dispatcher.understand(job))
+            return
+        log.warning("the rehearsal failed: %s", error_object(failure.error)["message"])
 
     async def answer(
         self, raw: object, tell: Callable[[Json], None] | None = None

@@ -27,6 +27,11 @@ def _untold(_: Json) -> None:
     """Where nobody wants to know."""
 
 
+def _nothing(_: Row) -> Json:
+    """Where no job needs to be rehearsed."""
+    return None
+
+
 @dataclass(frozen=True)
 class Call:
     """One validated request and all that its surface may use to answer it.
@@ -109,6 +114,8 @@ class Operation:
         marks: fields whose presence says that a body is for this operation.
         task: what a model must be able to do, in the catalog's words; None = any of the surface's.
         refused: why its routes are known and not answered; None = they are.
+        rehearsal: the body of a small job for a model, run before the first one that counts, so
+            that nothing is left that is made at first use; None = there is nothing.
     """
 
     request: type[Request]
@@ -118,6 +125,7 @@ class Operation:
     marks: tuple[str, ...] = ()
     task: str | None = None
     refused: str | None = None
+    rehearsal: Callable[[Row], Json] = _nothing
 
 
 @dataclass(frozen=True)
@@ -154,6 +162,14 @@ class Surface:
             one for one in self.operations if any(body.get(mark) is not None for mark in one.marks)
         )
         return next(marked, self.operations[0])
+
+    def rehearsal(self, row: Row) -> tuple[str, Json] | None:
+        """The OpenAI route and the body of a small job for a model; see ``Operation``."""
+        for one in sorted(self.operations, key=lambda one: one.task not in row.tasks):
+            body = one.rehearsal(row) if one.task is None or one.task in row.tasks else None
+            if body is not None:
+                return one.routes[0], body
+        return None
 
     def operation(self, route: str) -> Operation | None:
         """The operation behind an OpenAI route, None where it leads elsewhere."""

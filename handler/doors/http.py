@@ -35,6 +35,7 @@ from handler.doors.watch import LoopWatch
 from handler.entry import Worker
 from handler.errors import error_object
 from handler.job import Job
+from models.device.memory import settle
 from models.errors import QuartetError
 
 log = logging.getLogger(__name__)
@@ -106,6 +107,7 @@ class Door:
             log.error("broken: %s", error_object(error)["message"])
             self.state = "broken"
             return
+        settle()
         log.info("healthy")
         self.state = "healthy"
 

@@ -147,6 +147,12 @@ class Settings(BaseModel):
     preload: bool = _env(
         "PRELOAD", "Load the model before taking jobs, when the worker serves one surface.", True
     )
+    rehearse: bool = _env(
+        "REHEARSE",
+        "After preloading, answer a small job that nobody has sent before taking any: the first "
+        "that counts is then as fast as the second.",
+        True,
+    )
     job_timeout_s: float | None = _env(
         "JOB_TIMEOUT_S",
         "The endpoint's execution timeout. Unset: the model's, from the catalog. The worker "

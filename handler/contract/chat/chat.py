@@ -208,4 +208,12 @@ def _head(call: Call, kind: str) -> dict[str, Any]:
     }
 
 
-OPERATION = Operation(ChatRequest, ("/v1/chat/completions",), answer, stream, marks=("messages",))
+OPERATION = Operation(
+    ChatRequest,
+    ("/v1/chat/completions",),
+    answer,
+    stream,
+    marks=("messages",),
+    # Two tokens: the first is of the prompt's step, the second of the first of its own.
+    rehearsal=lambda _: {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2},
+)

@@ -218,6 +218,7 @@ SURFACE = Surface(
             answer,
             marks=("input", "texts", "sentences"),
             task="txt2embedding",
+            rehearsal=lambda _: {"input": "one"},
         ),
         rerank.OPERATION,
     ),

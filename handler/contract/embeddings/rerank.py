@@ -89,4 +89,11 @@ def truncated(asked: bool, cut: Sequence[Cut]) -> dict[str, Any]:
     return {"truncated": [{"index": one.index, "tokens": one.tokens} for one in cut]}
 
 
-OPERATION = Operation(RerankRequest, ("/v1/rerank",), answer, marks=("documents",), task="rerank")
+OPERATION = Operation(
+    RerankRequest,
+    ("/v1/rerank",),
+    answer,
+    marks=("documents",),
+    task="rerank",
+    rehearsal=lambda _: {"query": "one", "documents": ["two"]},
+)

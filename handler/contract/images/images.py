@@ -26,6 +26,7 @@ from handler.contract.images.request import IMAGE_NAMES, ImagesRequest
 from handler.contract.streaming import to_client
 from models.errors import ContentWithheld
 from models.images.request import Images, Picture, Preview
+from models.row import Row
 from models.surface import Leniency
 
 
@@ -210,6 +211,20 @@ def _base64(picture: Picture) -> str:
 
 _MARKS = ("prompt", "image", *IMAGE_NAMES)
 
+_SQUARE = (  # 64 by 64 pixels of one colour
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAIAAAAlC+aJAAAAUUlEQVR42u3P"
+    "MQ0AMAgAMJhMlKAEvVPBQdI6aFZPXPbiOAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQ"
+    "EBAYF9HxvkAehmvHD2AAAAAElFTkSuQmCC"
+)
+
+
+def _rehearsal(row: Row) -> dict[str, Any]:
+    """A picture of the model's own size in one step, or its work on a given one."""
+    if not row.tasks & {"img-upscale", "img-rmbg"}:
+        return {"prompt": "a square", "steps": 1, "seed": 1}
+    return {"image": _SQUARE}
+
+
 SURFACE = Surface(
     name="images",
     operations=(
@@ -219,6 +234,7 @@ SURFACE = Surface(
             answer,
             stream,
             marks=_MARKS,
+            rehearsal=_rehearsal,
         ),
         Operation(ImagesRequest, ("/v1/images/upscale",), answer, stream, task="img-upscale"),
         Operation(ImagesRequest, ("/v1/images/background",), answer, stream, task="img-rmbg"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import sys
 import time
@@ -13,6 +12,7 @@ from handler.doors.watch import end_process
 from handler.entry import Worker
 from handler.errors import error_object
 from handler.settings.variables import Settings
+from models.device.memory import settle
 from models.errors import DriverTooOld, QuartetError
 
 log = logging.getLogger(__name__)
@@ -33,13 +33,15 @@ def run(worker: Worker, settings: Settings, start: float) -> None:
     from handler.doors.queue.scaler import replace_scaler
 
     replace_scaler(worker)
+    imported = time.monotonic()
     if settings.preload:
         _preload(worker)
-    # What is loaded stays: looking through it again for garbage would halt jobs for a while.
-    gc.collect()
-    gc.freeze()
+    settle()
     concurrency = settings.concurrency or worker.concurrency
-    log.info("ready after %.1f s, for %d jobs at once", time.monotonic() - start, concurrency)
+    log.info(
+        "ready after %.1f s, %.1f of them for the model, for %d jobs at once",
+        (now := time.monotonic()) - start, now - imported, concurrency,
+    )  # fmt: skip
     runpod.serverless.start(
         {
             "handler": worker.answer,
@@ -57,18 +59,18 @@ def import_runpod(log_level: str) -> ModuleType:
 
     At import, before 2.0, it asks py-cpuinfo for the processor's name, for a debugger's report that
     is not used here: more than a second, two thirds of the import. An empty answer is one that it
-    handles.
+    handles. paramiko is for ``runpod ssh``, on the machine of who rents one.
     """
-    nobody = ModuleType("cpuinfo")
-    nobody.get_cpu_info = dict  # type: ignore[attr-defined]
-    real = sys.modules.get("cpuinfo")
-    sys.modules["cpuinfo"] = nobody
+    stand_ins = {name: ModuleType(name) for name in ("cpuinfo", "paramiko")}
+    stand_ins["cpuinfo"].get_cpu_info = dict  # type: ignore[attr-defined]
+    real = {name: sys.modules[name] for name in stand_ins if name in sys.modules}
+    sys.modules |= stand_ins
     try:
         import runpod
     finally:
-        del sys.modules["cpuinfo"]
-        if real is not None:
-            sys.modules["cpuinfo"] = real
+        for name in stand_ins:
+            del sys.modules[name]
+        sys.modules |= real
     # Its default, DEBUG, prints every answer whole.
     runpod.RunPodLogger().level = log_level
     module: ModuleType = runpod
@@ -76,7 +78,7 @@ def import_runpod(log_level: str) -> ModuleType:
 
 
 def _preload(worker: Worker) -> None:
-    """Warm the model that most jobs will ask for, before the first job is taken.
+    """Warm the model that most jobs will ask for, and try it, before the first job is taken.
 
     A failure is logged and the worker goes on: each job then gets the clear error, where a worker
     that exits would be started again and again, and billed.
