@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from handler.contract import SURFACES
-from models.catalog import CATALOG
+from models.catalog import CATALOG, GB
 from models.images.families import FAMILIES
 from tests.conftest import ROOT, decoded, needs
 
@@ -155,6 +155,38 @@ def test_the_page_on_transcription_names_every_field_and_model():
         assert f"`{name}`" in page, name
     for row in CATALOG.of("transcribe").rows:
         assert row.slug in page
+
+
+def test_the_page_on_operations_names_every_error_metric_and_model():
+    import handler.errors  # noqa: F401 - its errors are subclasses
+    from handler.doors.metrics import Metrics
+    from models.errors import QuartetError, RequestError, WorkerError
+    from models.transcribe.audio import _REASONS
+
+    def tree(kind: type) -> set[type]:
+        return {kind}.union(*(tree(one) for one in kind.__subclasses__()))
+
+    page = (ROOT / "docs" / "operations.md").read_text()
+    ours = [one for one in tree(QuartetError) if one.__module__.startswith(("handler", "models"))]
+    codes = {one.code for one in ours}
+    assert {RequestError.code, WorkerError.code} < codes
+    table = page.partition("## Errors")[2].partition("## How large")[0]
+    assert set(re.findall(r"`([a-z_]+)`(?=[,| ])", table)) >= codes | set(_REASONS)
+
+    class Pool:
+        def models(self) -> list:
+            return []
+
+    families = {one.name for one in Metrics(Pool())._registry.collect()}
+    named = set(re.findall(r"`(quartet_[a-z_]+)", page))
+    assert {one.removesuffix("_total") for one in named} == {
+        one for one in families if one.startswith("quartet_")
+    }
+    sizes = dict(re.findall(r"^\| (\w+) \| \w+ \| ([\d.]+) GB \|$", page, re.MULTILINE))
+    rows = [row for row in CATALOG.rows if not row.slug.startswith("Tiny_")]
+    assert {slug: float(size) for slug, size in sizes.items()} == {
+        row.slug: round(row.memory_bytes / GB, 6) for row in rows
+    }
 
 
 def test_there_are_three_forms():
