@@ -4,6 +4,7 @@ python -m builder fetch --surface embeddings --model BGE_Large --to /models
 python -m builder fetch --surface transcribe --model openai/whisper-large-v3 --revision … --to /v
 python -m builder tiny
 python -m builder defaults
+python -m builder check
 python -m builder inspect ltx-2.3-22b-distilled_qint8.safetensors
 """
 
@@ -30,6 +31,9 @@ _CACHE = Path(os.environ.get("QUARTET_CACHE") or "~/.cache/quartet").expanduser(
 
 def main() -> int:
     """Run; returns the exit status."""
+    if sys.argv[1:2] == ["check"]:
+        # The worker's own look at what it would be started with.
+        os.execv(sys.executable, [sys.executable, "-m", "handler", "--check", *sys.argv[2:]])  # noqa: S606
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     arguments = _arguments()
@@ -98,6 +102,7 @@ def _arguments() -> argparse.Namespace:
     defaults = commands.add_parser(
         "defaults", help="fetch the small default models, and build the tiny ones"
     )
+    commands.add_parser("check", help="say whether this endpoint can start; --json: as one object")
     inspect = commands.add_parser("inspect", help="say what a safetensors file holds")
     inspect.add_argument("file", type=Path, metavar="FILE")
     for command in (fetch, build, defaults):

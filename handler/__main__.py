@@ -20,6 +20,7 @@ from typing import Any
 
 from handler import logs
 from handler.assemble import assemble
+from handler.check import before_loading, bucket_fitness, check, passes, printed
 from handler.entry import Worker
 from handler.errors import JobInvalid, wire
 from handler.settings.variables import Settings, SettingsError
@@ -34,6 +35,10 @@ def main() -> int:
     """Run; returns the exit status."""
     start = time.monotonic()
     arguments = _arguments()
+    if arguments.check:
+        found = check({**os.environ, **arguments.variables})
+        print(printed(found, as_json=arguments.json))
+        return 0 if passes(found) else 1
     collect_rarely()
     try:
         settings = Settings.from_env({**os.environ, **arguments.variables})
@@ -41,6 +46,8 @@ def main() -> int:
         worker = assemble(settings)
         if settings.preload:
             worker.prefetch()
+        if settings.serve or "RUNPOD_WEBHOOK_GET_JOB" in os.environ:
+            before_loading(settings, worker)
         if settings.serve:
             from handler.doors import serve
 
@@ -49,7 +56,8 @@ def main() -> int:
         if "RUNPOD_WEBHOOK_GET_JOB" in os.environ:
             from handler.doors import queue
 
-            queue.run(worker, settings, start)
+            bucket = [bucket_fitness(worker)] if settings.check_bucket else []
+            queue.run(worker, settings, start, bucket)
             return 0
     except (SettingsError, QuartetError) as error:
         print(f"quartet: {error}", file=sys.stderr)
@@ -78,6 +86,10 @@ def _arguments() -> argparse.Namespace:
         "--serve", action="store_true", help="answer OpenAI's routes over HTTP, with no queue"
     )
     parser.add_argument("--port", help="where --serve listens; default: PORT, else 8000")
+    parser.add_argument(
+        "--check", action="store_true", help="say whether this endpoint can start, and end"
+    )
+    parser.add_argument("--json", action="store_true", help="with --check: one JSON object")
     arguments = parser.parse_args()
     if arguments.port is not None and not arguments.serve and not os.environ.get("SERVE"):
         parser.error("--port goes with --serve")

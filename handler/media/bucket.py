@@ -10,9 +10,12 @@ import asyncio
 import functools
 import threading
 import uuid
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from yarl import URL
 
@@ -117,11 +120,34 @@ class Bucket:
             MediaForbidden: a job's own bucket is at a private address.
             StorageFailed: the bucket cannot be reached or refuses.
         """
+        place = {"Bucket": self.config.name, "Key": f"{uuid.uuid4().hex}/{key}"}
+        return await self._put(place, content, content_type)
+
+    async def probe(self) -> None:
+        """Write a small object and remove it; one that may not be removed stays.
+
+        Raises:
+            StorageFailed: the bucket cannot be reached or refuses.
+        """
+        place = {"Bucket": self.config.name, "Key": f"quartet-check/{uuid.uuid4().hex}"}
+        await self._put(place, b"quartet", "text/plain")
+        away = await asyncio.to_thread(
+            signer(self.config).generate_presigned_url, "delete_object", place, ExpiresIn=3600
+        )
+        url = self.guard.check_url(away, "s3Config")
+        with suppress(aiohttp.ClientError, TimeoutError):
+            async with (
+                asyncio.timeout(self.guard.timeout_s),
+                self.guard.session() as session,
+                session.delete(url),
+            ):
+                pass
+
+    async def _put(self, place: Mapping[str, str], content: bytes, content_type: str) -> str:
         from botocore.exceptions import BotoCoreError
 
-        unique = f"{uuid.uuid4().hex}/{key}"
         try:
-            upload, download = await asyncio.to_thread(self._presign, unique, content_type)
+            upload, download = await asyncio.to_thread(self._presign, place, content_type)
             url = self.guard.check_url(upload, "s3Config")
         except (BotoCoreError, ValueError, MediaInvalid) as error:
             raise StorageFailed("The bucket's configuration cannot be used.") from error
@@ -139,9 +165,8 @@ class Bucket:
             ) from error
         return download
 
-    def _presign(self, key: str, content_type: str) -> tuple[str, str]:
+    def _presign(self, place: Mapping[str, str], content_type: str) -> tuple[str, str]:
         client = signer(self.config)
-        place = {"Bucket": self.config.name, "Key": key}
         upload = client.generate_presigned_url(
             "put_object", {**place, "ContentType": content_type}, ExpiresIn=3600
         )

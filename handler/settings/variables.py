@@ -147,6 +147,12 @@ class Settings(BaseModel):
     preload: bool = _env(
         "PRELOAD", "Load the model before taking jobs, when the worker serves one surface.", True
     )
+    check_bucket: bool = _env(
+        "CHECK_BUCKET",
+        "Before jobs are taken, write a small object to the bucket and remove it; a worker that "
+        "cannot ends, as unfit.",
+        False,
+    )
     rehearse: bool = _env(
         "REHEARSE",
         "After preloading, answer a small job that nobody has sent before taking any: the first "

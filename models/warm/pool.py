@@ -69,6 +69,7 @@ class Pool:
         prefetch: begins to read what ``load`` will need, and returns at once.
 
     Attributes:
+        budget_bytes: as given.
         lost: set when the device is; only another process can help then.
     """
 
@@ -82,7 +83,7 @@ class Pool:
     ) -> None:
         self._load = load
         self.prefetch = prefetch
-        self._budget_bytes = budget_bytes
+        self.budget_bytes = budget_bytes
         self._max_jobs = max_jobs
         self._hung_after_s = hung_after_s
         self._entries: dict[str, _Entry] = {}
@@ -154,10 +155,10 @@ class Pool:
 
     async def _admit(self, row: Row) -> _Entry:
         """Make room and a place for a model; the caller holds the line."""
-        if row.memory_bytes > self._budget_bytes:
-            raise ModelDoesNotFit(row.slug, row.memory_bytes, self._budget_bytes)
+        if row.memory_bytes > self.budget_bytes:
+            raise ModelDoesNotFit(row.slug, row.memory_bytes, self.budget_bytes)
         while sum(one.row.memory_bytes for one in self._entries.values()) + row.memory_bytes > (
-            self._budget_bytes
+            self.budget_bytes
         ):
             idle = [one for one in self._entries.values() if one.idle]
             if idle:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from types import ModuleType
 
 from handler.doors.watch import end_process
@@ -18,13 +19,20 @@ from models.errors import DriverTooOld, QuartetError
 log = logging.getLogger(__name__)
 
 
-def run(worker: Worker, settings: Settings, start: float) -> None:
+def run(
+    worker: Worker,
+    settings: Settings,
+    start: float,
+    fitness: Sequence[Callable[[], Awaitable[None]]] = (),
+) -> None:
     """Warm the model, then take jobs until the platform says stop.
 
     Args:
         worker: answers.
         settings: concurrency, log level, preload.
         start: when the process began, ``time.monotonic``, for the log.
+        fitness: each raises where the worker is unfit for jobs; then the platform is told, and the
+            process ends.
 
     Raises:
         DriverTooOld: nothing can run on this machine.
@@ -33,6 +41,8 @@ def run(worker: Worker, settings: Settings, start: float) -> None:
     from handler.doors.queue.scaler import replace_scaler
 
     replace_scaler(worker)
+    for one in fitness:
+        runpod.serverless.register_fitness_check(one)
     imported = time.monotonic()
     if settings.preload:
         _preload(worker)

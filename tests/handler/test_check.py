@@ -1,0 +1,292 @@
+"""``python -m builder check``: set-ups that are broken, and the line that says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any, ClassVar
+
+import pytest
+
+from handler.check import Finding, passes
+from models.device import driver
+from tests.conftest import ROOT
+
+BUCKET = {
+    "BUCKET_ACCESS_KEY_ID": "key",
+    "BUCKET_SECRET_ACCESS_KEY": "s3cr3t",
+    "BUCKET_NAME": "results",
+}
+NVML = """
+NVMLError = type("NVMLError", (Exception,), {})
+def nvmlInit(): pass
+def nvmlShutdown(): pass
+def nvmlSystemGetDriverVersion(): return "550.54.15"
+def nvmlDeviceGetCount(): return 1
+def nvmlDeviceGetHandleByIndex(index): return index
+def nvmlDeviceGetCudaComputeCapability(handle): return 8, 9
+def nvmlDeviceGetMemoryInfo(handle): return type("Info", (), {"total": 24 * 10**9})
+"""
+
+
+def checked(*more: str, program: str = "builder", **env: str) -> tuple[int, str]:
+    """The exit status and what is printed, of a machine where nothing is set but this."""
+    command = {"builder": ["builder", "check"], "handler": ["handler", "--check"]}[program]
+    kept = {
+        name: os.environ[name] for name in ("PATH", "HOME", "QUARTET_CACHE") if name in os.environ
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", *command, *more],
+        cwd=ROOT,
+        env={**kept, "DEVICE": "cpu", **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout
+
+
+@pytest.fixture
+def store() -> Iterator[Any]:
+    """A bucket's server; what it was asked for, and with which status it answers."""
+
+    class Handler(BaseHTTPRequestHandler):
+        asked: ClassVar[list[str]] = []
+        status = 200
+
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.asked.append(f"{self.command} {self.path.partition('?')[0]}")
+            self.send_response(self.status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_DELETE(self) -> None:
+            self.asked.append(f"{self.command} {self.path.partition('?')[0]}")
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        Handler.url = f"http://127.0.0.1:{server.server_port}"
+        yield Handler
+        server.shutdown()
+
+
+def test_an_endpoint_that_can_start(store):
+    status, printed = checked(
+        SURFACE="embeddings", MODEL_SLUG="Tiny_BGE_M3", BUCKET_ENDPOINT_URL=store.url, **BUCKET
+    )
+    assert status == 0
+    assert "ok      settings  serves embeddings\n" in printed
+    assert "ok      device    the CPU, " in printed
+    assert "ok      model     Tiny_BGE_M3 serves embeddings; licence Apache-2.0\n" in printed
+    assert "ok      weights   " in printed
+    assert "ok      memory    Tiny_BGE_M3 takes 0.25 GB of " in printed
+    assert f"ok      bucket    results at {store.url} can be written\n" in printed
+    put, deleted = store.asked
+    assert put.partition(" ")[2] == deleted.partition(" ")[2]
+    assert put.startswith("PUT /results/quartet-check/")
+    assert "s3cr3t" not in printed
+
+
+def test_one_json_object():
+    status, printed = checked("--json", SURFACE="embeddings", MODEL_SLUG="BGE_M33")
+    said = json.loads(printed)
+    assert status == 1
+    assert said["ok"] is False
+    [finding] = said["findings"]
+    assert finding["level"] == "error"
+    assert finding["subject"] == "settings"
+    assert finding["fatal"]
+
+
+BROKEN = {
+    "a surface that there is not": (
+        {"SURFACE": "embedings"}, "error   settings  SURFACE: 'embedings' is none of chat, images"
+    ),
+    "a number that is none": (
+        {"MODEL_MAX_BATCH_SIZE": "many"}, "error   settings  MODEL_MAX_BATCH_SIZE"
+    ),
+    "a model that there is not": (
+        {"MODEL_SLUG": "Lama3_8B_Instruct"},
+        "error   settings  MODEL_SLUG: this worker holds no Lama3_8B_Instruct; the nearest: "
+        "Llama3_8B_Instruct",
+    ),
+    "a model of another surface": (
+        {"SURFACE": "chat", "MODEL_SLUG": "BGE_M3"},
+        "error   settings  MODEL_SLUG: BGE_M3 serves embeddings, SURFACE says chat",
+    ),
+    "half a bucket": (
+        {"BUCKET_NAME": "results", "BUCKET_ENDPOINT_URL": "http://127.0.0.1:9"},
+        "error   settings  a bucket needs BUCKET_ACCESS_KEY_ID, BUCKET_SECRET_ACCESS_KEY too",
+    ),
+    "a bucket that does not answer": (
+        {**BUCKET, "BUCKET_ENDPOINT_URL": "http://127.0.0.1:9", "SURFACE": "embeddings"},
+        "error   bucket    results at http://127.0.0.1:9: ",
+    ),
+    "a gated model without a token": (
+        {"MODEL_SLUG": "Llama3_8B_Instruct", "HF_ENDPOINT": "http://127.0.0.1:9"},
+        "error   token     Llama3_8B_Instruct is gated and there is no token -> set HF_TOKEN to a "
+        "token of an account that has accepted Meta Llama 3 Community License",
+    ),
+    "a hub that does not answer": (
+        {"MODEL_SLUG": "BGE_Large", "HF_ENDPOINT": "http://127.0.0.1:9"},
+        "error   hub       http://127.0.0.1:9 cannot be reached -> ",
+    ),
+    "a model that is too large": (
+        {"MODEL_SLUG": "BGE_Large", "MEMORY_BUDGET_GB": "2", "HF_ENDPOINT": "http://127.0.0.1:9"},
+        "error   memory    BGE_Large takes 3 GB of 2.0 for models -> choose a larger GPU or",
+    ),
+    "a GPU that is not there": (
+        {"DEVICE": "cuda"}, "error   settings  DEVICE=cuda, but no NVIDIA GPU answers"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_broken_is_said_in_its_line(name):
+    env, line = BROKEN[name]
+    status, printed = checked(**env)
+    assert status == 1
+    assert [one for one in printed.splitlines() if one.startswith(line)], printed
+
+
+def test_a_bucket_that_refuses(store):
+    store.status = 403
+    status, printed = checked(SURFACE="embeddings", BUCKET_ENDPOINT_URL=store.url, **BUCKET)
+    assert status == 1
+    [line] = [one for one in printed.splitlines() if one.startswith("error")]
+    assert line.startswith(f"error   bucket    results at {store.url}: ")
+    assert "403" in line
+    assert line.endswith("the keys and their right to write")
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    env = {"QUARTET_CACHE": str(tmp_path / "file"), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    status, printed = checked(MODEL_SLUG="BGE_Large", **env)
+    assert status == 1
+    assert f"error   disk      {tmp_path}/file: " in printed
+    assert "set QUARTET_CACHE to a folder that can be written" in printed
+
+
+def test_a_disk_that_is_too_small(tmp_path):
+    """As ``shutil.disk_usage`` says."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import shutil\nshutil.disk_usage = lambda path: type('U', (), {'free': 10**9})\n"
+    )
+    env = {"PYTHONPATH": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    status, printed = checked(MODEL_SLUG="BGE_Large", QUARTET_CACHE=str(tmp_path / "cache"), **env)
+    assert status == 1
+    assert "error   disk      1.0 GB free in " in printed
+    assert "BGE_Large takes about 3 GB: give the endpoint a larger container disk" in printed
+
+
+@pytest.fixture
+def old_driver(tmp_path: Path) -> dict[str, str]:
+    """A machine whose NVML knows a GPU with driver 550, and a torch of CUDA 13."""
+    (tmp_path / "pynvml.py").write_text(NVML)
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('not in this test')\n")
+    version = (
+        "from typing import Optional\ncuda: Optional[str] = '13.0'\nhip: Optional[str] = None\n"
+    )
+    (tmp_path / "torch" / "version.py").write_text(version)
+    return {"PYTHONPATH": f"{tmp_path}", "DEVICE": "auto"}
+
+
+LINE = (
+    "driver 550.54.15 is too old for CUDA 13.0, which needs 580.65 or later{}let the endpoint use "
+    "hosts with CUDA 13.0 or later only (allowedCudaVersions), or build the image with --build-arg "
+    "CUDA=12.6"
+)
+
+
+def test_a_driver_that_is_too_old(old_driver):
+    status, printed = checked(MODEL_SLUG="Tiny_BGE_M3", **old_driver)
+    assert status == 1
+    assert f"error   driver    {LINE.format(' -> ')}\n" in printed
+    assert "ok      device    an NVIDIA GPU of 24 GB, computes in bfloat16" in printed
+
+
+def test_a_worker_on_it_ends_with_one_line_and_takes_no_job(old_driver):
+    done = subprocess.run(
+        [sys.executable, "-m", "handler"],
+        cwd=ROOT,
+        env={
+            **os.environ, **old_driver, "MODEL_SLUG": "Tiny_BGE_M3",
+            "RUNPOD_WEBHOOK_GET_JOB": "http://127.0.0.1:9/job",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [f"quartet: driver: {LINE.format('; ')}"]
+
+
+@pytest.mark.parametrize(
+    ("cuda", "version", "fine"),
+    [
+        ("12.6", "525.60.13", True), ("12.6", "520.61.05", False), ("12.8", "550.54.15", True),
+        ("13.0", "580.65.06", True), ("13.0", "570.86.15", False), (None, "1.0", True),
+        ("12.6", "unknown", True), ("11.8", "450.80.02", True),
+    ],
+)  # fmt: skip
+def test_which_driver_carries_which_cuda(cuda, version, fine):
+    assert (driver.too_old(cuda, version) is None) == fine
+
+
+def test_the_installed_torchs_cuda_is_read_without_importing_it():
+    import torch
+
+    assert driver.cuda_of_torch() == torch.version.cuda
+
+
+def test_warnings_let_it_start():
+    assert passes([Finding("ok", "a", "b"), Finding("warning", "a", "b", "c")])
+    assert not passes([Finding("error", "a", "b", "c")])
+
+
+@pytest.mark.parametrize("status", [200, 403])
+def test_the_platform_hears_of_a_bucket_that_cannot_be_written(store, status):
+    """As one of the SDK's fitness checks, before a job is taken; it ends the process."""
+    store.status = status
+    env = {**BUCKET, "BUCKET_ENDPOINT_URL": store.url, "CHECK_BUCKET": "true", "FAKE_ENGINES": "1"}
+    done = subprocess.Popen(
+        [sys.executable, "-u", "-m", "handler"],
+        cwd=ROOT,
+        env={
+            **os.environ, **env, "SURFACE": "embeddings", "DEVICE": "cpu",
+            "RUNPOD_WEBHOOK_GET_JOB": "http://127.0.0.1:9/job", "RUNPOD_POD_ID": "pod",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )  # fmt: skip
+    try:
+        said = []
+        for line in done.stdout:
+            said.append(line)
+            if "no job was had" in line:  # it asks for jobs, which nobody has here
+                break
+        if status == 200:
+            assert "no job was had" in said[-1]
+        else:
+            assert done.wait(30) == 1
+            assert any("results at" in line and "403" in line for line in said)
+    finally:
+        done.kill()
+        done.wait()
+        done.stdout.close()
