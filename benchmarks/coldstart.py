@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -195,48 +196,77 @@ def stages(surface: str) -> Iterator[tuple[str, float]]:
                 past = float(match[2])
 
 
+@dataclass(frozen=True)
+class Start:
+    """Medians of several starts of one surface on one state of the page cache."""
+
+    ready_s: float
+    bare_s: float
+    ratio: float
+    first_s: float
+    first_over_second: float
+
+
+def started(surface: str, folder: Path, *, cold: bool) -> Start:
+    """Our worker and the bare process, in turns."""
+    rounds = []
+    for _ in range(ROUNDS):
+        if cold:
+            evict(folder)
+        worker = ours(surface)
+        if cold:
+            evict(folder)
+        rounds.append((*worker, bare(surface, folder)))
+    median = statistics.median
+    return Start(
+        ready_s=median(ready for ready, *_, _ in rounds),
+        bare_s=median(alone for *_, alone in rounds),
+        ratio=median(ready / alone for ready, *_, alone in rounds),
+        first_s=median(first for _, first, _, _ in rounds),
+        first_over_second=median(first / second for _, first, second, _ in rounds),
+    )
+
+
+def row(surface: str, cache: str, start: Start) -> list[object]:
+    """A line of the table."""
+    goal = GOALS[surface]
+    return [
+        surface, cache, f"{start.ready_s:.2f}", f"{start.bare_s:.2f}", f"{start.ratio:.2f}",
+        f"≤ {goal}", start.ratio <= goal, f"{start.first_s:.3f}", f"{start.first_over_second:.2f}",
+    ]  # fmt: skip
+
+
+def imports() -> dict[str, float]:
+    """Seconds of importing the SDK and the handler."""
+    ours = "from handler.doors.queue.start import import_runpod; import_runpod('INFO')"
+    return {
+        "the SDK as it is": seconds("import runpod"),
+        "the handler and the SDK, as the worker does": seconds(ours),
+        "the handler alone": seconds("import handler.doors.queue"),
+    }
+
+
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--only", action="append", choices=list(JOBS), help="a surface")
-    chosen = parser.parse_args().only or list(JOBS)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.coldstart")
+    parser.add_argument("--only", nargs="+", choices=list(JOBS), default=list(JOBS))
     named: dict[str, float | str] = {}
     rows, parts = [], []
-    for surface in chosen:
+    for surface in parser.parse_args().only:
         folder = folder_of(surface)
         ours(surface)  # fills the page cache; not counted
         for cache in ("cold", "warm"):
-            rounds = []
-            for _ in range(ROUNDS):
-                both = []
-                for measure in (lambda: ours(surface), lambda: bare(surface, folder)):  # noqa: B023
-                    if cache == "cold":
-                        evict(folder)
-                    both.append(measure())
-                rounds.append(both)
-            ready = statistics.median(one[0] for one, _ in rounds)
-            alone = statistics.median(other for _, other in rounds)
-            ratio = statistics.median(one[0] / other for one, other in rounds)
-            first, second = (statistics.median(one[at] for one, _ in rounds) for at in (1, 2))
-            rows.append([surface, cache, *(f"{one:.2f}" for one in (ready, alone, ratio)),
-                         f"≤ {GOALS[surface]}", ratio <= GOALS[surface],
-                         f"{first:.3f}", f"{first / second:.2f}"])  # fmt: skip
-            named[f"{surface}_{cache}_ready_s"] = ready
-            named[f"{surface}_{cache}_ratio"] = ratio
-            named[f"{surface}_{cache}_first_over_second"] = first / second
+            start = started(surface, folder, cold=cache == "cold")
+            rows.append(row(surface, cache, start))
+            named |= {f"{surface}_{cache}_{name}": one for name, one in asdict(start).items()}
         parts += [[surface, what, f"{took:.2f}"] for what, took in stages(surface)]
-    table(["surface", "cache", "ready, s", "bare, s", "ratio", "goal", "met", "first job, s",
-           "first/second"], rows)  # fmt: skip
+    head = ["surface", "cache", "ready, s", "bare, s", "ratio", "goal", "met", "first job, s"]
+    table([*head, "first/second"], rows)
     print()
     table(["surface", "of the start, warm cache", "s"], parts)
     print()
-    plain = seconds("import runpod")
-    sdk = seconds("from handler.doors.queue.start import import_runpod; import_runpod('INFO')")
-    alone = seconds("import handler.doors.queue")
-    table(["import", "s"], [["the SDK as it is", f"{plain:.2f}"],
-                            ["the handler and the SDK, as the worker does", f"{sdk:.2f}"],
-                            ["the handler alone", f"{alone:.2f}"]])  # fmt: skip
-    figures(named | {"import_sdk_s": plain, "import_handler_and_sdk_s": sdk})
+    table(["import", "s"], [[what, f"{took:.2f}"] for what, took in imports().items()])
+    figures(named)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,148 @@
+"""Answer the examples in one process, and write what a person would look at into out/.
+
+.venv/bin/python -m scripts.answers
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from benchmarks.report import table
+from handler.assemble import assemble
+from handler.entry import Worker
+from handler.settings.variables import Settings
+from handler.wire import Encoded
+
+ROOT = Path(__file__).parent.parent
+OUT = Path("out")
+_SHOWN = 48  # characters of a text in the table
+LOG = OUT / "answers.log"
+Kept = tuple[str, str]  # what came out, and where it is
+
+
+@dataclass(frozen=True)
+class Example:
+    """A job, and what is kept of its answer."""
+
+    name: str
+    file: str
+    keep: Callable[[str, Any], Kept]
+    changes: tuple[tuple[str, Any], ...] = ()
+
+
+def text(name: str, answer: Any) -> Kept:
+    """The words of a chat."""
+    said = answer["choices"][0]["message"]["content"]
+    return _short(said), _written(f"{name}.txt", said.encode())
+
+
+def picture(name: str, answer: Any) -> Kept:
+    """The first picture."""
+    one = answer["data"][0]
+    path = _written(f"{name}.{answer['output_format']}", base64.b64decode(one["b64_json"]))
+    return f"{one['width']}x{one['height']}", path
+
+
+def transcript(name: str, answer: Any) -> Kept:
+    """The words of a recording."""
+    said = answer["text"].strip()
+    return _short(said), _written(f"{name}.txt", said.encode())
+
+
+def subtitles(name: str, answer: Any) -> Kept:
+    """The same with times."""
+    return f"{answer.count(' --> ')} subtitle(s)", _written(f"{name}.srt", answer.encode())
+
+
+def vectors(name: str, answer: Any) -> Kept:
+    """How near two texts are."""
+    one, other = (each["embedding"] for each in answer["data"])
+    near = sum(left * right for left, right in zip(one, other, strict=True))
+    path = _written(f"{name}.json", json.dumps(answer).encode())
+    return f"2 vectors of {len(one)}, cosine {near:.2f}", path
+
+
+EXAMPLES = (
+    Example("chat", "test_input.json", text),
+    Example("images", "examples/images.json", picture),
+    Example("transcribe", "examples/transcribe.json", transcript),
+    Example("subtitles", "examples/transcribe.json", subtitles, (("response_format", "srt"),)),
+    Example("embeddings", "examples/embeddings.json", vectors),
+    Example("upscale", "examples/upscale.json", picture),
+    Example("background", "examples/background.json", picture),
+)
+
+
+def _short(said: str) -> str:
+    return said if len(said) <= _SHOWN else f"{said[:_SHOWN]}…"
+
+
+def _written(name: str, content: bytes) -> str:
+    path = OUT / name
+    path.write_bytes(content)
+    return str(path)
+
+
+async def _answer(worker: Worker, example: Example) -> Any:
+    """The answer; exits with the error object where it is one."""
+    job = json.loads((ROOT / example.file).read_text(encoding="utf-8"))
+    job["input"] |= dict(example.changes)
+    output = await worker.answer({"id": example.name, **job})
+    if not isinstance(output, Encoded):
+        sys.exit(f"{example.name}: {output['error']}\nwhat libraries said is in {LOG}")
+    return json.loads(output.content)
+
+
+async def _all(worker: Worker, screen: TextIO) -> list[list[object]]:
+    rows: list[list[object]] = []
+    for example in EXAMPLES:
+        start = time.monotonic()
+        answer = await _answer(worker, example)
+        took = f"{time.monotonic() - start:.1f}"
+        model = answer["model"] if isinstance(answer, dict) else rows[-1][1]
+        rows.append([example.name, model, took, *example.keep(example.name, answer)])
+        print(f"== {example.name}: {took} s", file=screen)
+    return rows
+
+
+@contextmanager
+def _libraries_to(log: Path) -> Iterator[TextIO]:
+    """What libraries print goes to a file; yields what writes to the terminal meanwhile."""
+    kept = [os.dup(1), os.dup(2)]
+    with log.open("w") as file, os.fdopen(os.dup(2), "w", buffering=1) as screen:
+        sys.stdout.flush()
+        for descriptor in (1, 2):
+            os.dup2(file.fileno(), descriptor)
+        try:
+            yield screen
+        finally:
+            sys.stdout.flush()
+            for descriptor, before in zip((1, 2), kept, strict=True):
+                os.dup2(before, descriptor)
+                os.close(before)
+
+
+def main() -> None:
+    """Answer all, and print a table."""
+    OUT.mkdir(exist_ok=True)
+    settings = Settings.from_env(os.environ)
+    with _libraries_to(LOG) as screen:
+        rows = asyncio.run(_all(assemble(settings), screen))
+    print()
+    table(["what", "model", "seconds", "came out", "where"], rows)
+    if any(str(row[1]).startswith("Tiny_") for row in rows):
+        print("\nTiny_ models have random weights: they prove the path, and mean nothing.")
+
+
+if __name__ == "__main__":
+    main()
