@@ -11,8 +11,16 @@
 # A gated model's token comes as a secret, which no layer keeps:
 #   HF_TOKEN=… docker build … --secret id=HF_TOKEN --build-arg MODEL=Llama3_8B_Instruct
 
-# cuDNN and cuBLAS of CUDA 12 are for ctranslate2; torch brings its own CUDA.
-FROM nvidia/cuda:12.9.1-cudnn-runtime-ubuntu24.04
+# CUDA=12.6 (the default) runs on hosts from CUDA 12.6 on, and on GPUs up to Hopper. For Blackwell, and
+# for chat on vllm, which is built for nothing else:
+#   docker build … --build-arg SURFACE=chat --build-arg CUDA=13.0
+
+# CUDA's libraries come as packages, once, and the driver from the host; vllm compiles with NVIDIA's tools.
+ARG CUDA=12.6
+FROM ubuntu:24.04 AS cuda-12.6
+FROM nvidia/cuda:13.0.2-base-ubuntu24.04 AS cuda-13.0
+# hadolint ignore=DL3006
+FROM cuda-${CUDA}
 
 # hadolint ignore=DL3008
 RUN apt-get update \
@@ -22,6 +30,9 @@ RUN apt-get update \
 ENV VIRTUAL_ENV=/opt/venv \
     PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    LD_LIBRARY_PATH=/opt/venv/lib/python3.12/site-packages/nvidia/cublas/lib:/opt/venv/lib/python3.12/site-packages/nvidia/cudnn/lib \
     WEIGHTS_DIR=/models \
     QUARTET_CACHE=/home/quartet/.cache/quartet \
     RUNPOD_INIT_TIMEOUT=1800 \
@@ -53,12 +64,12 @@ RUN if [ "$EXTRA" = images-fast ]; then \
         && rm -rf /var/lib/apt/lists/*; \
     fi
 ENV CUDA_HOME=/usr/local/cuda-13.0
+ARG CUDA
+COPY builder/install.sh builder/install.sh
+COPY builder/requirements/cuda-12.txt builder/requirements/cuda-12.txt
+RUN sh builder/install.sh cuda
 COPY builder/requirements builder/requirements
-RUN if [ "$SURFACE-$CHAT_ENGINE" = chat-vllm ]; then \
-        pip install --no-cache-dir --no-deps -r builder/requirements/chat-vllm.txt; \
-    else \
-        pip install --no-cache-dir -r "builder/requirements/${EXTRA:-$SURFACE}.txt"; \
-    fi
+RUN sh builder/install.sh rest
 
 # The weights: rebuilt when a catalog row or the code that fetches changes, not with an engine.
 ARG MODEL=""
@@ -81,6 +92,8 @@ RUN --mount=type=secret,id=HF_TOKEN,uid=10001 \
 COPY --chown=quartet models models
 COPY --chown=quartet handler handler
 COPY --chown=quartet test_input.json ./
+# Bytecode once, and not at each start: pip has compiled the libraries'.
+RUN python -m compileall -q handler models
 ENV SURFACE=$SURFACE
 
 CMD ["python", "-u", "-m", "handler"]

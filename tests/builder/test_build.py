@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jsonschema
@@ -20,6 +21,7 @@ from handler.contract import SURFACES
 from handler.job import parse_job
 from handler.settings.variables import Settings
 from models.catalog import CATALOG
+from scripts import locks
 from tests.conftest import ROOT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -43,15 +45,122 @@ def test_hadolint():
 
 def test_the_image_runs_the_worker_as_nobody_special():
     assert INSTRUCTIONS[-1] == 'CMD ["python", "-u", "-m", "handler"]'
-    assert INSTRUCTIONS[0].startswith("FROM nvidia/cuda:")
     assert "USER 10001" in INSTRUCTIONS
 
 
+def test_the_default_image_has_one_copy_of_cuda_and_the_hub_knows_where_it_runs():
+    """The Hub builds with the defaults: every surface, for CUDA 12.6."""
+    assert INSTRUCTIONS[0] == "ARG CUDA=12.6"
+    bases = [one.split()[1] for one in INSTRUCTIONS if one.startswith("FROM")]
+    assert bases == ["ubuntu:24.04", "nvidia/cuda:13.0.2-base-ubuntu24.04", "cuda-${CUDA}"]
+    assert "ARG SURFACE=all" in INSTRUCTIONS
+    for name, inside in (("hub", "config"), ("tests", "config")):
+        config = json.loads((ROOT / ".runpod" / f"{name}.json").read_text())[inside]
+        assert config["allowedCudaVersions"] == ["12.6", "12.7", "12.8", "12.9", "13.0"]
+
+
+INSTALL = ROOT / "builder" / "install.sh"
+
+
+def asked_of_pip(tmp_path: Path, step: str, **arguments: str) -> tuple[int, list[str], str]:
+    """What a step of the installation asks of pip, which is played: status, calls, last words."""
+    (tmp_path / "pip").write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/asked\n')
+    (tmp_path / "pip").chmod(0o755)
+    asked = tmp_path / "asked"
+    asked.write_text("")
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SURFACE": "all", "CHAT_ENGINE": "vllm",
+           "EXTRA": "", "CUDA": "12.6"}  # fmt: skip
+    done = subprocess.run(
+        ["sh", INSTALL, step], env={**env, **arguments}, capture_output=True, text=True, check=False
+    )
+    return done.returncode, asked.read_text().splitlines(), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ({"SURFACE": "embeddings"}, "whl/cu126 torch==2.13.0"),
+        ({"SURFACE": "embeddings", "CUDA": "13.0"}, "whl/cu130 torch==2.13.0"),
+        ({"SURFACE": "images"}, "whl/cu126 torch==2.13.0"),
+        ({"SURFACE": "images", "EXTRA": "images-fast", "CUDA": "13.0"}, "whl/cu130 torch==2.13.0"),
+        ({"SURFACE": "chat", "CHAT_ENGINE": "transformers"}, "whl/cu126 torch==2.13.0"),
+        ({"SURFACE": "transcribe"}, "-r CUDA"),
+        ({"SURFACE": "transcribe", "EXTRA": "diarize", "CUDA": "13.0"}, "-r CUDA"),
+        ({}, "whl/cu126 torch==2.13.0"),
+        ({"SURFACE": "chat", "CUDA": "13.0"}, None),
+    ],
+)
+def test_each_image_has_cuda_once(tmp_path, arguments, wanted):
+    status, asked, _ = asked_of_pip(tmp_path, "cuda", **arguments)
+    assert status == 0
+    if wanted is None:
+        assert asked == []  # vllm's lock has torch and CUDA's libraries
+        return
+    [call] = asked
+    assert call.endswith(wanted.replace("CUDA", str(INSTALL.parent / "requirements/cuda-12.txt")))
+    image = arguments.get("EXTRA") or arguments.get("SURFACE", "all")
+    _, [rest], _ = asked_of_pip(tmp_path, "rest", **arguments)
+    lock = INSTALL.parent / "requirements" / f"{image}.lock"
+    assert rest == f"install --no-cache-dir --no-deps --require-hashes -r {lock}"
+    text = lock.read_text()
+    assert not re.search(
+        r"^(torch|triton|cuda-[\w-]+|nvidia-(?!ml-py)[\w-]+)==", text, re.MULTILINE
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"SURFACE": "chat"}, "chat on vllm is built for CUDA 13.0: --build-arg CUDA=13.0"),
+        ({"CUDA": "13.0"}, "all surfaces in one image are built for CUDA 12.6"),
+    ],
+)
+def test_what_does_not_go_together_is_said_in_one_line(tmp_path, arguments, says):
+    status, asked, said = asked_of_pip(tmp_path, "cuda", **arguments)
+    assert status == 1
+    assert asked == []
+    assert said.startswith(says)
+    assert said.count("\n") == 1
+
+
+def test_the_locks_are_those_of_the_requirements(tmp_path, monkeypatch):
+    for name in (*locks.IMAGES, locks.VLLM):
+        assert list(locks.wrong(name)) == []
+        for entry in (locks.FOLDER / f"{name}.lock").read_text().split("\n")[1:]:
+            assert re.match(
+                r"([\w.-]+==\S+( ; .*)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?)?$", entry
+            )
+    for source in locks.FOLDER.iterdir():
+        shutil.copy(source, tmp_path)
+    monkeypatch.setattr(locks, "FOLDER", tmp_path)
+    base = tmp_path / "base.txt"
+    base.write_text(base.read_text().replace("orjson>=3.11,<4", "orjson>=3.11,<3.12\nnothing>=1"))
+    found = list(locks.wrong("embeddings"))
+    assert "embeddings.lock is not of embeddings.txt as it is now: run scripts/lock" in found
+    assert any("has orjson 3.13" in one for one in found)
+    assert any("has nothing not at all" in one for one in found)
+
+
+def test_a_wheel_is_chosen_as_pip_does():
+    """The image's Python, then the newest platform that it has."""
+    best = {str(tag): place for place, tag in enumerate(locks._tags())}
+    names = [
+        "a-1-cp312-cp312-manylinux_2_28_x86_64.whl", "a-1-cp312-cp312-manylinux2014_x86_64.whl",
+        "a-1-cp39-abi3-manylinux_2_17_x86_64.whl", "a-1-py3-none-any.whl",
+    ]  # fmt: skip
+    places = [locks._place(f"https://host/{name}", best) for name in names]
+    assert places == sorted(places)
+    for name in ("a-1-cp311-cp311-manylinux_2_28_x86_64.whl", "a-1-cp312-cp312-win_amd64.whl",
+                 "a-1-cp312-cp312-manylinux_2_28_aarch64.whl"):  # fmt: skip
+        assert locks._place(f"https://host/{name}", best) is None
+
+
 def test_a_code_change_rebuilds_neither_libraries_nor_weights():
-    at = {name: n for n, one in enumerate(INSTRUCTIONS) for name in ("pip", "fetch") if name in one}
+    names = ("install.sh cuda", "install.sh rest", "fetch")
+    at = {name: n for n, one in enumerate(INSTRUCTIONS) for name in names if name in one}
     handler = next(n for n, one in enumerate(INSTRUCTIONS) if "handler handler" in one)
     engines = next(n for n, one in enumerate(INSTRUCTIONS) if one.endswith(" models models"))
-    assert at["pip"] < at["fetch"] < min(handler, engines)
+    assert at["install.sh cuda"] < at["install.sh rest"] < at["fetch"] < min(handler, engines)
 
 
 @pytest.mark.parametrize("surface", [*SURFACES, "all"])
@@ -142,26 +251,54 @@ def test_a_default_that_cannot_be_fetched_has_its_stand_in(tmp_path, store):
     assert said.stderr.count("random weights") == 1
 
 
+LEAN = {  # what an image has, and what it has not
+    "embeddings": ("sentence-transformers", ("diffusers", "ctranslate2", "peft")),
+    "transcribe": ("ctranslate2", ("torch", "transformers", "diffusers")),
+    "images": ("diffusers", ("ctranslate2", "sentence-transformers", "llguidance")),
+    "chat": ("llguidance", ("diffusers", "ctranslate2", "sentence-transformers")),
+}
+ANSWERED = {
+    "embeddings": ("All_MiniLM_L6_v2", "examples/embeddings.json"),
+    "transcribe": ("Whisper_Base", "examples/transcribe.json"),
+    "images": ("Tiny_Flux", "examples/images.json"),
+    "chat": ("Tiny_Llama", "test_input.json"),
+}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_run_steps_in_a_clean_environment(tmp_path):
-    """pip install and the fetch of the embeddings image, then one job in what they made."""
+@pytest.mark.parametrize("surface", LEAN)
+def test_the_run_steps_in_a_clean_environment(tmp_path, surface):
+    """The installation and the fetch of an image, then one job in what they made; for a CPU.
+
+    On the image's own Python where it is here: the locks hold for that one.
+    """
+    python = shutil.which("python3.12")
+    if python is None and sys.version_info[:2] != (3, 12):
+        pytest.skip("there is no Python 3.12, which the locks are for")
     app = tmp_path / "app"
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    subprocess.run([python or sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    model, example = ANSWERED[surface]
     env = {
         **{k: v for k, v in os.environ.items() if not k.startswith(("MODEL_", "PYTHON"))},
         "PATH": f"{tmp_path / 'venv/bin'}:{os.environ['PATH']}",
-        "SURFACE": "embeddings",
-        "MODEL": "All_MiniLM_L6_v2",
+        "SURFACE": surface,
+        "CHAT_ENGINE": "transformers",
+        "EXTRA": "",
+        "CUDA": "none",
+        "TORCH_INDEX": "",
+        "MODEL": model,
         "WEIGHTS_DIR": str(tmp_path / "models"),
         "QUARTET_CACHE": str(tmp_path / "no-cache"),
         "DEVICE": "cpu",
     }
     steps = [
-        one for one in INSTRUCTIONS if one.startswith("RUN") and ("pip" in one or "fetch" in one)
+        one
+        for one in INSTRUCTIONS
+        if one.startswith("RUN") and ("install.sh" in one or "fetch" in one or "compileall" in one)
     ]
-    assert len(steps) == 2
-    for step, marker in zip(steps, ("pip install", "builder fetch"), strict=True):
+    markers = ("install.sh cuda", "install.sh rest", "builder fetch", "compileall")
+    for step, marker in zip(steps, markers, strict=True):
         app.mkdir(exist_ok=True)
         copied(app, until=marker)
         command = re.sub(r"^RUN (--mount=\S+ )?", "", step).replace(
@@ -169,17 +306,21 @@ def test_the_run_steps_in_a_clean_environment(tmp_path):
         )
         subprocess.run(["sh", "-ec", command], cwd=app, env=env, check=True)
     copied(app, until="CMD")
+    started = time.time()
     done = subprocess.run(
-        ["python", "-u", "-m", "handler", "--test_input", '{"input": {"input": "hello"}}'],
+        ["python", "-u", "-m", "handler", "--test_input", f"@{ROOT / example}"],
         cwd=app, env=env, check=True, capture_output=True, text=True,
     )  # fmt: skip
-    assert len(json.loads(done.stdout)["data"][0]["embedding"]) == 384
+    assert json.loads(done.stdout)["model"] == model
     installed = subprocess.run(
         ["pip", "list", "--format=freeze"], env=env, check=True, capture_output=True, text=True
     ).stdout.lower()
-    assert "sentence-transformers" in installed
-    assert "diffusers" not in installed
-    assert "ctranslate2" not in installed
+    names = {one.partition("==")[0] for one in installed.splitlines()}
+    present, absent = LEAN[surface]
+    assert present in names
+    assert not set(absent) & names
+    new = [path for path in (app / "handler").rglob("*.pyc") if path.stat().st_mtime > started]
+    assert new == []  # the bytecode was there
 
 
 @pytest.mark.parametrize("name", ["hub", "tests"])
