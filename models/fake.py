@@ -324,7 +324,7 @@ def _row(surface: str, engine: type[FakeEngine | FakeChat], delay_s: float, *tas
         slug=f"Fake_{surface.title()}",
         surface=surface,
         tasks=frozenset(tasks),
-        weights="file:///",
+        weights="file:///dev/null",
         engine=f"models.fake:{engine.__name__}",
         memory_bytes=1,
         licence="none",

@@ -12,8 +12,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 from models.device.memory import available_bytes
 
@@ -36,22 +37,23 @@ def read_ahead(weights: Path) -> list[threading.Thread]:
 
     They end with the process too, and no error of theirs counts: who loads will meet it.
     """
-    waiting: SimpleQueue[_Segment] = SimpleQueue()
+    waiting: SimpleQueue[_Segment | None] = SimpleQueue()
+    jobs = [partial(_list, weights, waiting), *[partial(_read_all, waiting)] * _THREADS]
+    threads = [threading.Thread(target=job, name="prefetch", daemon=True) for job in jobs]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def _list(weights: Path, waiting: SimpleQueue[_Segment | None]) -> None:
     total = 0
     for segment in _segments(weights, int(available_bytes() * _SHARE)):
         waiting.put(segment)
         total += 1
-    if not total:
-        return []
-    log.info("reading %d MB of weights ahead, about", total * _SEGMENT_BYTES >> 20)
-    count = min(_THREADS, total)
-    threads = [
-        threading.Thread(target=_read_all, args=(waiting,), name="prefetch", daemon=True)
-        for _ in range(count)
-    ]
-    for thread in threads:
-        thread.start()
-    return threads
+    for _ in range(_THREADS):
+        waiting.put(None)
+    if total:
+        log.debug("reading %d MB of weights ahead, about", total * _SEGMENT_BYTES >> 20)
 
 
 def _segments(weights: Path, room_bytes: int) -> Iterator[_Segment]:
@@ -87,13 +89,9 @@ def _is_there(file: Path, start: int, end: int) -> bool:
     return True
 
 
-def _read_all(waiting: SimpleQueue[_Segment]) -> None:
+def _read_all(waiting: SimpleQueue[_Segment | None]) -> None:
     buffer = memoryview(bytearray(_BUFFER_BYTES))
-    while True:
-        try:
-            segment = waiting.get_nowait()
-        except Empty:
-            return
+    while (segment := waiting.get()) is not None:
         with suppress(OSError), segment.file.open("rb", buffering=0) as opened:
             opened.seek(segment.start)
             left = _SEGMENT_BYTES
