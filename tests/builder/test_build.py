@@ -207,6 +207,9 @@ def copied(into: Path, until: str) -> None:
             for source in (path for one in sources for path in ROOT.glob(one)):
                 if source.is_dir():
                     shutil.copytree(source, to, dirs_exist_ok=True)
+                elif not target.endswith("/"):
+                    to.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(source, to)
                 else:
                     to.mkdir(parents=True, exist_ok=True)
                     shutil.copy(source, to)
