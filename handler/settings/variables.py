@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -281,6 +282,19 @@ class Settings(BaseModel):
             if "/" in host or host.count(":") == 1:
                 raise ValueError("must be hosts alone, without scheme or port")
         return frozenset(host.lower().strip("[]") for host in hosts)
+
+    @field_validator("hf_endpoint")
+    @classmethod
+    def _hub(cls, value: str) -> str:
+        # The hub's library reads the same variable when it is imported, and breaks on a bad one.
+        try:
+            parts = urlsplit(value)
+            fine = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        except ValueError:
+            fine = False
+        if not fine:
+            raise ValueError("must be an address, as https://host")
+        return value
 
     @field_validator("log_level", mode="before")
     @classmethod
