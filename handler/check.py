@@ -18,6 +18,7 @@ from pathlib import Path
 from handler.assemble import assemble
 from handler.entry import Worker
 from handler.errors import error_object
+from handler.settings.spelling import misspelt
 from handler.settings.variables import Settings, SettingsError
 from models.catalog import GB
 from models.device import driver, hardware
@@ -64,14 +65,20 @@ def check(environment: Mapping[str, str]) -> list[Finding]:
     except SettingsError as error:
         return [Finding(ERROR, "settings", str(error), "set the variable that it names", True)]
     served = ", ".join(worker.dispatcher.endpoint.surfaces)
-    found = [Finding(OK, "settings", f"serves {served}"), *at_start(settings, worker)]
+    found = [Finding(OK, "settings", f"serves {served}")]
+    for name, near in misspelt(environment):
+        do = f"set {near}, if that is meant"
+        found.append(Finding(WARNING, "settings", f"{name} is no variable of this worker", do))
+    found += at_start(settings, worker)
     return [*found, *_hub(settings, worker), *asyncio.run(_bucket(worker))]
 
 
 def at_start(settings: Settings, worker: Worker) -> list[Finding]:
     """Look at what a look costs nothing: the device, and each model that is a default."""
-    found = [*_device(settings), *_driver()]
-    for row in [] if settings.fake_engines else _expected(worker):
+    found, rows = list(_device(settings)), [] if settings.fake_engines else _expected(worker)
+    if hardware.detect(settings.device).kind == "cuda":
+        found += _driver(hardware.driver_version(), rows)
+    for row in rows:
         found += [*_model(row), *_weights(settings, row), *_memory(row, worker)]
     return found
 
@@ -133,13 +140,32 @@ def _device(settings: Settings) -> Iterator[Finding]:
         yield Finding(WARNING, "device", f"no NVIDIA GPU answers: the CPU, {size}", do)
 
 
-def _driver() -> Iterator[Finding]:
-    version, complaint = hardware.driver_version(), driver.complaint()
-    if complaint is not None:
-        found, _, do = complaint.partition(": ")
-        yield Finding(ERROR, "driver", found, do, fatal=True)
-    elif version != "unknown":
-        yield Finding(OK, "driver", f"{version}, torch is built with CUDA {driver.cuda_of_torch()}")
+def _driver(version: str, rows: list[Row]) -> Iterator[Finding]:
+    """Whether it carries what the models run on; ctranslate2 is there without torch, or beside."""
+    whispers = [row.engine.startswith("models.transcribe.") for row in rows]
+    cuda = driver.cuda_of_torch()
+    if not all(whispers):
+        if cuda is None:
+            do = "install a torch that is built with CUDA, or set DEVICE=cpu"
+            yield Finding(WARNING, "driver", f"{version}, and no torch here knows CUDA", do)
+        else:
+            yield _carries("torch", cuda, version)
+    if any(whispers):
+        cuda = driver.CUDA_OF_CTRANSLATE2
+        finding = _carries("ctranslate2", cuda, version)
+        if finding.level == OK and driver.is_doubtful(version):
+            found = f"{version} may not run ctranslate2, built with CUDA {cuda}: a load will tell"
+            do = f"let the endpoint use hosts with CUDA {cuda} or later only (allowedCudaVersions)"
+            finding = Finding(WARNING, "driver", found, do)
+        yield finding
+
+
+def _carries(library: str, cuda: str, version: str) -> Finding:
+    complaint = driver.too_old(cuda, version)
+    if complaint is None:
+        return Finding(OK, "driver", f"{version}, {library} is built with CUDA {cuda}")
+    found, _, do = complaint.partition(": ")
+    return Finding(ERROR, "driver", found, do, fatal=True)
 
 
 def _model(row: Row) -> Iterator[Finding]:
@@ -152,7 +178,8 @@ def _weights(settings: Settings, row: Row) -> Iterator[Finding]:
     store = WeightsStore(settings.places())
     place = store.locate(row)
     if place is not None:
-        yield Finding(OK, "weights", f"{_size_bytes(place) / GB:.1f} GB in {place}")
+        found = f"{_size_bytes(place) / GB:.1f} GB {store.places.kind(place)}: {place}"
+        yield Finding(OK, "weights", found)
         return
     source = row.weights.partition("?")[0]
     if row.weights.startswith("file://"):
@@ -160,8 +187,11 @@ def _weights(settings: Settings, row: Row) -> Iterator[Finding]:
         yield Finding(ERROR, "weights", f"{source} is not there", do)
         return
     about = f"about {row.memory_bytes / GB:.0f} GB"
-    do = "bake them into the image (--build-arg MODEL), or attach a network volume"
-    yield Finding(WARNING, "weights", f"come from {source} at each cold start, {about}", do)
+    if store.places.shelf == store.places.volume:
+        yield Finding(OK, "weights", f"come from {source} once, {about}, onto the volume")
+    else:
+        do = "bake them into the image (--build-arg MODEL), or attach a network volume"
+        yield Finding(WARNING, "weights", f"come from {source} at each cold start, {about}", do)
     if row.gated and not settings.hf_token:
         do = f"set HF_TOKEN to a token of an account that has accepted {row.licence}"
         yield Finding(ERROR, "token", f"{row.slug} is gated and there is no token", do)
@@ -205,10 +235,14 @@ def _hub(settings: Settings, worker: Worker) -> Iterator[Finding]:
     import httpx
     from huggingface_hub import constants
 
+    if constants.HF_HUB_OFFLINE:  # what it is asked for then comes from nowhere
+        do = "unset it, bake the weights into the image, or attach a volume that has them"
+        yield Finding(ERROR, "hub", "HF_HUB_OFFLINE is set, and weights are missing", do)
+        return
     address = settings.hf_endpoint or constants.ENDPOINT
     try:
         httpx.head(address, timeout=_REACH_TIMEOUT_S)
-    except httpx.HTTPError:
+    except (httpx.HTTPError, httpx.InvalidURL):
         do = "let this machine reach it, set HF_ENDPOINT to a mirror, or bring the weights along"
         yield Finding(ERROR, "hub", f"{address} cannot be reached", do)
     else:

@@ -1,6 +1,6 @@
-"""Whether this machine's NVIDIA driver carries the CUDA that torch is built with.
+"""Whether an NVIDIA driver carries the CUDA that torch or ctranslate2 is built with.
 
-Seen without importing torch: a worker that cannot run should say so in a second, not after a load.
+Seen without importing either: a worker that cannot run should say so in a second, not after a load.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
-from models.device.hardware import driver_version
-
 # The least driver of a CUDA version, by NVIDIA's release notes ("CUDA Compatibility"): within 12
 # every one since 12.0's does.
 _LEAST = {12: (525, 60), 13: (580, 65)}
+# Of the wheels, which do not say it. Drivers between the least one and this one compile its kernels
+# themselves, or cannot: only a try shows it (models.transcribe.selftest).
+CUDA_OF_CTRANSLATE2 = "12.8"
+_DRIVER_OF_CTRANSLATE2 = 570
 
 
 def cuda_of_torch() -> str | None:
@@ -33,7 +35,7 @@ def too_old(cuda: str | None, driver: str) -> str | None:
     """What is wrong with a driver for a build of torch, and what to do; None where it is fine.
 
     Args:
-        cuda: as ``cuda_of_torch`` says.
+        cuda: as ``cuda_of_torch`` says; None is not judged.
         driver: as ``570.86.15``; anything else is not judged.
     """
     match = re.match(r"(\d+)\.(\d+)", driver)
@@ -47,6 +49,7 @@ def too_old(cuda: str | None, driver: str) -> str | None:
     )
 
 
-def complaint() -> str | None:
-    """The same of this machine."""
-    return too_old(cuda_of_torch(), driver_version())
+def is_doubtful(driver: str) -> bool:
+    """Whether ctranslate2 may fail with a driver that ``too_old`` lets pass."""
+    major = driver.partition(".")[0]
+    return major.isdigit() and int(major) < _DRIVER_OF_CTRANSLATE2

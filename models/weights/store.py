@@ -57,6 +57,14 @@ class Places:
     token: str | None = None
     endpoint: str | None = None
 
+    def kind(self, path: Path) -> str:
+        """Which of these places holds a path, in words."""
+        named = [(root, "in a hub cache") for root in self.hub_caches]
+        named += [(self.baked, "baked into the image"), (self.cache, "in this machine's cache")]
+        named += [(self.volume, "on the volume")] if self.volume else []
+        held = (name for root, name in named if path.is_relative_to(root))
+        return next(held, "where its address says")
+
     @property
     def shelf(self) -> Path:
         """Where what is made here is kept: on the volume, if there is one that we may write to."""

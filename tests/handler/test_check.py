@@ -16,6 +16,7 @@ import pytest
 
 from handler.check import Finding, passes
 from models.device import driver
+from models.weights.store import Places
 from tests.conftest import ROOT
 
 BUCKET = {
@@ -144,6 +145,12 @@ BROKEN = {
         {"MODEL_SLUG": "BGE_Large", "HF_ENDPOINT": "http://127.0.0.1:9"},
         "error   hub       http://127.0.0.1:9 cannot be reached -> ",
     ),
+    "a hub's address that is none": (
+        {"MODEL_SLUG": "BGE_Large", "HF_ENDPOINT": "http://[bad"}, "error   settings  HF_ENDPOINT: "
+    ),
+    "a hub's address without a scheme": (
+        {"HF_ENDPOINT": "hub.example.org"}, "error   settings  HF_ENDPOINT: "
+    ),
     "a model that is too large": (
         {"MODEL_SLUG": "BGE_Large", "MEMORY_BUDGET_GB": "2", "HF_ENDPOINT": "http://127.0.0.1:9"},
         "error   memory    BGE_Large takes 3 GB of 2.0 for models -> choose a larger GPU or",
@@ -193,17 +200,61 @@ def test_a_disk_that_is_too_small(tmp_path):
     assert "BGE_Large takes about 3 GB: give the endpoint a larger container disk" in printed
 
 
+def test_a_hub_that_nobody_is_to_ask(store, tmp_path):
+    """With HF_HUB_OFFLINE nothing is fetched, whether the hub answers or not."""
+    env = {"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": store.url, "QUARTET_CACHE": str(tmp_path)}
+    status, printed = checked(MODEL_SLUG="BGE_Large", **env)
+    assert status == 1
+    assert "error   hub       HF_HUB_OFFLINE is set, and weights are missing -> unset it" in printed
+
+
+def test_where_weights_will_be_kept(tmp_path):
+    (tmp_path / "volume").mkdir()
+    env = {"QUARTET_CACHE": str(tmp_path / "cache"), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    _, printed = checked(MODEL_SLUG="BGE_Large", **env)
+    assert "warning weights   come from hf://BAAI/bge-large-en-v1.5@" in printed
+    _, printed = checked(MODEL_SLUG="BGE_Large", VOLUME_DIR=str(tmp_path / "volume"), **env)
+    assert "ok      weights   come from hf://BAAI/bge-large-en-v1.5@" in printed
+    assert " once, about 3 GB, onto the volume\n" in printed
+
+
+def test_where_weights_are():
+    places = Places((Path("/hub"),), Path("/models"), Path("/v/quartet"), Path("/home/cache"))
+    assert places.kind(Path("/hub/models--a--b/snapshots/c")) == "in a hub cache"
+    assert places.kind(Path("/models/hf--a")) == "baked into the image"
+    assert places.kind(Path("/v/quartet/hf--a")) == "on the volume"
+    assert places.kind(Path("/home/cache/hf--a")) == "in this machine's cache"
+    assert places.kind(Path("/elsewhere")) == "where its address says"
+
+
+def test_a_variable_that_nobody_reads():
+    """It is no error: an environment holds more than what is ours."""
+    env = {"MODEL_TASK": "txt2embedding", "RUNPOD_CPU_COUNT": "8", "HF_TOKEN_PATH": "/t"}
+    status, printed = checked(SURFACE="embeddings", MODEL_SLUG="Tiny_BGE_M3", **env)
+    assert status == 0
+    said = [one for one in printed.splitlines() if "is no variable of this worker" in one]
+    assert said == [
+        "warning settings  MODEL_TASK is no variable of this worker -> set MODEL_TASKS, if that is "
+        "meant"
+    ]
+
+
+def with_driver(folder: Path, version: str, cuda: str | None) -> dict[str, str]:
+    """A machine whose NVML knows a GPU with this driver, and a torch of this CUDA."""
+    (folder / "pynvml.py").write_text(NVML.replace("550.54.15", version))
+    (folder / "torch").mkdir()
+    (folder / "torch" / "__init__.py").write_text("raise ImportError('not in this test')\n")
+    text = (
+        f"from typing import Optional\ncuda: Optional[str] = {cuda!r}\nhip: Optional[str] = None\n"
+    )
+    (folder / "torch" / "version.py").write_text(text)
+    return {"PYTHONPATH": f"{folder}", "DEVICE": "auto", "HF_ENDPOINT": "http://127.0.0.1:9"}
+
+
 @pytest.fixture
 def old_driver(tmp_path: Path) -> dict[str, str]:
-    """A machine whose NVML knows a GPU with driver 550, and a torch of CUDA 13."""
-    (tmp_path / "pynvml.py").write_text(NVML)
-    (tmp_path / "torch").mkdir()
-    (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('not in this test')\n")
-    version = (
-        "from typing import Optional\ncuda: Optional[str] = '13.0'\nhip: Optional[str] = None\n"
-    )
-    (tmp_path / "torch" / "version.py").write_text(version)
-    return {"PYTHONPATH": f"{tmp_path}", "DEVICE": "auto"}
+    """Driver 550, and a torch of CUDA 13."""
+    return with_driver(tmp_path, "550.54.15", "13.0")
 
 
 LINE = (
@@ -218,6 +269,33 @@ def test_a_driver_that_is_too_old(old_driver):
     assert status == 1
     assert f"error   driver    {LINE.format(' -> ')}\n" in printed
     assert "ok      device    an NVIDIA GPU of 24 GB, computes in bfloat16" in printed
+
+
+def test_a_driver_that_nothing_runs_on_does_not_matter(old_driver):
+    status, printed = checked(MODEL_SLUG="Tiny_BGE_M3", **{**old_driver, "DEVICE": "cpu"})
+    assert status == 0
+    assert "driver" not in printed
+
+
+@pytest.mark.parametrize(
+    ("version", "line"),
+    [
+        ("520.61.05", "error   driver    driver 520.61.05 is too old for CUDA 12.8, which needs 525"),
+        ("550.54.15", "warning driver    550.54.15 may not run ctranslate2, built with CUDA 12.8"),
+        ("570.86.15", "ok      driver    570.86.15, ctranslate2 is built with CUDA 12.8"),
+    ],
+)  # fmt: skip
+def test_whisper_has_a_cuda_of_its_own(tmp_path, version, line):
+    """A torch beside it, that it does not use, says nothing of it."""
+    _, printed = checked(SURFACE="transcribe", **with_driver(tmp_path, version, "13.0"))
+    [said] = [one for one in printed.splitlines() if " driver  " in one]
+    assert said.startswith(line)
+
+
+def test_a_torch_without_cuda_on_a_gpu(tmp_path):
+    status, printed = checked(MODEL_SLUG="Tiny_BGE_M3", **with_driver(tmp_path, "580.95.05", None))
+    assert status == 0
+    assert "warning driver    580.95.05, and no torch here knows CUDA -> " in printed
 
 
 def test_a_worker_on_it_ends_with_one_line_and_takes_no_job(old_driver):
@@ -270,6 +348,8 @@ def test_the_platform_hears_of_a_bucket_that_cannot_be_written(store, status):
         env={
             **os.environ, **env, "SURFACE": "embeddings", "DEVICE": "cpu",
             "RUNPOD_WEBHOOK_GET_JOB": "http://127.0.0.1:9/job", "RUNPOD_POD_ID": "pod",
+            # The SDK's own look at the network, of which there need be none here.
+            "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS": "true", "RUNPOD_SKIP_GPU_CHECK": "true",
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -285,7 +365,9 @@ def test_the_platform_hears_of_a_bucket_that_cannot_be_written(store, status):
             assert "no job was had" in said[-1]
         else:
             assert done.wait(30) == 1
-            assert any("results at" in line and "403" in line for line in said)
+            [line] = [line for line in said if "results at" in line]
+            assert "403" in line
+            assert not any("no job was had" in line for line in said)
     finally:
         done.kill()
         done.wait()
