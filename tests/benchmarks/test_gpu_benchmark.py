@@ -235,4 +235,5 @@ def test_a_small_part_runs_here():
     assert done.returncode == 0, done.stderr
     values = json.loads(done.stdout.splitlines()[-1])
     assert values["llama_decoding_4_at_once_tokens_s"] > 0
-    assert 0 < values["llama_decoding_4_at_once_tokens_s_share"] < 1
+    # Of a limit that is measured too: beside other work it may come out as more than all.
+    assert values["llama_decoding_4_at_once_tokens_s_share"] > 0
