@@ -16,9 +16,8 @@ cuda() {
         exit 1
         ;;
     all-13.0)
-        # ctranslate2 takes cuBLAS and cuDNN of CUDA 12, and two cuDNN lie in one folder.
-        echo "all surfaces in one image are built for CUDA 12.6; build one image for each" >&2
-        exit 1
+        # ctranslate2 takes cuBLAS of CUDA 12, which lies in a folder of its own.
+        pip install --no-cache-dir -r "$requirements/cuda-12.txt"
         ;;
     transcribe-* | diarize-*)
         # ctranslate2 brings its own kernels, and needs no torch.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import platform
@@ -112,7 +113,6 @@ def test_each_image_has_cuda_once(tmp_path, arguments, wanted):
     ("arguments", "says"),
     [
         ({"SURFACE": "chat"}, "chat on vllm is built for CUDA 13.0: --build-arg CUDA=13.0"),
-        ({"CUDA": "13.0"}, "all surfaces in one image are built for CUDA 12.6"),
     ],
 )
 def test_what_does_not_go_together_is_said_in_one_line(tmp_path, arguments, says):
@@ -121,6 +121,22 @@ def test_what_does_not_go_together_is_said_in_one_line(tmp_path, arguments, says
     assert asked == []
     assert said.startswith(says)
     assert said.count("\n") == 1
+
+
+def test_all_surfaces_for_cuda_13_hold_cublas_of_12_for_ctranslate2(tmp_path):
+    _, asked, _ = asked_of_pip(tmp_path, "cuda", CUDA="13.0")
+    assert [one.rpartition("/")[2] for one in asked] == ["cuda-12.txt", "cu130 torch==2.13.0"]
+
+
+def test_ctranslate2_takes_cublas_alone_of_cuda():
+    """Why no image has a cuDNN for its sake, and what the Dockerfile's path is for."""
+    package = Path(importlib.util.find_spec("ctranslate2").origin).parent
+    [library] = package.parent.glob("ctranslate2.libs/libctranslate2-*")
+    content = library.read_bytes()
+    assert b"libcublas.so.12" in content
+    assert b"cudnn" not in content
+    [told] = re.findall(r"LD_LIBRARY_PATH=(\S+)", " ".join(INSTRUCTIONS))
+    assert told == f"/opt/venv/lib/python{locks.PYTHON}/site-packages/nvidia/cublas/lib"
 
 
 def test_the_locks_are_those_of_the_requirements(tmp_path, monkeypatch):
