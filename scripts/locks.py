@@ -19,6 +19,7 @@ import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from packaging.requirements import Requirement
@@ -31,7 +32,7 @@ ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "builder" / "requirements"
 IMAGES = ("embeddings", "transcribe", "diarize", "images", "images-fast", "chat", "all")
 VLLM = "chat-vllm"  # its .txt is the whole tree already, as its requirements contradict each other
-PYTHON, PLATFORM = "3.12", "x86_64-manylinux_2_28"
+PYTHON, PLATFORM = "3.12", "x86_64-manylinux_2_39"  # Ubuntu 24.04's
 _TORCH = "torch==2.13.0"
 _CUDA = re.compile(r"(torch|triton|nvidia-(?!ml-py)[\w-]+|cuda-[\w-]+)==")
 _PIN = re.compile(r"^([\w.-]+)==(\S+)", re.MULTILINE)
@@ -73,8 +74,17 @@ def make(name: str) -> None:
     entries = compiled(name, "--no-deps") if name == VLLM else compiled(name)
     if name != VLLM:
         entries = [one for one in entries if not _CUDA.match(one)]
+    files = fitting_files("\n".join(entries), "--no-deps").values()
+    fitting = {one["hashes"]["sha256"] for held in files for one in held}
+    entries = [_only(entry, fitting) for entry in entries]
     text = "\n".join([f"{_MADE_FROM}{digest(name)}", *entries])
     (FOLDER / f"{name}.lock").write_text(f"{text}\n")
+
+
+def _only(entry: str, fitting: set[str]) -> str:
+    """A package with the hashes of what the image may install, of some sixty that there are."""
+    first, *hashes = entry.split(" \\\n")
+    return " \\\n".join([first, *(one for one in hashes if one.rpartition(":")[2] in fitting)])
 
 
 def wrong(name: str) -> Iterator[str]:
@@ -101,7 +111,16 @@ def wheels(requirements: str, *options: str) -> dict[str, int]:
 
     Raises:
         CalledProcessError: they cannot be had together for the image's Python and platform.
-        LookupError: of one there is no wheel for it.
+        LookupError: of one there is no file for it.
+    """
+    found = fitting_files(requirements, *options)
+    return {name: files[0]["size"] for name, files in found.items()}
+
+
+def fitting_files(requirements: str, *options: str) -> dict[str, list[dict[str, Any]]]:
+    """Of each package the wheels that fit the image, the best first; else its source.
+
+    Raises as ``wheels``.
     """
     best = {str(tag): place for place, tag in enumerate(_tags())}
     with tempfile.TemporaryDirectory() as scratch:
@@ -111,21 +130,21 @@ def wheels(requirements: str, *options: str) -> dict[str, int]:
         packages = tomllib.loads(made.read_text())["packages"]
     found = {}
     for package in packages:
-        fitting = [
-            (place, wheel["size"])
-            for wheel in package.get("wheels", [])
-            if (place := _place(wheel["url"], best)) is not None
-        ]
-        if not fitting and "sdist" not in package:
+        places = [(_place(one["url"], best), one) for one in package.get("wheels", [])]
+        fitting = sorted(
+            ((place, one) for place, one in places if place is not None), key=lambda one: one[0]
+        )
+        files = [one for _, one in fitting] or [one for one in [package.get("sdist")] if one]
+        if not files:
             raise LookupError(f"{package['name']} has no file for Python {PYTHON} on {PLATFORM}")
-        found[package["name"]] = min(fitting)[1] if fitting else package["sdist"]["size"]
+        found[package["name"]] = files
     return found
 
 
 def _tags() -> Iterator[Tag]:
     """What the image's Python installs, the best first."""
     version = (3, int(PYTHON.partition(".")[2]))
-    platforms = [f"manylinux_2_{minor}_x86_64" for minor in range(28, 4, -1)]
+    platforms = [f"manylinux_2_{minor}_x86_64" for minor in range(39, 4, -1)]
     platforms += ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64"]
     yield from cpython_tags(version, platforms=platforms)
     yield from compatible_tags(version, platforms=platforms)
