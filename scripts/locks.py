@@ -30,7 +30,7 @@ from benchmarks.report import figures, table
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "builder" / "requirements"
-IMAGES = ("embeddings", "transcribe", "diarize", "images", "images-fast", "chat", "all")
+IMAGES = ("all", "embeddings", "transcribe", "diarize", "images", "images-fast", "chat")
 VLLM = "chat-vllm"  # its .txt is the whole tree already, as its requirements contradict each other
 PYTHON, PLATFORM = "3.12", "x86_64-manylinux_2_39"  # Ubuntu 24.04's
 _TORCH = "torch==2.13.0"
@@ -70,8 +70,9 @@ def compiled(name: str, *options: str) -> list[str]:
 
 
 def make(name: str) -> None:
-    """Write a lock."""
-    entries = compiled(name, "--no-deps") if name == VLLM else compiled(name)
+    """Write a lock; versions are those of ``all``, made before: what is tested together."""
+    together = ("--constraints", str(FOLDER / "all.lock"))
+    entries = compiled(name, *{VLLM: ("--no-deps",), "all": ()}.get(name, together))
     if name != VLLM:
         entries = [one for one in entries if not _CUDA.match(one)]
     files = fitting_files("\n".join(entries), "--no-deps").values()
