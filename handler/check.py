@@ -69,17 +69,20 @@ def check(environment: Mapping[str, str]) -> list[Finding]:
     for name, near in misspelt(environment):
         do = f"set {near}, if that is meant"
         found.append(Finding(WARNING, "settings", f"{name} is no variable of this worker", do))
-    found += at_start(settings, worker)
+    found += at_start(settings, worker, weigh=True)
     return [*found, *_hub(settings, worker), *asyncio.run(_bucket(worker))]
 
 
-def at_start(settings: Settings, worker: Worker) -> list[Finding]:
-    """Look at what a look costs nothing: the device, and each model that is a default."""
+def at_start(settings: Settings, worker: Worker, *, weigh: bool = False) -> list[Finding]:
+    """Look at what a look costs nothing: the device, and each model that is a default.
+
+    With ``weigh`` also at how large its weights are, file by file.
+    """
     found, rows = list(_device(settings)), [] if settings.fake_engines else _expected(worker)
     if hardware.detect(settings.device).kind == "cuda":
         found += _driver(hardware.driver_version(), rows)
     for row in rows:
-        found += [*_model(row), *_weights(settings, row), *_memory(row, worker)]
+        found += [*_model(row), *_weights(settings, row, weigh), *_memory(row, worker)]
     return found
 
 
@@ -174,12 +177,12 @@ def _model(row: Row) -> Iterator[Finding]:
         yield Finding(WARNING, "model", row.notice, "set MODEL_SLUG")
 
 
-def _weights(settings: Settings, row: Row) -> Iterator[Finding]:
+def _weights(settings: Settings, row: Row, weigh: bool) -> Iterator[Finding]:
     store = WeightsStore(settings.places())
     place = store.locate(row)
     if place is not None:
-        found = f"{_size_bytes(place) / GB:.1f} GB {store.places.kind(place)}: {place}"
-        yield Finding(OK, "weights", found)
+        size = f"{_size_bytes(place) / GB:.1f} GB " if weigh else ""
+        yield Finding(OK, "weights", f"{size}{store.places.kind(place)}: {place}")
         return
     source = row.weights.partition("?")[0]
     if row.weights.startswith("file://"):

@@ -99,17 +99,16 @@ class Door:
         await asyncio.wait([task])
 
     async def _warm(self) -> None:
-        if self.state != "warming":
-            return
-        try:
-            await self._worker.warm()
-        except QuartetError as error:
-            log.error("broken: %s", error_object(error)["message"])
-            self.state = "broken"
-            return
+        if self.state == "warming":
+            try:
+                await self._worker.warm()
+            except QuartetError as error:
+                log.error("broken: %s", error_object(error)["message"])
+                self.state = "broken"
+            else:
+                log.info("healthy")
+                self.state = "healthy"
         settle()
-        log.info("healthy")
-        self.state = "healthy"
 
     async def _expose(self, http: HttpRequest) -> Response:
         return Response(self._metrics.expose(), media_type=self._metrics.content_type)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,16 +93,72 @@ def driver_version() -> str:
         pynvml.nvmlShutdown()
 
 
+def available_bytes() -> int:
+    """RAM that can be taken without swapping, of the machine or of this container's share.
+
+    What files keep of it in the page cache counts as free: the kernel drops it when asked.
+    """
+    found = [_available_on_machine()]
+    for group in _CGROUPS:
+        with suppress(OSError, ValueError, KeyError):
+            stat = dict(line.split() for line in Path(group.stat).read_text().splitlines())
+            taken = int(Path(group.used).read_text()) - int(stat[group.cached])
+            found.append(int(Path(group.limit).read_text()) - taken)
+    return max(0, min(found))
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Where a control group says how much memory it may take, and has taken.
+
+    Attributes:
+        limit, used: files with a number, or a word where there is no limit.
+        stat: a file of names and numbers.
+        cached: the name there of what is in the page cache and idle.
+    """
+
+    limit: str
+    used: str
+    stat: str
+    cached: str
+
+
+_FOLDER = "/sys/fs/cgroup"
+_CGROUPS = (  # version 2, version 1
+    _Group(
+        limit=f"{_FOLDER}/memory.max",
+        used=f"{_FOLDER}/memory.current",
+        stat=f"{_FOLDER}/memory.stat",
+        cached="inactive_file",
+    ),
+    _Group(
+        limit=f"{_FOLDER}/memory/memory.limit_in_bytes",
+        used=f"{_FOLDER}/memory/memory.usage_in_bytes",
+        stat=f"{_FOLDER}/memory/memory.stat",
+        cached="total_inactive_file",
+    ),
+)
+
+
 def _ram_bytes() -> int:
-    """RAM of the machine, or of the container where that is less (cgroup v2, then v1)."""
+    """RAM of the machine, or of the container where that is less."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        limit = Path(name)
-        if limit.is_file():
-            text = limit.read_text().strip()
-            if text.isdigit():
-                return min(total, int(text))
+    for group in _CGROUPS:
+        with suppress(OSError, ValueError):
+            return min(total, int(Path(group.limit).read_text()))
     return total
+
+
+def _available_on_machine() -> int:
+    """``MemAvailable`` of Linux; elsewhere what is free by ``sysconf``, or nothing."""
+    with suppress(OSError, ValueError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    except (ValueError, OSError):
+        return 0
 
 
 def _cpu_flags() -> set[str]:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import os
 import sys
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # of glibc's malloc.h; see mallopt(3)
 _KEPT_BYTES = 1 << 28
-_USUAL_THRESHOLDS = gc.get_threshold()
 _KEPT_BYTES_BEFORE_2_35 = 1 << 25  # the most that an older glibc takes
+_USUAL_THRESHOLDS = gc.get_threshold()
 
 
 def keep_freed() -> bool:
@@ -66,47 +63,6 @@ def release_kept() -> None:
     """Give back what the C library keeps; without ``free_memory``'s look at every object."""
     if trim := getattr(_c_library(), "malloc_trim", None):
         trim(0)
-
-
-def available_bytes() -> int:
-    """Memory that can be taken without swapping, of the machine or of this container's share.
-
-    What files keep of it in the page cache counts as free: the kernel drops it when asked.
-    """
-    found = [_of_machine()]
-    for limit, used, cached in _CGROUPS:
-        with suppress(OSError, ValueError, KeyError):
-            stat = dict(line.split() for line in Path(cached[0]).read_text().splitlines())
-            taken = int(Path(used).read_text()) - int(stat[cached[1]])
-            found.append(int(Path(limit).read_text()) - taken)
-    return max(0, min(found))
-
-
-_CGROUP = "/sys/fs/cgroup"
-_CGROUPS = (  # version 2, version 1: the limit, what is used, and what of it are files' pages
-    (
-        f"{_CGROUP}/memory.max",
-        f"{_CGROUP}/memory.current",
-        (f"{_CGROUP}/memory.stat", "inactive_file"),
-    ),
-    (
-        f"{_CGROUP}/memory/memory.limit_in_bytes",
-        f"{_CGROUP}/memory/memory.usage_in_bytes",
-        (f"{_CGROUP}/memory/memory.stat", "total_inactive_file"),
-    ),
-)
-
-
-def _of_machine() -> int:
-    """``MemAvailable`` of Linux; elsewhere what is free by ``sysconf``, or nothing."""
-    with suppress(OSError, ValueError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-    except (ValueError, OSError):
-        return 0
 
 
 def _c_library() -> Any:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
-from models.device.memory import available_bytes
+from models.device.hardware import available_bytes
 
 _SEGMENT_BYTES = 64 << 20
 _BUFFER_BYTES = 4 << 20

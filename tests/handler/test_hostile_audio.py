@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import gc
 import logging
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,7 +16,7 @@ from aiohttp import web
 
 from models.transcribe import audio
 from tests.conftest import decoded, error_of
-from tests.models.test_hostile_audio import flac_of_one_frame, silent_flac
+from tests.models.test_hostile_audio import flac_of_one_frame, nothing_left, silent_flac
 from tests.models.test_speakers import children
 from tests.models.test_transcribe import WHISPER, silence, write
 from tests.servers import serve
@@ -32,14 +30,8 @@ pytestmark = [
 @pytest.fixture
 def temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where files of jobs go, and are gone from afterwards, as are processes."""
-    folder = tmp_path / "temp"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    gc.collect()  # what an earlier test has left
-    before = set(children())
-    yield folder
-    assert list(folder.iterdir()) == []
-    assert set(children()) <= before
+    with nothing_left(tmp_path / "temp", monkeypatch) as folder:
+        yield folder
 
 
 @pytest.fixture

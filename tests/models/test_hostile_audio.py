@@ -14,6 +14,7 @@ import tempfile
 import time
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -57,15 +58,22 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 @pytest.fixture
 def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """After a test no process, no file and no descriptor is left of it."""
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
-    gc.collect()  # what an earlier test has left
-    processes, descriptors = set(children()), len(os.listdir("/proc/self/fd"))
-    yield
-    assert set(children()) <= processes
+    with nothing_left(tmp_path / "scratch", monkeypatch):
+        descriptors = len(os.listdir("/proc/self/fd"))
+        yield
     assert len(os.listdir("/proc/self/fd")) <= descriptors
-    assert list(scratch.iterdir()) == []
+
+
+@contextmanager
+def nothing_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Temporary files go to a new folder, and are gone from it at the end, as are processes."""
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    gc.collect()  # what an earlier test has left
+    before = set(children())
+    yield folder
+    assert list(folder.iterdir()) == []
+    assert set(children()) <= before
 
 
 def mutated(content: bytes, chance: random.Random) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from models.device import memory
+from models.device import hardware
 from models.weights import prefetch
 from models.weights.prefetch import read_ahead
 
@@ -94,8 +94,9 @@ def test_the_containers_share_is_what_counts(tmp_path, monkeypatch):
     (tmp_path / "max").write_text("1000000\n")
     (tmp_path / "current").write_text("900000\n")
     (tmp_path / "stat").write_text("anon 100000\ninactive_file 700000\n")
-    names = [str(tmp_path / name) for name in ("max", "current", "stat")]
-    monkeypatch.setattr(memory, "_CGROUPS", ((*names[:2], (names[2], "inactive_file")),))
-    assert memory.available_bytes() == 800_000
+    names = {"limit": "max", "used": "current", "stat": "stat"}
+    files = {name: str(tmp_path / file) for name, file in names.items()}
+    monkeypatch.setattr(hardware, "_CGROUPS", (hardware._Group(**files, cached="inactive_file"),))
+    assert hardware.available_bytes() == 800_000
     (tmp_path / "max").write_text("max\n")  # no limit
-    assert memory.available_bytes() > 10**7
+    assert hardware.available_bytes() > 10**7

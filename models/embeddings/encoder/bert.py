@@ -112,10 +112,10 @@ class _Layer:
         )
         self._inputs = linear(weight, bias)
         self._heads = shape.heads
-        self._attended = _linear(weights, f"{prefix}.attention.output.dense")
+        self._attended = linear_of(weights, f"{prefix}.attention.output.dense")
         self._attended_norm = _Norm(weights, f"{prefix}.attention.output.LayerNorm", shape.epsilon)
-        self._wide = _linear(weights, f"{prefix}.intermediate.dense", gelu=True)
-        self._narrow = _linear(weights, f"{prefix}.output.dense")
+        self._wide = linear_of(weights, f"{prefix}.intermediate.dense", gelu=True)
+        self._narrow = linear_of(weights, f"{prefix}.output.dense")
         self._norm = _Norm(weights, f"{prefix}.output.LayerNorm", shape.epsilon)
 
     def __call__(self, hidden: torch.Tensor, attend: attention.Attend) -> torch.Tensor:
@@ -141,5 +141,6 @@ def _layers(weights: Mapping[str, torch.Tensor], shape: Shape) -> list[_Layer]:
     return layers
 
 
-def _linear(weights: Mapping[str, torch.Tensor], prefix: str, *, gelu: bool = False) -> Linear:
+def linear_of(weights: Mapping[str, torch.Tensor], prefix: str, *, gelu: bool = False) -> Linear:
+    """A checkpoint's linear layer of that name."""
     return linear(weights[f"{prefix}.weight"], weights[f"{prefix}.bias"], gelu=gelu)

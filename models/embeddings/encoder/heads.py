@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer
 
 from models.embeddings.encoder import checkpoint
-from models.embeddings.encoder.bert import Bert
+from models.embeddings.encoder.bert import Bert, linear_of
 from models.embeddings.encoder.checkpoint import Shape
 from models.embeddings.inputs.texts import Tokens
 
@@ -63,7 +63,7 @@ class BertClassifier:
         self.tokenizer = tokenizer
         self.weights_bytes = bert.weights_bytes
         self._inner, self._outer = next(
-            (_Linear(head, inner), _Linear(head, outer))
+            (linear_of(head, inner), linear_of(head, outer))
             for inner, outer in _HEADS
             if f"{inner}.weight" in head
         )
@@ -84,14 +84,6 @@ class BertClassifier:
         hidden = self.bert.run(parts)
         first = hidden[_firsts(parts, hidden)]
         return self._outer(torch.tanh(self._inner(first)))[:, 0]
-
-
-class _Linear:
-    def __init__(self, weights: Mapping[str, torch.Tensor], prefix: str) -> None:
-        self._weight, self._bias = weights[f"{prefix}.weight"], weights[f"{prefix}.bias"]
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.linear(x, self._weight, self._bias)
 
 
 def _firsts(parts: Sequence[Tokens], hidden: torch.Tensor) -> torch.Tensor:
