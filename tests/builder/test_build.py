@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import os
@@ -11,8 +12,10 @@ import shutil
 import subprocess
 import sys
 import time
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import httpx
 import jsonschema
 import pytest
 from packaging.requirements import Requirement
@@ -155,6 +158,81 @@ def test_the_locks_are_those_of_the_requirements(tmp_path, monkeypatch):
     assert "embeddings.lock is not of embeddings.txt as it is now: run scripts/lock" in found
     assert any("has orjson 3.13" in one for one in found)
     assert any("has nothing not at all" in one for one in found)
+
+
+# What a library imports for us, and we do not.
+BY_LIBRARIES = {
+    "accelerate": "transformers and diffusers load and offload with it",
+    "gguf": "transformers reads GGUF files with it",
+    "peft": "diffusers reads adapters with it",
+}
+
+
+@pytest.mark.parametrize("image", [one for one in locks.IMAGES if one != "all"])
+def test_nothing_is_installed_that_the_surface_does_not_import(image):
+    """Every requirement of its own is imported in its rooms, or has a reason above."""
+    surface = {"diarize": "transcribe", "images-fast": "images"}.get(image, image)
+    rooms = [ROOT / "handler", ROOT / f"models/{surface}"]
+    shared = [path for path in (ROOT / "models").rglob("*.py") if not _is_anothers(path, surface)]
+    files = [*shared, *(path for room in rooms for path in room.rglob("*.py"))]
+    imported = set().union(*map(_imported, files))
+    modules: dict[str, set[str]] = {}
+    for module, owners in packages_distributions().items():
+        for owner in owners:
+            modules.setdefault(canonicalize_name(owner), set()).add(module)
+    for line in locks.lines(image):
+        name = canonicalize_name(Requirement(line).name)
+        if name not in BY_LIBRARIES:
+            assert modules.get(name, {name.replace("-", "_")}) & imported, f"{image}: {name}"
+
+
+def _is_anothers(path: Path, surface: str) -> bool:
+    """Whether a file is in the room of another surface, or makes what tests need."""
+    room = path.relative_to(ROOT / "models").parts[0]
+    return room in ({*SURFACES, "tiny"} - {surface})
+
+
+def _imported(path: Path) -> set[str]:
+    """The outermost modules that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {one.name.partition(".")[0] for one in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("image", [*locks.IMAGES, locks.VLLM])
+def test_the_lock_can_be_had_for_the_image(image):
+    """A dry run: each pinned file is on the index, for Linux and the image's Python."""
+    if shutil.which("uv") is None:
+        pytest.skip("uv is not installed")
+    lock = (locks.FOLDER / f"{image}.lock").read_text()
+    found = locks.fitting_files(lock, "--no-deps")
+    offered = {one["hashes"]["sha256"] for files in found.values() for one in files}
+    wanted = set(re.findall(r"sha256:([0-9a-f]{64})", lock))
+    assert wanted <= offered
+    assert len(found) == len(locks._PIN.findall(lock))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("cuda", ["126", "130"])
+def test_torch_can_be_had_for_each_cuda(cuda, tmp_path):
+    """Of PyTorch's own index, where it can be reached."""
+    index = f"https://download.pytorch.org/whl/cu{cuda}"
+    try:
+        answer = httpx.head(f"{index}/torch/", timeout=20, follow_redirects=True)
+    except httpx.HTTPError:
+        pytest.skip(f"{index} cannot be reached")
+    assert answer.status_code == 200
+    given = tmp_path / "torch.txt"
+    given.write_text(locks._TORCH)
+    tree = locks.uv_compile(given, "--index-url", index)
+    assert f"torch==2.13.0+cu{cuda}" in tree
 
 
 def test_a_wheel_is_chosen_as_pip_does():
