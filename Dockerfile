@@ -91,9 +91,10 @@ RUN --mount=type=secret,id=HF_TOKEN,uid=10001 \
 # The code: a change here rebuilds in seconds.
 COPY --chown=quartet models models
 COPY --chown=quartet handler handler
+COPY --chown=quartet playground playground
 COPY --chown=quartet test_input.json ./
 # Bytecode once, and not at each start: pip has compiled the libraries'.
-RUN python -m compileall -q handler models
+RUN python -m compileall -q handler models playground
 ENV SURFACE=$SURFACE
 
 CMD ["python", "-u", "-m", "handler"]

@@ -137,7 +137,8 @@ class Dispatcher:
         endpoint = self.endpoint.seen_at(job.origin)
         if name:
             row = endpoint.catalog.find(name)
-            return _model(row, row.named(name))
+            surface = endpoint.surfaces[row.surface]
+            return {**_model(row, row.named(name)), "parameters": surface.offered(row)}
         defaults = [endpoint.pick(surface, None) for surface in endpoint.surfaces]
         # What serves a request that names no model comes first.
         rows = {row.slug: row for row in (*defaults, *endpoint.catalog.rows)}
@@ -222,11 +223,16 @@ def _bounded_depth() -> Iterator[None]:
 
 
 def _model(row: Row, name: str) -> dict[str, object]:
+    """OpenAI's Model; ``surface``, ``tasks`` and ``notice`` are our extensions."""
+    notice = {} if row.notice is None else {"notice": row.notice}
     return {
         "id": name,
         "object": "model",
         "created": _STARTED,
         "owned_by": (row.repo or "quartet").split("/")[0],
+        "surface": row.surface,
+        "tasks": sorted(row.tasks),
+        **notice,
     }
 
 

@@ -67,6 +67,12 @@ class Worker:
             return job.wants_stream and self.dispatcher.find(job)[1].stream is not None
         return False  # ``answer`` will say what is wrong
 
+    def route(self, raw: object) -> str:
+        """The OpenAI route of what a job is for; ``other`` of one that is for nothing."""
+        with _Caught():
+            return self.dispatcher.find(_job(raw))[1].routes[0]
+        return "other"
+
     @property
     def lost(self) -> asyncio.Event:
         """Set when the device is lost: this worker can answer nothing any more."""

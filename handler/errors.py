@@ -20,7 +20,7 @@ The handler's own part of the tree that ``models.errors`` begins:
 from __future__ import annotations
 
 import json
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from models.errors import DeviceLost, QuartetError, RequestError, WorkerError
 
@@ -165,3 +165,17 @@ def wire(error: BaseException) -> dict[str, str | bool]:
     if isinstance(error, DeviceLost):
         output["refresh_worker"] = True
     return output
+
+
+def error_of(output: Any) -> ErrorObject | None:
+    """The error object inside what leaves ``Worker``."""
+    if isinstance(output, dict) and isinstance(output.get("error"), str):
+        error: ErrorObject = json.loads(output["error"])
+        return error
+    return None
+
+
+def code_of(output: Any) -> str:
+    """The error code of what leaves ``Worker``, ``ok`` without one."""
+    error = error_of(output)
+    return "ok" if error is None else error["code"]

@@ -155,6 +155,7 @@ def _introduce(url: str, options: Options) -> None:
     key = "$LOCAL_API_KEY" if options.key else "any"
     first = options.surfaces[0]
     _say(f"listening on {url}")
+    _say(f"  a page to try it   {url}/")
     names = ",".join((*options.surfaces, *options.further, EVERYTHING))
     _say(f"  RunPod's routes    {url}/v2/{{{names}}}/run …")
     _say(f"  OpenAI's, queued   {url}/v2/{first}/openai/v1   (base_url of the openai package)")

@@ -11,6 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
@@ -23,6 +24,7 @@ from local.api.front import Front, GatewayError, upstream
 from local.api.gate import Gate
 from local.api.gateway import gateway_routes
 from local.api.openai import OpenAiRoutes
+from local.api.page import PageRoutes
 from local.api.worker import WorkerRoutes
 from local.queue.endpoints import Endpoints, Served
 from local.queue.limits import Limits, TooLarge
@@ -75,7 +77,7 @@ def build(options: Options) -> tuple[ASGIApp, Platform]:
         watching.cancel()
         await webhooks.close()
 
-    application = FastAPI(
+    application = FastAPIOffline(
         title="Quartet, locally",
         version="1",
         summary="The gateway's routes, with RunPod's behind them below /v2.",
@@ -97,6 +99,7 @@ def build(options: Options) -> tuple[ASGIApp, Platform]:
         *WorkerRoutes(platform, options.token).routes(),
         *client.routes(),
         *OpenAiRoutes(platform, client, options.key).routes(),
+        *PageRoutes(platform, client, options.key).routes(),
     ]
     application.include_router(gateway_routes(front))
     application.add_exception_handler(WebSocketRequestValidationError, _invalid_socket)

@@ -11,6 +11,7 @@ import asyncio
 import ctypes
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -40,6 +41,7 @@ class _Process:
     name: str
     endpoint: str
     process: subprocess.Popen[str]
+    metrics_port: int
     retired: bool = False
     printer: threading.Thread | None = None
     last_words: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_WORDS))
@@ -149,10 +151,12 @@ class Workers:
 
     def _start(self, endpoint: str) -> _Process:
         self._count += 1
-        name = f"worker-{self._count}"
+        name, port = f"worker-{self._count}", _free_port()
         process = subprocess.Popen(
             self._command,
-            env=self._env_of(endpoint) | variables(self._url, endpoint, name, self._token),
+            env=self._env_of(endpoint)
+            | variables(self._url, endpoint, name, self._token)
+            | {"METRICS_PORT": str(port)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -162,7 +166,7 @@ class Workers:
             start_new_session=True,
             preexec_fn=_end_with_parent,
         )
-        one = self._running[name] = _Process(name, endpoint, process)
+        one = self._running[name] = _Process(name, endpoint, process, port)
         one.printer = threading.Thread(target=self._repeat, args=(one,), daemon=True)
         one.printer.start()
         self._platform.worker(endpoint, name, joins=True)
@@ -204,6 +208,7 @@ class Workers:
             ended = one.process.poll() is not None
             # A worker that was frozen is forgotten, and joins anew when it is back.
             worker = self._platform.workers.get(one.name, worker)
+            worker.metrics_port = one.metrics_port
             if worker.taking:
                 took = True
                 self._proved.add(one.endpoint)
@@ -221,6 +226,14 @@ class Workers:
 
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def _free_port() -> int:
+    """A port that nobody listens on now; a worker that finds it taken does without."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _end_with_parent() -> None:

@@ -27,7 +27,7 @@ from models.images.edits import check_task
 from models.images.pictures import check_delivery, encoded
 from models.images.request import ImageRequest, Images, Picture, Preview
 from models.row import Row
-from models.surface import Done, Leniency, Progress, Ticket, Work, only
+from models.surface import Differences, Done, Leniency, Progress, Ticket, Work, only
 from models.transcribe.request import Heard, SpeakersRequest, TranscribeRequest, Transcript, Turn
 
 
@@ -219,6 +219,11 @@ class FakeHung(FakeEmbeddings):
 
 class FakeImages(FakeEngine):
     """Pictures of one colour, of the seed and the input; a negative prompt is of no use to it."""
+
+    @classmethod
+    def honours(cls, row: Row) -> Differences:
+        """As the real ones'."""
+        return dict.fromkeys(("negative_prompt", "loras", "scale", "frames", "seconds", "fps"))
 
     async def prepare(self, request: ImageRequest) -> Work:
         """As ``FakeEngine``'s."""

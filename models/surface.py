@@ -9,12 +9,13 @@ Engine     runs a batch and returns. ``prepare`` says what a request asks as ``W
 Stepping   takes many small steps, at each of which requests come and go: text, token by token.
            ``models.warm.steps`` lets them in and out.
 
-Engines take bytes and typed requests, never URLs.
+Engines take bytes and typed requests, never URLs. A class method ``honours(row)`` may say, before
+any load, in which fields a model differs from its surface (``Differences``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -24,6 +25,10 @@ from models.errors import InvalidValue, RequestError, UnsupportedParameter
 from models.row import Row
 
 Item = TypeVar("Item", covariant=True)
+
+# What a model's engine says of the surface's fields, by name: None = this model refuses it or
+# leaves it out; else what there is to know besides the surface's limits, in JSON Schema's words.
+Differences = Mapping[str, Mapping[str, Any] | None]
 
 
 def only(outputs: Sequence[Any]) -> Any:

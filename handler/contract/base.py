@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
+from handler.contract.offered import offered
 from handler.contract.request import Request
 from handler.media.bucket import Bucket
 from handler.media.files import MediaDoor
@@ -170,6 +171,11 @@ class Surface:
             if body is not None:
                 return one.routes[0], body
         return None
+
+    def offered(self, row: Row) -> Json:
+        """The fields that a model honours, of what it does first here; see ``offered``."""
+        able = (one for one in self.operations if one.task is None or one.task in row.tasks)
+        return offered(next(able, self.operations[0]).request, row)
 
     def operation(self, route: str) -> Operation | None:
         """The operation behind an OpenAI route, None where it leads elsewhere."""

@@ -24,7 +24,6 @@ from handler.contract.base import Operation
 from handler.doors.metrics import Metrics
 from handler.doors.requests import (
     Limited,
-    error_of,
     no_such_route,
     read,
     refused,
@@ -33,7 +32,7 @@ from handler.doors.requests import (
 )
 from handler.doors.watch import LoopWatch
 from handler.entry import Worker
-from handler.errors import error_object
+from handler.errors import code_of, error_object
 from handler.job import Job
 from models.device.memory import settle
 from models.errors import QuartetError
@@ -51,13 +50,21 @@ class Door:
         worker: answers.
         request_limit_bytes: the largest request taken.
         preload: load the model before the first request, when the worker serves one surface.
+        playground: serve the page to try it, too.
     """
 
-    def __init__(self, worker: Worker, request_limit_bytes: int, preload: bool = True) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        request_limit_bytes: int,
+        preload: bool = True,
+        playground: bool = False,
+    ) -> None:
         self.state = "warming" if preload else "healthy"
         self._worker = worker
         self._metrics = Metrics(worker.dispatcher.pool)
         self._limit_bytes = request_limit_bytes
+        self._playground = playground
 
     def application(self) -> ASGIApp:
         """The ASGI application."""
@@ -74,6 +81,7 @@ class Door:
                 Route("/v1/models/{model:path}", self._models),
                 Route("/ping", self.ping),
                 Route("/metrics", self._expose),
+                *self._pages(),
             ],
             exception_handlers={
                 QuartetError: refused,
@@ -83,6 +91,14 @@ class Door:
             lifespan=lambda _: self.warming(),
         )
         return Limited(application, self._limit_bytes)
+
+    def _pages(self) -> list[Route]:
+        if not self._playground:
+            return []
+        from playground.pages import page_routes
+
+        surfaces = list(self._worker.dispatcher.endpoint.surfaces)
+        return page_routes({"kind": "worker", "surfaces": surfaces})
 
     async def ping(self, http: HttpRequest) -> Response:
         """The balancer's health check."""
@@ -137,7 +153,7 @@ class Door:
     async def _answer(self, http: HttpRequest, job: Job) -> Response:
         with self._metrics.request(str(job.route)) as outcome:
             output = await while_connected(http, self._worker.answer(job))
-            outcome.code = _code(output)
+            outcome.code = code_of(output)
             return response(output, job.id)
 
     async def _stream(self, http: HttpRequest, job: Job) -> Response:
@@ -163,13 +179,7 @@ class Door:
             async with aclosing(self._worker.stream(job)) as events:
                 code = "ok"
                 async for output in events:
-                    if (code := _code(output)) != "ok":
+                    if (code := code_of(output)) != "ok":
                         outcome.code = code  # now: who reads may stop at it
                     yield output
                 outcome.code = code
-
-
-def _code(output: Any) -> str:
-    """The error code of an answer, ``ok`` without one."""
-    error = error_of(output)
-    return "ok" if error is None else error["code"]

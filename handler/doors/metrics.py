@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from handler.doors.outcome import Outcome
 from models.warm.pool import Pool
 
 _SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -57,12 +58,6 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-class Outcome:
-    """How a request ended: ``ok`` or an error code."""
-
-    code = "cancelled"
-
-
 class _PoolCollector:
     """The pool's state at the moment of the question."""
 
@@ -79,6 +74,13 @@ class _PoolCollector:
             "quartet_model_budget", "The largest size of a run, padding included.", labels=["model"]
         )
         runs = CounterMetricFamily("quartet_model_runs", "Runs of the device.", labels=["model"])
+        memory = GaugeMetricFamily(
+            "quartet_model_memory_bytes", "What a warm model counts for.", labels=["model"]
+        )
+        most = GaugeMetricFamily(
+            "quartet_memory_budget_bytes", "What warm models may count for together."
+        )
+        most.add_metric([], self._pool.budget_bytes)
         sizes = CounterMetricFamily(
             "quartet_model_size", "What ran, in tokens or the like.", labels=["model", "padding"]
         )
@@ -88,6 +90,7 @@ class _PoolCollector:
             waiting.add_metric([slug], model.waiting)
             budget.add_metric([slug], model.budget)
             runs.add_metric([slug], model.load.runs)
+            memory.add_metric([slug], model.row.memory_bytes)
             sizes.add_metric([slug, "without"], model.load.size)
             sizes.add_metric([slug, "with"], model.load.padded_size)
-        return [warm, waiting, budget, runs, sizes]
+        return [warm, waiting, budget, memory, most, runs, sizes]

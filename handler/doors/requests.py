@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from handler.contract.base import Operation
 from handler.doors.forms import read_form
-from handler.errors import ErrorObject, RequestTooLarge, RouteUnknown, error_object, http_status
+from handler.errors import RequestTooLarge, RouteUnknown, error_object, error_of, http_status
 from handler.wire import encode
 from models.errors import InvalidValue, QuartetError
 
@@ -72,14 +72,6 @@ async def while_connected(http: HttpRequest, work: Awaitable[Result]) -> Result:
 async def _disconnected(http: HttpRequest) -> None:
     while (await http.receive())["type"] != "http.disconnect":
         pass
-
-
-def error_of(output: Any) -> ErrorObject | None:
-    """The error object inside what leaves ``Worker``."""
-    if isinstance(output, dict) and isinstance(output.get("error"), str):
-        error: ErrorObject = json.loads(output["error"])
-        return error
-    return None
 
 
 def response(output: Any, job_id: str = "") -> Response:

@@ -38,7 +38,7 @@ def run(worker: Worker, settings: Settings, on_runpod: bool) -> None:
         SettingsError: a port cannot be had.
     """
     preload = settings.preload and worker.dispatcher.endpoint.only is not None
-    door = Door(worker, settings.request_limit_bytes, preload)
+    door = Door(worker, settings.request_limit_bytes, preload, settings.playground)
     host = settings.serve_host or ("0.0.0.0" if on_runpod else "127.0.0.1")  # noqa: S104
     port = settings.port if settings.port is not None else (80 if on_runpod else 8000)
     application = door.application()
@@ -50,7 +50,10 @@ def run(worker: Worker, settings: Settings, on_runpod: bool) -> None:
         listeners.append((ping, _bind("PORT_HEALTH", host, settings.port_health or 0)))
     # What fails inside is answered and logged by us; uvicorn would log it again, message and all.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-    log.info("listening on http://%s:%d", host, listeners[0][1].getsockname()[1])
+    address = f"http://{host}:{listeners[0][1].getsockname()[1]}"
+    log.info("listening on %s", address)
+    if settings.playground:
+        log.info("a page to try it: %s/playground", address)
     asyncio.run(_serve(listeners))
     if worker.lost.is_set():
         end_process(1)

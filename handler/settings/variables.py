@@ -193,6 +193,15 @@ class Settings(BaseModel):
     port: int | None = _env(
         "PORT", "The port to serve on. Unset: 80 on RunPod, elsewhere 8000.", ge=0, le=65535
     )
+    metrics_port: int | None = _env(
+        "METRICS_PORT",
+        "A port for /metrics beside the queue, of 127.0.0.1 or SERVE_HOST. Unset: none.",
+        ge=1,
+        le=65535,
+    )
+    playground: bool = _env(
+        "PLAYGROUND", "Serve a page to try this worker, at /playground, with `--serve`.", False
+    )
     port_health: int | None = _env("PORT_HEALTH", "A second port for /ping.", ge=0, le=65535)
     request_limit_bytes: int = _env(
         "REQUEST_LIMIT_BYTES", "The largest request served over HTTP.", 30_000_000, ge=1000

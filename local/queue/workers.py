@@ -23,6 +23,7 @@ class Worker:
         taking: it has asked for jobs, and so is ready.
         idle_since: when it became ready, or had its last job; means nothing while it has one.
         leaving: it gets no more jobs.
+        metrics_port: where it says how it is, on this machine; None = nowhere.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Worker:
     taking: bool = False
     idle_since: float = 0.0
     leaving: bool = False
+    metrics_port: int | None = None
 
 
 @dataclass(eq=False)

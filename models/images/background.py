@@ -13,10 +13,11 @@ from typing import Any
 
 from models.device.hardware import Device
 from models.errors import InvalidValue
+from models.images import honoured
 from models.images.edits import finish, left_out, read
 from models.images.request import ImageRequest
 from models.row import Row
-from models.surface import Ticket, Work
+from models.surface import Differences, Ticket, Work
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as in training
 
@@ -38,6 +39,11 @@ class Cutout:
     budget = None
     capacity = 1
     packs = False
+
+    @classmethod
+    def honours(cls, row: Row) -> Differences:
+        """The fields that are refused or left out."""
+        return honoured.of_a_picture(row)
 
     def __init__(self, row: Row, side: int) -> None:
         self._row = row

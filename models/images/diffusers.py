@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from models.device.hardware import Device
-from models.images import checkpoint, tuning
+from models.images import checkpoint, honoured, tuning
 from models.images.adapters import Adapters
 from models.images.edits import check_task
 from models.images.families import FAMILIES
@@ -22,7 +22,7 @@ from models.images.tiling import Tiling
 from models.images.tokens import TokenCounter
 from models.quiet import hush
 from models.row import Row
-from models.surface import Leniency, Progress, Stopped, Ticket, Work
+from models.surface import Differences, Leniency, Progress, Stopped, Ticket, Work
 
 # Of one run, in pixels: a picture of this size keeps a GPU busy by itself, and several smaller ones
 # do together.
@@ -56,6 +56,11 @@ class DiffusersImages:
         self._previews = Previews(pipeline, self._family.unpacked)
         self._adapters = Adapters(pipeline, row.slug, int(row.memory_bytes * _ADAPTERS_SHARE))
         self._tiling = Tiling(pipeline.vae)
+
+    @classmethod
+    def honours(cls, row: Row) -> Differences:
+        """The fields that are refused or left out."""
+        return honoured.of_words(row)
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> DiffusersImages:

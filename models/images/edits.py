@@ -13,7 +13,7 @@ from models.row import Row
 from models.surface import LeftOut, Leniency, only
 
 # Of requests for pictures, what nothing here depends on.
-_VAIN = (
+VAIN = (
     "negative_prompt", "n", "size", "steps", "guidance", "seed", "strength", "mask", "scheduler",
     "loras", "partial_images",
 )  # fmt: skip
@@ -69,7 +69,7 @@ def left_out(request: ImageRequest, row: Row) -> tuple[LeftOut, ...]:
         UnsupportedParameter: there is one, and the request is strict.
     """
     leniency = Leniency(request.strict)
-    for name in _VAIN:
+    for name in VAIN:
         if name in request.given:
             leniency.leave_out(name, f"{row.slug} makes one picture of another, without {name}")
     return tuple(leniency.left_out)

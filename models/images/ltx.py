@@ -15,7 +15,7 @@ from typing import Any
 
 from models.device.hardware import Device
 from models.errors import ContextLengthExceeded, InvalidValue, UnsupportedParameter
-from models.images import tuning
+from models.images import honoured, tuning
 from models.images.checkpoint import ltx_transformer
 from models.images.mp4 import likely_bytes, mp4, stills
 from models.images.pictures import decode, fitted
@@ -24,7 +24,7 @@ from models.images.tiling import Tiling
 from models.images.tokens import TokenCounter
 from models.quiet import hush
 from models.row import Row
-from models.surface import LeftOut, Leniency, Progress, Stopped, Ticket, Work, only
+from models.surface import Differences, LeftOut, Leniency, Progress, Stopped, Ticket, Work, only
 
 _GRID = 32  # pixels that a side is a multiple of
 _LEAST = 64
@@ -96,6 +96,11 @@ class LtxVideo:
         self._first = pipeline
         self._pipelines = {"words": _quiet(pipeline)}
         self._tiling = Tiling(pipeline.vae)
+
+    @classmethod
+    def honours(cls, row: Row) -> Differences:
+        """The fields that are refused or left out."""
+        return honoured.of_videos(row)
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> LtxVideo:

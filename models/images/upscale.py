@@ -11,12 +11,13 @@ from models.device.failures import is_out_of_memory
 from models.device.hardware import Device
 from models.device.memory import free_memory
 from models.errors import InvalidValue
+from models.images import honoured
 from models.images.edits import finish, left_out, read
 from models.images.pictures import check_delivery
 from models.images.request import ImageRequest
 from models.images.tiles import Tiling, enlarge
 from models.row import Row
-from models.surface import Progress, Stopped, Ticket, Work
+from models.surface import Differences, Progress, Stopped, Ticket, Work
 
 # The margin is what a pixel sees of its surroundings, to 1/255; the last spares memory instead.
 _TILINGS = {
@@ -47,6 +48,11 @@ class Upscaler:
         self._net = net
         self._row = row
         self._tilings = list(_TILINGS[device.kind])
+
+    @classmethod
+    def honours(cls, row: Row) -> Differences:
+        """The fields that are refused or left out."""
+        return honoured.of_a_picture(row)
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> Upscaler:

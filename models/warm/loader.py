@@ -8,9 +8,23 @@ from pathlib import Path
 
 from models.device.hardware import Device
 from models.row import Row
-from models.surface import Engine
+from models.surface import Differences, Engine
 from models.weights.prefetch import read_ahead
 from models.weights.store import WeightsStore
+
+
+def engine_class(row: Row) -> type[Engine]:
+    """The class of a row's engine; its libraries are imported with its first load only."""
+    module, _, name = row.engine.partition(":")
+    found: type[Engine] = getattr(import_module(module), name)
+    return found
+
+
+def differences(row: Row) -> Differences:
+    """In which fields of a request a model differs from its surface, as its engine says."""
+    said = getattr(engine_class(row), "honours", None)
+    return {} if said is None else said(row)
+
 
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 
@@ -33,9 +47,7 @@ class Loader:
         if sources:
             adapters = {name: self._adapter(row, name, one) for name, one in sources.items()}
             row = replace(row, options={**row.options, "adapters": adapters})
-        module, _, name = row.engine.partition(":")
-        engine_class: type[Engine] = getattr(import_module(module), name)
-        return engine_class.load(folder, row, self.device)
+        return engine_class(row).load(folder, row, self.device)
 
     def prefetch(self, row: Row) -> None:
         """Begin to read the weights of a row that is about to be loaded, where they are here."""

@@ -13,23 +13,37 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    aclosing,
+    asynccontextmanager,
+    nullcontext,
+    suppress,
+)
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import ClientResponse, ClientSession
 from runpod.http_client import TooManyRequests
 from runpod.serverless.modules import rp_http, rp_job, rp_scale
 
+from handler.doors.outcome import Outcome
 from handler.doors.queue.delivery import Delivery, Post, encoded
 from handler.doors.queue.pauses import Pauses, asked_for_s
 from handler.doors.queue.taken import Recent, Taken
 from handler.doors.queue.updates import Updates
 from handler.doors.watch import LoopWatch
 from handler.entry import Worker
+from handler.errors import code_of
+
+if TYPE_CHECKING:  # it would bring Prometheus' library, and few workers behind a queue count
+    from handler.doors.metrics import Metrics
 
 log = logging.getLogger(__name__)
+
+Measuring = Callable[[], AbstractAsyncContextManager["Metrics | None"]]
 
 _HELD_S = 0.25  # a poll that is answered with nothing sooner was not held open
 _EMPTY_PAUSE_S = 1.0  # at most, after such a poll; a job may be waiting
@@ -38,9 +52,9 @@ _EMPTY_PAUSE_S = 1.0  # at most, after such a poll; a job may be waiting
 _SDK_WAITS_FOR_EVENTS = hasattr(rp_scale.JobScaler, "_wait_for_dispatch_event")
 
 
-def replace_scaler(worker: Worker) -> None:
+def replace_scaler(worker: Worker, measuring: Measuring = nullcontext) -> None:
     """Have the SDK use ours."""
-    rp_scale.JobScaler = partial(Scaler, worker)
+    rp_scale.JobScaler = partial(Scaler, worker, measuring=measuring)
 
 
 class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
@@ -49,13 +63,18 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
     Args:
         worker: answers.
         config: the SDK's; its ``concurrency_modifier`` is a constant.
+        measuring: lends, for as long as jobs are taken, what counts them, or None.
     """
 
-    def __init__(self, worker: Worker, config: dict[str, Any]) -> None:
+    def __init__(
+        self, worker: Worker, config: dict[str, Any], measuring: Measuring = nullcontext
+    ) -> None:
         super().__init__(config)
         self.jobs_handler = self._run
         self._loop: asyncio.AbstractEventLoop | None = None
         self._worker = worker
+        self._measuring = measuring
+        self._metrics: Metrics | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         # Those of one id, the newest last: the platform may give a job again that it took for lost.
         self._runs: defaultdict[str, list[asyncio.Task[None]]] = defaultdict(list)
@@ -71,8 +90,9 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         """Run until the platform says stop, or the device is lost."""
         self._loop = asyncio.get_running_loop()
         lost = asyncio.create_task(self._stop_when_lost())
-        with LoopWatch():
-            await super().run()
+        async with self._measuring() as self._metrics:
+            with LoopWatch():
+                await super().run()
         lost.cancel()
 
     async def get_jobs(self, session: ClientSession) -> None:
@@ -215,19 +235,31 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
 
             async def answer(_: object) -> Any:
                 async with Updates(partial(self._report, session, taken)) as updates:
-                    return await worker.answer(job, updates.tell)
+                    with self._measured(job) as outcome:
+                        output = await worker.answer(job, updates.tell)
+                        outcome.code = code_of(output)
+                        return output
 
             await rp_job.handle_job(session, {**config, "handler": answer}, taken)
             return
 
         async def stream(_: object) -> AsyncGenerator[Any, None]:
-            async for event in events:
-                yield event
+            with self._measured(job) as outcome:
+                async for event in events:
+                    code = code_of(event)
+                    yield event
+                outcome.code = code
 
         # The SDK leaves a generator open when its job is stopped amid a delivery: the engine would
         # go on until somebody collects the garbage.
         async with aclosing(worker.stream(job)) as events:
             await rp_job.handle_job(session, {**config, "handler": stream}, taken)
+
+    def _measured(self, job: object) -> AbstractContextManager[Outcome]:
+        """Count a job, where somebody counts."""
+        if self._metrics is None:
+            return nullcontext(Outcome())
+        return self._metrics.request(self._worker.route(job))
 
     async def _send(
         self,

@@ -6,8 +6,11 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from handler.doors.watch import end_process
 from handler.entry import Worker
@@ -15,6 +18,9 @@ from handler.errors import error_object
 from handler.settings.variables import Settings
 from models.device.memory import settle
 from models.errors import DriverTooOld, QuartetError
+
+if TYPE_CHECKING:
+    from handler.doors.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +46,7 @@ def run(
     runpod = import_runpod(settings.log_level)
     from handler.doors.queue.scaler import replace_scaler
 
-    replace_scaler(worker)
+    replace_scaler(worker, partial(_exposed, worker, settings))
     for one in fitness:
         runpod.serverless.register_fitness_check(one)
     imported = time.monotonic()
@@ -62,6 +68,20 @@ def run(
     )
     if worker.lost.is_set():
         end_process(1)
+
+
+@asynccontextmanager
+async def _exposed(worker: Worker, settings: Settings) -> AsyncIterator[Metrics | None]:
+    """Count jobs, and say so on a port, beside the block; where none is wanted, import nothing."""
+    if settings.metrics_port is None:
+        yield None
+        return
+    from handler.doors.metrics import Metrics
+    from handler.doors.queue.exposed import exposed
+
+    metrics = Metrics(worker.dispatcher.pool)
+    async with exposed(metrics, settings.serve_host or "127.0.0.1", settings.metrics_port):
+        yield metrics
 
 
 def import_runpod(log_level: str) -> ModuleType:

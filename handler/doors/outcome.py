@@ -1,0 +1,9 @@
+"""How a request ended, for who counts it."""
+
+from __future__ import annotations
+
+
+class Outcome:
+    """``ok`` or an error code; ``cancelled`` until something else is said."""
+
+    code = "cancelled"

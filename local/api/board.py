@@ -1,0 +1,97 @@
+"""What the page shows of the platform: jobs, queues and workers, as they change."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator
+from itertools import islice
+from typing import Any
+
+from local.queue.health import health
+from local.queue.jobs import Job
+from local.queue.platform import Platform
+from local.queue.workers import Worker
+
+_LOOK_S = 0.25
+_JOBS = 200  # of each endpoint, the latest
+
+
+async def changes(platform: Platform) -> AsyncGenerator[dict[str, Any], None]:
+    """Yield what there is, then what has changed, until the platform has stopped.
+
+    ``jobs`` are those that are new or not what they were, ``gone`` the ids of those that are shown
+    no more; ``endpoints`` and ``workers`` are whole.
+    """
+    jobs: dict[str, dict[str, Any]] = {}
+    around: dict[str, Any] = {}
+    while not platform.draining or platform.in_flight:
+        now = {job.id: _job(job) for job in _latest(platform)}
+        fresh = [row for key, row in now.items() if jobs.get(key) != row]
+        gone = [key for key in jobs if key not in now]
+        beside = {
+            "endpoints": {name: health(platform, name) for name in platform.served},
+            "workers": [_worker(one) for one in platform.workers.values()],
+        }
+        if fresh or gone or beside != around:
+            yield {"now": round(time.time() * 1000), "jobs": fresh, "gone": gone, **beside}
+        jobs, around = now, beside
+        await asyncio.sleep(_LOOK_S)
+
+
+def _latest(platform: Platform) -> list[Job]:
+    queues = platform.queues.endpoints.values()
+    return [job for one in queues for job in islice(reversed(one.jobs.values()), _JOBS)]
+
+
+def _job(job: Job) -> dict[str, Any]:
+    """A job without its input and output; times in milliseconds since 1970."""
+    return {
+        "id": job.id,
+        "endpoint": job.endpoint,
+        "status": str(job.status),
+        "model": _model(job.order.input),
+        "submitted": _wall_ms(job.submitted),
+        "taken": _wall_ms(job.taken),
+        "finished": _wall_ms(job.finished),
+        "worker": job.worker,
+        "tries": job.tries,
+        "chunks": len(job.chunks),
+        "code": _code(job.error),
+    }
+
+
+def _model(given: Any) -> str | None:
+    """The model that a job names, where it is a name."""
+    body = given.get("openai_input", given) if isinstance(given, dict) else None
+    model = body.get("model") if isinstance(body, dict) else None
+    return model[:100] if isinstance(model, str) else None
+
+
+def _code(error: str | None) -> str | None:
+    """The code of an error object, else the beginning of what a job failed with."""
+    if error is None:
+        return None
+    try:
+        return str(json.loads(error)["code"])
+    except (ValueError, KeyError, TypeError):
+        return error[:100]
+
+
+def _worker(worker: Worker) -> dict[str, Any]:
+    started = "running" if worker.jobs else "idle"
+    state = started if worker.taking else "starting"
+    return {
+        "id": worker.id,
+        "endpoint": worker.endpoint,
+        "state": "leaving" if worker.leaving else state,
+        "jobs": len(worker.jobs),
+    }
+
+
+def _wall_ms(at: float | None) -> int | None:
+    """The event loop's time as that of the day."""
+    if at is None:
+        return None
+    return round((time.time() - asyncio.get_running_loop().time() + at) * 1000)

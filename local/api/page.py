@@ -1,0 +1,79 @@
+"""What the page asks the platform, besides the routes that every client has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from local.api.board import changes
+from local.api.client import ClientRoutes
+from local.api.common import Refused, authorised, json_response
+from local.api.measures import measures
+from local.queue.platform import Platform
+from playground.pages import page_routes
+
+
+class PageRoutes:
+    """The page, and what it watches.
+
+    Args:
+        platform: the queues.
+        client: finds endpoints and jobs.
+        key: the key that the page must bring; None = none.
+    """
+
+    def __init__(self, platform: Platform, client: ClientRoutes, key: str | None) -> None:
+        self._platform = platform
+        self._client = client
+        self._key = key
+
+    def routes(self) -> list[Route]:
+        """All of them."""
+        endpoints = self._platform.endpoints
+        about = {
+            "kind": "platform",
+            "surfaces": list(endpoints.surfaces),
+            "endpoints": list(self._platform.served),
+            "key": self._key is not None,
+        }
+        return [
+            Route("/metrics", self._guarded(self._metrics)),
+            Route("/playground/events", self._guarded(self._events)),
+            Route("/playground/jobs/{endpoint}/{job}", self._guarded(self._job)),
+            *page_routes(about, at_root=True),
+        ]
+
+    def _guarded(
+        self, handler: Callable[[Request], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """Where a key is set, it is asked for; a page's files hold nothing."""
+
+        async def endpoint(http: Request) -> Response:
+            if self._key is not None and not authorised(http, self._key):
+                raise Refused(401, "unauthorized")
+            return await handler(http)
+
+        return endpoint
+
+    async def _metrics(self, http: Request) -> Response:
+        return await measures(self._platform)
+
+    async def _events(self, http: Request) -> Response:
+        async def events() -> AsyncGenerator[str, None]:
+            async with aclosing(changes(self._platform)) as all_changes:
+                async for change in all_changes:
+                    yield f"data: {json.dumps(change)}\n\n"
+
+        return StreamingResponse(events(), media_type="text/event-stream")
+
+    async def _job(self, http: Request) -> Response:
+        """A job's status, and what it was given."""
+        job = self._client.job(
+            self._client.endpoint(http.path_params["endpoint"]), http.path_params["job"]
+        )
+        return json_response({**job.view(), "input": job.order.input})

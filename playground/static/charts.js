@@ -1,0 +1,25 @@
+// A small line of numbers over time.
+
+const SVG = "http://www.w3.org/2000/svg";
+const [WIDTH, HEIGHT] = [120, 28];
+
+function shape(name, attributes) {
+  const node = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  return node;
+}
+
+// values   the newest last
+// most     what fills the whole height; null = the largest of them
+// label    what a screen reader says in its place
+export function chart(values, most, label) {
+  const top = most || Math.max(...values, Number.EPSILON);
+  const step = WIDTH / Math.max(values.length - 1, 1);
+  const points = values.map((value, index) => {
+    const height = Math.min(1, Math.max(0, value / top)) * (HEIGHT - 2);
+    return `${(index * step).toFixed(1)},${(HEIGHT - 1 - height).toFixed(1)}`;
+  });
+  const drawing = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "chart", role: "img", "aria-label": label });
+  drawing.append(shape("polyline", { points: points.join(" ") }));
+  return drawing;
+}

@@ -1,0 +1,326 @@
+// Chat: a conversation that streams, with a system prompt, sampling, forms and functions.
+
+import { announce, button, checkbox, el, freshId, labelled, seconds, select } from "./dom.js";
+import { FieldError, json } from "./fields.js";
+import { askJson, base, events } from "./server.js";
+import { remarks, Workbench } from "./workbench.js";
+
+const SPECS = [
+  ["temperature", "Temperature"],
+  ["max_tokens", "Most tokens"],
+  "more",
+  ["top_p", "Top p"],
+  ["top_k", "Top k"],
+  ["min_p", "Min p"],
+  ["frequency_penalty", "Frequency penalty"],
+  ["presence_penalty", "Presence penalty"],
+  ["repetition_penalty", "Repetition penalty"],
+  ["seed", "Seed"],
+  ["stop", "Stop at", "lines", "One text a line, four at most."],
+];
+
+const SCHEMA = `{
+  "type": "object",
+  "properties": {
+    "name": {"type": "string", "maxLength": 20},
+    "age": {"type": "integer"}
+  },
+  "required": ["name", "age"],
+  "additionalProperties": false
+}`;
+
+const TOOLS = `[
+  {
+    "type": "function",
+    "function": {
+      "name": "weather",
+      "parameters": {
+        "type": "object",
+        "properties": {"city": {"type": "string", "maxLength": 20}},
+        "required": ["city"],
+        "additionalProperties": false
+      }
+    }
+  }
+]`;
+
+export class Chat {
+  constructor() {
+    this.messages = [];
+    this.system = el("textarea", { rows: 2 });
+    this.form = select([
+      ["text", "Text"],
+      ["json_object", "A JSON object"],
+      ["json_schema", "JSON of a schema"],
+    ]);
+    this.schema = el("textarea", { rows: 8, spellcheck: false });
+    this.schema.value = SCHEMA;
+    this.functions = checkbox("Functions that it may call");
+    this.tools = el("textarea", { rows: 8, spellcheck: false });
+    this.tools.value = TOOLS;
+    this.toolChoice = select([
+      ["auto", "where it wants to"],
+      ["required", "one of them, always"],
+    ]);
+    this.streaming = checkbox("Stream", true);
+    this.log = el("div", { class: "log", role: "log", "aria-label": "Conversation", tabindex: 0 });
+    this.composer = el("textarea", { rows: 3, keydown: (event) => this.typed(event) });
+    this.bench = new Workbench({
+      surface: "chat",
+      heading: "Chat",
+      specs: () => SPECS,
+      extra: this.controls(),
+      request: (values) => this.request(values),
+      run: (request, signal) => this.run(request, signal),
+      send: "Send",
+    });
+    this.element = this.bench.element;
+    this.bench.output.append(this.log, this.compose());
+  }
+
+  open() {
+    return this.bench.open();
+  }
+
+  controls() {
+    const schema = labelled("Schema", this.schema);
+    const tools = el("div", {}, labelled("Functions", this.tools), labelled("Calls", this.toolChoice));
+    const show = () => {
+      schema.hidden = this.form.value !== "json_schema";
+      tools.hidden = !this.functions.checked;
+    };
+    this.form.addEventListener("change", show);
+    this.functions.addEventListener("change", show);
+    show();
+    return [
+      labelled("System prompt", this.system),
+      labelled("Form of the answer", this.form),
+      schema,
+      this.functions.whole,
+      tools,
+      this.streaming.whole,
+    ];
+  }
+
+  // The message is written beneath the conversation, and belongs to the form all the same.
+  compose() {
+    this.bench.form.id ||= freshId("chat");
+    for (const one of [this.composer, this.bench.sendButton])
+      one.setAttribute("form", this.bench.form.id);
+    this.composer.addEventListener("input", () => this.bench.changed());
+    return el(
+      "div",
+      { class: "compose" },
+      labelled("Message", this.composer, "Enter sends, Shift and Enter begins a line."),
+      el(
+        "div",
+        { class: "row" },
+        this.bench.sendButton,
+        this.bench.stopButton,
+        button("Again", () => this.again()),
+        button("Clear", () => this.clear()),
+      ),
+    );
+  }
+
+  typed(event) {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    this.bench.form.requestSubmit();
+  }
+
+  request(values) {
+    const typed = this.composer.value.trim();
+    const messages = [
+      ...(this.system.value.trim() ? [{ role: "system", content: this.system.value }] : []),
+      ...this.messages,
+      ...(typed ? [{ role: "user", content: this.composer.value }] : []),
+    ];
+    const body = { model: this.bench.picker.value, messages, ...values };
+    if (this.form.value === "json_object") body.response_format = { type: "json_object" };
+    if (this.form.value === "json_schema")
+      body.response_format = {
+        type: "json_schema",
+        json_schema: { name: "answer", schema: json(this.schema) },
+      };
+    if (this.functions.checked) {
+      body.tools = json(this.tools);
+      body.tool_choice = this.toolChoice.value;
+    }
+    const stream = this.streaming.checked;
+    if (stream) Object.assign(body, { stream, stream_options: { include_usage: true } });
+    return { route: "/chat/completions", body, stream };
+  }
+
+  async run(request, signal) {
+    if (this.composer.value.trim()) {
+      this.add({ role: "user", content: this.composer.value });
+      this.composer.value = "";
+    }
+    if (!this.messages.length) throw new FieldError(this.composer, "Write a message first.");
+    const answer = new Answer(this.log);
+    const start = performance.now();
+    let firstMs = null;
+    try {
+      const path = base("chat") + request.route;
+      if (request.stream) {
+        for await (const event of events(path, { body: request.body, signal })) {
+          if (firstMs === null && answer.hasBegun(event)) firstMs = performance.now() - start;
+          answer.take(event);
+        }
+      } else answer.whole(await askJson(path, { body: request.body, signal }));
+    } finally {
+      this.keep(answer);
+    }
+    return figures(answer, start, firstMs);
+  }
+
+  keep(answer) {
+    const message = answer.message();
+    if (message === null) {
+      answer.element.remove();
+      return;
+    }
+    this.messages.push(message);
+    for (const call of message.tool_calls ?? []) answer.element.append(this.result(call));
+    announce(message.content ?? "A function is called.");
+  }
+
+  // What a function says, which the client knows and the model does not.
+  result(call) {
+    const said = el("input", { type: "text", autocomplete: "off" });
+    const give = () => {
+      this.add({ role: "tool", tool_call_id: call.id, content: said.value });
+      this.bench.submit();
+    };
+    return el(
+      "div",
+      { class: "row" },
+      labelled(`What ${call.function.name} says`, said),
+      button("Give it", give),
+    );
+  }
+
+  add(message) {
+    this.messages.push(message);
+    this.log.append(bubble(message.role, el("p", { class: "text" }, message.content)));
+    this.log.scrollTop = this.log.scrollHeight;
+  }
+
+  // Ask for the last answer once more.
+  again() {
+    if (this.bench.going) return;
+    while (this.messages.at(-1)?.role === "assistant") {
+      this.messages.pop();
+      this.log.lastElementChild.remove();
+    }
+    if (this.messages.length) this.bench.submit();
+  }
+
+  clear() {
+    this.bench.stop();
+    this.messages = [];
+    this.log.replaceChildren();
+    this.bench.status.textContent = "";
+    this.bench.trouble.hidden = true;
+    this.bench.changed();
+    this.composer.focus();
+  }
+}
+
+const bubble = (role, ...content) =>
+  el("article", { class: `message ${role}` }, el("h3", {}, NAMES[role]), ...content);
+
+const NAMES = { user: "You", assistant: "Model", tool: "Function" };
+
+// An answer as it comes, whole or in pieces.
+class Answer {
+  constructor(log) {
+    this.log = log;
+    this.content = this.thoughts = "";
+    this.calls = [];
+    this.usage = this.reason = null;
+    this.text = el("p", { class: "text" });
+    this.thinking = el("p", { class: "text" });
+    this.thinkingBox = el(
+      "details", { hidden: true }, el("summary", {}, "What it thought"), this.thinking,
+    );
+    this.called = el("pre", { hidden: true, "aria-label": "Function calls" });
+    this.element = bubble("assistant", this.thinkingBox, this.text, this.called);
+    this.log.append(this.element);
+  }
+
+  hasBegun(event) {
+    const delta = event.choices[0]?.delta;
+    return Boolean(delta?.content || delta?.reasoning_content || delta?.tool_calls);
+  }
+
+  take(event) {
+    this.usage = event.usage ?? this.usage;
+    this.remark(event);
+    const [choice] = event.choices;
+    if (!choice) return;
+    this.add(choice.delta);
+    this.reason = choice.finish_reason ?? this.reason;
+    this.draw();
+  }
+
+  whole(answer) {
+    this.usage = answer.usage;
+    this.remark(answer);
+    this.add(answer.choices[0].message);
+    this.reason = answer.choices[0].finish_reason;
+    this.draw();
+  }
+
+  add({ content, reasoning_content: thought, tool_calls: calls }) {
+    this.content += content ?? "";
+    this.thoughts += thought ?? "";
+    for (const [index, call] of (calls ?? []).entries()) {
+      const mine = (this.calls[call.index ?? index] ??= { arguments: "" });
+      mine.id ??= call.id;
+      mine.name ??= call.function?.name;
+      mine.arguments += call.function?.arguments ?? "";
+    }
+  }
+
+  draw() {
+    const atEnd = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < 40;
+    this.text.textContent = this.content;
+    this.thinking.textContent = this.thoughts;
+    this.thinkingBox.hidden = !this.thoughts;
+    this.called.hidden = !this.calls.length;
+    this.called.textContent = this.calls.map((one) => `${one.name}(${one.arguments})`).join("\n");
+    if (atEnd) this.log.scrollTop = this.log.scrollHeight;
+  }
+
+  remark(answer) {
+    const said = remarks(answer);
+    if (said && !this.remarked) this.element.append((this.remarked = said));
+  }
+
+  // As the next request has it; null where nothing was said.
+  message() {
+    if (!this.content && !this.calls.length) return null;
+    const calls = this.calls.map((one) => ({
+      id: one.id,
+      type: "function",
+      function: { name: one.name, arguments: one.arguments },
+    }));
+    const said = { role: "assistant", content: this.content || null };
+    return calls.length ? { ...said, tool_calls: calls } : said;
+  }
+}
+
+function figures(answer, start, firstMs) {
+  const tokens = answer.usage?.completion_tokens;
+  const rest = performance.now() - start - (firstMs ?? 0);
+  return [
+    firstMs === null ? null : `${seconds(firstMs)} to the first`,
+    tokens === undefined ? null : `${tokens} tokens`,
+    firstMs === null || !tokens ? null : `${Math.round((tokens / rest) * 1000)} tokens/s`,
+    answer.reason === "length" ? "cut: too few tokens allowed" : null,
+  ]
+    .filter(Boolean)
+    .join(" · ");
+}

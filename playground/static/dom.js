@@ -1,0 +1,75 @@
+// Elements, and what is said to who listens. Text goes in as text: nothing here reads HTML.
+
+// An element: el("label", {for: id, class: "wide"}, "Prompt"). A property that is a function is
+// a listener ("click"), true an attribute without a value; null and false are left out.
+export function el(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") node.addEventListener(name, value);
+    else if (value === true) node.setAttribute(name, "");
+    else if (value !== null && value !== undefined && value !== false)
+      node.setAttribute(name, value);
+  }
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+export const button = (text, click, attributes = {}) =>
+  el("button", { type: "button", click, ...attributes }, text);
+
+let count = 0;
+export const freshId = (name) => `${name}-${(count += 1)}`;
+
+// A control under its label, with a line of help that belongs to it.
+export function labelled(text, control, help = null) {
+  control.id ||= freshId("field");
+  const parts = [el("label", { for: control.id }, text), control];
+  if (help) {
+    const line = el("small", { id: freshId("help") }, help);
+    control.setAttribute("aria-describedby", line.id);
+    parts.push(line);
+  }
+  return el("div", { class: "field" }, ...parts);
+}
+
+export function checkbox(text, checked = false) {
+  const box = el("input", { type: "checkbox", id: freshId("field"), checked });
+  box.whole = el("div", { class: "check" }, box, el("label", { for: box.id }, text));
+  return box;
+}
+
+export const select = (choices, chosen = null) =>
+  el(
+    "select",
+    {},
+    ...choices.map(([value, text]) => el("option", { value, selected: value === chosen }, text)),
+  );
+
+// For who does not see the page.
+export function announce(text) {
+  document.getElementById("said").textContent = text;
+}
+
+export function download(name, blob) {
+  const url = URL.createObjectURL(blob);
+  el("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+export const seconds = (ms) => `${(ms / 1000).toFixed(ms < 9950 ? 1 : 0)} s`;
+
+export function clock(s) {
+  const minutes = Math.floor(s / 60);
+  return `${minutes}:${String(Math.floor(s % 60)).padStart(2, "0")}`;
+}
+
+export function bytes(count) {
+  if (count < 1000) return `${count} B`;
+  const units = ["kB", "MB", "GB", "TB"];
+  let size = count / 1000;
+  while (size >= 1000 && units.length > 1) {
+    size /= 1000;
+    units.shift();
+  }
+  return `${size.toFixed(size < 10 ? 1 : 0)} ${units[0]}`;
+}

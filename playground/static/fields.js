@@ -1,0 +1,97 @@
+// A form's controls, made of what a model honours: ``parameters`` of GET /v1/models/{id}, in JSON
+// Schema's words. A field that the model does not honour has no control; one that is left empty is
+// not sent, and the model's default counts.
+
+import { checkbox, el, labelled, select } from "./dom.js";
+
+// specs: [name, label, kind?, help?], kind one of "area", "json", "lines", "boxed".
+export class Fields {
+  constructor(parameters, specs) {
+    this.controls = new Map();
+    this.nodes = [];
+    for (const [name, label, kind, help] of specs) {
+      const schema = parameters[name];
+      if (schema === undefined) continue;
+      const control = controlOf(schema, kind, label);
+      control.kind = kind;
+      control.schema = schema;
+      this.controls.set(name, control);
+      this.nodes.push(control.whole ?? labelled(label, control, help));
+    }
+  }
+
+  // What the fields say, without those that are empty; raises FieldError for what is no JSON.
+  values() {
+    const values = {};
+    for (const [name, control] of this.controls) {
+      const value = read(control);
+      if (value !== undefined) values[name] = value;
+    }
+    return values;
+  }
+
+  get(name) {
+    return this.controls.get(name);
+  }
+
+  // Take over what another form says, where this one has the field, too.
+  adopt(other) {
+    for (const [name, control] of other?.controls ?? []) {
+      const mine = this.controls.get(name);
+      if (!mine) continue;
+      if (mine.type === "checkbox") mine.checked = control.checked;
+      else mine.value = control.value;
+    }
+  }
+}
+
+export class FieldError extends Error {
+  constructor(control, message) {
+    super(message);
+    this.control = control;
+  }
+}
+
+function controlOf(schema, kind, label) {
+  const types = [schema.type].flat();
+  if (schema.enum) {
+    const usual = schema.default === undefined ? "the model's choice" : `${schema.default} (default)`;
+    return select([["", usual], ...schema.enum.map((one) => [one, one])]);
+  }
+  if (types[0] === "boolean") return checkbox(label, schema.default === true);
+  if (kind === "area" || kind === "json" || kind === "lines")
+    return el("textarea", { rows: kind === "json" ? 6 : 3, spellcheck: kind === "area" });
+  const usual = schema.default === undefined ? null : String(schema.default);
+  if (types[0] !== "integer" && types[0] !== "number")
+    return el("input", { type: "text", placeholder: usual, autocomplete: "off" });
+  return el("input", {
+    type: "number",
+    step: types[0] === "integer" ? 1 : "any",
+    min: schema.minimum,
+    max: schema.maximum,
+    placeholder: usual,
+  });
+}
+
+function read(control) {
+  if (control.type === "checkbox")
+    return control.checked === (control.schema.default === true) ? undefined : control.checked;
+  const text = control.value;
+  if (!text.trim()) return undefined;
+  if (control.type === "number") return Number(text);
+  if (control.kind === "json") return json(control);
+  if (control.kind === "lines") return lines(text);
+  return text;
+}
+
+export const lines = (text) => text.split("\n").map((line) => line.trim()).filter(Boolean);
+
+export function json(control) {
+  control.removeAttribute("aria-invalid");
+  try {
+    return JSON.parse(control.value);
+  } catch (error) {
+    control.setAttribute("aria-invalid", "true");
+    throw new FieldError(control, `This is no JSON: ${error.message}`);
+  }
+}

@@ -1,0 +1,63 @@
+// A place for files: chosen, dropped or taken over from elsewhere on the page.
+
+import { bytes, button, el, freshId } from "./dom.js";
+import { Attachment } from "./server.js";
+
+// label    what goes there
+// accept   as of an input
+// most     how many files
+// changed  called when there are others
+export class DropZone {
+  constructor({ label, accept, most = 1, changed }) {
+    Object.assign(this, { most, changed, files: [] });
+    const id = freshId("file");
+    this.input = el("input", {
+      type: "file", id, accept, multiple: most > 1, change: () => this.take(this.input.files),
+    });
+    this.list = el("ul", { class: "files" });
+    this.element = el(
+      "div",
+      {
+        class: "drop field",
+        dragover: (event) => this.hover(event, true),
+        dragleave: (event) => this.hover(event, false),
+        drop: (event) => this.dropped(event),
+      },
+      el("label", { for: id }, label),
+      this.input,
+      this.list,
+    );
+  }
+
+  hover(event, over) {
+    event.preventDefault();
+    this.element.classList.toggle("over", over);
+  }
+
+  dropped(event) {
+    this.hover(event, false);
+    if (event.dataTransfer.files.length) this.take(event.dataTransfer.files);
+  }
+
+  take(files) {
+    const all = [...(this.most > 1 ? this.files : []), ...[...files].map((one) => new Attachment(one))];
+    this.set(all.slice(-this.most));
+  }
+
+  set(files) {
+    this.files = files;
+    this.input.value = "";
+    this.list.replaceChildren(...files.map((one) => this.item(one)));
+    this.changed();
+  }
+
+  item(one) {
+    const picture = one.type.startsWith("image/")
+      ? el("img", { src: URL.createObjectURL(one.file), alt: "", height: 48 })
+      : null;
+    const remove = button("Remove", () => this.set(this.files.filter((other) => other !== one)), {
+      "aria-label": `Remove ${one.name}`,
+    });
+    return el("li", {}, picture, el("span", {}, `${one.name}, ${bytes(one.file.size)}`), remove);
+  }
+}

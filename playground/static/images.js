@@ -1,0 +1,154 @@
+// Images: whatever the chosen model makes, with the fields that it honours, and previews.
+
+import { bytes, button, download, el } from "./dom.js";
+import { DropZone } from "./files.js";
+import { ask, base, events } from "./server.js";
+import { remarks, Workbench } from "./workbench.js";
+
+const SPECS = [
+  ["prompt", "Prompt", "area"],
+  ["negative_prompt", "Negative prompt"],
+  ["size", "Size", "text", "Width x height in pixels."],
+  ["frames", "Frames"],
+  ["fps", "Frames a second"],
+  ["scale", "How much larger"],
+  ["background", "Background"],
+  ["strength", "Strength", "number", "How much of an input picture changes."],
+  "more",
+  ["n", "How many"],
+  ["steps", "Steps"],
+  ["guidance", "Guidance"],
+  ["scheduler", "Scheduler"],
+  ["seed", "Seed"],
+  ["audio", "With sound"],
+  ["output_format", "File format"],
+  ["output_compression", "Quality of jpeg and webp"],
+  ["partial_images", "Previews"],
+];
+
+export class ImagesTab {
+  constructor() {
+    const changed = () => this.bench?.changed();
+    const accept = "image/*";
+    this.inputs = new DropZone({ label: "Input picture", accept, most: 4, changed });
+    this.mask = new DropZone({ label: "Mask: white or transparent is changed", accept, changed });
+    this.last = new DropZone({ label: "Last frame", accept, changed });
+    this.bench = new Workbench({
+      surface: "images",
+      heading: "Images",
+      specs: () => SPECS,
+      extra: [this.inputs.element, this.mask.element, this.last.element],
+      request: (values, model) => this.request(values, model),
+      run: (request, signal) => this.run(request, signal),
+      send: "Make",
+    });
+    this.bench.form.addEventListener("picked", () => this.picked());
+    this.element = this.bench.element;
+  }
+
+  open() {
+    return this.bench.open();
+  }
+
+  picked() {
+    const { parameters } = this.bench.model;
+    this.inputs.element.hidden = !parameters.image;
+    this.mask.element.hidden = !parameters.mask;
+    this.last.element.hidden = !parameters.last_image;
+    const prompt = this.bench.field("prompt");
+    if (prompt && !prompt.value) prompt.value = "A red fox in the snow";
+    const previews = this.bench.field("partial_images");
+    if (previews && !previews.value) previews.value = 2;
+    this.bench.changed();
+  }
+
+  request(values, model) {
+    const { parameters, tasks } = model;
+    const body = { model: this.bench.picker.value, ...values };
+    const inputs = parameters.image ? this.inputs.files : [];
+    if (inputs.length) body.image = inputs.length > 1 ? inputs : inputs[0];
+    if (parameters.mask && this.mask.files.length) body.mask = this.mask.files[0];
+    if (parameters.last_image && this.last.files.length) body.last_image = this.last.files[0];
+    // Previews come in a stream, and nothing else does.
+    const stream = Boolean(body.partial_images);
+    if (stream) body.stream = true;
+    else delete body.partial_images;
+    return { route: routeOf(tasks, inputs), body, stream };
+  }
+
+  async run(request, signal) {
+    const path = base("images") + request.route;
+    const pictures = new Pictures(request.body.prompt ?? "", (file) => this.inputs.take([file]));
+    this.bench.output.prepend(pictures.element);
+    try {
+      if (request.stream) {
+        for await (const event of events(path, { body: request.body, signal })) {
+          pictures.show(event, event.index ?? 0, event.output_format);
+          if (event.model) pictures.remark(event);
+        }
+      } else {
+        const answer = await (await ask(path, { body: request.body, signal })).json();
+        answer.data.forEach((one, index) => pictures.show(one, index, answer.output_format));
+        pictures.remark(answer);
+      }
+    } finally {
+      if (!pictures.figures.size) pictures.element.remove();
+    }
+    return null;
+  }
+}
+
+function routeOf(tasks, inputs) {
+  if (tasks.includes("img-upscale")) return "/images/upscale";
+  if (tasks.includes("img-rmbg")) return "/images/background";
+  return inputs.length ? "/images/edits" : "/images/generations";
+}
+
+// The pictures of one request, each in its place from the first preview on.
+class Pictures {
+  constructor(prompt, use) {
+    Object.assign(this, { prompt, use, figures: new Map() });
+    this.remarks = el("div", {});
+    this.element = el("div", { class: "pictures" }, this.remarks);
+  }
+
+  remark(answer) {
+    this.remarks.replaceChildren(...[remarks(answer)].filter(Boolean));
+  }
+
+  show(data, index, format) {
+    if (!this.figures.has(index)) {
+      const figure = el("figure", {});
+      this.figures.set(index, figure);
+      this.remarks.before(figure);
+    }
+    const partial = data.type?.endsWith("partial_image") ?? false;
+    this.figures.get(index).replaceChildren(...this.content(data, partial, format));
+  }
+
+  content(data, partial, format) {
+    if (data.url)
+      return [el("a", { href: data.url, rel: "noreferrer", target: "_blank" }, "Open the result")];
+    if (!data.b64_json) return [el("p", {}, "Withheld by the safety checker.")];
+    const video = format === "mp4";
+    const type = video ? "video/mp4" : `image/${format}`;
+    const content = Uint8Array.from(atob(data.b64_json), (one) => one.charCodeAt(0));
+    const blob = new Blob([content], { type });
+    const src = URL.createObjectURL(blob);
+    const shown = video
+      ? el("video", { src, controls: true, loop: true })
+      : el("img", { src, alt: partial ? "Preview" : this.prompt || "Result" });
+    if (partial) return [shown, el("figcaption", {}, "Preview")];
+    const size = data.width ? `${data.width}x${data.height}` : data.size;
+    const facts = [size, data.seed === undefined ? null : `seed ${data.seed}`, bytes(blob.size)];
+    const name = `${video ? "video" : "picture"}.${format}`;
+    const use = button("Use as input", () => this.use(new File([blob], name, { type })));
+    return [
+      shown,
+      el("figcaption", {},
+        el("span", {}, facts.filter(Boolean).join(" · ")),
+        button("Download", () => download(name, blob)),
+        video ? null : use),
+    ];
+  }
+}

@@ -1,0 +1,152 @@
+// The server that the page came from: a worker that answers at once ("worker"), or a platform
+// that queues ("platform"). Both have OpenAI's routes, at addresses that differ.
+
+export const about = await (await fetch("playground/about.json")).json();
+export const queues = about.kind === "platform";
+
+export class ServerError extends Error {
+  constructor(status, { message, code = null, param = null }) {
+    super(message);
+    this.status = status;
+    this.code = code;
+    this.param = param;
+  }
+}
+
+// The key is the tab's own, and is forgotten with it.
+export const key = {
+  get value() {
+    return sessionStorage.getItem("key") ?? "";
+  },
+  set value(given) {
+    sessionStorage.setItem("key", given);
+  },
+};
+
+// Where OpenAI's routes of a surface begin, relative to the page.
+export const base = (surface) => (queues ? `v2/${surface}/openai/v1` : "v1");
+
+// The same as others write it.
+export const address = (path) => new URL(path, document.baseURI).href;
+
+// Ask a path; raises ServerError for every answer that is an error, a broken connection included.
+export async function ask(path, { body, signal, method } = {}) {
+  const headers = { Authorization: `Bearer ${key.value || "any"}` };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  let response;
+  try {
+    response = await fetch(path, {
+      method: method ?? (body === undefined ? "GET" : "POST"),
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(await encoded(body)),
+      signal,
+    });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ServerError(0, { message: "The server does not answer.", code: "no_connection" });
+  }
+  if (!response.ok) throw new ServerError(response.status, await told(response));
+  return response;
+}
+
+export const askJson = async (path, options) => (await ask(path, options)).json();
+
+// The events of a stream, each parsed; raises ServerError for one that is an error.
+export async function* events(path, options) {
+  const response = await ask(path, options);
+  let rest = "";
+  for await (const piece of pieces(response.body)) {
+    const blocks = (rest + piece).split("\n\n");
+    rest = blocks.pop();
+    for (const block of blocks) {
+      const data = block
+        .split("\n")
+        .filter((line) => line.startsWith("data: "))
+        .map((line) => line.slice(6))
+        .join("\n");
+      if (!data || data === "[DONE]") continue;
+      const event = JSON.parse(data);
+      if (event.error) throw new ServerError(200, plain(event.error));
+      yield event;
+    }
+  }
+}
+
+async function* pieces(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+// Errors come as OpenAI's object, as that in a string, or as RunPod's plain words.
+function plain(error) {
+  if (typeof error !== "string") return error;
+  try {
+    const inner = JSON.parse(error);
+    return inner?.message ? inner : { message: error };
+  } catch {
+    return { message: error };
+  }
+}
+
+async function told(response) {
+  const text = await response.text();
+  try {
+    return plain(JSON.parse(text).error ?? text);
+  } catch {
+    return { message: text || `The server answers with status ${response.status}.` };
+  }
+}
+
+const listings = new Map();
+
+// The models of a surface, the default first.
+export function models(surface) {
+  if (!listings.has(surface)) {
+    const listing = askJson(`${base(surface)}/models`).then((all) =>
+      all.data.filter((one) => one.surface === surface),
+    );
+    listing.catch(() => listings.delete(surface));
+    listings.set(surface, listing);
+  }
+  return listings.get(surface);
+}
+
+// A model with the fields that it honours.
+export const model = (surface, id) =>
+  askJson(`${base(surface)}/models/${id.split("/").map(encodeURIComponent).join("/")}`);
+
+// A file as part of a request: sent as a data URI, written by its name where the request is shown.
+export class Attachment {
+  constructor(file) {
+    this.file = file;
+    this.name = file.name || "file";
+    this.type = (file.type || "application/octet-stream").split(";")[0];
+  }
+
+  async uri() {
+    const reader = new FileReader();
+    await new Promise((resolve, reject) => {
+      reader.onload = resolve;
+      reader.onerror = () =>
+        reject(new ServerError(0, { message: `${this.name} cannot be read.`, code: "file" }));
+      reader.readAsDataURL(this.file);
+    });
+    return `data:${this.type};base64,${reader.result.slice(reader.result.indexOf(",") + 1)}`;
+  }
+}
+
+async function encoded(value) {
+  if (value instanceof Attachment) return value.uri();
+  if (Array.isArray(value)) return Promise.all(value.map(encoded));
+  if (value === null || typeof value !== "object") return value;
+  const pairs = Object.entries(value).map(async ([name, one]) => [name, await encoded(one)]);
+  return Object.fromEntries(await Promise.all(pairs));
+}

@@ -1,0 +1,179 @@
+// What the surfaces' tabs have in common: a model and its fields on one side, what comes out on
+// the other; send, stop, how long it took, what went wrong; and the request as code.
+
+import { CodeView } from "./code.js";
+import { announce, button, el, labelled, seconds, select } from "./dom.js";
+import { FieldError, Fields } from "./fields.js";
+import { model, models } from "./server.js";
+
+// surface   whose models and routes
+// heading   of the whole
+// suits     which of the surface's models are for this
+// specs     the fields, see Fields; of them those after "more" are folded away
+// extra     nodes above the fields, part of the form
+// request   (values, model) => {route, body, stream}
+// run       async (request, signal, model) => {}: asks, and shows what comes into ``output``
+export class Workbench {
+  constructor({ surface, heading, suits = () => true, specs, extra = [], request, run, send }) {
+    Object.assign(this, { surface, suits, specs, makeRequest: request, run });
+    this.code = new CodeView(surface);
+    this.picker = select([]);
+    this.notice = el("p", { class: "notice", hidden: true });
+    this.fieldsBox = el("div", {});
+    this.sendButton = el("button", { type: "submit", class: "primary" }, send);
+    this.stopButton = button("Stop", () => this.stop(), { hidden: true });
+    this.status = el("p", { class: "status", role: "status" });
+    this.trouble = el("div", { class: "trouble", role: "alert", hidden: true });
+    this.output = el("div", { class: "output" });
+    this.form = el(
+      "form",
+      { submit: (event) => this.submit(event), input: () => this.changed() },
+      labelled("Model", this.picker),
+      this.notice,
+      ...extra,
+      this.fieldsBox,
+      el("div", { class: "row" }, this.sendButton, this.stopButton),
+    );
+    this.picker.addEventListener("change", () => this.pick());
+    this.element = el(
+      "section",
+      { class: "workbench", "aria-label": heading },
+      el("h2", {}, heading),
+      el("div", { class: "sides" },
+        this.form,
+        el("div", { class: "side" }, this.trouble, this.output, this.status)),
+      this.code.element,
+    );
+  }
+
+  // Bring the models; done again where it failed, when the tab is opened anew.
+  async open() {
+    if (this.opened) return;
+    this.opened = true;
+    this.status.textContent = "Asking for the models …";
+    try {
+      const found = (await models(this.surface)).filter((one) => this.suits(one));
+      this.picker.replaceChildren(...found.map((one) => el("option", { value: one.id }, one.id)));
+      this.status.textContent = "";
+      await this.pick();
+    } catch (error) {
+      this.opened = false;
+      this.status.textContent = "";
+      this.fail(error);
+    }
+  }
+
+  async pick() {
+    try {
+      this.model = await model(this.surface, this.picker.value);
+    } catch (error) {
+      this.fail(error);
+      return;
+    }
+    const { notice, parameters } = this.model;
+    this.notice.textContent = notice ?? "";
+    this.notice.hidden = !notice;
+    const [shown, folded] = split(this.specs(this.model), "more");
+    const [first, rest] = [new Fields(parameters, shown), new Fields(parameters, folded)];
+    first.adopt(this.first);
+    rest.adopt(this.rest);
+    Object.assign(this, { first, rest });
+    this.fieldsBox.replaceChildren(...first.nodes, ...(rest.nodes.length ? [fold(rest)] : []));
+    this.changed();
+    this.form.dispatchEvent(new CustomEvent("picked"));
+  }
+
+  field(name) {
+    return this.first?.get(name) ?? this.rest?.get(name);
+  }
+
+  request() {
+    const values = { ...this.first.values(), ...this.rest.values() };
+    return this.makeRequest(values, this.model);
+  }
+
+  // What the form says has changed: so has the code.
+  changed() {
+    if (!this.model || this.drawing) return;
+    this.drawing = requestAnimationFrame(() => {
+      this.drawing = null;
+      try {
+        this.code.show(this.request());
+      } catch (error) {
+        if (!(error instanceof FieldError)) throw error;
+      }
+    });
+  }
+
+  async submit(event) {
+    event?.preventDefault();
+    if (this.going || !this.model) return;
+    this.trouble.hidden = true;
+    let request;
+    try {
+      request = this.request();
+    } catch (error) {
+      this.fail(error);
+      return;
+    }
+    await this.perform(request);
+    this.changed();
+  }
+
+  async perform(request) {
+    this.going = new AbortController();
+    this.sendButton.disabled = true;
+    this.stopButton.hidden = false;
+    const start = performance.now();
+    const tick = () => {
+      this.status.textContent = seconds(performance.now() - start);
+    };
+    const ticking = setInterval(tick, 100);
+    let said = "";
+    try {
+      const more = await this.run(request, this.going.signal, this.model);
+      said = [seconds(performance.now() - start), more].filter(Boolean).join(" · ");
+      announce("Done");
+    } catch (error) {
+      if (error.name === "AbortError") said = "Stopped.";
+      else this.fail(error);
+    } finally {
+      clearInterval(ticking);
+      this.status.textContent = said;
+      this.sendButton.disabled = false;
+      this.stopButton.hidden = true;
+      this.going = null;
+    }
+  }
+
+  stop() {
+    this.going?.abort();
+    this.sendButton.disabled = false;
+    this.sendButton.focus();
+  }
+
+  fail(error) {
+    const facts = [error.code, error.param].filter(Boolean).join(" · ");
+    this.trouble.replaceChildren(
+      el("p", {}, error.message),
+      ...(facts ? [el("p", { class: "facts" }, facts)] : []),
+    );
+    this.trouble.hidden = false;
+    error.control?.focus();
+  }
+}
+
+// What an answer says besides: that a model is a stand-in, which fields were left out.
+export function remarks(answer) {
+  const warnings = (answer.warnings ?? []).map((one) => one.message);
+  const all = [...new Set([answer.notice, ...warnings].filter(Boolean))];
+  return all.length ? el("ul", { class: "remarks" }, ...all.map((one) => el("li", {}, one))) : null;
+}
+
+function split(specs, mark) {
+  const at = specs.indexOf(mark);
+  return at < 0 ? [specs, []] : [specs.slice(0, at), specs.slice(at + 1)];
+}
+
+const fold = (fields) =>
+  el("details", { class: "more" }, el("summary", {}, "More settings"), ...fields.nodes);
