@@ -51,7 +51,7 @@ def _job(job: Job) -> dict[str, Any]:
         "id": job.id,
         "endpoint": job.endpoint,
         "status": str(job.status),
-        "model": _model(job.order.input),
+        "about": _about(job.order.input),
         "submitted": _wall_ms(job.submitted),
         "taken": _wall_ms(job.taken),
         "finished": _wall_ms(job.finished),
@@ -62,11 +62,14 @@ def _job(job: Job) -> dict[str, Any]:
     }
 
 
-def _model(given: Any) -> str | None:
-    """The model that a job names, where it is a name."""
-    body = given.get("openai_input", given) if isinstance(given, dict) else None
-    model = body.get("model") if isinstance(body, dict) else None
-    return model[:100] if isinstance(model, str) else None
+def _about(given: Any) -> str | None:
+    """The model that a job names, else its route, where it has one."""
+    if not isinstance(given, dict):
+        return None
+    body = given.get("openai_input", given)
+    named = body.get("model") if isinstance(body, dict) else None
+    told = (one for one in (named, given.get("openai_route")) if isinstance(one, str))
+    return next((one[:100] for one in told), None)
 
 
 def _code(error: str | None) -> str | None:

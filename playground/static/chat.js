@@ -158,7 +158,7 @@ export class Chat {
       this.composer.value = "";
     }
     if (!this.messages.length) throw new FieldError(this.composer, "Write a message first.");
-    const answer = new Answer(this.log);
+    const answer = new Answer(this.log, this.bench.model.notice);
     const start = performance.now();
     let firstMs = null;
     try {
@@ -235,13 +235,13 @@ const NAMES = { user: "You", assistant: "Model", tool: "Function" };
 
 // An answer as it comes, whole or in pieces.
 class Answer {
-  constructor(log) {
-    this.log = log;
+  constructor(log, notice) {
+    Object.assign(this, { log, notice });
     this.content = this.thoughts = "";
     this.calls = [];
     this.usage = this.reason = null;
     this.text = el("p", { class: "text" });
-    this.thinking = el("p", { class: "text" });
+    this.thinking = el("p", { class: "thoughts" });
     this.thinkingBox = el(
       "details", { hidden: true }, el("summary", {}, "What it thought"), this.thinking,
     );
@@ -295,7 +295,7 @@ class Answer {
   }
 
   remark(answer) {
-    const said = remarks(answer);
+    const said = remarks(answer, this.notice);
     if (said && !this.remarked) this.element.append((this.remarked = said));
   }
 

@@ -47,7 +47,7 @@ function similarity() {
       if (!body.input.length) throw new FieldError(texts, "Write a line of text first.");
       const answer = await askJson(base("embeddings") + route, { body, signal });
       const vectors = answer.data.map((one) => one.embedding);
-      bench.output.replaceChildren(matrix(body.input, vectors), remarks(answer) ?? "");
+      bench.output.replaceChildren(matrix(body.input, vectors), remarks(answer, bench.model.notice) ?? "");
       return `${vectors[0].length} dimensions · ${answer.usage.prompt_tokens} tokens`;
     },
     send: "Compare",
@@ -65,7 +65,7 @@ function matrix(texts, vectors) {
     return node;
   };
   return el(
-    "div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Similarity" },
+    "div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Cosines" },
     el(
       "table", { class: "matrix" },
       el("caption", {}, "Cosine of each two texts"),
@@ -84,7 +84,8 @@ function ranking() {
     surface: "embeddings",
     heading: "Rank",
     suits: (one) => one.tasks.includes("rerank"),
-    specs: (model) => (model.parameters.documents ? [["top_n", "How many"]] : []),
+    specs: () => [["top_n", "How many"]],
+    known: { top_n: { type: "integer", minimum: 1 } },
     extra: [labelled("Query", query), labelled("Documents", documents, "One a line.")],
     request: (values) => ({
       route: "/rerank",
@@ -99,7 +100,7 @@ function ranking() {
           el("meter", { min: 0, max: 1, value: score, "aria-label": "Relevance" }),
           el("span", { class: "score" }, score.toFixed(3)),
           el("span", {}, body.documents[index])));
-      bench.output.replaceChildren(el("ol", { class: "ranked" }, ...ranked), remarks(answer) ?? "");
+      bench.output.replaceChildren(el("ol", { class: "ranked" }, ...ranked), remarks(answer, bench.model.notice) ?? "");
       return null;
     },
     send: "Rank",

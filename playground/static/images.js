@@ -78,7 +78,8 @@ export class ImagesTab {
 
   async run(request, signal) {
     const path = base("images") + request.route;
-    const pictures = new Pictures(request.body.prompt ?? "", (file) => this.inputs.take([file]));
+    const use = (file) => this.inputs.take([file]);
+    const pictures = new Pictures(request.body.prompt ?? "", this.bench.model.notice, use);
     this.bench.output.prepend(pictures.element);
     try {
       if (request.stream) {
@@ -106,14 +107,14 @@ function routeOf(tasks, inputs) {
 
 // The pictures of one request, each in its place from the first preview on.
 class Pictures {
-  constructor(prompt, use) {
-    Object.assign(this, { prompt, use, figures: new Map() });
+  constructor(prompt, notice, use) {
+    Object.assign(this, { prompt, notice, use, figures: new Map() });
     this.remarks = el("div", {});
     this.element = el("div", { class: "pictures" }, this.remarks);
   }
 
   remark(answer) {
-    this.remarks.replaceChildren(...[remarks(answer)].filter(Boolean));
+    this.remarks.replaceChildren(...[remarks(answer, this.notice)].filter(Boolean));
   }
 
   show(data, index, format) {

@@ -137,7 +137,7 @@ class Row {
       "tr", {},
       el("th", { scope: "row" },
         button(short, () => jobs.show(job), { class: "link", "aria-label": `Show ${job.id}` }),
-        el("span", { class: "facts" }, job.model ?? "")),
+        el("span", { class: "facts" }, job.about ?? "")),
       el("td", {}, job.endpoint),
       this.state, this.times, this.worker,
       el("td", {}, this.cancel, this.retry),

@@ -75,10 +75,11 @@ document.getElementById("server").textContent = queues
   ? "RunPod's queue and the gateway, on this machine"
   : "One worker, without a queue";
 if (about.key) {
-  const field = document.getElementById("key-field");
-  document.getElementById("key").hidden = false;
+  const [form, field] = [document.getElementById("key"), document.getElementById("key-field")];
+  form.hidden = false;
   field.value = key.value;
-  field.addEventListener("change", () => {
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
     key.value = field.value.trim();
     location.reload();
   });

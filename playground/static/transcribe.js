@@ -102,7 +102,7 @@ export class Transcribe {
         player,
         said,
         el("p", { class: "facts" }, facts.filter(Boolean).join(" · ")),
-        remarks(answer),
+        remarks(answer, this.bench.model.notice),
         el("div", { class: "row" },
           ...(segments.length
             ? [save("srt", subtitles(segments, "srt"), "text/plain"),

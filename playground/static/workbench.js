@@ -10,12 +10,15 @@ import { model, models } from "./server.js";
 // heading   of the whole
 // suits     which of the surface's models are for this
 // specs     the fields, see Fields; of them those after "more" are folded away
+// known     fields that the model is not asked for: it says what it honours of its first operation
 // extra     nodes above the fields, part of the form
 // request   (values, model) => {route, body, stream}
 // run       async (request, signal, model) => {}: asks, and shows what comes into ``output``
 export class Workbench {
-  constructor({ surface, heading, suits = () => true, specs, extra = [], request, run, send }) {
-    Object.assign(this, { surface, suits, specs, makeRequest: request, run });
+  constructor({
+    surface, heading, suits = () => true, specs, known = {}, extra = [], request, run, send,
+  }) {
+    Object.assign(this, { surface, suits, specs, known, makeRequest: request, run });
     this.code = new CodeView(surface);
     this.picker = select([]);
     this.notice = el("p", { class: "notice", hidden: true });
@@ -70,7 +73,8 @@ export class Workbench {
       this.fail(error);
       return;
     }
-    const { notice, parameters } = this.model;
+    const { notice } = this.model;
+    const parameters = { ...this.model.parameters, ...this.known };
     this.notice.textContent = notice ?? "";
     this.notice.hidden = !notice;
     const [shown, folded] = split(this.specs(this.model), "more");
@@ -163,10 +167,11 @@ export class Workbench {
   }
 }
 
-// What an answer says besides: that a model is a stand-in, which fields were left out.
-export function remarks(answer) {
+// What an answer says besides: which fields were left out, and of a model what is not yet ``known``.
+export function remarks(answer, known = null) {
   const warnings = (answer.warnings ?? []).map((one) => one.message);
-  const all = [...new Set([answer.notice, ...warnings].filter(Boolean))];
+  const notice = answer.notice === known ? null : answer.notice;
+  const all = [...new Set([notice, ...warnings].filter(Boolean))];
   return all.length ? el("ul", { class: "remarks" }, ...all.map((one) => el("li", {}, one))) : null;
 }
 
