@@ -13,7 +13,7 @@ from models.row import Row
 from models.surface import LeftOut, Leniency, only
 
 # Of requests for pictures, what nothing here depends on.
-VAIN = (
+_VAIN = (
     "negative_prompt", "n", "size", "steps", "guidance", "seed", "strength", "mask", "scheduler",
     "loras", "partial_images",
 )  # fmt: skip
@@ -69,10 +69,16 @@ def left_out(request: ImageRequest, row: Row) -> tuple[LeftOut, ...]:
         UnsupportedParameter: there is one, and the request is strict.
     """
     leniency = Leniency(request.strict)
-    for name in VAIN:
-        if name in request.given:
+    nothing = {"scale": request.scale in (None, 1), "background": request.background is None}
+    for name in vain(row):
+        if name in request.given and not nothing.get(name, False):
             leniency.leave_out(name, f"{row.slug} makes one picture of another, without {name}")
     return tuple(leniency.left_out)
+
+
+def vain(row: Row) -> tuple[str, ...]:
+    """The fields of a request for pictures that a model has no use for."""
+    return (*_VAIN, "background" if "img-upscale" in row.tasks else "scale")
 
 
 def finish(output: Output, vain: tuple[LeftOut, ...]) -> Any:

@@ -5,7 +5,7 @@ For each engine, what differs from the surface's own fields; see ``models.surfac
 
 from __future__ import annotations
 
-from models.images.edits import VAIN
+from models.images.edits import vain
 from models.images.families import FAMILIES
 from models.row import Row
 from models.surface import Differences
@@ -34,8 +34,7 @@ def of_words(row: Row) -> Differences:
 
 def of_a_picture(row: Row) -> Differences:
     """Of a model that makes one picture of another."""
-    others = {"background"} if "img-upscale" in row.tasks else {"scale"}
-    return {**_without(VAIN, others, _OF_VIDEOS, ("prompt", "width", "height")), **_STILL}
+    return {**_without(vain(row), _OF_VIDEOS, ("prompt", "width", "height")), **_STILL}
 
 
 def of_videos(row: Row) -> Differences:
@@ -43,5 +42,5 @@ def of_videos(row: Row) -> Differences:
     return {**_without(_NOT_OF_VIDEOS, _OF_EDITS), "output_format": {"enum": ["mp4"]}}
 
 
-def _without(*names: tuple[str, ...] | set[str]) -> Differences:
+def _without(*names: tuple[str, ...]) -> Differences:
     return {name: None for group in names for name in group}
