@@ -174,6 +174,8 @@ def test_the_page_on_operations_names_every_error_metric_and_model():
     assert set(re.findall(r"`([a-z_]+)`(?=[,| ])", table)) >= codes | set(_REASONS)
 
     class Pool:
+        budget_bytes = 0
+
         def models(self) -> list:
             return []
 
@@ -246,3 +248,16 @@ for row in CATALOG.rows:
         [sys.executable, "-c", code], cwd=ROOT, check=False, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_pictures_of_the_pages_are_there_and_small():
+    """They are made by the page's own tests: PICTURES=docs/pictures ./scripts/test -m browser."""
+    shown = {
+        (page.parent / address).resolve()
+        for page in PAGES
+        for address in re.findall(r"!\[[^]]+\]\(([^):]+)\)", page.read_text(encoding="utf-8"))
+    }
+    assert len(shown) >= 2
+    for path in shown:
+        assert path.stat().st_size < 300_000, path
+    assert set((ROOT / "docs" / "pictures").iterdir()) == shown
