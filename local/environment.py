@@ -9,7 +9,7 @@ def clean(env: Mapping[str, str]) -> dict[str, str]:
     """The environment without what belongs to another platform, or to another way to start."""
     kept = {"RUNPOD_LOG_LEVEL"}
     ours = {"LOCAL_API_KEY", "WEBHOOK_SIGNING_SECRET"}
-    ours |= {"SERVE", "PORT", "PORT_HEALTH", "METRICS_PORT", "PLAYGROUND"}
+    ours |= {"SERVE", "PORT", "SERVE_HOST", "PORT_HEALTH", "METRICS_PORT", "PLAYGROUND"}
     return {
         name: value
         for name, value in env.items()

@@ -44,13 +44,13 @@ _HEADERS = {
 }
 
 
-def page_routes(about: Mapping[str, Any], *, at_root: bool = False) -> list[Route]:
-    """The page at ``/playground``, its files below, and ``about.json`` among them.
+def page_routes(about: Mapping[str, Any]) -> list[Route]:
+    """The page at ``/`` and ``/playground``, its files below, and ``about.json`` among them.
 
     Args:
         about: what the page is told of its server: ``kind`` (``worker`` or ``platform``) and
-            ``surfaces``; of a platform ``endpoints`` and whether it asks for a ``key``, too.
-        at_root: serve it at ``/``, too.
+            ``surfaces``, and ``limit_bytes``, the largest request; of a platform ``endpoints`` and
+            whether it asks for a ``key``, too.
     """
 
     async def index(_: Request) -> Response:
@@ -68,7 +68,7 @@ def page_routes(about: Mapping[str, Any], *, at_root: bool = False) -> list[Rout
         return _file(path)
 
     return [
-        *([Route("/", index)] if at_root else []),
+        Route("/", index),
         Route("/playground", index),
         Route("/playground/about.json", tell),
         Route("/playground/{name}", asset),

@@ -98,7 +98,8 @@ class Door:
         from playground.pages import page_routes
 
         surfaces = list(self._worker.dispatcher.endpoint.surfaces)
-        return page_routes({"kind": "worker", "surfaces": surfaces})
+        about = {"kind": "worker", "surfaces": surfaces, "limit_bytes": self._limit_bytes}
+        return page_routes(about)
 
     async def ping(self, http: HttpRequest) -> Response:
         """The balancer's health check."""

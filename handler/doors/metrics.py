@@ -66,7 +66,9 @@ class _PoolCollector:
 
     def collect(self) -> Iterable[Metric]:
         """Gauges of each warm model."""
-        warm = GaugeMetricFamily("quartet_model_warm", "Models in memory.", labels=["model"])
+        warm = GaugeMetricFamily(
+            "quartet_model_warm", "Models in memory.", labels=["model", "surface"]
+        )
         waiting = GaugeMetricFamily(
             "quartet_model_waiting", "Requests that wait for the model's device.", labels=["model"]
         )
@@ -86,7 +88,7 @@ class _PoolCollector:
         )
         for model in self._pool.models():
             slug = model.row.slug
-            warm.add_metric([slug], 1)
+            warm.add_metric([slug, model.row.surface], 1)
             waiting.add_metric([slug], model.waiting)
             budget.add_metric([slug], model.budget)
             runs.add_metric([slug], model.load.runs)

@@ -26,8 +26,10 @@ async def changes(platform: Platform) -> AsyncGenerator[dict[str, Any], None]:
     """
     jobs: dict[str, dict[str, Any]] = {}
     around: dict[str, Any] = {}
+    # Asked once: of two answers one is a millisecond off now and then, and all jobs seem changed.
+    ahead_s = time.time() - asyncio.get_running_loop().time()
     while not platform.draining or platform.in_flight:
-        now = {job.id: _job(job) for job in _latest(platform)}
+        now = {job.id: _job(job, ahead_s) for job in _latest(platform)}
         fresh = [row for key, row in now.items() if jobs.get(key) != row]
         gone = [key for key in jobs if key not in now]
         beside = {
@@ -41,20 +43,29 @@ async def changes(platform: Platform) -> AsyncGenerator[dict[str, Any], None]:
 
 
 def _latest(platform: Platform) -> list[Job]:
+    """The latest of each endpoint, and what runs, however many have come since."""
     queues = platform.queues.endpoints.values()
-    return [job for one in queues for job in islice(reversed(one.jobs.values()), _JOBS)]
+    latest = [job for one in queues for job in islice(reversed(one.jobs.values()), _JOBS)]
+    return [*latest, *(job for worker in platform.workers.values() for job in worker.jobs.values())]
 
 
-def _job(job: Job) -> dict[str, Any]:
-    """A job without its input and output; times in milliseconds since 1970."""
+def _job(job: Job, ahead_s: float) -> dict[str, Any]:
+    """A job without its input and output; times in milliseconds since 1970.
+
+    ``ahead_s`` is how far the day's time is ahead of the event loop's.
+    """
+
+    def ms(at: float | None) -> int | None:
+        return None if at is None else round((at + ahead_s) * 1000)
+
     return {
         "id": job.id,
         "endpoint": job.endpoint,
         "status": str(job.status),
         "about": _about(job.order.input),
-        "submitted": _wall_ms(job.submitted),
-        "taken": _wall_ms(job.taken),
-        "finished": _wall_ms(job.finished),
+        "submitted": ms(job.submitted),
+        "taken": ms(job.taken),
+        "finished": ms(job.finished),
         "worker": job.worker,
         "tries": job.tries,
         "chunks": len(job.chunks),
@@ -91,10 +102,3 @@ def _worker(worker: Worker) -> dict[str, Any]:
         "state": "leaving" if worker.leaving else state,
         "jobs": len(worker.jobs),
     }
-
-
-def _wall_ms(at: float | None) -> int | None:
-    """The event loop's time as that of the day."""
-    if at is None:
-        return None
-    return round((time.time() - asyncio.get_running_loop().time() + at) * 1000)

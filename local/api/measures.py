@@ -24,8 +24,8 @@ async def measures(platform: Platform) -> Response:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(_TIMEOUT_S)) as session:
         told = await asyncio.gather(*(_ask(session, worker) for worker in asked))
     families: dict[str, Metric] = {one.name: one for one in _queues(platform)}
-    for worker, text in zip(asked, told, strict=True):
-        for family in text_string_to_metric_families(text):
+    for worker, said in zip(asked, told, strict=True):
+        for family in said:
             whole = families.setdefault(
                 family.name, Metric(family.name, family.documentation, family.type)
             )
@@ -36,14 +36,14 @@ async def measures(platform: Platform) -> Response:
     return Response(content, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def _ask(session: aiohttp.ClientSession, worker: Worker) -> str:
-    """What a worker says; nothing where it is not there yet, or busy with its start."""
+async def _ask(session: aiohttp.ClientSession, worker: Worker) -> list[Metric]:
+    """What a worker says; nothing where it is not there yet, or somebody else is in its place."""
     try:
         url = f"http://127.0.0.1:{worker.metrics_port}/metrics"
         async with session.get(url) as answer:
-            return await answer.text() if answer.ok else ""
-    except (aiohttp.ClientError, OSError, TimeoutError):
-        return ""
+            return list(text_string_to_metric_families(await answer.text())) if answer.ok else []
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+        return []
 
 
 def _queues(platform: Platform) -> Iterable[Metric]:

@@ -39,13 +39,14 @@ class PageRoutes:
             "kind": "platform",
             "surfaces": list(endpoints.surfaces),
             "endpoints": list(self._platform.served),
+            "limit_bytes": self._platform.limits.runsync_bytes,
             "key": self._key is not None,
         }
         return [
             Route("/metrics", self._guarded(self._metrics)),
             Route("/playground/events", self._guarded(self._events)),
             Route("/playground/jobs/{endpoint}/{job}", self._guarded(self._job)),
-            *page_routes(about, at_root=True),
+            *page_routes(about),
         ]
 
     def _guarded(

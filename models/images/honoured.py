@@ -16,6 +16,7 @@ _NOT_OF_VIDEOS = (
     "negative_prompt", "n", "steps", "guidance", "strength", "scheduler", "mask", "loras",
     "partial_images", "output_compression",
 )  # fmt: skip
+_ONE = {"image": {"type": "string"}}  # input picture at most
 _STILL = {"output_format": {"enum": ["png", "jpeg", "webp"]}}
 
 
@@ -27,6 +28,7 @@ def of_words(row: Row) -> Differences:
         **_without(_OF_EDITS, _OF_VIDEOS),
         **({} if family.negative else _without(("negative_prompt",))),
         **({} if guided else _without(("guidance",))),
+        **({} if family.whole else _ONE),
         "scheduler": {"enum": sorted(family.schedulers)} if family.schedulers else None,
         **_STILL,
     }
@@ -34,12 +36,12 @@ def of_words(row: Row) -> Differences:
 
 def of_a_picture(row: Row) -> Differences:
     """Of a model that makes one picture of another."""
-    return {**_without(vain(row), _OF_VIDEOS, ("prompt", "width", "height")), **_STILL}
+    return {**_without(vain(row), _OF_VIDEOS, ("prompt", "width", "height")), **_ONE, **_STILL}
 
 
 def of_videos(row: Row) -> Differences:
     """Of a model that makes videos."""
-    return {**_without(_NOT_OF_VIDEOS, _OF_EDITS), "output_format": {"enum": ["mp4"]}}
+    return {**_without(_NOT_OF_VIDEOS, _OF_EDITS), **_ONE, "output_format": {"enum": ["mp4"]}}
 
 
 def _without(*names: tuple[str, ...]) -> Differences:

@@ -1,13 +1,13 @@
 // Chat: a conversation that streams, with a system prompt, sampling, forms and functions.
 
-import { announce, button, checkbox, el, freshId, labelled, seconds, select } from "./dom.js";
+import { button, checkbox, el, freshId, labelled, seconds, select } from "./dom.js";
 import { FieldError, json } from "./fields.js";
 import { askJson, base, events } from "./server.js";
 import { remarks, Workbench } from "./workbench.js";
 
 const SPECS = [
   ["temperature", "Temperature"],
-  ["max_tokens", "Most tokens"],
+  ["max_tokens", "Max tokens"],
   "more",
   ["top_p", "Top p"],
   ["top_k", "Top k"],
@@ -53,17 +53,17 @@ export class Chat {
       ["json_object", "A JSON object"],
       ["json_schema", "JSON of a schema"],
     ]);
-    this.schema = el("textarea", { rows: 8, spellcheck: false });
+    this.schema = el("textarea", { rows: 8, spellcheck: "false" });
     this.schema.value = SCHEMA;
     this.functions = checkbox("Functions that it may call");
-    this.tools = el("textarea", { rows: 8, spellcheck: false });
+    this.tools = el("textarea", { rows: 8, spellcheck: "false" });
     this.tools.value = TOOLS;
     this.toolChoice = select([
       ["auto", "where it wants to"],
       ["required", "one of them, always"],
     ]);
     this.streaming = checkbox("Stream", true);
-    this.log = el("div", { class: "log", role: "log", "aria-label": "Conversation", tabindex: 0 });
+    this.log = el("div", { class: "log", role: "log", "aria-live": "off", "aria-label": "Conversation", tabindex: 0 });
     this.composer = el("textarea", { rows: 3, keydown: (event) => this.typed(event) });
     this.bench = new Workbench({
       surface: "chat",
@@ -74,6 +74,8 @@ export class Chat {
       run: (request, signal) => this.run(request, signal),
       send: "Send",
     });
+    // Each answer is said once, when it is whole.
+    this.bench.spoken = () => this.messages.at(-1)?.content ?? "A function is called.";
     this.element = this.bench.element;
     this.bench.output.append(this.log, this.compose());
   }
@@ -117,7 +119,7 @@ export class Chat {
         { class: "row" },
         this.bench.sendButton,
         this.bench.stopButton,
-        button("Again", () => this.again()),
+        button("Regenerate", () => this.again()),
         button("Clear", () => this.clear()),
       ),
     );
@@ -131,11 +133,15 @@ export class Chat {
 
   request(values) {
     const typed = this.composer.value.trim();
+    // Without a new message it is the one that was sent last.
+    const said = typed ? this.messages : upTo(this.messages);
     const messages = [
       ...(this.system.value.trim() ? [{ role: "system", content: this.system.value }] : []),
-      ...this.messages,
+      ...said,
       ...(typed ? [{ role: "user", content: this.composer.value }] : []),
     ];
+    if (!typed && !this.messages.length)
+      throw new FieldError(this.composer, "Write a message first.");
     const body = { model: this.bench.picker.value, messages, ...values };
     if (this.form.value === "json_object") body.response_format = { type: "json_object" };
     if (this.form.value === "json_schema")
@@ -153,11 +159,11 @@ export class Chat {
   }
 
   async run(request, signal) {
-    if (this.composer.value.trim()) {
-      this.add({ role: "user", content: this.composer.value });
-      this.composer.value = "";
-    }
-    if (!this.messages.length) throw new FieldError(this.composer, "Write a message first.");
+    const typed = this.composer.value;
+    if (!typed.trim() && this.messages.at(-1).role === "assistant")
+      throw new FieldError(this.composer, "Write a message first.");
+    const asked = typed.trim() ? this.add({ role: "user", content: typed }) : null;
+    if (asked) this.composer.value = "";
     const answer = new Answer(this.log, this.bench.model.notice);
     const start = performance.now();
     let firstMs = null;
@@ -170,41 +176,50 @@ export class Chat {
         }
       } else answer.whole(await askJson(path, { body: request.body, signal }));
     } finally {
-      this.keep(answer);
+      if (!this.keep(answer) && asked?.isConnected) this.takeBack(asked, typed);
     }
     return figures(answer, start, firstMs);
   }
 
+  // Make an answer part of the conversation, unless that was cleared; says whether there is any.
   keep(answer) {
     const message = answer.message();
-    if (message === null) {
-      answer.element.remove();
-      return;
-    }
+    if (message === null) answer.element.remove();
+    if (message === null || !answer.element.isConnected) return false;
+    if (!answer.reason) answer.element.append(el("small", {}, "It ended here."));
     this.messages.push(message);
-    for (const call of message.tool_calls ?? []) answer.element.append(this.result(call));
-    announce(message.content ?? "A function is called.");
+    if (message.tool_calls) answer.element.append(this.results(message.tool_calls));
+    return true;
   }
 
-  // What a function says, which the client knows and the model does not.
-  result(call) {
-    const said = el("input", { type: "text", autocomplete: "off" });
-    const give = () => {
-      this.add({ role: "tool", tool_call_id: call.id, content: said.value });
+  // A message that was refused, or stopped before it had an answer, is to be written anew.
+  takeBack(asked, typed) {
+    this.messages.pop();
+    asked.remove();
+    this.composer.value ||= typed;
+  }
+
+  // What the functions say, which the client knows and the model does not.
+  results(calls) {
+    const said = calls.map(() => el("input", { type: "text", autocomplete: "off" }));
+    const give = button("Give it", () => {
+      if (this.bench.going) return;
+      give.disabled = true;
+      calls.forEach((call, index) =>
+        this.add({ role: "tool", tool_call_id: call.id, content: said[index].value }));
       this.bench.submit();
-    };
-    return el(
-      "div",
-      { class: "row" },
-      labelled(`What ${call.function.name} says`, said),
-      button("Give it", give),
-    );
+    });
+    const fields = calls.map((call, index) =>
+      labelled(`What ${call.function.name} says`, said[index]));
+    return el("div", { class: "row" }, ...fields, give);
   }
 
   add(message) {
     this.messages.push(message);
-    this.log.append(bubble(message.role, el("p", { class: "text" }, message.content)));
+    const shown = bubble(message.role, el("p", { class: "text" }, message.content));
+    this.log.append(shown);
     this.log.scrollTop = this.log.scrollHeight;
+    return shown;
   }
 
   // Ask for the last answer once more.
@@ -214,7 +229,11 @@ export class Chat {
       this.messages.pop();
       this.log.lastElementChild.remove();
     }
-    if (this.messages.length) this.bench.submit();
+    if (!this.messages.length) return;
+    const written = this.composer.value; // and not to be sent with it
+    this.composer.value = "";
+    this.bench.submit();
+    this.composer.value = written;
   }
 
   clear() {
@@ -226,6 +245,12 @@ export class Chat {
     this.bench.changed();
     this.composer.focus();
   }
+}
+
+// A conversation without the answers at its end.
+function upTo(messages) {
+  const last = messages.findLastIndex((one) => one.role !== "assistant");
+  return messages.slice(0, last + 1);
 }
 
 const bubble = (role, ...content) =>
@@ -318,7 +343,8 @@ function figures(answer, start, firstMs) {
   return [
     firstMs === null ? null : `${seconds(firstMs)} to the first`,
     tokens === undefined ? null : `${tokens} tokens`,
-    firstMs === null || !tokens ? null : `${Math.round((tokens / rest) * 1000)} tokens/s`,
+    // What came in one piece has no speed of its own.
+    firstMs === null || !tokens || rest < firstMs / 10 ? null : `${Math.round((tokens / rest) * 1000)} tokens/s`,
     answer.reason === "length" ? "cut: too few tokens allowed" : null,
   ]
     .filter(Boolean)

@@ -26,7 +26,7 @@ const NATIVE = {
     print: (stream) =>
       stream
         ? ["for event in answer:", "    print(event.type, len(event.b64_json or \"\"))"]
-        : ["for picture in answer.data:", "    print(picture.url or len(picture.b64_json))"],
+        : ["for picture in answer.data:", '    print(picture.url or len(picture.b64_json or ""))'],
   },
   "/embeddings": {
     call: "embeddings.create",
@@ -44,12 +44,12 @@ export class CodeView {
     this.choices = this.ways.map((way) =>
       button(way, () => this.choose(way), { "aria-pressed": String(way === this.way) }),
     );
-    const copy = button("Copy", () => this.copy(), { class: "copy" });
+    this.copyButton = button("Copy", () => this.copy(), { class: "copy" });
     this.element = el(
       "details",
       { class: "code" },
       el("summary", {}, "This request as code"),
-      el("div", { class: "row" }, ...this.choices, copy),
+      el("div", { class: "row" }, ...this.choices, this.copyButton),
       this.text,
     );
   }
@@ -63,7 +63,15 @@ export class CodeView {
 
   show(request) {
     this.request = request;
+    this.copyButton.disabled = false;
     this.render();
+  }
+
+  // There is no request yet, and why.
+  lacks(what) {
+    this.request = null;
+    this.copyButton.disabled = true;
+    this.text.textContent = what;
   }
 
   render() {
@@ -71,8 +79,17 @@ export class CodeView {
   }
 
   async copy() {
-    await navigator.clipboard.writeText(this.text.textContent);
+    try {
+      await navigator.clipboard.writeText(this.text.textContent);
+    } catch {
+      // A page from another machine without TLS has no clipboard: select it, to be copied by hand.
+      getSelection().selectAllChildren(this.text);
+      announce("Selected");
+      return;
+    }
     announce("Copied");
+    this.copyButton.textContent = "Copied";
+    setTimeout(() => (this.copyButton.textContent = "Copy"), 1500);
   }
 }
 

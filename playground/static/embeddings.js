@@ -44,6 +44,7 @@ function similarity() {
       body: { model: bench.picker.value, input: lines(texts.value), ...values, encoding_format: "float" },
     }),
     run: async ({ route, body }, signal) => {
+      bench.output.replaceChildren();
       if (!body.input.length) throw new FieldError(texts, "Write a line of text first.");
       const answer = await askJson(base("embeddings") + route, { body, signal });
       const vectors = answer.data.map((one) => one.embedding);
@@ -58,22 +59,22 @@ function similarity() {
 // Cosines of unit vectors, as a table whose cells are the more coloured the more alike two are.
 function matrix(texts, vectors) {
   const dot = (a, b) => a.reduce((sum, one, index) => sum + one * b[index], 0);
-  const head = (scope, text, index) => el("th", { scope, title: text }, String(index + 1));
   const cell = (value) => {
     const node = el("td", {}, value.toFixed(2));
     node.style.setProperty("--strength", `${Math.round(Math.max(0, value) * 60)}%`);
     return node;
   };
+  const numbers = texts.map((text, index) => el("th", { scope: "col", title: text }, String(index + 1)));
+  const rows = texts.map((text, row) =>
+    el("tr", {},
+      el("th", { scope: "row", title: text }, `${row + 1}. ${text}`),
+      ...vectors.map((other) => cell(dot(vectors[row], other)))));
   return el(
     "div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Cosines" },
-    el(
-      "table", { class: "matrix" },
+    el("table", { class: "matrix" },
       el("caption", {}, "Cosine of each two texts"),
-      el("thead", {}, el("tr", {}, el("td", {}),
-        ...texts.map((text, index) => head("col", text, index)), el("th", { scope: "col" }, "Text"))),
-      el("tbody", {}, ...texts.map((text, row) => el("tr", {}, head("row", text, row),
-        ...vectors.map((other) => cell(dot(vectors[row], other))), el("td", { class: "words" }, text)))),
-    ),
+      el("thead", {}, el("tr", {}, el("td", {}), ...numbers)),
+      el("tbody", {}, ...rows)),
   );
 }
 
@@ -94,6 +95,7 @@ function ranking() {
       },
     }),
     run: async ({ route, body }, signal) => {
+      bench.output.replaceChildren();
       const answer = await askJson(base("embeddings") + route, { body, signal });
       const ranked = answer.results.map(({ index, relevance_score: score }) =>
         el("li", {},

@@ -4,7 +4,8 @@
 
 import { checkbox, el, labelled, select } from "./dom.js";
 
-// specs: [name, label, kind?, help?], kind one of "area", "json", "lines", "boxed".
+// specs: [name, label, kind?, help?]; kind is "area" for longer texts, "lines" for a list of them,
+// a text a line.
 export class Fields {
   constructor(parameters, specs) {
     this.controls = new Map();
@@ -34,13 +35,21 @@ export class Fields {
     return this.controls.get(name);
   }
 
-  // Take over what another form says, where this one has the field, too.
-  adopt(other) {
-    for (const [name, control] of other?.controls ?? []) {
-      const mine = this.controls.get(name);
-      if (!mine) continue;
-      if (mine.type === "checkbox") mine.checked = control.checked;
-      else mine.value = control.value;
+  // Note what the fields say, by name: other models have other fields, and the next may have these.
+  note(memory) {
+    for (const [name, control] of this.controls)
+      memory.set(name, control.type === "checkbox" ? control.checked : control.value);
+  }
+
+  // Say again what was noted.
+  recall(memory) {
+    for (const [name, control] of this.controls) {
+      const noted = memory.get(name);
+      if (typeof noted === "boolean" && control.type === "checkbox") control.checked = noted;
+      else if (typeof noted === "string") {
+        control.value = noted;
+        if (control.value !== noted) control.value = ""; // not among this model's choices
+      }
     }
   }
 }
@@ -59,8 +68,7 @@ function controlOf(schema, kind, label) {
     return select([["", usual], ...schema.enum.map((one) => [one, one])]);
   }
   if (types[0] === "boolean") return checkbox(label, schema.default === true);
-  if (kind === "area" || kind === "json" || kind === "lines")
-    return el("textarea", { rows: kind === "json" ? 6 : 3, spellcheck: kind === "area" });
+  if (kind === "area" || kind === "lines") return el("textarea", { rows: 3 });
   const usual = schema.default === undefined ? null : String(schema.default);
   if (types[0] !== "integer" && types[0] !== "number")
     return el("input", { type: "text", placeholder: usual, autocomplete: "off" });
@@ -79,8 +87,7 @@ function read(control) {
   const text = control.value;
   if (!text.trim()) return undefined;
   if (control.type === "number") return Number(text);
-  if (control.kind === "json") return json(control);
-  if (control.kind === "lines") return lines(text);
+  if (control.kind === "lines") return text.split("\n").filter((line) => line !== "");
   return text;
 }
 

@@ -1,6 +1,6 @@
 // A place for files: chosen, dropped or taken over from elsewhere on the page.
 
-import { bytes, button, el, freshId } from "./dom.js";
+import { bytes, button, download, el, freshId } from "./dom.js";
 import { Attachment } from "./server.js";
 
 // label    what goes there
@@ -40,13 +40,24 @@ export class DropZone {
   }
 
   take(files) {
-    const all = [...(this.most > 1 ? this.files : []), ...[...files].map((one) => new Attachment(one))];
-    this.set(all.slice(-this.most));
+    this.add([...files].map((one) => new Attachment(one)));
+  }
+
+  // How many files the model takes; of those that are here, the latest stay.
+  limit(most) {
+    this.most = most;
+    this.input.multiple = most > 1;
+    if (this.files.length > most) this.set(this.files.slice(-most));
+  }
+
+  add(files) {
+    this.set([...(this.most > 1 ? this.files : []), ...files].slice(-this.most));
   }
 
   set(files) {
     this.files = files;
     this.input.value = "";
+    for (const picture of this.list.querySelectorAll("img")) URL.revokeObjectURL(picture.src);
     this.list.replaceChildren(...files.map((one) => this.item(one)));
     this.changed();
   }
@@ -58,6 +69,8 @@ export class DropZone {
     const remove = button("Remove", () => this.set(this.files.filter((other) => other !== one)), {
       "aria-label": `Remove ${one.name}`,
     });
-    return el("li", {}, picture, el("span", {}, `${one.name}, ${bytes(one.file.size)}`), remove);
+    const save = one.made ? button("Save", () => download(one.name, one.file)) : null;
+    const name = el("span", {}, `${one.name}, ${bytes(one.file.size)}`);
+    return el("li", {}, picture, name, save, remove);
   }
 }

@@ -1,9 +1,11 @@
 // Images: whatever the chosen model makes, with the fields that it honours, and previews.
 
-import { bytes, button, download, el } from "./dom.js";
+import { bytes, button, download, el, freshId } from "./dom.js";
 import { DropZone } from "./files.js";
-import { ask, base, events } from "./server.js";
+import { ask, Attachment, base, events } from "./server.js";
 import { remarks, Workbench } from "./workbench.js";
+
+const KEPT = 20; // results on the page
 
 const SPECS = [
   ["prompt", "Prompt", "area"],
@@ -40,7 +42,7 @@ export class ImagesTab {
       extra: [this.inputs.element, this.mask.element, this.last.element],
       request: (values, model) => this.request(values, model),
       run: (request, signal) => this.run(request, signal),
-      send: "Make",
+      send: "Generate",
     });
     this.bench.form.addEventListener("picked", () => this.picked());
     this.element = this.bench.element;
@@ -53,6 +55,7 @@ export class ImagesTab {
   picked() {
     const { parameters } = this.bench.model;
     this.inputs.element.hidden = !parameters.image;
+    this.inputs.limit([parameters.image?.type].flat().includes("array") ? 4 : 1);
     this.mask.element.hidden = !parameters.mask;
     this.last.element.hidden = !parameters.last_image;
     const prompt = this.bench.field("prompt");
@@ -76,11 +79,17 @@ export class ImagesTab {
     return { route: routeOf(tasks, inputs), body, stream };
   }
 
+  use(file) {
+    if (this.bench.model.parameters.image) this.inputs.set([new Attachment(file, true)]);
+    else this.bench.fail({ message: `${this.bench.model.id} takes no input picture.` });
+  }
+
   async run(request, signal) {
     const path = base("images") + request.route;
-    const use = (file) => this.inputs.take([file]);
+    const use = (file) => this.use(file);
     const pictures = new Pictures(request.body.prompt ?? "", this.bench.model.notice, use);
     this.bench.output.prepend(pictures.element);
+    while (this.bench.output.children.length > KEPT) discard(this.bench.output.lastElementChild);
     try {
       if (request.stream) {
         for await (const event of events(path, { body: request.body, signal })) {
@@ -93,10 +102,15 @@ export class ImagesTab {
         pictures.remark(answer);
       }
     } finally {
-      if (!pictures.figures.size) pictures.element.remove();
+      pictures.end();
     }
     return null;
   }
+}
+
+function discard(element) {
+  for (const one of element.querySelectorAll("img, video")) URL.revokeObjectURL(one.src);
+  element.remove();
 }
 
 function routeOf(tasks, inputs) {
@@ -117,6 +131,12 @@ class Pictures {
     this.remarks.replaceChildren(...[remarks(answer, this.notice)].filter(Boolean));
   }
 
+  // What is not whole by now never will be.
+  end() {
+    for (const figure of this.figures.values()) if (figure.hasAttribute("data-partial")) discard(figure);
+    if (!this.element.querySelector("figure")) this.element.remove();
+  }
+
   show(data, index, format) {
     if (!this.figures.has(index)) {
       const figure = el("figure", {});
@@ -124,7 +144,11 @@ class Pictures {
       this.remarks.before(figure);
     }
     const partial = data.type?.endsWith("partial_image") ?? false;
-    this.figures.get(index).replaceChildren(...this.content(data, partial, format));
+    const figure = this.figures.get(index);
+    const before = figure.querySelector("img, video");
+    if (before) URL.revokeObjectURL(before.src);
+    figure.toggleAttribute("data-partial", partial);
+    figure.replaceChildren(...this.content(data, partial, format));
   }
 
   content(data, partial, format) {
@@ -142,7 +166,7 @@ class Pictures {
     if (partial) return [shown, el("figcaption", {}, "Preview")];
     const size = data.width ? `${data.width}x${data.height}` : data.size;
     const facts = [size, data.seed === undefined ? null : `seed ${data.seed}`, bytes(blob.size)];
-    const name = `${video ? "video" : "picture"}.${format}`;
+    const name = `${freshId(video ? "video" : "picture")}.${format}`;
     const use = button("Use as input", () => this.use(new File([blob], name, { type })));
     return [
       shown,

@@ -1,6 +1,6 @@
 // Jobs: the platform's queues as they change, each job with its times, and what can be done with it.
 
-import { announce, button, el, seconds } from "./dom.js";
+import { announce, button, el, labelled, seconds, select } from "./dom.js";
 import { ask, askJson, events } from "./server.js";
 
 const FINAL = new Set(["COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"]);
@@ -9,6 +9,7 @@ const WORDS = {
   CANCELLED: "cancelled", TIMED_OUT: "timed out",
 };
 const SHOWN = 100;
+const SPANS = [[10_000, "10 seconds"], [60_000, "minute"], [300_000, "5 minutes"], [1_800_000, "30 minutes"]];
 const LONG_TEXT = 400;
 
 export class Jobs {
@@ -17,7 +18,10 @@ export class Jobs {
     this.rows = new Map();
     this.queues = el("div", { class: "cards" });
     this.body = el("tbody", {});
-    this.status = el("p", { class: "status", role: "status" });
+    this.status = el("p", { class: "status" });
+    this.trouble = el("p", { class: "trouble", role: "alert", hidden: true });
+    this.span = select(SPANS);
+    this.span.addEventListener("change", () => this.draw());
     this.detail = el("section", { class: "detail", "aria-label": "Job", tabindex: -1, hidden: true });
     const columns = ["Job", "Endpoint", "State", "Waited and ran", "Worker", "Do"];
     this.element = el(
@@ -25,9 +29,11 @@ export class Jobs {
       el("h2", {}, "Jobs"),
       this.status,
       this.queues,
+      this.trouble,
+      el("div", { class: "span" }, labelled("Time line of the last", this.span)),
       el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "The latest jobs" },
         el("table", { class: "jobs" },
-          el("caption", {}, "The latest jobs, the newest first"),
+          el("caption", {}, "The latest jobs, the newest first. They are kept for half an hour after /run, and else for a minute."),
           el("thead", {}, el("tr", {}, ...columns.map((one) => el("th", { scope: "col" }, one)))),
           this.body)),
       this.detail,
@@ -44,14 +50,22 @@ export class Jobs {
     this.ticking = null;
   }
 
-  // Follow the platform; when it goes away, look for it again.
+  // Follow the platform; when it goes away, look for it again. Another may be there then.
   async follow() {
     for (;;) {
       try {
-        for await (const change of events("playground/events")) this.take(change);
+        let first = true;
+        for await (const change of events("playground/events")) {
+          if (first) this.jobs.clear();
+          first = false;
+          this.take(change);
+        }
       } catch (error) {
-        this.status.textContent = `${error.message} Trying again …`;
-        if (error.status === 401) this.jobs.clear();
+        this.status.textContent = error.message;
+        if (error.status === 401) {
+          this.following = null;
+          return;
+        }
       }
       await new Promise((resolve) => setTimeout(resolve, 1000));
     }
@@ -61,6 +75,7 @@ export class Jobs {
     this.ahead = now - Date.now();
     for (const job of jobs) this.jobs.set(job.id, job);
     for (const id of gone) this.jobs.delete(id);
+    if (this.shown && jobs.some((job) => job.id === this.shown.job.id)) this.detailOf(this.shown.job);
     this.status.textContent = workers.length
       ? workers.map((one) => `${one.id} (${one.endpoint}): ${one.state}, ${one.jobs} jobs`).join(" · ")
       : "No worker runs.";
@@ -69,9 +84,14 @@ export class Jobs {
   }
 
   draw() {
-    const latest = [...this.jobs.values()].sort((a, b) => b.submitted - a.submitted).slice(0, SHOWN);
+    // What runs is shown, however many wait behind it.
+    const runs = (job) => job.status === "IN_PROGRESS";
+    const order = (a, b) => b.submitted - a.submitted;
+    const jobs = [...this.jobs.values()].filter((job) => !(job.about ?? "").startsWith("/v1/models"));
+    const all = jobs.sort((a, b) => runs(b) - runs(a) || order(a, b));
+    const latest = all.slice(0, SHOWN).sort(order);
     const now = Date.now() + (this.ahead ?? 0);
-    const longest = Math.max(1000, ...latest.map((job) => (job.finished ?? now) - job.submitted));
+    const from = now - Number(this.span.value);
     const kept = new Set(latest.map((job) => job.id));
     for (const [id, row] of this.rows)
       if (!kept.has(id)) {
@@ -81,7 +101,7 @@ export class Jobs {
     latest.forEach((job, index) => {
       const row = this.rows.get(job.id) ?? new Row(job, this);
       this.rows.set(job.id, row);
-      row.update(job, now, longest);
+      row.update(job, now, from);
       if (this.body.children[index] !== row.element)
         this.body.insertBefore(row.element, this.body.children[index] ?? null);
     });
@@ -91,12 +111,29 @@ export class Jobs {
     try {
       await ask(`v2/${job.endpoint}/${what}/${job.id}`, { method: "POST" });
       announce(`${what}: ${job.id}`);
+      this.trouble.hidden = true;
     } catch (error) {
-      this.status.textContent = error.message;
+      this.trouble.textContent = error.message;
+      this.trouble.hidden = false;
     }
   }
 
-  async show(job) {
+  async show(job, opener) {
+    this.shown = { job, opener };
+    await this.detailOf(job);
+    this.detail.hidden = false;
+    this.detail.focus();
+    this.detail.scrollIntoView({ block: "nearest" });
+  }
+
+  hide() {
+    this.detail.hidden = true;
+    this.shown.opener.focus();
+    this.shown = null;
+  }
+
+  // What is known of a job; once more when it has changed.
+  async detailOf(job) {
     let facts;
     try {
       facts = await askJson(`playground/jobs/${job.endpoint}/${job.id}`);
@@ -113,11 +150,8 @@ export class Jobs {
       ...part("Input", input),
       ...part("Error", parsed(error)),
       ...part("Output", output),
-      button("Close", () => { this.detail.hidden = true; }),
+      button("Close", () => this.hide()),
     );
-    this.detail.hidden = false;
-    this.detail.focus();
-    this.detail.scrollIntoView({ block: "nearest" });
   }
 }
 
@@ -126,17 +160,21 @@ class Row {
     this.state = el("td", {});
     this.times = el("td", { class: "times" });
     this.worker = el("td", {});
+    this.before = el("span", { class: "bar" });
     this.wait = el("span", { class: "bar wait" });
     this.run = el("span", { class: "bar run" });
     this.words = el("span", { class: "facts" });
-    this.times.append(el("span", { class: "line" }, this.wait, this.run), this.words);
+    this.times.append(el("span", { class: "line" }, this.before, this.wait, this.run), this.words);
     this.cancel = button("Cancel", () => jobs.act(job, "cancel"), { "aria-label": `Cancel ${job.id}` });
     this.retry = button("Retry", () => jobs.act(job, "retry"), { "aria-label": `Retry ${job.id}` });
     const short = job.id.replace(/^sync-/, "").slice(0, 8);
+    this.opener = button(short, () => jobs.show(job, this.opener), {
+      class: "link", "aria-label": `Show ${job.id}`,
+    });
     this.element = el(
       "tr", {},
       el("th", { scope: "row" },
-        button(short, () => jobs.show(job), { class: "link", "aria-label": `Show ${job.id}` }),
+        this.opener,
         el("span", { class: "facts" }, job.about ?? "")),
       el("td", {}, job.endpoint),
       this.state, this.times, this.worker,
@@ -144,18 +182,27 @@ class Row {
     );
   }
 
-  update(job, now, longest) {
+  update(job, now, from) {
     const end = job.finished ?? now;
     const waited = (job.taken ?? end) - job.submitted;
     const ran = job.taken === null ? 0 : end - job.taken;
     this.state.textContent = [WORDS[job.status], job.code].filter(Boolean).join(": ");
     this.state.className = `state ${job.status}`;
-    this.wait.style.setProperty("--part", `${(waited / longest) * 100}%`);
-    this.run.style.setProperty("--part", `${(ran / longest) * 100}%`);
+    this.line(job.submitted, job.taken ?? end, end, from, now);
     this.words.textContent = job.taken === null ? seconds(waited) : `${seconds(waited)} + ${seconds(ran)}`;
     this.worker.textContent = job.worker === null ? "" : job.tries > 1 ? `${job.worker}, try ${job.tries}` : job.worker;
+    const acts = this.element.contains(document.activeElement) && document.activeElement !== this.opener;
     this.cancel.hidden = FINAL.has(job.status);
     this.retry.hidden = !FINAL.has(job.status) || job.status === "COMPLETED";
+    if (acts && document.activeElement.hidden) this.opener.focus();
+  }
+
+  // From ``from`` to ``now``: nothing, waiting, running; what was before is off its left end.
+  line(submitted, taken, end, from, now) {
+    const at = (time) => ((Math.max(time, from) - from) / (now - from)) * 100;
+    this.before.style.setProperty("--part", `${at(submitted)}%`);
+    this.wait.style.setProperty("--part", `${at(taken) - at(submitted)}%`);
+    this.run.style.setProperty("--part", `${at(end) - at(taken)}%`);
   }
 }
 

@@ -2,16 +2,19 @@
 
 import { chart } from "./charts.js";
 import { bytes, el } from "./dom.js";
-import { read, sum } from "./prometheus.js";
-import { ask, models, about } from "./server.js";
+import { growth, largest, read, sum } from "./prometheus.js";
+import { about, ask } from "./server.js";
 
 const EVERY_MS = 2000;
 const KEPT = 90;
 const MEGA = 1e6;
-const UNITS = {
-  chat: ["tokens/s", 1], embeddings: ["tokens/s", 1], images: ["megapixels/s", MEGA],
-  transcribe: ["seconds of sound/s", 1],
-};
+
+// What an engine counts, as words and how many of it are one. Of images, those whose runs have a
+// budget count pixels, and others pictures.
+function unitOf(surface, budget) {
+  if (surface === "images") return Number.isFinite(budget) ? ["megapixels/s", MEGA] : ["pictures/s", 1];
+  return [surface === "transcribe" ? "windows/s" : "tokens/s", 1];
+}
 
 export class Machine {
   constructor() {
@@ -19,7 +22,6 @@ export class Machine {
     this.status = el("p", { class: "status", role: "status" });
     this.element = el("section", { "aria-label": "Machine" }, el("h2", {}, "Machine"), this.status, this.cards);
     this.series = new Map();
-    this.surfaces = new Map();
   }
 
   // From the first time on, also while another tab is looked at: the charts have no gaps then.
@@ -32,8 +34,9 @@ export class Machine {
     if (this.looking || document.hidden) return;
     this.looking = true;
     try {
-      this.take(read(await (await ask("metrics")).text()), performance.now());
+      const text = await (await ask("metrics")).text();
       this.status.textContent = "";
+      this.take(read(text), performance.now());
     } catch (error) {
       this.status.textContent = error.message;
     } finally {
@@ -45,14 +48,14 @@ export class Machine {
     const before = this.before;
     this.before = { samples, now };
     const s = before ? (now - before.now) / 1000 : null;
-    const since = (name, labels) =>
-      before ? Math.max(0, sum(samples, name, labels) - sum(before.samples, name, labels)) : 0;
-    const loaded = [...new Set(samples.filter((one) => one.name === "quartet_model_warm").map((one) => one.labels.model))];
+    const since = (name, labels) => (before ? growth(before.samples, samples, name, labels) : 0);
+    const warm = samples.filter((one) => one.name === "quartet_model_warm");
+    const loaded = new Map(warm.map((one) => [one.labels.model, one.labels.surface]));
     const budget = sum(samples, "quartet_memory_budget_bytes");
     const used = sum(samples, "quartet_model_memory_bytes");
     this.cards.replaceChildren(
       this.card("Memory", [
-        ["Warm models", used, bytes(used), budget, `of ${bytes(budget)}`],
+        ["Set aside for warm models", used, bytes(used), budget, `of ${bytes(budget)}`],
         ["Processes", sum(samples, "process_resident_memory_bytes"), bytes(sum(samples, "process_resident_memory_bytes"))],
       ]),
       this.card("Requests", [
@@ -60,17 +63,17 @@ export class Machine {
         ["Under way", sum(samples, "quartet_requests_in_flight"), String(sum(samples, "quartet_requests_in_flight"))],
         ...(about.kind === "platform" ? [["In queue", sum(samples, "quartet_queue_depth"), String(sum(samples, "quartet_queue_depth"))]] : []),
       ]),
-      ...loaded.sort().map((model) => this.modelCard(model, samples, since, s)),
+      ...[...loaded].sort().map((one) => this.modelCard(...one, samples, since, s)),
     );
-    if (!loaded.length) this.status.textContent = "No model is warm yet: the first job loads one.";
+    if (!loaded.size) this.status.textContent = "No model is warm yet: the first job loads one.";
   }
 
-  modelCard(model, samples, since, s) {
-    const [unit, factor] = UNITS[this.surfaceOf(model)] ?? ["units/s", 1];
+  modelCard(model, surface, samples, since, s) {
     const runs = since("quartet_model_runs_total", { model });
     const size = since("quartet_model_size_total", { model, padding: "without" });
     const padded = since("quartet_model_size_total", { model, padding: "with" });
-    const most = sum(samples, "quartet_model_budget", { model });
+    const most = largest(samples, "quartet_model_budget", { model });
+    const [unit, factor] = unitOf(surface, most);
     const speed = s ? size / s / factor : 0;
     const fill = runs && Number.isFinite(most) && most ? padded / runs / most : runs ? size / runs : 0;
     const filled = Number.isFinite(most) && most ? percent(fill) : `${fill.toFixed(1)} at once`;
@@ -81,16 +84,6 @@ export class Machine {
       ["Padding", padded ? 1 - size / padded : 0, padded ? percent(1 - size / padded) : "–"],
       ["Waiting", waiting, String(waiting)],
     ]);
-  }
-
-  // Which surface a model is of, once the listings are here.
-  surfaceOf(model) {
-    if (!this.listed) {
-      this.listed = true;
-      for (const surface of about.surfaces)
-        models(surface).then((all) => all.forEach((one) => this.surfaces.set(one.id, surface)), () => {});
-    }
-    return this.surfaces.get(model);
   }
 
   card(title, facts) {

@@ -53,8 +53,11 @@ const list = document.getElementById("tabs");
 list.append(...tabs.map((tab) => tab.button));
 document.getElementById("content").append(...tabs.map((tab) => tab.panel));
 
+let shown = null;
 function show() {
-  const named = tabs.find((tab) => tab.name === location.hash.slice(1)) ?? tabs[0];
+  const asked = tabs.find((tab) => tab.name === location.hash.slice(1));
+  if (!asked && shown) return; // an address within the page, such as that of its content
+  const named = (shown = asked ?? tabs[0]);
   for (const tab of tabs) tab.show(tab === named);
   document.title = `${named.button.textContent} · Quartet`;
 }
@@ -71,6 +74,8 @@ list.addEventListener("keydown", (event) => {
 });
 
 addEventListener("hashchange", show);
+// A file that is dropped beside its place does not take the page's.
+for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault());
 document.getElementById("server").textContent = queues
   ? "RunPod's queue and the gateway, on this machine"
   : "One worker, without a queue";

@@ -20,10 +20,27 @@ export function read(text) {
   return samples;
 }
 
-// The sum of a metric's samples, of those with these labels.
-export function sum(samples, name, labels = {}) {
+const matching = (samples, name, labels) => {
   const wanted = Object.entries(labels);
-  return samples
-    .filter((one) => one.name === name && wanted.every(([key, value]) => one.labels[key] === value))
-    .reduce((total, one) => total + one.value, 0);
+  return samples.filter(
+    (one) => one.name === name && wanted.every(([key, value]) => one.labels[key] === value),
+  );
+};
+
+// The sum of a metric's samples, of those with these labels.
+export const sum = (samples, name, labels = {}) =>
+  matching(samples, name, labels).reduce((total, one) => total + one.value, 0);
+
+// The largest of them; 0 without any.
+export const largest = (samples, name, labels = {}) =>
+  Math.max(0, ...matching(samples, name, labels).map((one) => one.value));
+
+// By how much a counter has grown; what was not there before, or began anew, does not count.
+export function growth(before, after, name, labels = {}) {
+  const key = (one) => JSON.stringify(Object.entries(one.labels).sort());
+  const was = new Map(matching(before, name, labels).map((one) => [key(one), one.value]));
+  return matching(after, name, labels).reduce(
+    (total, one) => total + Math.max(0, one.value - (was.get(key(one)) ?? one.value)),
+    0,
+  );
 }

@@ -1,7 +1,12 @@
 // The server that the page came from: a worker that answers at once ("worker"), or a platform
 // that queues ("platform"). Both have OpenAI's routes, at addresses that differ.
 
-export const about = await (await fetch("playground/about.json")).json();
+export const about = await fetch("playground/about.json")
+  .then((answer) => answer.json())
+  .catch((error) => {
+    document.getElementById("server").textContent = "The server does not answer; load this again.";
+    throw error;
+  });
 export const queues = about.kind === "platform";
 
 export class ServerError extends Error {
@@ -19,7 +24,8 @@ export const key = {
     return sessionStorage.getItem("key") ?? "";
   },
   set value(given) {
-    sessionStorage.setItem("key", given);
+    // What no header can hold is no key.
+    sessionStorage.setItem("key", given.replace(/[^\x21-\x7e]/g, ""));
   },
 };
 
@@ -33,12 +39,14 @@ export const address = (path) => new URL(path, document.baseURI).href;
 export async function ask(path, { body, signal, method } = {}) {
   const headers = { Authorization: `Bearer ${key.value || "any"}` };
   if (body !== undefined) headers["Content-Type"] = "application/json";
+  const content = body === undefined ? undefined : JSON.stringify(await encoded(body));
+  if (content && content.length > about.limit_bytes) throw tooLarge(content.length);
   let response;
   try {
     response = await fetch(path, {
       method: method ?? (body === undefined ? "GET" : "POST"),
       headers,
-      body: body === undefined ? undefined : JSON.stringify(await encoded(body)),
+      body: content,
       signal,
     });
   } catch (error) {
@@ -47,6 +55,17 @@ export async function ask(path, { body, signal, method } = {}) {
   }
   if (!response.ok) throw new ServerError(response.status, await told(response));
   return response;
+}
+
+// Before it travels: a queue says so afterwards, in its own words.
+function tooLarge(size) {
+  const files = Math.floor((about.limit_bytes * 3) / 4 / 1e6);
+  return new ServerError(0, {
+    message: `The request has ${Math.round(size / 1e6)} MB, and ${Math.floor(about.limit_bytes / 1e6)} ` +
+      `get through here: files of ${files} MB, as base64 makes a third more of them. ` +
+      "Give an address instead.",
+    code: "request_too_large",
+  });
 }
 
 export const askJson = async (path, options) => (await ask(path, options)).json();
@@ -125,8 +144,10 @@ export const model = (surface, id) =>
 
 // A file as part of a request: sent as a data URI, written by its name where the request is shown.
 export class Attachment {
-  constructor(file) {
+  // made: whether the page made it, so that it is on no disk
+  constructor(file, made = false) {
     this.file = file;
+    this.made = made;
     this.name = file.name || "file";
     this.type = (file.type || "application/octet-stream").split(";")[0];
   }

@@ -1,9 +1,9 @@
 // Transcribe: a file, a recording or an address becomes text, marked along while it plays.
 
-import { button, checkbox, clock, download, el, labelled } from "./dom.js";
+import { button, checkbox, clock, download, el, freshId, labelled } from "./dom.js";
 import { FieldError } from "./fields.js";
 import { DropZone } from "./files.js";
-import { ask, base, events } from "./server.js";
+import { ask, Attachment, base, events } from "./server.js";
 import { remarks, Workbench } from "./workbench.js";
 
 const SPECS = [
@@ -22,11 +22,17 @@ const SPECS = [
 
 export class Transcribe {
   constructor() {
-    const changed = () => this.bench?.changed();
+    const changed = () => {
+      if (this.drop?.files.length) this.url.value = "";
+      this.bench?.changed();
+    };
     this.drop = new DropZone({ label: "Sound or video", accept: "audio/*,video/*", changed });
-    this.url = el("input", { type: "url", placeholder: "https://", autocomplete: "off" });
-    this.streaming = checkbox("Show the text as it is heard");
-    this.recorder = new Recorder((file) => this.drop.take([file]), (error) => this.bench.fail(error));
+    const addressed = () => this.url.value && this.drop.files.length && this.drop.set([]);
+    this.url = el("input", {
+      type: "url", placeholder: "https://", autocomplete: "off", input: addressed,
+    });
+    this.streaming = checkbox("Show the text as it is heard, and nothing but the text");
+    this.recorder = new Recorder((file) => this.drop.add([new Attachment(file, true)]), (error) => this.bench.fail(error));
     this.bench = new Workbench({
       surface: "transcribe",
       heading: "Transcribe",
@@ -44,7 +50,11 @@ export class Transcribe {
     this.bench.form.addEventListener("picked", () => {
       const format = this.bench.field("response_format");
       if (!format.value) format.value = "verbose_json";
+      format.disabled = this.streaming.checked;
       this.bench.changed();
+    });
+    this.streaming.addEventListener("change", () => {
+      this.bench.field("response_format").disabled = this.streaming.checked;
     });
     this.element = this.bench.element;
   }
@@ -55,7 +65,10 @@ export class Transcribe {
 
   request(values) {
     const [file] = this.drop.files;
-    const body = { model: this.bench.picker.value, audioUrl: file ?? this.url.value.trim(), ...values };
+    const audioUrl = file ?? this.url.value.trim();
+    if (!audioUrl)
+      throw new FieldError(this.drop.input, "Choose a file, record something, or give an address.");
+    const body = { model: this.bench.picker.value, audioUrl, ...values };
     if (this.streaming.checked) {
       const speakers = body.response_format === "diarized_json";
       Object.assign(body, { stream: true, response_format: speakers ? "diarized_json" : "json" });
@@ -65,10 +78,11 @@ export class Transcribe {
   }
 
   async run(request, signal) {
-    if (!request.body.audioUrl)
-      throw new FieldError(this.drop.input, "Choose a file, record something, or give an address.");
     const path = base("transcribe") + request.route;
     const [file] = this.drop.files;
+    const before = this.bench.output.querySelector("audio");
+    if (before) URL.revokeObjectURL(before.src);
+    this.bench.output.replaceChildren();
     if (request.stream) {
       const text = el("p", { class: "text transcript" });
       this.bench.output.replaceChildren(text);
@@ -94,12 +108,13 @@ export class Transcribe {
     const facts = [answer.language, answer.duration === undefined ? null : clock(answer.duration)];
     const said = segments.length
       ? new Marked(segments, words, player).element
-      : el("p", { class: "text transcript" }, answer.text);
+      : el("p", { class: "text transcript" }, answer.text || "No speech was found.");
     const save = (ending, text, type) => button(`Download ${ending}`, () =>
       download(`${name}.${ending}`, new Blob([text], { type })));
     this.bench.output.replaceChildren(
       ...[
-        player,
+        player ?? el("p", { class: "facts" },
+          "What lies at an address is not played: this page asks its own server alone."),
         said,
         el("p", { class: "facts" }, facts.filter(Boolean).join(" · ")),
         remarks(answer, this.bench.model.notice),
@@ -191,11 +206,14 @@ class Recorder {
       return;
     }
     let stream;
+    this.button.disabled = true; // until the question is answered
     try {
       stream = await navigator.mediaDevices.getUserMedia({ audio: true });
     } catch (error) {
       this.failed(new FieldError(this.button, `No sound can be recorded: ${error.message}`));
       return;
+    } finally {
+      this.button.disabled = false;
     }
     const parts = [];
     this.recorder = new MediaRecorder(stream);
@@ -205,7 +223,7 @@ class Recorder {
       const type = this.recorder.mimeType.split(";")[0];
       this.recorder = null;
       this.set(false);
-      this.done(new File(parts, `recording.${type.split("/")[1]}`, { type }));
+      this.done(new File(parts, `${freshId("recording")}.${type.split("/")[1]}`, { type }));
     });
     this.recorder.start();
     this.set(true);

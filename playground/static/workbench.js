@@ -6,6 +6,8 @@ import { announce, button, el, labelled, seconds, select } from "./dom.js";
 import { FieldError, Fields } from "./fields.js";
 import { model, models } from "./server.js";
 
+const narrow = matchMedia("(max-width: 48rem)");
+
 // surface   whose models and routes
 // heading   of the whole
 // suits     which of the surface's models are for this
@@ -19,6 +21,7 @@ export class Workbench {
     surface, heading, suits = () => true, specs, known = {}, extra = [], request, run, send,
   }) {
     Object.assign(this, { surface, suits, specs, known, makeRequest: request, run });
+    this.memory = new Map();
     this.code = new CodeView(surface);
     this.picker = select([]);
     this.notice = el("p", { class: "notice", hidden: true });
@@ -26,6 +29,7 @@ export class Workbench {
     this.sendButton = el("button", { type: "submit", class: "primary" }, send);
     this.stopButton = button("Stop", () => this.stop(), { hidden: true });
     this.status = el("p", { class: "status", role: "status" });
+    this.clock = el("p", { class: "status", "aria-hidden": "true", hidden: true });
     this.trouble = el("div", { class: "trouble", role: "alert", hidden: true });
     this.output = el("div", { class: "output" });
     this.form = el(
@@ -38,13 +42,16 @@ export class Workbench {
       el("div", { class: "row" }, this.sendButton, this.stopButton),
     );
     this.picker.addEventListener("change", () => this.pick());
+    // What is wrong with a field that is folded away must be seen.
+    const unfold = (event) => event.target.closest("details")?.setAttribute("open", "");
+    this.form.addEventListener("invalid", unfold, true);
     this.element = el(
       "section",
-      { class: "workbench", "aria-label": heading },
+      { class: `workbench ${surface}`, "aria-label": heading },
       el("h2", {}, heading),
       el("div", { class: "sides" },
         this.form,
-        el("div", { class: "side" }, this.trouble, this.output, this.status)),
+        el("div", { class: "side" }, this.trouble, this.output, this.clock, this.status)),
       this.code.element,
     );
   }
@@ -57,8 +64,8 @@ export class Workbench {
     try {
       const found = (await models(this.surface)).filter((one) => this.suits(one));
       this.picker.replaceChildren(...found.map((one) => el("option", { value: one.id }, one.id)));
-      this.status.textContent = "";
-      await this.pick();
+      this.status.textContent = found.length ? "" : "No model here does this.";
+      if (found.length) await this.pick();
     } catch (error) {
       this.opened = false;
       this.status.textContent = "";
@@ -67,20 +74,27 @@ export class Workbench {
   }
 
   async pick() {
+    const wanted = this.picker.value;
+    let found;
+    this.sendButton.disabled = true;
     try {
-      this.model = await model(this.surface, this.picker.value);
+      found = await model(this.surface, wanted);
     } catch (error) {
-      this.fail(error);
+      if (wanted === this.picker.value) this.fail(error);
       return;
     }
+    if (wanted !== this.picker.value) return; // another was picked meanwhile
+    this.sendButton.disabled = Boolean(this.going);
+    this.model = found;
+    this.trouble.hidden = true;
     const { notice } = this.model;
     const parameters = { ...this.model.parameters, ...this.known };
     this.notice.textContent = notice ?? "";
     this.notice.hidden = !notice;
     const [shown, folded] = split(this.specs(this.model), "more");
     const [first, rest] = [new Fields(parameters, shown), new Fields(parameters, folded)];
-    first.adopt(this.first);
-    rest.adopt(this.rest);
+    for (const one of [this.first, this.rest]) one?.note(this.memory);
+    for (const one of [first, rest]) one.recall(this.memory);
     Object.assign(this, { first, rest });
     this.fieldsBox.replaceChildren(...first.nodes, ...(rest.nodes.length ? [fold(rest)] : []));
     this.changed();
@@ -105,6 +119,7 @@ export class Workbench {
         this.code.show(this.request());
       } catch (error) {
         if (!(error instanceof FieldError)) throw error;
+        this.code.lacks(error.message);
       }
     });
   }
@@ -129,31 +144,35 @@ export class Workbench {
     this.sendButton.disabled = true;
     this.stopButton.hidden = false;
     const start = performance.now();
-    const tick = () => {
-      this.status.textContent = seconds(performance.now() - start);
-    };
-    const ticking = setInterval(tick, 100);
-    let said = "";
+    // What a screen reader is told is the end, and not each tenth of a second.
+    const ticking = setInterval(() => {
+      this.clock.textContent = seconds(performance.now() - start);
+    }, 100);
+    this.clock.textContent = this.status.textContent = "";
+    this.clock.hidden = false;
+    let [said, stopped] = ["", false];
     try {
       const more = await this.run(request, this.going.signal, this.model);
       said = [seconds(performance.now() - start), more].filter(Boolean).join(" · ");
-      announce("Done");
+      announce(this.spoken?.() ?? "Done");
+      if (narrow.matches) this.output.scrollIntoView({ block: "nearest" });
     } catch (error) {
       if (error.name === "AbortError") said = "Stopped.";
       else this.fail(error);
+      stopped = error.name === "AbortError";
     } finally {
       clearInterval(ticking);
+      this.clock.hidden = true;
       this.status.textContent = said;
       this.sendButton.disabled = false;
       this.stopButton.hidden = true;
       this.going = null;
+      if (stopped) this.sendButton.focus();
     }
   }
 
   stop() {
     this.going?.abort();
-    this.sendButton.disabled = false;
-    this.sendButton.focus();
   }
 
   fail(error) {

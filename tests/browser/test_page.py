@@ -22,7 +22,7 @@ TABS = ("Chat", "Images", "Transcribe", "Embeddings", "Jobs", "Machine")
 def test_jobs_are_watched_cancelled_and_tried_again(fakes, open_page):
     page = open_page(f"{fakes.url}/#jobs")
     jobs = page.get_by_role("tabpanel", name="Jobs")
-    expect(jobs.get_by_role("status")).to_contain_text("worker-1 (all): idle")
+    expect(jobs.locator(".status")).to_contain_text("worker-1 (all): idle")
     job_id = fakes.run("chat", {**SLOW, "model": "Fake_Chat"})
     short = job_id[:8]
     row = jobs.get_by_role("row").filter(has_text=short)
@@ -82,7 +82,7 @@ def test_the_machine_is_drawn(real, open_page):
         return not (speed.get_attribute("aria-label") or "").startswith("Speed: 0.0")
 
     wait_until(moving)
-    memory = machine.locator(".card").filter(has_text="Warm models")
+    memory = machine.locator(".card").filter(has_text="Set aside")
     expect(memory).to_contain_text("GB")
 
 
@@ -137,7 +137,7 @@ def test_hostile_words_are_words(fakes, open_page):
     )
     images = tab(page, "Images")
     expect(images.get_by_label("Prompt", exact=True)).to_be_visible(timeout=SOON)
-    images.get_by_role("button", name="Make").click()
+    images.get_by_role("button", name="Generate").click()
     expect(images.get_by_role("alert")).to_contain_text("<img")
     assert page.locator("img[onerror]").count() == page.locator("main script").count() == 0
 
@@ -181,7 +181,7 @@ def test_the_copied_code_runs(real, open_page, tmp_path, name, ways, stream):
     awkward = 'It\'s $HOME, `date`, \\n and "quotes": 日本'
     if name == "Chat":
         panel.get_by_label("Message").fill(awkward)
-        panel.get_by_label("Most tokens").fill("8")
+        panel.get_by_label("Max tokens").fill("8")
         panel.get_by_label("Stream").set_checked(stream)
     if name == "Images":
         panel.get_by_label("Prompt", exact=True).fill(awkward)
@@ -236,7 +236,7 @@ def test_everybody_can_use_it(fakes, open_page, scheme, width):
             say(page, "Hello")
             expect(panel.get_by_role("status")).to_contain_text("tokens")
         if name == "Images":
-            panel.get_by_role("button", name="Make").click()
+            panel.get_by_role("button", name="Generate").click()
             expect(panel.locator("figure")).to_contain_text("seed", timeout=SOON)
         if name == "Transcribe":
             sound = {
@@ -293,6 +293,64 @@ def test_by_keyboard_alone(fakes, open_page):
     expect(page.locator(".message.assistant .text")).to_contain_text("Hi")
 
 
+def test_the_skip_link_stays_on_its_tab(fakes, open_page):
+    page = open_page(f"{fakes.url}/#machine")
+    expect(page.get_by_role("tabpanel", name="Machine")).to_be_visible()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    expect(page.get_by_role("tabpanel", name="Machine")).to_be_visible()
+
+
+def test_what_is_wrong_in_a_folded_field_is_seen(fakes, open_page):
+    page = open_page(fakes.url)
+    chat = tab(page, "Chat")
+    expect(chat.get_by_label("Model", exact=True)).not_to_be_empty()
+    more = chat.get_by_text("More settings")
+    more.click()
+    chat.get_by_label("Top p").fill("5")
+    more.click()
+    say(page, "Hi")
+    expect(chat.get_by_label("Top p")).to_be_focused()
+    chat.get_by_label("Top p").fill("0.5")
+    say(page, "Hi")
+    expect(page.locator(".message.assistant .text")).to_have_text("Hi")
+
+
+def test_code_is_not_shown_of_what_cannot_be_sent(fakes, open_page):
+    page = open_page(fakes.url)
+    chat = tab(page, "Chat")
+    chat.get_by_text("This request as code").click()
+    code = chat.get_by_label("The request as code")
+    expect(code).to_have_text("Write a message first.")
+    expect(chat.get_by_role("button", name="Copy")).to_be_disabled()
+    page.get_by_label("Message").fill("Hi")
+    expect(code).to_contain_text('"content": "Hi"')
+    chat.get_by_label("Form of the answer").select_option("json_schema")
+    chat.get_by_label("Schema").fill("{")
+    expect(code).to_contain_text("no JSON")
+
+
+def test_a_platform_that_comes_back_is_followed_anew(open_page):
+    with run_local(0) as local:
+        old = local.run("chat", CHAT)
+        page = open_page(f"{local.url}/#jobs", silent=False)
+        jobs = page.get_by_role("tabpanel", name="Jobs")
+        expect(jobs.get_by_role("row").filter(has_text=old[:8])).to_be_visible()
+        with run_local(0) as other:
+            new = other.run("images", {"prompt": "Hi"})
+            events = httpx.stream("GET", f"{other.url}/playground/events")
+            with events as response:
+                told = next(line for line in response.iter_lines() if line)
+            page.route(
+                "**/playground/events",
+                lambda route: route.fulfill(body=f"{told}\n\n", content_type="text/event-stream"),
+            )
+            local.loop.call_soon_threadsafe(local.platform.drain)
+            expect(jobs.get_by_role("row").filter(has_text=new[:8])).to_be_visible()
+            expect(jobs.get_by_role("row").filter(has_text=old[:8])).to_have_count(0)
+
+
 def test_a_platform_with_a_key_asks_for_it(open_page):
     with run_local(1, key="secret") as local:
         page = open_page(local.url, silent=False)
@@ -302,11 +360,12 @@ def test_a_platform_with_a_key_asks_for_it(open_page):
         chat = tab(page, "Chat")
         expect(chat.get_by_label("Model", exact=True)).to_have_value("Fake_Chat")
         chat.get_by_text("This request as code").click()
+        page.get_by_label("Message").fill("Hi")
         code = chat.get_by_label("The request as code")
         expect(code).to_contain_text("LOCAL_API_KEY")
         expect(code).not_to_contain_text("secret")
-        tab(page, "Jobs")
-        expect(page.get_by_role("row").filter(has_text="/v1/models").first).to_be_visible()
+        jobs = tab(page, "Jobs")
+        expect(jobs.locator(".status")).to_contain_text("worker-1")
         for path in ("/playground/events", "/metrics", "/playground/jobs/chat/x"):
             assert httpx.get(local.url + path).status_code == 401
 
@@ -320,7 +379,7 @@ def test_a_worker_alone_has_the_page_where_it_is_told_to(worker, open_page):
     expect(page.get_by_role("tab", name="Jobs")).to_have_count(0)
     expect(chat.get_by_role("button", name="runpod")).to_have_count(0)
     images = tab(page, "Images")
-    images.get_by_role("button", name="Make").click()
+    images.get_by_role("button", name="Generate").click()
     expect(images.locator("figure")).to_contain_text("seed", timeout=SOON)
     machine = tab(page, "Machine")
     expect(machine.locator(".card").filter(has_text="Fake_Chat")).to_be_visible()

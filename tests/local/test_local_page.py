@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from local.environment import clean
@@ -18,6 +19,7 @@ from tests.handler.test_contract import CHAT, EMBEDDINGS
 from tests.handler.test_serve import metric
 from tests.local.test_local import SLOW
 from tests.running import Local, run_local, serve_worker, wait_until
+from tests.servers import serve
 
 FILES = sorted(STATIC.iterdir())
 
@@ -89,6 +91,7 @@ def test_the_page_is_told_what_it_is_served_by(local):
         "kind": "platform",
         "surfaces": ["chat", "images", "transcribe", "embeddings"],
         "endpoints": ["chat", "images", "transcribe", "embeddings", "all"],
+        "limit_bytes": 20 * 1024 * 1024,
         "key": False,
     }
 
@@ -180,6 +183,49 @@ def test_streams_are_counted_when_they_end(local):
     with local.http() as http:
         http.post(f"/v2/chat/cancel/{job_id}")
     wait_until(lambda: counted("cancelled") == before[1] + 1)
+
+
+def test_a_stream_that_fails_is_counted_by_its_code(local):
+    job_id = local.run("chat", {**CHAT, "stream": True, "temperature": 9})
+    assert local.end("chat", job_id)["status"] == "FAILED"
+    known = {"code": "invalid_value", "route": "/v1/chat/completions"}
+
+    def counted() -> list[float]:
+        workers = ("worker-1", "worker-2")
+        under_way = [metric(local.url, "quartet_requests_in_flight", worker=one) for one in workers]
+        failed = [
+            metric(local.url, "quartet_requests_total", worker=one, **known) for one in workers
+        ]
+        return [sum(under_way), sum(failed)]
+
+    wait_until(lambda: counted()[0] == 0 and counted()[1] >= 1)
+
+
+def test_what_runs_is_told_however_many_wait(monkeypatch):
+    monkeypatch.setattr("local.api.board._JOBS", 3)
+    with run_local(1, FAKE_DELAY_S="0.01", CONCURRENCY="1") as local:
+        first = local.run("chat", SLOW)
+        wait_until(lambda: local.status("chat", first)["status"] == "IN_PROGRESS")
+        others = [local.run("chat", CHAT) for _ in range(5)]
+        told = {one["id"]: one["status"] for one in snapshot(local)["jobs"]}
+        assert told.pop(first) == "IN_PROGRESS"
+        assert set(told) == set(others[-3:])
+        with local.http() as http:
+            http.post(f"/v2/chat/cancel/{first}")
+
+
+def test_who_sits_on_a_workers_port_is_left_aside(monkeypatch):
+    async def stranger(_: web.Request) -> web.Response:
+        return web.Response(body=b"\xff\xfe no metrics {{{ 1\n")
+
+    application = web.Application()
+    application.router.add_get("/metrics", stranger)
+    with serve(application) as url:
+        monkeypatch.setattr("local.processes._free_port", lambda: int(url.rpartition(":")[2]))
+        with run_local(1) as local:
+            answer = httpx.get(f"{local.url}/metrics")
+    assert answer.status_code == 200
+    assert "quartet_queue_depth" in answer.text
 
 
 def test_a_port_that_is_taken_stops_no_worker(monkeypatch):

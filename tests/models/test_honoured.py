@@ -88,6 +88,9 @@ def test_limits_and_defaults_are_those_of_the_request_and_the_model():
     assert "euler_a" in fields["scheduler"]["enum"]
     assert fields["output_format"]["enum"] == ["png", "jpeg", "webp"]
     assert "frames" not in fields
+    assert fields["image"] == {"type": "string"}
+    several = SURFACES["images"].offered(row("Flux_2_Klein_4B_BF16"))
+    assert several["image"] == {"type": ["string", "array"]}
     assert "model" not in fields
     videos = SURFACES["images"].offered(row("Ltx2_3_22B_Dist_INT8"))
     assert videos["frames"]["default"] == 97

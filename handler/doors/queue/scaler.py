@@ -244,9 +244,11 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
             return
 
         async def stream(_: object) -> AsyncGenerator[Any, None]:
+            code = "ok"
             with self._measured(job) as outcome:
                 async for event in events:
-                    code = code_of(event)
+                    if (code := code_of(event)) != "ok":
+                        outcome.code = code  # now: the SDK stops at it
                     yield event
                 outcome.code = code
 
