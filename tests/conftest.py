@@ -25,6 +25,13 @@ ROOT = Path(__file__).parent.parent
 CPU = Device("cpu", memory_bytes=8 * 10**9, bf16=False)
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Dots without the names of the files, some thirty lines where there were a hundred."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and session.config.option.verbose == 0:
+        reporter.showfspath = False
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"

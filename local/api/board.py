@@ -69,6 +69,7 @@ def _job(job: Job, ahead_s: float) -> dict[str, Any]:
         "worker": job.worker,
         "tries": job.tries,
         "chunks": len(job.chunks),
+        "progress": _progress(job),
         "code": _code(job.error),
     }
 
@@ -81,6 +82,12 @@ def _about(given: Any) -> str | None:
     named = body.get("model") if isinstance(body, dict) else None
     told = (one for one in (named, given.get("openai_route")) if isinstance(one, str))
     return next((one[:100] for one in told), None)
+
+
+def _progress(job: Job) -> dict[str, Any] | None:
+    """How far a running job says that it is: ``{"done", "total", "unit"}``."""
+    said = None if job.final else job.output
+    return said if isinstance(said, dict) and "total" in said else None
 
 
 def _code(error: str | None) -> str | None:

@@ -19,7 +19,12 @@ export function chart(values, most, label) {
     const height = Math.min(1, Math.max(0, value / top)) * (HEIGHT - 2);
     return `${(index * step).toFixed(1)},${(HEIGHT - 1 - height).toFixed(1)}`;
   });
-  const drawing = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "chart", role: "img", "aria-label": label });
+  const drawing = shape("svg", {
+    viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+    class: "chart",
+    role: "img",
+    "aria-label": label,
+  });
   drawing.append(shape("polyline", { points: points.join(" ") }));
   return drawing;
 }

@@ -63,7 +63,13 @@ export class Chat {
       ["required", "one of them, always"],
     ]);
     this.streaming = checkbox("Stream", true);
-    this.log = el("div", { class: "log", role: "log", "aria-live": "off", "aria-label": "Conversation", tabindex: 0 });
+    this.log = el("div", {
+      class: "log",
+      role: "log",
+      "aria-live": "off",
+      "aria-label": "Conversation",
+      tabindex: 0,
+    });
     this.composer = el("textarea", { rows: 3, keydown: (event) => this.typed(event) });
     this.bench = new Workbench({
       surface: "chat",
@@ -86,7 +92,12 @@ export class Chat {
 
   controls() {
     const schema = labelled("Schema", this.schema);
-    const tools = el("div", {}, labelled("Functions", this.tools), labelled("Calls", this.toolChoice));
+    const tools = el(
+      "div",
+      {},
+      labelled("Functions", this.tools),
+      labelled("Calls", this.toolChoice),
+    );
     const show = () => {
       schema.hidden = this.form.value !== "json_schema";
       tools.hidden = !this.functions.checked;
@@ -206,11 +217,13 @@ export class Chat {
       if (this.bench.going) return;
       give.disabled = true;
       calls.forEach((call, index) =>
-        this.add({ role: "tool", tool_call_id: call.id, content: said[index].value }));
+        this.add({ role: "tool", tool_call_id: call.id, content: said[index].value }),
+      );
       this.bench.submit();
     });
     const fields = calls.map((call, index) =>
-      labelled(`What ${call.function.name} says`, said[index]));
+      labelled(`What ${call.function.name} says`, said[index]),
+    );
     return el("div", { class: "row" }, ...fields, give);
   }
 
@@ -268,7 +281,10 @@ class Answer {
     this.text = el("p", { class: "text" });
     this.thinking = el("p", { class: "thoughts" });
     this.thinkingBox = el(
-      "details", { hidden: true }, el("summary", {}, "What it thought"), this.thinking,
+      "details",
+      { hidden: true },
+      el("summary", {}, "What it thought"),
+      this.thinking,
     );
     this.called = el("pre", { hidden: true, "aria-label": "Function calls" });
     this.element = bubble("assistant", this.thinkingBox, this.text, this.called);
@@ -344,7 +360,9 @@ function figures(answer, start, firstMs) {
     firstMs === null ? null : `${seconds(firstMs)} to the first`,
     tokens === undefined ? null : `${tokens} tokens`,
     // What came in one piece has no speed of its own.
-    firstMs === null || !tokens || rest < firstMs / 10 ? null : `${Math.round((tokens / rest) * 1000)} tokens/s`,
+    firstMs === null || !tokens || rest < firstMs / 10
+      ? null
+      : `${Math.round((tokens / rest) * 1000)} tokens/s`,
     answer.reason === "length" ? "cut: too few tokens allowed" : null,
   ]
     .filter(Boolean)

@@ -14,8 +14,11 @@ const NATIVE = {
       "tools top_logprobs top_p",
     print: (stream) =>
       stream
-        ? ["for event in answer:", "    for choice in event.choices:",
-           '        print(choice.delta.content or "", end="", flush=True)']
+        ? [
+            "for event in answer:",
+            "    for choice in event.choices:",
+            '        print(choice.delta.content or "", end="", flush=True)',
+          ]
         : ["print(answer.choices[0].message.content)"],
   },
   "/images/generations": {
@@ -25,7 +28,7 @@ const NATIVE = {
       "response_format size stream",
     print: (stream) =>
       stream
-        ? ["for event in answer:", "    print(event.type, len(event.b64_json or \"\"))"]
+        ? ["for event in answer:", '    print(event.type, len(event.b64_json or ""))']
         : ["for picture in answer.data:", '    print(picture.url or len(picture.b64_json or ""))'],
   },
   "/embeddings": {
@@ -186,7 +189,9 @@ function openai(surface, { route, body, stream }) {
     ...call,
     ...(known
       ? known.print(stream)
-      : stream ? ["for event in answer:", "    print(event)"] : ["print(answer)"]),
+      : stream
+        ? ["for event in answer:", "    print(event)"]
+        : ["print(answer)"]),
   ].join("\n");
 }
 

@@ -63,10 +63,10 @@ export function clock(s) {
   return `${minutes}:${String(Math.floor(s % 60)).padStart(2, "0")}`;
 }
 
-export function bytes(count) {
-  if (count < 1000) return `${count} B`;
+export function bytes(number) {
+  if (number < 1000) return `${number} B`;
   const units = ["kB", "MB", "GB", "TB"];
-  let size = count / 1000;
+  let size = number / 1000;
   while (size >= 1000 && units.length > 1) {
     size /= 1000;
     units.shift();

@@ -5,7 +5,8 @@ import { FieldError, lines } from "./fields.js";
 import { askJson, base } from "./server.js";
 import { remarks, Workbench } from "./workbench.js";
 
-const TEXTS = "A fox is a small canid.\nFoxes are related to dogs.\nInterest rates rose in spring.\nThe bank raised its rates.";
+const TEXTS =
+  "A fox is a small canid.\nFoxes are related to dogs.\nInterest rates rose in spring.\nThe bank raised its rates.";
 
 export class Embeddings {
   constructor() {
@@ -41,14 +42,22 @@ function similarity() {
     extra: [labelled("Texts", texts, "One a line.")],
     request: (values) => ({
       route: "/embeddings",
-      body: { model: bench.picker.value, input: lines(texts.value), ...values, encoding_format: "float" },
+      body: {
+        model: bench.picker.value,
+        input: lines(texts.value),
+        ...values,
+        encoding_format: "float",
+      },
     }),
     run: async ({ route, body }, signal) => {
       bench.output.replaceChildren();
       if (!body.input.length) throw new FieldError(texts, "Write a line of text first.");
       const answer = await askJson(base("embeddings") + route, { body, signal });
       const vectors = answer.data.map((one) => one.embedding);
-      bench.output.replaceChildren(matrix(body.input, vectors), remarks(answer, bench.model.notice) ?? "");
+      bench.output.replaceChildren(
+        matrix(body.input, vectors),
+        remarks(answer, bench.model.notice) ?? "",
+      );
       return `${vectors[0].length} dimensions · ${answer.usage.prompt_tokens} tokens`;
     },
     send: "Compare",
@@ -64,17 +73,27 @@ function matrix(texts, vectors) {
     node.style.setProperty("--strength", `${Math.round(Math.max(0, value) * 60)}%`);
     return node;
   };
-  const numbers = texts.map((text, index) => el("th", { scope: "col", title: text }, String(index + 1)));
+  const numbers = texts.map((text, index) =>
+    el("th", { scope: "col", title: text }, String(index + 1)),
+  );
   const rows = texts.map((text, row) =>
-    el("tr", {},
+    el(
+      "tr",
+      {},
       el("th", { scope: "row", title: text }, `${row + 1}. ${text}`),
-      ...vectors.map((other) => cell(dot(vectors[row], other)))));
+      ...vectors.map((other) => cell(dot(vectors[row], other))),
+    ),
+  );
   return el(
-    "div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Cosines" },
-    el("table", { class: "matrix" },
+    "div",
+    { class: "scroll", tabindex: 0, role: "region", "aria-label": "Cosines" },
+    el(
+      "table",
+      { class: "matrix" },
       el("caption", {}, "Cosine of each two texts"),
       el("thead", {}, el("tr", {}, el("td", {}), ...numbers)),
-      el("tbody", {}, ...rows)),
+      el("tbody", {}, ...rows),
+    ),
   );
 }
 
@@ -91,18 +110,28 @@ function ranking() {
     request: (values) => ({
       route: "/rerank",
       body: {
-        model: bench.picker.value, query: query.value, documents: lines(documents.value), ...values,
+        model: bench.picker.value,
+        query: query.value,
+        documents: lines(documents.value),
+        ...values,
       },
     }),
     run: async ({ route, body }, signal) => {
       bench.output.replaceChildren();
       const answer = await askJson(base("embeddings") + route, { body, signal });
       const ranked = answer.results.map(({ index, relevance_score: score }) =>
-        el("li", {},
+        el(
+          "li",
+          {},
           el("meter", { min: 0, max: 1, value: score, "aria-label": "Relevance" }),
           el("span", { class: "score" }, score.toFixed(3)),
-          el("span", {}, body.documents[index])));
-      bench.output.replaceChildren(el("ol", { class: "ranked" }, ...ranked), remarks(answer, bench.model.notice) ?? "");
+          el("span", {}, body.documents[index]),
+        ),
+      );
+      bench.output.replaceChildren(
+        el("ol", { class: "ranked" }, ...ranked),
+        remarks(answer, bench.model.notice) ?? "",
+      );
       return null;
     },
     send: "Rank",

@@ -64,7 +64,8 @@ export class FieldError extends Error {
 function controlOf(schema, kind, label) {
   const types = [schema.type].flat();
   if (schema.enum) {
-    const usual = schema.default === undefined ? "the model's choice" : `${schema.default} (default)`;
+    const usual =
+      schema.default === undefined ? "the model's choice" : `${schema.default} (default)`;
     return select([["", usual], ...schema.enum.map((one) => [one, one])]);
   }
   if (types[0] === "boolean") return checkbox(label, schema.default === true);
@@ -91,7 +92,11 @@ function read(control) {
   return text;
 }
 
-export const lines = (text) => text.split("\n").map((line) => line.trim()).filter(Boolean);
+export const lines = (text) =>
+  text
+    .split("\n")
+    .map((line) => line.trim())
+    .filter(Boolean);
 
 export function json(control) {
   control.removeAttribute("aria-invalid");

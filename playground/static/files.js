@@ -12,7 +12,11 @@ export class DropZone {
     Object.assign(this, { most, changed, files: [] });
     const id = freshId("file");
     this.input = el("input", {
-      type: "file", id, accept, multiple: most > 1, change: () => this.take(this.input.files),
+      type: "file",
+      id,
+      accept,
+      multiple: most > 1,
+      change: () => this.take(this.input.files),
     });
     this.list = el("ul", { class: "files" });
     this.element = el(

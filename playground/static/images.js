@@ -133,7 +133,8 @@ class Pictures {
 
   // What is not whole by now never will be.
   end() {
-    for (const figure of this.figures.values()) if (figure.hasAttribute("data-partial")) discard(figure);
+    for (const figure of this.figures.values())
+      if (figure.hasAttribute("data-partial")) discard(figure);
     if (!this.element.querySelector("figure")) this.element.remove();
   }
 
@@ -170,10 +171,13 @@ class Pictures {
     const use = button("Use as input", () => this.use(new File([blob], name, { type })));
     return [
       shown,
-      el("figcaption", {},
+      el(
+        "figcaption",
+        {},
         el("span", {}, facts.filter(Boolean).join(" · ")),
         button("Download", () => download(name, blob)),
-        video ? null : use),
+        video ? null : use,
+      ),
     ];
   }
 }

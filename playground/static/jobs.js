@@ -5,11 +5,20 @@ import { ask, askJson, events } from "./server.js";
 
 const FINAL = new Set(["COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"]);
 const WORDS = {
-  IN_QUEUE: "in queue", IN_PROGRESS: "running", COMPLETED: "completed", FAILED: "failed",
-  CANCELLED: "cancelled", TIMED_OUT: "timed out",
+  IN_QUEUE: "in queue",
+  IN_PROGRESS: "running",
+  COMPLETED: "completed",
+  FAILED: "failed",
+  CANCELLED: "cancelled",
+  TIMED_OUT: "timed out",
 };
 const SHOWN = 100;
-const SPANS = [[10_000, "10 seconds"], [60_000, "minute"], [300_000, "5 minutes"], [1_800_000, "30 minutes"]];
+const SPANS = [
+  [10_000, "10 seconds"],
+  [60_000, "minute"],
+  [300_000, "5 minutes"],
+  [1_800_000, "30 minutes"],
+];
 const LONG_TEXT = 400;
 
 export class Jobs {
@@ -22,20 +31,36 @@ export class Jobs {
     this.trouble = el("p", { class: "trouble", role: "alert", hidden: true });
     this.span = select(SPANS);
     this.span.addEventListener("change", () => this.draw());
-    this.detail = el("section", { class: "detail", "aria-label": "Job", tabindex: -1, hidden: true });
+    this.detail = el("section", {
+      class: "detail",
+      "aria-label": "Job",
+      tabindex: -1,
+      hidden: true,
+    });
     const columns = ["Job", "Endpoint", "State", "Waited and ran", "Worker", "Do"];
     this.element = el(
-      "section", { "aria-label": "Jobs" },
+      "section",
+      { "aria-label": "Jobs" },
       el("h2", {}, "Jobs"),
       this.status,
       this.queues,
       this.trouble,
       el("div", { class: "span" }, labelled("Time line of the last", this.span)),
-      el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "The latest jobs" },
-        el("table", { class: "jobs" },
-          el("caption", {}, "The latest jobs, the newest first. They are kept for half an hour after /run, and else for a minute."),
+      el(
+        "div",
+        { class: "scroll", tabindex: 0, role: "region", "aria-label": "The latest jobs" },
+        el(
+          "table",
+          { class: "jobs" },
+          el(
+            "caption",
+            {},
+            "The latest jobs, the newest first; kept for half an hour after /run, else for a minute.",
+          ),
           el("thead", {}, el("tr", {}, ...columns.map((one) => el("th", { scope: "col" }, one)))),
-          this.body)),
+          this.body,
+        ),
+      ),
       this.detail,
     );
   }
@@ -75,9 +100,12 @@ export class Jobs {
     this.ahead = now - Date.now();
     for (const job of jobs) this.jobs.set(job.id, job);
     for (const id of gone) this.jobs.delete(id);
-    if (this.shown && jobs.some((job) => job.id === this.shown.job.id)) this.detailOf(this.shown.job);
+    if (this.shown && jobs.some((job) => job.id === this.shown.job.id))
+      this.detailOf(this.shown.job);
     this.status.textContent = workers.length
-      ? workers.map((one) => `${one.id} (${one.endpoint}): ${one.state}, ${one.jobs} jobs`).join(" · ")
+      ? workers
+          .map((one) => `${one.id} (${one.endpoint}): ${one.state}, ${one.jobs} jobs`)
+          .join(" · ")
       : "No worker runs.";
     this.queues.replaceChildren(...Object.entries(endpoints).map(queueCard));
     this.draw();
@@ -87,7 +115,9 @@ export class Jobs {
     // What runs is shown, however many wait behind it.
     const runs = (job) => job.status === "IN_PROGRESS";
     const order = (a, b) => b.submitted - a.submitted;
-    const jobs = [...this.jobs.values()].filter((job) => !(job.about ?? "").startsWith("/v1/models"));
+    const jobs = [...this.jobs.values()].filter(
+      (job) => !(job.about ?? "").startsWith("/v1/models"),
+    );
     const all = jobs.sort((a, b) => runs(b) - runs(a) || order(a, b));
     const latest = all.slice(0, SHOWN).sort(order);
     const now = Date.now() + (this.ahead ?? 0);
@@ -140,18 +170,29 @@ export class Jobs {
     } catch (error) {
       facts = { error: error.message };
     }
+    if (this.shown?.job !== job) return; // closed meanwhile, or another is shown
+    const inside = this.detail.contains(document.activeElement);
     const { input, output, error, ...rest } = facts;
     const part = (name, value) =>
-      value === undefined ? [] : [el("h4", {}, name), el("pre", { tabindex: 0, "aria-label": name }, shortened(value))];
+      value === undefined
+        ? []
+        : [el("h4", {}, name), el("pre", { tabindex: 0, "aria-label": name }, shortened(value))];
     this.detail.replaceChildren(
       el("h3", {}, job.id),
-      el("p", { class: "facts" }, Object.entries(rest).filter(([name]) => name !== "id")
-        .map(([name, value]) => `${name} ${value}`).join(" · ")),
+      el(
+        "p",
+        { class: "facts" },
+        Object.entries(rest)
+          .filter(([name]) => name !== "id")
+          .map(([name, value]) => `${name} ${value}`)
+          .join(" · "),
+      ),
       ...part("Input", input),
       ...part("Error", parsed(error)),
       ...part("Output", output),
       button("Close", () => this.hide()),
     );
+    if (inside) this.detail.focus(); // what had it is another element now
   }
 }
 
@@ -165,19 +206,23 @@ class Row {
     this.run = el("span", { class: "bar run" });
     this.words = el("span", { class: "facts" });
     this.times.append(el("span", { class: "line" }, this.before, this.wait, this.run), this.words);
-    this.cancel = button("Cancel", () => jobs.act(job, "cancel"), { "aria-label": `Cancel ${job.id}` });
+    this.cancel = button("Cancel", () => jobs.act(job, "cancel"), {
+      "aria-label": `Cancel ${job.id}`,
+    });
     this.retry = button("Retry", () => jobs.act(job, "retry"), { "aria-label": `Retry ${job.id}` });
     const short = job.id.replace(/^sync-/, "").slice(0, 8);
     this.opener = button(short, () => jobs.show(job, this.opener), {
-      class: "link", "aria-label": `Show ${job.id}`,
+      class: "link",
+      "aria-label": `Show ${job.id}`,
     });
     this.element = el(
-      "tr", {},
-      el("th", { scope: "row" },
-        this.opener,
-        el("span", { class: "facts" }, job.about ?? "")),
+      "tr",
+      {},
+      el("th", { scope: "row" }, this.opener, el("span", { class: "facts" }, job.about ?? "")),
       el("td", {}, job.endpoint),
-      this.state, this.times, this.worker,
+      this.state,
+      this.times,
+      this.worker,
       el("td", {}, this.cancel, this.retry),
     );
   }
@@ -186,12 +231,17 @@ class Row {
     const end = job.finished ?? now;
     const waited = (job.taken ?? end) - job.submitted;
     const ran = job.taken === null ? 0 : end - job.taken;
-    this.state.textContent = [WORDS[job.status], job.code].filter(Boolean).join(": ");
+    const { done, total, unit } = job.progress ?? {};
+    const progress = total ? `${done} of ${total} ${unit}` : null;
+    this.state.textContent = [WORDS[job.status], job.code ?? progress].filter(Boolean).join(": ");
     this.state.className = `state ${job.status}`;
     this.line(job.submitted, job.taken ?? end, end, from, now);
-    this.words.textContent = job.taken === null ? seconds(waited) : `${seconds(waited)} + ${seconds(ran)}`;
-    this.worker.textContent = job.worker === null ? "" : job.tries > 1 ? `${job.worker}, try ${job.tries}` : job.worker;
-    const acts = this.element.contains(document.activeElement) && document.activeElement !== this.opener;
+    this.words.textContent =
+      job.taken === null ? seconds(waited) : `${seconds(waited)} + ${seconds(ran)}`;
+    this.worker.textContent =
+      job.worker === null ? "" : job.tries > 1 ? `${job.worker}, try ${job.tries}` : job.worker;
+    const acts =
+      this.element.contains(document.activeElement) && document.activeElement !== this.opener;
     this.cancel.hidden = FINAL.has(job.status);
     this.retry.hidden = !FINAL.has(job.status) || job.status === "COMPLETED";
     if (acts && document.activeElement.hidden) this.opener.focus();
@@ -208,11 +258,22 @@ class Row {
 
 function queueCard([name, { jobs, workers }]) {
   const facts = [
-    ["in queue", jobs.inQueue], ["running", jobs.inProgress], ["completed", jobs.completed],
-    ["failed", jobs.failed], ["workers", workers.ready + workers.initializing],
+    ["in queue", jobs.inQueue],
+    ["running", jobs.inProgress],
+    ["completed", jobs.completed],
+    ["failed", jobs.failed],
+    ["workers", workers.ready + workers.initializing],
   ];
-  return el("div", { class: "card" }, el("h3", {}, name),
-    el("dl", {}, ...facts.flatMap(([what, count]) => [el("dt", {}, what), el("dd", {}, String(count))])));
+  return el(
+    "div",
+    { class: "card" },
+    el("h3", {}, name),
+    el(
+      "dl",
+      {},
+      ...facts.flatMap(([what, count]) => [el("dt", {}, what), el("dd", {}, String(count))]),
+    ),
+  );
 }
 
 function parsed(error) {
@@ -224,6 +285,12 @@ function parsed(error) {
 }
 
 // JSON to be read: long texts (files, pictures) cut, and said how long they are.
-const shortened = (value) => JSON.stringify(value, (_, one) =>
-  typeof one === "string" && one.length > LONG_TEXT
-    ? `${one.slice(0, LONG_TEXT)} … (${one.length} characters)` : one, 2);
+const shortened = (value) =>
+  JSON.stringify(
+    value,
+    (_, one) =>
+      typeof one === "string" && one.length > LONG_TEXT
+        ? `${one.slice(0, LONG_TEXT)} … (${one.length} characters)`
+        : one,
+    2,
+  );

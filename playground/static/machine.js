@@ -12,7 +12,8 @@ const MEGA = 1e6;
 // What an engine counts, as words and how many of it are one. Of images, those whose runs have a
 // budget count pixels, and others pictures.
 function unitOf(surface, budget) {
-  if (surface === "images") return Number.isFinite(budget) ? ["megapixels/s", MEGA] : ["pictures/s", 1];
+  if (surface === "images")
+    return Number.isFinite(budget) ? ["megapixels/s", MEGA] : ["pictures/s", 1];
   return [surface === "transcribe" ? "windows/s" : "tokens/s", 1];
 }
 
@@ -20,7 +21,13 @@ export class Machine {
   constructor() {
     this.cards = el("div", { class: "cards" });
     this.status = el("p", { class: "status", role: "status" });
-    this.element = el("section", { "aria-label": "Machine" }, el("h2", {}, "Machine"), this.status, this.cards);
+    this.element = el(
+      "section",
+      { "aria-label": "Machine" },
+      el("h2", {}, "Machine"),
+      this.status,
+      this.cards,
+    );
     this.series = new Map();
   }
 
@@ -56,12 +63,32 @@ export class Machine {
     this.cards.replaceChildren(
       this.card("Memory", [
         ["Set aside for warm models", used, bytes(used), budget, `of ${bytes(budget)}`],
-        ["Processes", sum(samples, "process_resident_memory_bytes"), bytes(sum(samples, "process_resident_memory_bytes"))],
+        [
+          "Processes",
+          sum(samples, "process_resident_memory_bytes"),
+          bytes(sum(samples, "process_resident_memory_bytes")),
+        ],
       ]),
       this.card("Requests", [
-        ["Answered", s ? since("quartet_requests_total") / s : 0, rate(s && since("quartet_requests_total") / s, "a second")],
-        ["Under way", sum(samples, "quartet_requests_in_flight"), String(sum(samples, "quartet_requests_in_flight"))],
-        ...(about.kind === "platform" ? [["In queue", sum(samples, "quartet_queue_depth"), String(sum(samples, "quartet_queue_depth"))]] : []),
+        [
+          "Answered",
+          s ? since("quartet_requests_total") / s : 0,
+          rate(s && since("quartet_requests_total") / s, "a second"),
+        ],
+        [
+          "Under way",
+          sum(samples, "quartet_requests_in_flight"),
+          String(sum(samples, "quartet_requests_in_flight")),
+        ],
+        ...(about.kind === "platform"
+          ? [
+              [
+                "In queue",
+                sum(samples, "quartet_queue_depth"),
+                String(sum(samples, "quartet_queue_depth")),
+              ],
+            ]
+          : []),
       ]),
       ...[...loaded].sort().map((one) => this.modelCard(...one, samples, since, s)),
     );
@@ -75,7 +102,8 @@ export class Machine {
     const most = largest(samples, "quartet_model_budget", { model });
     const [unit, factor] = unitOf(surface, most);
     const speed = s ? size / s / factor : 0;
-    const fill = runs && Number.isFinite(most) && most ? padded / runs / most : runs ? size / runs : 0;
+    const fill =
+      runs && Number.isFinite(most) && most ? padded / runs / most : runs ? size / runs : 0;
     const filled = Number.isFinite(most) && most ? percent(fill) : `${fill.toFixed(1)} at once`;
     const waiting = sum(samples, "quartet_model_waiting", { model });
     return this.card(model, [
@@ -87,15 +115,24 @@ export class Machine {
   }
 
   card(title, facts) {
-    return el("div", { class: "card" }, el("h3", {}, title),
+    return el(
+      "div",
+      { class: "card" },
+      el("h3", {}, title),
       ...facts.map(([name, value, words, most = null, more = ""]) => {
         const key = `${title} ${name}`;
         const values = [...(this.series.get(key) ?? []), value].slice(-KEPT);
         this.series.set(key, values);
-        return el("div", { class: "measure" },
-          el("span", {}, name), el("strong", {}, words), el("span", { class: "facts" }, more),
-          chart(values, most, `${name}: ${words} ${more}`));
-      }));
+        return el(
+          "div",
+          { class: "measure" },
+          el("span", {}, name),
+          el("strong", {}, words),
+          el("span", { class: "facts" }, more),
+          chart(values, most, `${name}: ${words} ${more}`),
+        );
+      }),
+    );
   }
 }
 

@@ -26,12 +26,26 @@ class Tab {
   constructor([name, title, Content]) {
     Object.assign(this, { name, Content });
     this.panel = el("div", {
-      role: "tabpanel", id: `panel-${name}`, "aria-labelledby": `tab-${name}`, hidden: true,
+      role: "tabpanel",
+      id: `panel-${name}`,
+      "aria-labelledby": `tab-${name}`,
+      hidden: true,
     });
-    this.button = el("button", {
-      type: "button", role: "tab", id: `tab-${name}`, "aria-controls": `panel-${name}`,
-      "aria-selected": "false", tabindex: -1, click: () => { location.hash = name; },
-    }, title);
+    this.button = el(
+      "button",
+      {
+        type: "button",
+        role: "tab",
+        id: `tab-${name}`,
+        "aria-controls": `panel-${name}`,
+        "aria-selected": "false",
+        tabindex: -1,
+        click: () => {
+          location.hash = name;
+        },
+      },
+      title,
+    );
   }
 
   show(open) {

@@ -61,7 +61,8 @@ export async function ask(path, { body, signal, method } = {}) {
 function tooLarge(size) {
   const files = Math.floor((about.limit_bytes * 3) / 4 / 1e6);
   return new ServerError(0, {
-    message: `The request has ${Math.round(size / 1e6)} MB, and ${Math.floor(about.limit_bytes / 1e6)} ` +
+    message:
+      `The request has ${Math.round(size / 1e6)} MB, and ${Math.floor(about.limit_bytes / 1e6)} ` +
       `get through here: files of ${files} MB, as base64 makes a third more of them. ` +
       "Give an address instead.",
     code: "request_too_large",

@@ -29,10 +29,16 @@ export class Transcribe {
     this.drop = new DropZone({ label: "Sound or video", accept: "audio/*,video/*", changed });
     const addressed = () => this.url.value && this.drop.files.length && this.drop.set([]);
     this.url = el("input", {
-      type: "url", placeholder: "https://", autocomplete: "off", input: addressed,
+      type: "url",
+      placeholder: "https://",
+      autocomplete: "off",
+      input: addressed,
     });
     this.streaming = checkbox("Show the text as it is heard, and nothing but the text");
-    this.recorder = new Recorder((file) => this.drop.add([new Attachment(file, true)]), (error) => this.bench.fail(error));
+    this.recorder = new Recorder(
+      (file) => this.drop.add([new Attachment(file, true)]),
+      (error) => this.bench.fail(error),
+    );
     this.bench = new Workbench({
       surface: "transcribe",
       heading: "Transcribe",
@@ -103,28 +109,39 @@ export class Transcribe {
 
   show(answer, file) {
     const { segments = [], words = [] } = answer;
-    const player = file ? el("audio", { controls: true, src: URL.createObjectURL(file.file) }) : null;
+    const player = file
+      ? el("audio", { controls: true, src: URL.createObjectURL(file.file) })
+      : null;
     const name = file?.name.replace(/\.[^.]*$/, "") || "transcript";
     const facts = [answer.language, answer.duration === undefined ? null : clock(answer.duration)];
     const said = segments.length
       ? new Marked(segments, words, player).element
       : el("p", { class: "text transcript" }, answer.text || "No speech was found.");
-    const save = (ending, text, type) => button(`Download ${ending}`, () =>
-      download(`${name}.${ending}`, new Blob([text], { type })));
+    const save = (ending, text, type) =>
+      button(`Download ${ending}`, () => download(`${name}.${ending}`, new Blob([text], { type })));
     this.bench.output.replaceChildren(
       ...[
-        player ?? el("p", { class: "facts" },
-          "What lies at an address is not played: this page asks its own server alone."),
+        player ??
+          el(
+            "p",
+            { class: "facts" },
+            "What lies at an address is not played: this page asks its own server alone.",
+          ),
         said,
         el("p", { class: "facts" }, facts.filter(Boolean).join(" · ")),
         remarks(answer, this.bench.model.notice),
-        el("div", { class: "row" },
+        el(
+          "div",
+          { class: "row" },
           ...(segments.length
-            ? [save("srt", subtitles(segments, "srt"), "text/plain"),
-               save("vtt", subtitles(segments, "vtt"), "text/vtt")]
+            ? [
+                save("srt", subtitles(segments, "srt"), "text/plain"),
+                save("vtt", subtitles(segments, "vtt"), "text/vtt"),
+              ]
             : []),
           save("txt", answer.text ?? "", "text/plain"),
-          save("json", JSON.stringify(answer, null, 2), "application/json")),
+          save("json", JSON.stringify(answer, null, 2), "application/json"),
+        ),
       ].filter(Boolean),
     );
   }
@@ -132,8 +149,13 @@ export class Transcribe {
 
 const asText = (content, format) => [
   el("pre", { class: "transcript", tabindex: 0, "aria-label": "Transcript" }, content),
-  el("div", { class: "row" }, button(`Download ${format}`, () =>
-    download(`transcript.${format === "text" ? "txt" : format}`, new Blob([content])))),
+  el(
+    "div",
+    { class: "row" },
+    button(`Download ${format}`, () =>
+      download(`transcript.${format === "text" ? "txt" : format}`, new Blob([content])),
+    ),
+  ),
 ];
 
 // Segments, each with a button that plays from it; what is being said is marked.
@@ -155,11 +177,15 @@ class Marked {
       };
       const at = clock(segment.start);
       this.element.append(
-        el("li", {},
-          player ? button(at, play, { "aria-label": `Play from ${at}`, class: "time" })
+        el(
+          "li",
+          {},
+          player
+            ? button(at, play, { "aria-label": `Play from ${at}`, class: "time" })
             : el("span", { class: "time" }, at),
           segment.speaker ? el("strong", {}, `${segment.speaker}: `) : null,
-          el("span", { class: "text" }, ...parts)),
+          el("span", { class: "text" }, ...parts),
+        ),
       );
     }
     player?.addEventListener("timeupdate", () => this.mark(player.currentTime));
@@ -187,9 +213,13 @@ export function subtitles(segments, kind) {
     return `${whole}${comma}${String(ms % 1000).padStart(3, "0")}`;
   };
   const safe = (text) =>
-    kind === "srt" ? text : text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-  const cues = segments.map(({ start, end, text }, index) =>
-    `${kind === "srt" ? `${index + 1}\n` : ""}${time(start)} --> ${time(end)}\n${safe(text.trim())}\n`);
+    kind === "srt"
+      ? text
+      : text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+  const cues = segments.map(
+    ({ start, end, text }, index) =>
+      `${kind === "srt" ? `${index + 1}\n` : ""}${time(start)} --> ${time(end)}\n${safe(text.trim())}\n`,
+  );
   return (kind === "srt" ? "" : "WEBVTT\n\n") + cues.join("\n");
 }
 

@@ -18,7 +18,15 @@ const narrow = matchMedia("(max-width: 48rem)");
 // run       async (request, signal, model) => {}: asks, and shows what comes into ``output``
 export class Workbench {
   constructor({
-    surface, heading, suits = () => true, specs, known = {}, extra = [], request, run, send,
+    surface,
+    heading,
+    suits = () => true,
+    specs,
+    known = {},
+    extra = [],
+    request,
+    run,
+    send,
   }) {
     Object.assign(this, { surface, suits, specs, known, makeRequest: request, run });
     this.memory = new Map();
@@ -49,9 +57,12 @@ export class Workbench {
       "section",
       { class: `workbench ${surface}`, "aria-label": heading },
       el("h2", {}, heading),
-      el("div", { class: "sides" },
+      el(
+        "div",
+        { class: "sides" },
         this.form,
-        el("div", { class: "side" }, this.trouble, this.output, this.clock, this.status)),
+        el("div", { class: "side" }, this.trouble, this.output, this.clock, this.status),
+      ),
       this.code.element,
     );
   }

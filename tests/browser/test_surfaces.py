@@ -195,6 +195,18 @@ def test_pictures_with_previews_and_image_to_image(real, open_page):
     assert sent["openai_input"]["strength"] == 0.5
 
 
+def test_jobs_tell_how_far_they_are(real, open_page):
+    page = open_page(f"{real.url}/#jobs")
+    job_id = real.run(
+        "images",
+        {"prompt": "A fox", "steps": 100, "size": "1024x1024", "n": 4, "model": "Tiny_Flux"},
+    )
+    row = page.get_by_role("row").filter(has_text=job_id[:8])
+    expect(row).to_contain_text(re.compile(r"running: \d+ of 400 steps"), timeout=SOON)
+    row.get_by_role("button", name="Cancel").click()
+    expect(row).to_contain_text("cancelled")
+
+
 @needs("RealESRGAN_x4_Anime")
 def test_the_fields_are_those_that_the_model_honours(real, open_page):
     page = open_page(real.url)
