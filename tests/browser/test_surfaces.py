@@ -19,6 +19,7 @@ from tests.running import wait_until
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
+expect.set_options(timeout=15_000)  # beside other work, too
 SOON = 60_000  # a model may have to be loaded first
 
 
