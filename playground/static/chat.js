@@ -74,7 +74,7 @@ export class Chat {
     this.bench = new Workbench({
       surface: "chat",
       heading: "Chat",
-      specs: () => SPECS,
+      specs: SPECS,
       extra: this.controls(),
       request: (values) => this.request(values),
       run: (request, signal) => this.run(request, signal),

@@ -38,12 +38,8 @@ export function checkbox(text, checked = false) {
   return box;
 }
 
-export const select = (choices, chosen = null) =>
-  el(
-    "select",
-    {},
-    ...choices.map(([value, text]) => el("option", { value, selected: value === chosen }, text)),
-  );
+export const select = (choices) =>
+  el("select", {}, ...choices.map(([value, text]) => el("option", { value }, text)));
 
 // For who does not see the page.
 export function announce(text) {

@@ -33,7 +33,7 @@ function similarity() {
     surface: "embeddings",
     heading: "Similarity",
     suits: (one) => one.tasks.includes("txt2embedding"),
-    specs: () => [
+    specs: [
       ["input_type", "Kind of text"],
       "more",
       ["dimensions", "Dimensions"],
@@ -104,7 +104,7 @@ function ranking() {
     surface: "embeddings",
     heading: "Rank",
     suits: (one) => one.tasks.includes("rerank"),
-    specs: () => [["top_n", "How many"]],
+    specs: [["top_n", "How many"]],
     known: { top_n: { type: "integer", minimum: 1 } },
     extra: [labelled("Query", query), labelled("Documents", documents, "One a line.")],
     request: (values) => ({

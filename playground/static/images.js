@@ -38,7 +38,7 @@ export class ImagesTab {
     this.bench = new Workbench({
       surface: "images",
       heading: "Images",
-      specs: () => SPECS,
+      specs: SPECS,
       extra: [this.inputs.element, this.mask.element, this.last.element],
       request: (values, model) => this.request(values, model),
       run: (request, signal) => this.run(request, signal),

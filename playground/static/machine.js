@@ -3,7 +3,7 @@
 import { chart } from "./charts.js";
 import { bytes, el } from "./dom.js";
 import { growth, largest, read, sum } from "./prometheus.js";
-import { about, ask } from "./server.js";
+import { ask, queues } from "./server.js";
 
 const EVERY_MS = 2000;
 const KEPT = 90;
@@ -60,36 +60,20 @@ export class Machine {
     const loaded = new Map(warm.map((one) => [one.labels.model, one.labels.surface]));
     const budget = sum(samples, "quartet_memory_budget_bytes");
     const used = sum(samples, "quartet_model_memory_bytes");
+    const resident = sum(samples, "process_resident_memory_bytes");
+    const answered = s ? since("quartet_requests_total") / s : 0;
+    const counted = (title, name) => [title, sum(samples, name), String(sum(samples, name))];
+    const requests = [
+      ["Answered", answered, rate(answered, "a second")],
+      counted("Under way", "quartet_requests_in_flight"),
+    ];
+    if (queues) requests.push(counted("In queue", "quartet_queue_depth"));
     this.cards.replaceChildren(
       this.card("Memory", [
         ["Set aside for warm models", used, bytes(used), budget, `of ${bytes(budget)}`],
-        [
-          "Processes",
-          sum(samples, "process_resident_memory_bytes"),
-          bytes(sum(samples, "process_resident_memory_bytes")),
-        ],
+        ["Processes", resident, bytes(resident)],
       ]),
-      this.card("Requests", [
-        [
-          "Answered",
-          s ? since("quartet_requests_total") / s : 0,
-          rate(s && since("quartet_requests_total") / s, "a second"),
-        ],
-        [
-          "Under way",
-          sum(samples, "quartet_requests_in_flight"),
-          String(sum(samples, "quartet_requests_in_flight")),
-        ],
-        ...(about.kind === "platform"
-          ? [
-              [
-                "In queue",
-                sum(samples, "quartet_queue_depth"),
-                String(sum(samples, "quartet_queue_depth")),
-              ],
-            ]
-          : []),
-      ]),
+      this.card("Requests", requests),
       ...[...loaded].sort().map((one) => this.modelCard(...one, samples, since, s)),
     );
     if (!loaded.size) this.status.textContent = "No model is warm yet: the first job loads one.";
@@ -102,14 +86,15 @@ export class Machine {
     const most = largest(samples, "quartet_model_budget", { model });
     const [unit, factor] = unitOf(surface, most);
     const speed = s ? size / s / factor : 0;
-    const fill =
-      runs && Number.isFinite(most) && most ? padded / runs / most : runs ? size / runs : 0;
-    const filled = Number.isFinite(most) && most ? percent(fill) : `${fill.toFixed(1)} at once`;
+    const bounded = Number.isFinite(most) && most > 0;
+    const fill = !runs ? 0 : bounded ? padded / runs / most : size / runs;
+    const filled = bounded ? percent(fill) : `${fill.toFixed(1)} at once`;
+    const padding = padded ? 1 - size / padded : 0;
     const waiting = sum(samples, "quartet_model_waiting", { model });
     return this.card(model, [
       ["Speed", speed, rate(speed, unit)],
       ["Batch fill", fill, runs ? filled : "–"],
-      ["Padding", padded ? 1 - size / padded : 0, padded ? percent(1 - size / padded) : "–"],
+      ["Padding", padding, padded ? percent(padding) : "–"],
       ["Waiting", waiting, String(waiting)],
     ]);
   }
@@ -137,4 +122,4 @@ export class Machine {
 }
 
 const percent = (share) => `${Math.round(share * 100)} %`;
-const rate = (value, unit) => `${(value || 0).toFixed(value < 10 ? 1 : 0)} ${unit}`;
+const rate = (value, unit) => `${value.toFixed(value < 10 ? 1 : 0)} ${unit}`;

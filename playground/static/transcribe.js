@@ -42,7 +42,7 @@ export class Transcribe {
     this.bench = new Workbench({
       surface: "transcribe",
       heading: "Transcribe",
-      specs: () => SPECS,
+      specs: SPECS,
       extra: [
         this.drop.element,
         this.recorder.element,

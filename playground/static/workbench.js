@@ -15,7 +15,7 @@ const narrow = matchMedia("(max-width: 48rem)");
 // known     fields that the model is not asked for: it says what it honours of its first operation
 // extra     nodes above the fields, part of the form
 // request   (values, model) => {route, body, stream}
-// run       async (request, signal, model) => {}: asks, and shows what comes into ``output``
+// run       async (request, signal) => {}: asks, and shows what comes into ``output``
 export class Workbench {
   constructor({
     surface,
@@ -102,7 +102,7 @@ export class Workbench {
     const parameters = { ...this.model.parameters, ...this.known };
     this.notice.textContent = notice ?? "";
     this.notice.hidden = !notice;
-    const [shown, folded] = split(this.specs(this.model), "more");
+    const [shown, folded] = split(this.specs, "more");
     const [first, rest] = [new Fields(parameters, shown), new Fields(parameters, folded)];
     for (const one of [this.first, this.rest]) one?.note(this.memory);
     for (const one of [first, rest]) one.recall(this.memory);
@@ -163,7 +163,7 @@ export class Workbench {
     this.clock.hidden = false;
     let [said, stopped] = ["", false];
     try {
-      const more = await this.run(request, this.going.signal, this.model);
+      const more = await this.run(request, this.going.signal);
       said = [seconds(performance.now() - start), more].filter(Boolean).join(" · ");
       announce(this.spoken?.() ?? "Done");
       if (narrow.matches) this.output.scrollIntoView({ block: "nearest" });

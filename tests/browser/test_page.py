@@ -9,7 +9,7 @@ import sys
 import httpx
 import pytest
 
-from tests.browser.test_surfaces import SOON, example, expect, picture, say, tab
+from tests.browser.test_surfaces import SOON, example, expect, give_speech, picture, say, tab
 from tests.conftest import needs
 from tests.handler.test_contract import CHAT
 from tests.local.test_local import SLOW
@@ -98,12 +98,7 @@ def test_hostile_words_are_words(fakes, open_page):
     expect(chat.get_by_label("The request as code")).to_contain_text("onerror")
 
     transcribe = tab(page, "Transcribe")
-    sound = {
-        "name": f"{EVIL}.ogg",
-        "mimeType": "audio/ogg",
-        "buffer": example("transcribe", "audioUrl"),
-    }
-    transcribe.get_by_label("Sound or video").set_input_files(sound)
+    give_speech(transcribe, f"{EVIL}.ogg")
     expect(transcribe.locator(".files")).to_contain_text("<img")
     segment = {"start": 0, "end": 1, "text": EVIL, "id": 0}
     page.route(
@@ -239,12 +234,7 @@ def test_everybody_can_use_it(fakes, open_page, scheme, width):
             panel.get_by_role("button", name="Generate").click()
             expect(panel.locator("figure")).to_contain_text("seed", timeout=SOON)
         if name == "Transcribe":
-            sound = {
-                "name": "a.ogg",
-                "mimeType": "audio/ogg",
-                "buffer": example("transcribe", "audioUrl"),
-            }
-            panel.get_by_label("Sound or video").set_input_files(sound)
+            give_speech(panel, "a.ogg")
             panel.get_by_role("button", name="Transcribe").click()
             expect(panel.locator("audio")).to_be_visible(timeout=SOON)
         if name == "Embeddings":

@@ -38,6 +38,22 @@ def say(page: Any, text: str) -> None:
     page.get_by_label("Message").press("Enter")
 
 
+def begin_long_answer(page: Any) -> Any:
+    """Ask for what takes the fakes a minute, and see it begin; returns the tab."""
+    chat = tab(page, "Chat")
+    expect(chat.get_by_label("Model", exact=True)).not_to_be_empty()
+    say(page, SLOW["messages"][0]["content"])
+    expect(page.locator(".message.assistant .text")).to_contain_text("xxx")
+    return chat
+
+
+def give_speech(panel: Any, name: str = "speech.ogg") -> None:
+    """Choose the example's recording, under a name."""
+    content = example("transcribe", "audioUrl")
+    file = {"name": name, "mimeType": "audio/ogg", "buffer": content}
+    panel.get_by_label("Sound or video").set_input_files(file)
+
+
 def saved(page: Any, button: Any) -> bytes:
     with page.expect_download() as download:
         button.click()
@@ -127,10 +143,7 @@ def test_what_is_refused_is_said_with_its_code(real, open_page):
 
 def test_stopping_ends_the_job(fakes, open_page):
     page = open_page(fakes.url)
-    chat = tab(page, "Chat")
-    expect(chat.get_by_label("Model", exact=True)).not_to_be_empty()
-    say(page, SLOW["messages"][0]["content"])
-    expect(page.locator(".message.assistant .text")).to_contain_text("xxx")
+    chat = begin_long_answer(page)
     chat.get_by_role("button", name="Stop").click()
     expect(chat.get_by_role("status")).to_have_text("Stopped.")
     jobs = fakes.platform.queues.endpoints["chat"].jobs
@@ -140,10 +153,7 @@ def test_stopping_ends_the_job(fakes, open_page):
 
 def test_a_conversation_that_is_cleared_stays_clear(fakes, open_page):
     page = open_page(fakes.url)
-    chat = tab(page, "Chat")
-    expect(chat.get_by_label("Model", exact=True)).not_to_be_empty()
-    say(page, SLOW["messages"][0]["content"])
-    expect(page.locator(".message.assistant .text")).to_contain_text("xxx")
+    chat = begin_long_answer(page)
     chat.get_by_role("button", name="Clear").click()
     expect(page.locator(".message")).to_have_count(0)
     say(page, "Hi")
@@ -243,12 +253,7 @@ def test_a_transcript_is_marked_as_it_plays_and_saved(real, open_page):
     page = open_page(real.url)
     transcribe = tab(page, "Transcribe")
     expect(transcribe.get_by_label("Answer")).to_have_value("verbose_json", timeout=SOON)
-    sound = {
-        "name": "speech.ogg",
-        "mimeType": "audio/ogg",
-        "buffer": example("transcribe", "audioUrl"),
-    }
-    transcribe.get_by_label("Sound or video").set_input_files(sound)
+    give_speech(transcribe)
     transcribe.get_by_role("button", name="Transcribe").click()
     words = transcribe.locator("ol.transcript .text span")
     expect(words.first).to_have_text("And ", timeout=SOON)
