@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from handler.contract import SURFACES
 from handler.dispatch import Dispatcher
 from handler.entry import Worker
+from handler.media.allowed import Allowed
 from handler.media.bucket import Bucket
 from handler.media.guard import Guard
 from handler.media.loras import LoraShelf
@@ -66,7 +67,7 @@ def assemble(settings: Settings) -> Worker:
             inline_limit_bytes=settings.inline_limit_bytes,
             output_limit_bytes=output_limit_bytes,
             event_limit_bytes=None if settings.serve else _EVENT_LIMIT_BYTES,
-            loras=LoraShelf(settings.lora_allow, store, settings.places().shelf / "loras"),
+            loras=LoraShelf(Allowed(settings.lora_allow), store, settings.places().shelf / "loras"),
             checker=_checker(settings, catalog),
             diarizer=_diarizer(settings, catalog, device.kind),
         ),

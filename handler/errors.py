@@ -10,6 +10,8 @@ The handler's own part of the tree that ``models.errors`` begins:
     ├── SurfaceUnknown, SurfaceAmbiguous
     ├── RouteUnknown             an OpenAI route that no surface answers
     ├── RequestTooLarge          over HTTP: the body is larger than the limit
+    ├── RequestTimeout           over HTTP: the body does not come in time
+    ├── OriginForbidden          over HTTP: a web page of another site asks
     ├── OutputTooLarge           the answer is larger than the platform delivers
     └── MediaError               fetching a client's file: one class per way it fails
     WorkerError
@@ -53,6 +55,18 @@ class RequestTooLarge(RequestError):
     """The body of an HTTP request is larger than the limit."""
 
     code = "request_too_large"
+
+
+class RequestTimeout(RequestError):
+    """The body of an HTTP request does not come in time."""
+
+    code = "request_timeout"
+
+
+class OriginForbidden(RequestError):
+    """A web page of another site sent the HTTP request."""
+
+    code = "origin_forbidden"
 
 
 class OutputTooLarge(RequestError):
@@ -138,6 +152,8 @@ def error_object(error: BaseException) -> ErrorObject:
 _STATUS = {
     "model_not_found": 404,
     "unknown_url": 404,
+    "origin_forbidden": 403,
+    "request_timeout": 408,
     "request_too_large": 413,
     "storage_failed": 502,
     "model_does_not_fit": 503,

@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError, WebSocketRequestValidatio
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
@@ -91,6 +92,7 @@ def build(options: Options) -> tuple[ASGIApp, Platform]:
             TooLarge: _too_large,
             GatewayError: _gateway_error,
             RequestValidationError: _invalid,
+            ClientDisconnect: _left,
             HTTPException: _no_such_route,
             Exception: _broken,
         },
@@ -137,6 +139,11 @@ async def _too_large(http: Request, error: Exception) -> Response:
 async def _gateway_error(http: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)  # noqa: S101 - registered for it
     return error.response()
+
+
+async def _left(http: Request, error: Exception) -> Response:
+    """Answer nobody: the client went away while it sent its request."""
+    return Response(status_code=499)
 
 
 async def _invalid(http: Request, error: Exception) -> Response:

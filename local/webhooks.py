@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -110,7 +111,7 @@ class Webhooks:
                 if refusal is None:
                     return
                 then = "it is tried again" if left else "it is given up"
-                log.warning("webhook to %s: %s; %s", url, refusal, then)
+                log.warning("webhook to %s: %s; %s", _host(url), refusal, then)
                 if left:
                     await asyncio.sleep(self._limits.webhook_pause_s)
 
@@ -131,6 +132,14 @@ async def _post(session: aiohttp.ClientSession, url: str, content: bytes) -> str
             return None if response.status == 200 else f"status {response.status}"
     except (aiohttp.ClientError, OSError, ValueError) as error:  # OSError has the timeout too
         return f"not reached ({type(error).__name__})"
+
+
+def _host(url: str) -> str:
+    """Return the host of a URL for the log; the rest of it may hold a token."""
+    try:
+        return urlsplit(url).hostname or "an address without a host"
+    except ValueError:
+        return "an address that is none"
 
 
 def _timestamp(now_s: float) -> str:

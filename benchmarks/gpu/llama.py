@@ -7,6 +7,7 @@ tokens, which say one token each. All through the engine's own ``admit`` and ``s
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import Iterator
@@ -166,9 +167,11 @@ class _Crowd:
         Raises:
             QuartetError: what became of one of them.
         """
+        prompts = [Prompt(tokens, self._sampling) for tokens in self._prompts]
+        items = [asyncio.run(self._engine.prepare(prompt)) for prompt in prompts]
         start = time.perf_counter()
-        for key, tokens in enumerate(self._prompts):
-            self._engine.admit(key, self._engine.prepare(Prompt(tokens, self._sampling)))
+        for key, item in enumerate(items):
+            self._engine.admit(key, item)
         begun, done = set[int](), set[int]()
         since: float | None = None
         while len(done) < self._count:

@@ -37,8 +37,8 @@ def explain(error: ValidationError, called: Mapping[str, str] | None = None) -> 
 def _most_telling(error: ValidationError) -> Any:
     """Of the first wrong field, the problem that says most.
 
-    A field that may be a string or a list fails as both; the alternative that the client did not
-    mean fails by its type at once, the meant one further in, or by its range.
+    A field that may be a string or a list fails as both. The alternative that the client did not
+    mean fails by a type; the meant one by a range, or further in.
     """
     problems = error.errors(include_url=False)
     field = problems[0]["loc"][:1]
@@ -46,8 +46,8 @@ def _most_telling(error: ValidationError) -> Any:
     return max(of_field, key=_telling)
 
 
-def _telling(problem: Any) -> tuple[int, bool]:
-    return _path(problem["loc"]).count("["), not problem["type"].endswith("_type")
+def _telling(problem: Any) -> tuple[bool, int]:
+    return not problem["type"].endswith("_type"), _path(problem["loc"]).count("[")
 
 
 def _reason(message: str) -> str:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
 
+from annotated_types import GroupedMetadata, MaxLen, MinLen
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    FailFast,
     Field,
     PrivateAttr,
     ValidationError,
@@ -30,6 +33,28 @@ def whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+MAX_OBJECT_BYTES = 500_000  # of an object with any keys, as JSON; also of a schema
+
+
+@dataclass(frozen=True)
+class Items(GroupedMetadata):
+    """How many elements a list or an object may have.
+
+    Every list and object of a request has this: without it, validation keeps an error for each
+    element, and a body of a few megabytes takes gigabytes. It stops at the first wrong element.
+    """
+
+    most: int
+    least: int = 0
+
+    def __iter__(self) -> Iterator[object]:
+        """Yield the constraints as pydantic knows them."""
+        if self.least:
+            yield MinLen(self.least)
+        yield MaxLen(self.most)
+        yield FailFast()
+
+
 # A constraint, even an empty one, has pydantic refuse what is no UTF-8 (lone surrogates).
 Text = Annotated[str, Field(min_length=0)]
 NonEmpty = Annotated[str, Field(min_length=1)]
@@ -38,14 +63,16 @@ Integer = Annotated[int, BeforeValidator(whole)]
 
 def _json(value: dict[str, Any]) -> dict[str, Any]:
     try:
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        size_bytes = len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
     except (ValueError, RecursionError):
         raise ValueError("must be JSON that UTF-8 can hold, not nested too deeply") from None
+    if size_bytes > MAX_OBJECT_BYTES:
+        raise ValueError(f"must have at most {MAX_OBJECT_BYTES} bytes as JSON, not {size_bytes}")
     return value
 
 
 # An object of any keys: a schema, say.
-JsonObject = Annotated[dict[str, Any], AfterValidator(_json)]
+JsonObject = Annotated[dict[str, Any], Items(MAX_OBJECT_BYTES), AfterValidator(_json)]
 
 
 class Unsupported:

@@ -15,6 +15,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
@@ -22,15 +23,16 @@ from starlette.types import ASGIApp
 
 from handler.contract.base import Operation
 from handler.doors.metrics import Metrics
+from handler.doors.protection import BodyLimits, Limited
 from handler.doors.requests import (
-    Limited,
+    left,
     no_such_route,
     read,
     refused,
     response,
     while_connected,
 )
-from handler.doors.watch import LoopWatch
+from handler.doors.watch import LoopWatch, ThreadWatch
 from handler.entry import Worker
 from handler.errors import code_of, error_object
 from handler.job import Job
@@ -48,7 +50,7 @@ class Door:
 
     Args:
         worker: answers.
-        request_limit_bytes: the largest request taken.
+        body_limits: of a request.
         preload: load the model before the first request, when the worker serves one surface.
         playground: serve the page to try it, too.
     """
@@ -56,14 +58,15 @@ class Door:
     def __init__(
         self,
         worker: Worker,
-        request_limit_bytes: int,
+        body_limits: BodyLimits,
         preload: bool = True,
         playground: bool = False,
     ) -> None:
         self.state = "warming" if preload else "healthy"
         self._worker = worker
         self._metrics = Metrics(worker.dispatcher.pool)
-        self._limit_bytes = request_limit_bytes
+        self._body_limits = body_limits
+        self.threads = ThreadWatch()
         self._playground = playground
 
     def application(self) -> ASGIApp:
@@ -85,12 +88,13 @@ class Door:
             ],
             exception_handlers={
                 QuartetError: refused,
+                ClientDisconnect: left,
                 HTTPException: no_such_route,
                 Exception: refused,
             },
             lifespan=lambda _: self.warming(),
         )
-        return Limited(application, self._limit_bytes)
+        return Limited(application, self._body_limits)
 
     def _pages(self) -> list[Route]:
         if not self._playground:
@@ -98,12 +102,17 @@ class Door:
         from playground.pages import page_routes
 
         surfaces = list(self._worker.dispatcher.endpoint.surfaces)
-        about = {"kind": "worker", "surfaces": surfaces, "limit_bytes": self._limit_bytes}
+        about = {
+            "kind": "worker",
+            "surfaces": surfaces,
+            "limit_bytes": self._body_limits.size_bytes,
+        }
         return page_routes(about)
 
     async def ping(self, http: HttpRequest) -> Response:
         """The balancer's health check."""
-        state = "broken" if self._worker.lost.is_set() else self.state
+        broken = self._worker.lost.is_set() or self.threads.stuck
+        state = "broken" if broken else self.state
         return Response(status_code=_PING[state])
 
     @asynccontextmanager
@@ -111,7 +120,8 @@ class Door:
         """Warm the model beside the server, so that the balancer sees that it is under way."""
         task = asyncio.create_task(self._warm())
         with LoopWatch():
-            yield
+            async with self.threads:
+                yield
         task.cancel()
         await asyncio.wait([task])
 

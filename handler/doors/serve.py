@@ -17,13 +17,18 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from handler.doors.http import Door
+from handler.doors.protection import (
+    KEEP_ALIVE_S,
+    LOOPBACK,
+    BodyLimits,
+    OwnPages,
+    PatientProtocol,
+)
 from handler.doors.watch import end_process
 from handler.entry import Worker
 from handler.settings.variables import Settings, SettingsError
 
 log = logging.getLogger(__name__)
-
-_LOOPBACK = ("127.0.0.1", "localhost")
 
 
 def run(worker: Worker, settings: Settings, on_runpod: bool) -> None:
@@ -38,12 +43,13 @@ def run(worker: Worker, settings: Settings, on_runpod: bool) -> None:
         SettingsError: a port cannot be had.
     """
     preload = settings.preload and worker.dispatcher.endpoint.only is not None
-    door = Door(worker, settings.request_limit_bytes, preload, settings.playground)
+    limits = BodyLimits(settings.request_limit_bytes)
+    door = Door(worker, limits, preload, settings.playground)
     host = settings.serve_host or ("0.0.0.0" if on_runpod else "127.0.0.1")  # noqa: S104
     port = settings.port if settings.port is not None else (80 if on_runpod else 8000)
     application = door.application()
-    if host in _LOOPBACK:  # there is no key: a page whose name leads here must not be answered
-        application = TrustedHostMiddleware(application, [*_LOOPBACK])
+    if host in LOOPBACK:  # there is no key: a page whose name leads here must not be answered
+        application = OwnPages(TrustedHostMiddleware(application, [*LOOPBACK]))
     listeners: list[tuple[ASGIApp, socket.socket]] = [(application, _bind("PORT", host, port))]
     if settings.port_health not in {None, port}:
         ping = Starlette(routes=[Route("/ping", door.ping)])
@@ -75,10 +81,14 @@ def _bind(name: str, host: str, port: int) -> socket.socket:
 
 
 def _server(app: ASGIApp) -> uvicorn.Server:
-    # Longer than a balancer keeps an idle connection: it must not find one closed as it sends.
-    return uvicorn.Server(
-        uvicorn.Config(app, log_config=None, access_log=False, timeout_keep_alive=75)
+    config = uvicorn.Config(
+        app,
+        http=PatientProtocol,
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
     )
+    return uvicorn.Server(config)
 
 
 async def _serve(listeners: list[tuple[ASGIApp, socket.socket]]) -> None:

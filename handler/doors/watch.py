@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 _LOOK_S = 1.0
 _STILL_S = 2.0
+_STUCK_AFTER_S = 20.0
 _FRAMES = 6  # of what holds the loop, the innermost
 
 
@@ -61,6 +62,52 @@ class LoopWatch:
             log.warning("the event loop stands still in %s", _where(thread))
             answered.wait()
             log.warning("the event loop goes on after %.1f s", time.monotonic() - asked)
+
+
+def _nothing() -> None:
+    """Run on a thread to see whether one is free."""
+
+
+class ThreadWatch:
+    """Watches whether the event loop's default threads come free; an async context manager.
+
+    Work that blocks runs on them. When all of them are held for good, the loop still answers
+    whoever asks how it is, and nothing else gets done.
+
+    Args:
+        stuck_after_s: how long none may be free.
+
+    Attributes:
+        stuck: whether none has come free for that long.
+    """
+
+    def __init__(self, stuck_after_s: float = _STUCK_AFTER_S) -> None:
+        self.stuck = False
+        self._stuck_after_s = stuck_after_s
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Begin."""
+        self._task = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """End."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _watch(self) -> None:
+        while True:
+            probe = asyncio.ensure_future(asyncio.to_thread(_nothing))
+            free, _ = await asyncio.wait({probe}, timeout=self._stuck_after_s)
+            if not free:
+                self.stuck = True
+                log.error("no thread has come free for %g s", self._stuck_after_s)
+                await probe
+                self.stuck = False
+                log.warning("a thread has come free again")
+            await asyncio.sleep(_LOOK_S)
 
 
 def _where(thread: int) -> str:

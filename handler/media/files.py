@@ -7,7 +7,7 @@ import binascii
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -59,13 +59,21 @@ class MediaDoor:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    async def fetch(self, reference: str, param: str, limit_bytes: int) -> Path:
+    async def fetch(
+        self,
+        reference: str,
+        param: str,
+        limit_bytes: int,
+        check_url: Callable[[str], None] = lambda _: None,
+    ) -> Path:
         """Bring a file here.
 
         Args:
             reference: an http(s) URL, a data URI, bare base64, or that of an uploaded file.
             param: the request's field, for errors.
             limit_bytes: the largest file taken.
+            check_url: raises for an address that may not be asked, the first or one that a host
+                redirects to; besides the guard's own check.
 
         Raises:
             MediaError: one class for each way that this fails; see ``handler.errors``.
@@ -77,17 +85,24 @@ class MediaDoor:
             self._folder = Path(tempfile.mkdtemp(prefix="quartet-"))
         path = self._folder / f"{len(list(self._folder.iterdir()))}.bin"
         if "://" in reference[:16]:
-            await self._download(reference, path, param, limit_bytes)
+            await self._download(reference, path, param, limit_bytes, check_url)
         else:
             path.write_bytes(_inline(reference, param, limit_bytes))
         return path
 
-    async def _download(self, url: str, path: Path, param: str, limit_bytes: int) -> None:
+    async def _download(
+        self,
+        url: str,
+        path: Path,
+        param: str,
+        limit_bytes: int,
+        check_url: Callable[[str], None],
+    ) -> None:
         import aiohttp
 
         try:
             async with self._guard.session() as session:
-                await self._follow(session, url, path, param, limit_bytes)
+                await self._follow(session, url, path, param, limit_bytes, check_url)
         except MediaForbidden:
             raise forbidden(param) from None
         except TimeoutError as error:
@@ -107,9 +122,11 @@ class MediaDoor:
         path: Path,
         param: str,
         limit_bytes: int,
+        check_url: Callable[[str], None],
     ) -> None:
         for _hop in range(_MAX_REDIRECTS + 1):
             checked = self._guard.check_url(url, param)
+            check_url(str(checked))
             async with session.get(checked, allow_redirects=False) as response:
                 location = response.headers.get("Location")
                 if response.status in _REDIRECTS and location:

@@ -6,7 +6,7 @@ A request names one as
     https://…                                    fetched through the media guard
     file:///…                                    on this machine, such as the network volume
 
-and the operator's list has patterns of these, with ``*`` for whatever there may be.
+and the operator's list has patterns of these (``handler.media.allowed``).
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import asyncio
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
+from handler.media.allowed import Allowed
 from handler.media.files import MediaDoor
 from models.errors import InvalidValue, UnsupportedParameter, WeightsUnavailable, shorten
 from models.row import Row
@@ -38,14 +39,18 @@ class LoraShelf:
     """Finds adapters, and fetches what is missing.
 
     Attributes:
-        allowed: patterns of what a request may name.
+        allowed: what a request may name.
         store: fetches from the hub.
         folder: where files from URLs are kept.
     """
 
-    allowed: Sequence[str]
+    allowed: Allowed
     store: WeightsStore
     folder: Path
+    # A download takes minutes; the event loop's own threads are for what is short.
+    _threads: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(4, "loras"), compare=False, repr=False
+    )
     _turns: defaultdict[str, asyncio.Lock] = field(
         default_factory=lambda: defaultdict(asyncio.Lock), compare=False, repr=False
     )
@@ -68,7 +73,9 @@ class LoraShelf:
             return self._local(name, param)
         if "://" in name:
             return await self._downloaded(name, param, door)
-        return await asyncio.to_thread(self._of_hub, name, param)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, self._of_hub, name, param
+        )
 
     def _check(self, name: str, param: str) -> None:
         if not self.allowed:
@@ -78,13 +85,8 @@ class LoraShelf:
                 param=param,
                 code="lora_not_allowed",
             )
-        if not any(fnmatchcase(name, pattern) for pattern in self.allowed):
-            raise UnsupportedParameter(
-                f"{param}: {shorten(name)!r} is none of the adapters that this endpoint allows "
-                "(LORA_ALLOW).",
-                param=param,
-                code="lora_not_allowed",
-            )
+        if name not in self.allowed:
+            raise _not_allowed(param, repr(shorten(name)))
 
     def _local(self, name: str, param: str) -> Path:
         path = Path(name.removeprefix("file://"))
@@ -99,16 +101,21 @@ class LoraShelf:
             if path.exists():
                 path.touch()
                 return path
-            fetched = await door.fetch(url, param, LORA_LIMIT_BYTES)
+            fetched = await door.fetch(url, param, LORA_LIMIT_BYTES, partial(self._hop, param))
             await asyncio.to_thread(self._keep, fetched, path)
         return path
+
+    def _hop(self, param: str, url: str) -> None:
+        """Check an address that the host redirects to."""
+        if url not in self.allowed:
+            raise _not_allowed(param, "the address that it redirects to")
 
     def _keep(self, fetched: Path, path: Path) -> None:
         """Put a file on the shelf, and the oldest off it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        shutil.move(fetched, partial)
-        partial.rename(path)
+        unfinished = path.with_suffix(".partial")
+        shutil.move(fetched, unfinished)
+        unfinished.rename(path)
         kept = sorted(self.folder.glob("*.safetensors"), key=lambda one: one.stat().st_mtime)
         for old in kept[:-_KEPT_FILES]:
             old.unlink(missing_ok=True)
@@ -143,6 +150,14 @@ def _row(match: re.Match[str]) -> Row:
         memory_bytes=0,
         licence="",
         files=("*.safetensors",),
+    )
+
+
+def _not_allowed(param: str, what: str) -> UnsupportedParameter:
+    return UnsupportedParameter(
+        f"{param}: {what} is none of the adapters that this endpoint allows (LORA_ALLOW).",
+        param=param,
+        code="lora_not_allowed",
     )
 
 

@@ -98,7 +98,8 @@ class Settings(BaseModel):
     lora_allow: tuple[str, ...] = _env(
         "LORA_ALLOW",
         "LoRA adapters that a request for pictures may name, comma-separated, with `*` for "
-        "anything: `owner/name`, `owner/*`, `https://host/*`, `file:///folder/*`. Unset: none.",
+        "anything: `owner/name`, `owner/*`, `https://host/*`, `file:///folder/*`. A pattern allows "
+        "addresses of its own scheme; those that a host redirects to must match, too. Unset: none.",
         (),
     )
     safety_checker: str | None = _env(

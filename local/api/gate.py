@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -39,6 +39,8 @@ class Gate:
                 receive = await self._let_in(Request(scope, receive))
             except GatewayError as error:
                 await error.response()(scope, receive, send)
+                return
+            except ClientDisconnect:
                 return
         await self._application(scope, receive, send)
 

@@ -30,6 +30,8 @@ from local.queue.platform import Platform
 _STATUS = {
     "model_not_found": 404,
     "unknown_url": 404,
+    "origin_forbidden": 403,
+    "request_timeout": 408,
     "request_too_large": 413,
     "storage_failed": 502,
     "model_does_not_fit": 503,

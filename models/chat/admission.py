@@ -36,7 +36,7 @@ class Entrance:
         self._slug = slug
         self._grammars = grammars
 
-    def check(self, prompt: Prompt) -> Admission:
+    async def check(self, prompt: Prompt) -> Admission:
         """Cut the length of the answer to what fits.
 
         Raises:
@@ -53,5 +53,9 @@ class Entrance:
         room = self.most - length
         limit = min(prompt.sampling.max_tokens or room, room)
         prompt = replace(prompt, sampling=replace(prompt.sampling, max_tokens=limit))
-        form = None if prompt.grammar is None else self._grammars.form(prompt.grammar)
+        form = None if prompt.grammar is None else await self._grammars.form(prompt.grammar)
         return Admission(prompt, limit, form)
+
+    def close(self) -> None:
+        """Let go of what compiles forms."""
+        self._grammars.close()

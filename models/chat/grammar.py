@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
-import json
-import re
+import asyncio
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from models.chat import schemas
 from models.chat.request import Grammar
+from models.chat.vetting import TOO_COMPLEX, Vetting
+from models.device.failures import Failure, attempt, translate
 from models.errors import InvalidValue
-
-_KEYWORDS = re.compile(r"^Unimplemented keys: (\[.*\])", re.DOTALL)
-_MOST_LOOKS = 300  # at parts of a schema, for the one that is wrong
 
 
 class Grammars:
-    """Compiles grammars for one tokenizer.
+    """Compiles grammars for one tokenizer, one at a time and in a thread of its own.
 
     Args:
         tokenizer: of transformers, a fast one.
         vocabulary: how many scores the model gives for each place.
         ends: the tokens that end a turn.
+        vetting: looks at each grammar before it is compiled here.
     """
 
-    def __init__(self, tokenizer: Any, vocabulary: int, ends: Iterable[int]) -> None:
+    def __init__(
+        self, tokenizer: Any, vocabulary: int, ends: Iterable[int], vetting: Vetting | None = None
+    ) -> None:
         self._source = tokenizer, vocabulary, sorted(ends)
         self._made: Any = None
+        self._vetting = vetting or Vetting()
+        # What waits here holds up no other work: the event loop's own threads are for everybody.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="grammar")
 
     @property
     def _tokenizer(self) -> Any:
-        """What llguidance has for it; made when first needed, as it takes a second."""
+        """Return the tokenizer as llguidance has it; the first call takes a second."""
         if self._made is None:
             from llguidance.hf import from_tokenizer
 
@@ -39,61 +45,36 @@ class Grammars:
             self._made = from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=ends)
         return self._made
 
-    def form(self, grammar: Grammar) -> Form:
-        """The grammar, ready to be kept.
+    async def form(self, grammar: Grammar) -> Form:
+        """Compile a grammar.
 
         Raises:
             InvalidValue: it cannot be honoured; the message says where.
         """
+        compile_ = partial(attempt, partial(self.compile, grammar))
+        outcome = await asyncio.get_running_loop().run_in_executor(self._thread, compile_)
+        if not isinstance(outcome, Failure):
+            return outcome
+        error = outcome.error  # a panic of llguidance's is no ``Exception``
+        raise error if isinstance(error, Exception) else translate(error)
+
+    def compile(self, grammar: Grammar) -> Form:
+        """Compile a grammar in this thread; raises as ``form`` does."""
         from llguidance import LLMatcher
 
-        for param, source in grammar.schemas:
-            self._check_schema(param, source)
         if grammar.kind == "json_schema":
             grammar = replace(grammar, source=schemas.kept(grammar.source))
-            self._check_schema(grammar.param, grammar.source)
-        elif (wrong := self._wrong(grammar)) is not None:
-            raise _refused(grammar.param, _plain(wrong))
-        return Form(grammar, LLMatcher(self._tokenizer, _compiled(grammar)))
+        if (refusal := self._vetting.refusal(grammar)) is not None:
+            raise _refused(*refusal)
+        matcher = LLMatcher(self._tokenizer, grammar.compiled())
+        if matcher.is_error():
+            raise _refused(grammar.param, TOO_COMPLEX)
+        return Form(grammar, matcher)
 
-    def _wrong(self, grammar: Grammar) -> str | None:
-        """What llguidance has against a grammar."""
-        from llguidance import LLMatcher
-
-        try:
-            text = _compiled(grammar)
-            wrong, messages = LLMatcher.validate_grammar_with_warnings(text, self._tokenizer)
-        except ValueError as error:
-            return str(error)
-        return str(messages[0]) if wrong else None
-
-    def _check_schema(self, param: str, source: str) -> None:
-        schema = json.loads(source)
-        beyond = schemas.beyond(schema)  # llguidance would take all memory for it
-        if beyond is not None:
-            path, number = beyond
-            raise _refused(param, f"{schemas.pointer(path)} is {number:g}, more than can be kept")
-        wrong = self._wrong(Grammar("json_schema", source))
-        if wrong is None:
-            return
-        path, part = self._innermost(schema, wrong)
-        named = _KEYWORDS.match(wrong)
-        keys = [key for key in json.loads(named[1]) if key in part] if named else []
-        if keys:
-            where = ", ".join(schemas.pointer((*path, key)) for key in keys)
-            raise _refused(param, f"{where} is a keyword that no answer can be held to")
-        if "oneOf" in part:
-            where = schemas.pointer((*path, "oneOf"))
-            raise _refused(param, f"{where} is a keyword that no answer can be held to; use anyOf")
-        raise _refused(param, f"{schemas.pointer(path)}: {_plain(wrong)}")
-
-    def _innermost(self, schema: Any, wrong: str) -> tuple[schemas.Path, dict[str, Any]]:
-        """The innermost part of a schema that is refused for the same reason."""
-        for looks, (path, part) in enumerate(schemas.parts(schema)):
-            alone = schemas.by_itself(schema, part)
-            if looks < _MOST_LOOKS and self._wrong(Grammar("json_schema", alone)) == wrong:
-                return path, part
-        return (), schema if isinstance(schema, dict) else {}
+    def close(self) -> None:
+        """End the vetting process; a grammar that is being compiled is still finished."""
+        self._thread.submit(self._vetting.close)
+        self._thread.shutdown(wait=False)
 
 
 class Form:
@@ -108,7 +89,7 @@ class Form:
         self._first = first
 
     def matcher(self) -> Matcher:
-        """Follows one answer."""
+        """Return a matcher that follows one answer."""
         return Matcher(self._first.deep_copy(), self.grammar.param)
 
 
@@ -150,26 +131,11 @@ class Matcher:
 
     @property
     def broken(self) -> InvalidValue:
-        """What is said of a grammar that cannot be followed any more."""
+        """The error of a grammar that cannot be followed any more."""
         return _refused(self._param, "it became too complex on the way; simplify it")
-
-
-def _compiled(grammar: Grammar) -> str:
-    from llguidance import LLMatcher
-
-    if grammar.kind == "json_schema":
-        text: str = LLMatcher.grammar_from_json_schema(grammar.source)
-        return text
-    make = LLMatcher.grammar_from_regex if grammar.kind == "regex" else LLMatcher.grammar_from_lark
-    return str(make(grammar.source))
 
 
 def _refused(param: str, why: str) -> InvalidValue:
     return InvalidValue(
         f"{param} cannot be honoured: {why}.", param=param, code="unsupported_schema"
     )
-
-
-def _plain(message: str) -> str:
-    """What a parser has against a grammar, in one line: it draws where, and says why at the end."""
-    return message.strip().rpartition("error: ")[2].splitlines()[0].rstrip(":. ")

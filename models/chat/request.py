@@ -74,6 +74,21 @@ class Grammar:
     param: str = field(default="response_format", compare=False)
     schemas: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
+    def compiled(self) -> str:
+        """Return the grammar in llguidance's own form.
+
+        Raises:
+            ValueError: it is not written as its ``kind`` says.
+        """
+        from llguidance import LLMatcher
+
+        make = {
+            "json_schema": LLMatcher.grammar_from_json_schema,
+            "regex": LLMatcher.grammar_from_regex,
+            "lark": LLMatcher.grammar_from_lark,
+        }[self.kind]
+        return str(make(self.source))
+
 
 @dataclass(frozen=True)
 class Prompt:

@@ -33,18 +33,39 @@ def parts(schema: Any, path: Path = ()) -> Iterator[tuple[Path, dict[str, Any]]]
     yield path, schema
 
 
-def beyond(schema: Any) -> tuple[Path, Any] | None:
-    """The first keyword whose number is more than can be kept, and that number."""
+def excess(schema: Any) -> str | None:
+    """Return what of a schema is more than can be kept, in words; None where nothing is."""
+    names = 0
     for path, part in parts(schema):
+        if len(path) > MOST_DEPTH:
+            return f"{pointer(path[:4])}/… is nested more than {MOST_DEPTH} deep"
         for key, value in part.items():
-            numbers = value if key == "enum" and isinstance(value, list) else [value]
-            most = MOST_ITEMS if key in ("minItems", "maxItems") else _MOST_NUMBER
-            for number in numbers if key in _NUMBERS else ():
-                if isinstance(number, int | float) and abs(number) > most:
-                    return (*path, key), number
+            if (number := _beyond(key, value)) is not None:
+                return f"{pointer((*path, key))} is {number:g}, more than can be kept"
+            if key in _NAMES and isinstance(value, dict):
+                names += len(value)
+                if key == "patternProperties" and len(value) > MOST_PATTERNS:
+                    where = pointer((*path, key))
+                    return f"{where} has {len(value)} patterns; at most {MOST_PATTERNS}"
+        if names > MOST_NAMES:
+            return f"it has more than {MOST_NAMES} properties and definitions"
     return None
 
 
+def _beyond(key: str, value: Any) -> int | float | None:
+    """Return a keyword's number where it is more than can be kept."""
+    if key not in _NUMBERS:
+        return None
+    most = MOST_ITEMS if key in ("minItems", "maxItems") else _MOST_NUMBER
+    for number in value if key == "enum" and isinstance(value, list) else [value]:
+        if isinstance(number, int | float) and abs(number) > most:
+            return number
+    return None
+
+
+MOST_NAMES = 2000  # of properties and definitions in all
+MOST_PATTERNS = 16  # of one object: compiling them takes their number to the fourth power
+MOST_DEPTH = 100  # steps of a path: two a level
 MOST_ITEMS = 10_000  # each is a rule of its own
 _MOST_NUMBER = 2**63 - 1
 _NUMBERS = frozenset({

@@ -71,7 +71,7 @@ class TransformersChat:
         """How many requests of usual size the cache holds."""
         return max(1, self._paged.size // _USUAL_TOKENS)
 
-    def prepare(self, request: Prompt) -> Admission:
+    async def prepare(self, request: Prompt) -> Admission:
         """Check that it can be answered; an answer's length is cut to what fits.
 
         Raises:
@@ -83,7 +83,7 @@ class TransformersChat:
             raise UnsupportedParameter(
                 "model: adapters need the vllm engine; name the model alone.", param="model"
             )
-        return self._entrance.check(request)
+        return await self._entrance.check(request)
 
     def admit(self, key: int, item: Admission) -> None:
         """Let a request in; further choices follow when the first has read the prompt."""
@@ -114,6 +114,7 @@ class TransformersChat:
 
     def close(self) -> None:
         """Drop the model and its cache."""
+        self._entrance.close()
         self._model = self._paged = None  # type: ignore[assignment]
 
     def _made(self, key: int, item: Admission) -> Iterator[Choice]:

@@ -96,14 +96,14 @@ class VllmChat:
         """How many requests of usual size the cache holds."""
         return max(1, min(self._most_at_once, self._cache_tokens // _USUAL_TOKENS))
 
-    def prepare(self, request: Prompt) -> Admission:
+    async def prepare(self, request: Prompt) -> Admission:
         """Check that it can be answered; an answer's length is cut to what fits.
 
         Raises:
             ContextLengthExceeded: the prompt is too long.
             InvalidValue: the grammar cannot be honoured.
         """
-        return self._entrance.check(request)
+        return await self._entrance.check(request)
 
     def admit(self, key: int, item: Admission) -> None:
         """Hand in every choice as a request of its own: each can be let go of by itself.
@@ -157,6 +157,7 @@ class VllmChat:
 
     def close(self) -> None:
         """End vLLM's process."""
+        self._entrance.close()
         self._engine.engine_core.shutdown()
 
     def _wait(self) -> bool:

@@ -11,7 +11,9 @@ from models.errors import InvalidValue, MediaUndecodable
 from models.images.request import Output, Picture
 
 _INPUT_PIXELS = 64_000_000  # a larger input picture is a bomb, not a photo
-_SCAN, _MOST_SCANS = b"\xff\xda", 500  # of a progressive JPEG, which has some ten
+_MOST_SIDE = 16_384  # a longer picture is no photo either, and becomes very many tiles
+_SCAN = b"\xff\xda"  # of a progressive JPEG, which has some ten
+_MOST_SCANNED = 1_300_000_000  # scans times pixels: a second of a processor
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF")  # not all of Pillow's: EPS would start Ghostscript
 _QUALITY = 90  # of jpeg and webp
 _PREVIEW_QUALITY = 75
@@ -30,10 +32,15 @@ def decode(content: bytes, param: str = "image", *, alpha: bool = False) -> Any:
 
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
-            if picture.width * picture.height > _INPUT_PIXELS:
+            pixels = picture.width * picture.height
+            if pixels > _INPUT_PIXELS or max(picture.size) > _MOST_SIDE:
                 raise _too_large(f"{picture.width}x{picture.height}", param)
-            if picture.format == "JPEG" and content.count(_SCAN) > _MOST_SCANS:
-                raise ValueError("a scan that is repeated takes a processor for an hour")
+            if picture.format == "JPEG" and content.count(_SCAN) * pixels > _MOST_SCANNED:
+                raise MediaUndecodable(
+                    f"The image is a JPEG of {content.count(_SCAN)} scans, too many for its "
+                    f"{pixels} pixels; save it with fewer.",
+                    param=param,
+                )
             keeps = alpha and picture.has_transparency_data
             ImageOps.exif_transpose(picture, in_place=True)
             return picture.convert("RGBA" if keeps else "RGB")
@@ -49,7 +56,9 @@ def decode(content: bytes, param: str = "image", *, alpha: bool = False) -> Any:
 
 def _too_large(pixels: str, param: str) -> MediaUndecodable:
     return MediaUndecodable(
-        f"The image has {pixels} pixels; at most {_INPUT_PIXELS} are read.", param=param
+        f"The image has {pixels} pixels; at most {_INPUT_PIXELS} are read, and {_MOST_SIDE} a "
+        "side.",
+        param=param,
     )
 
 

@@ -26,6 +26,7 @@ _TILINGS = {
 }
 SCALE = 4
 _MOST_PIXELS = 8192 * 8192  # of a result
+_MOST_SIDE = 8192  # of a picture to enlarge; a strip becomes as many tiles as a square
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,12 @@ class Upscaler:
                 f"scale must be more than 1 and at most {SCALE}; got {scale:g}.", param="scale"
             )
         width, height = round(picture.width * scale), round(picture.height * scale)
-        if picture.width * picture.height * SCALE**2 > _MOST_PIXELS:
+        pixels = picture.width * picture.height
+        if pixels * SCALE**2 > _MOST_PIXELS or max(picture.size) > _MOST_SIDE:
             most = _MOST_PIXELS // SCALE**2
             raise InvalidValue(
                 f"The image has {picture.width}x{picture.height} pixels; {self._row.slug} enlarges "
-                f"at most {most}, such as 2048x2048.",
+                f"at most {most}, such as 2048x2048, and {_MOST_SIDE} a side.",
                 param="image",
             )
         check_delivery(request.output, 1, width, height)

@@ -25,7 +25,15 @@ _CONTAINERS = (
 )
 # Whose headers say how long the file is; others' are guesses.
 _SAY_THEIR_LENGTH = frozenset({"wav", "w64", "flac", "mov", "mp4", "matroska", "webm", "aiff"})
-_REASONS = {"media_no_audio": "it has no audio track", "media_empty": "there is nothing in it"}
+_REASONS = {
+    "media_no_audio": "it has no audio track",
+    "media_empty": "there is nothing in it",
+    "media_rate": "it has fewer than 2,000 samples a second",
+}
+_LEAST_RATE_HZ = 2000  # telephones have 8,000; at 1 Hz, 40 kB last for eleven hours
+# How long sound may last for its bytes: speech in Opus has some hundreds of bytes a second. Silence
+# may have thirty, so that half an hour of it is free.
+_FREE_S, _MOST_S_PER_BYTE = 1800, 0.01
 _CUT_OFF_S = 1.0  # missing at the end of a file that is cut off
 _MOST_STRETCHES = 1000  # that are told apart; a file may have millions
 
@@ -102,31 +110,30 @@ async def decode(path: Path, timeout_s: float, limit_s: float) -> Audio:
     Raises:
         Undecodable: no audio, nothing in it, broken data, too long or too slow.
     """
-    import asyncio  # not above: the other process, which reads this module too, has no use for it
+    # Not above: the other process, which reads this module too, has no use for them.
+    import asyncio
     import tempfile
+
+    from models import child
 
     # Neither has a name: whatever ends this process or that one, the disk is free again.
     with tempfile.TemporaryFile() as spool, tempfile.TemporaryFile() as report:
-        # -I: neither PYTHONPATH nor this folder, whose module names are common, is searched.
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", __file__, str(path), str(int(limit_s * RATE_HZ))),
-            str(report.fileno()),
+        decoding = child.running(
+            "models.transcribe.audio",
+            *(str(path), str(int(limit_s * RATE_HZ)), str(report.fileno())),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=spool,
             stderr=asyncio.subprocess.DEVNULL,
             pass_fds=(report.fileno(),),
         )
-        try:
-            async with asyncio.timeout(timeout_s):
-                await process.wait()
-        except TimeoutError as error:
-            raise Undecodable(
-                "media_decode_timeout", f"decoding it took longer than {timeout_s:g} s"
-            ) from error
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await asyncio.shield(process.wait())
+        async with decoding as process:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await process.wait()
+            except TimeoutError as error:
+                raise Undecodable(
+                    "media_decode_timeout", f"decoding it took longer than {timeout_s:g} s"
+                ) from error
         report.seek(0)
         return _read(process.returncode, spool, report.read(), limit_s)
 
@@ -136,9 +143,9 @@ def _read(status: int | None, spool: Any, report: bytes, limit_s: float) -> Audi
     told = json.loads(report) if status == 0 and report else {}
     error = told.get("error") or ("media_empty" if told and size_bytes < 2 else None)
     if error == "media_too_long":
-        raise Undecodable(error, f"it is longer than {limit_s / 3600:g} h")
+        raise Undecodable(error, f"it is longer than {told['most_s'] / 3600:.2g} h")
     if error is not None:
-        raise Undecodable(error, _REASONS[error])
+        raise Undecodable("media_undecodable" if error == "media_rate" else error, _REASONS[error])
     if not told:
         raise Undecodable("media_undecodable", "it is damaged, or of no known format")
     return Audio(
@@ -157,7 +164,7 @@ class _Decoding:
 
     Attributes:
         write: takes blocks of samples.
-        limit: how many samples it writes at most.
+        limit: how many samples it writes at most; fewer of a small file.
         damaged: from which sample, and how many.
     """
 
@@ -180,18 +187,26 @@ class _Decoding:
             if not container.streams.audio:
                 self.error = "media_no_audio"
                 return
+            bytes_s = _FREE_S + _MOST_S_PER_BYTE * os.path.getsize(path)
+            self.limit = min(self.limit, round(bytes_s * RATE_HZ))
             for block in self._blocks(container):
                 self.written += len(block) // 2
                 if self.written > self.limit:
                     self.error = "media_too_long"
                     return
                 self.write(block)
-            self._compare(container)
+            if self.error is None:
+                self._compare(container)
 
     def report(self) -> dict[str, Any]:
         """What the parent process is told."""
         damaged = [[round(one / RATE_HZ, 2) for one in stretch] for stretch in self.damaged]
-        return {"error": self.error, "damaged": damaged, "declared_s": self.declared_s}
+        return {
+            "error": self.error,
+            "damaged": damaged,
+            "declared_s": self.declared_s,
+            "most_s": self.limit / RATE_HZ,
+        }
 
     def _blocks(self, container: Any) -> Iterator[bytes]:
         """Yield signed 16-bit samples, resampled as faster-whisper's own ``decode_audio`` does."""
@@ -206,6 +221,9 @@ class _Decoding:
                 yield frame
                 continue
             now = (frame.format.name, frame.layout.name, frame.sample_rate)
+            if frame.sample_rate < _LEAST_RATE_HZ:
+                self.error = "media_rate"
+                return
             if form is not None and now != form:  # it changes amid the file
                 yield from _resampled(resampler, None)
                 resampler = fresh()

@@ -20,6 +20,8 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
+from models import child
+
 RATE_HZ = 16_000
 _PIECE = 1 << 20  # samples written at once
 _VOICE_S = 30.0  # of a speaker, that are compared with known voices
@@ -42,18 +44,15 @@ async def diarize(task: dict[str, Any], audios: Sequence[Any]) -> dict[str, Any]
     """
     task = {**task, "lengths": [len(one) for one in audios]}
     with tempfile.TemporaryFile() as said:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", __file__, json.dumps(task)),
+        finding = child.running(
+            "models.transcribe.diarizer",
+            json.dumps(task),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=said,
         )
-        try:
+        async with finding as process:
             answer = await _told(process, audios)
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await asyncio.shield(process.wait())
         if process.returncode != 0:
             said.seek(0)
             lines = said.read().decode(errors="replace").strip().splitlines()

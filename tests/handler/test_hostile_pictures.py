@@ -10,6 +10,7 @@ import random
 import struct
 import subprocess
 import sys
+import time
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -471,9 +472,40 @@ def test_bombs_take_no_memory_and_no_warning_is_told():
 
 def test_a_scan_that_is_repeated_is_not_read():
     """Each takes a moment and some fifty bytes; nothing else in a JPEG looks like one."""
-    content = encoded(drawing(), "JPEG", progressive=True, quality=80)
+    size = (2000, 1000)
+    content = encoded(drawing(size), "JPEG", progressive=True, quality=80)
     last = content.rindex(b"\xff\xda")
     assert content.count(b"\xff\xda") > 1
-    assert decode(content).size == drawing().size
-    with pytest.raises(MediaUndecodable):
-        decode(content[:last] + content[last:-2] * 600 + content[-2:])
+    assert decode(content).size == size
+    count = 1_300_000_000 // (size[0] * size[1])
+    with pytest.raises(MediaUndecodable, match="scans, too many"):
+        decode(content[:last] + content[last:-2] * count + content[-2:])
+
+
+def test_a_strip_of_millions_of_pixels_is_not_read():
+    """Sixteen kilobytes, and as many tiles as a wall of photos."""
+    strip = png(4_000_000, 1, pixels=zeros(4_000_001))
+    assert len(strip) < 20_000
+    for content in (strip, png(1, 4_000_000, pixels=zeros(8_000_000)), png(16_385, 1)):
+        with pytest.raises(MediaUndecodable, match="16384 a side"):
+            decode(content)
+    assert decode(png(16_384, 1, pixels=zeros(16_385))).size == (16_384, 1)
+
+
+async def test_a_long_picture_is_not_enlarged(ask):
+    """Of 9,000 pixels by 1, an upscaler would make some thirty tiles, most of them of nothing."""
+    output = await ask(**UPSCALE, image=data_uri(png(9000, 1, pixels=zeros(9001))))
+    refused(output, "image", "8192 a side", "invalid_value")
+
+
+def test_scans_cost_no_more_than_a_second():
+    """A JPEG of 64 megapixels and 499 scans took 24 s."""
+    side = 8000
+    content = encoded(Image.new("L", (side, side)), "JPEG", progressive=True, quality=10)
+    last = content.rindex(b"\xff\xda")
+    few = 1_300_000_000 // side**2 - content.count(b"\xff\xda")
+    start = time.process_time()
+    decode(content[:last] + content[last:-2] * few + content[-2:])
+    assert time.process_time() - start < 5  # on a slow machine
+    with pytest.raises(MediaUndecodable, match="scans, too many"):
+        decode(content[:last] + content[last:-2] * (few + 2) + content[-2:])

@@ -12,6 +12,7 @@ import torch
 from aiohttp import web
 from safetensors.torch import save
 
+from handler.media.allowed import Allowed
 from handler.media.loras import LoraShelf
 from models.weights.store import Places, WeightsStore
 from tests.conftest import error_of
@@ -47,6 +48,8 @@ def files(tmp_path):
         calls.append(request.path)
         if request.path == "/gone.safetensors":
             return web.Response(status=404)
+        if request.path.startswith("/mine/to/"):
+            raise web.HTTPFound(f"/{request.path.removeprefix('/mine/to/')}")
         content = b"no adapter" if "text" in request.path else adapter(len(request.path))
         return web.Response(body=content)
 
@@ -95,15 +98,81 @@ async def test_an_adapter_of_this_machine(make, tmp_path):
     worker = make(f"file://{tmp_path}/*")
     assert await picture(worker, asked(f"file://{path}")) != await picture(worker, {"input": BODY})
     outside = f"file://{tmp_path}/../{tmp_path.name}/mine.safetensors"
-    for name in (outside, f"file://{tmp_path}/nothing.safetensors", f"file://{tmp_path}/.."):
+    for name, code in (
+        (outside, "lora_not_allowed"),
+        (f"file://{tmp_path}/..", "lora_not_allowed"),
+        (f"file://{tmp_path}/a\0b", "lora_not_allowed"),
+        (f"file://{tmp_path}/nothing.safetensors", "lora_unavailable"),
+    ):
         error = error_of(await worker.answer(asked(name)))
-        assert (error["code"], error["param"]) == ("lora_unavailable", "loras[0].path")
+        assert (error["code"], error["param"]) == (code, "loras[0].path")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "allowed"),
+    [
+        ("me/*", "me/adapter", True),
+        ("me/*", "me/adapter@v1#a.safetensors", True),
+        ("me/*", "you/adapter", False),
+        ("*/*", "you/adapter", True),
+        ("*/*", "https://evil.example/x", False),
+        ("*/*", "http://evil.example/x", False),
+        ("*/*", "file:///etc/passwd", False),
+        ("*", "file:///etc/passwd", False),
+        ("*", "https://evil.example/x", False),
+        ("file:///loras/*", "file:///loras/a/b.safetensors", True),
+        ("file:///loras/*", "file:///loras/../etc/passwd", False),
+        ("file:///loras/*", "file:///loras/%2e%2e/etc/passwd", False),
+        ("file:///loras/*", "file:///loras/a\0b", False),
+        ("file:///*", "https:///loras/a", False),
+        ("https://host/myorg/*", "https://host/myorg/x", True),
+        ("https://host/myorg/*", "https://host:443/myorg/x?token=1", True),
+        ("https://host/myorg/*", "HTTPS://HOST/myorg/x", True),
+        ("https://host/myorg/*", "https://host/myorg/a/../b", True),
+        ("https://host/myorg/*", "https://host/myorg/../evil/x", False),
+        ("https://host/myorg/*", "https://host/myorg/%2e%2e/evil/x", False),
+        ("https://host/myorg/*", "https://host/myorg/..%2fevil/x", False),
+        ("https://host/myorg/*", "https://host/myorg/%252e%252e/evil/x", False),
+        ("https://host/myorg/*", "https://host/myorg/..;/evil/x", False),
+        ("https://host/myorg/*", "https://host/myorg/..%5cevil", False),
+        ("https://host/myorg/*", "https://host/evil?/myorg/x", False),
+        ("https://host/myorg/*", "https://host:8443/myorg/x", False),
+        ("https://host/myorg/*", "http://host/myorg/x", False),
+        ("https://host/myorg/*", "https://host@evil.example/myorg/x", False),
+        ("https://host/myorg/*", "https://user:key@host/myorg/x", False),
+        ("https://host/myorg/*", "https://host.evil.example/myorg/x", False),
+        ("https://*.host/*", "https://a.host/x", True),
+        ("https://*.host/*", "https://evil.example/a.host/x", False),
+        ("https://*.host/*", "https://evil.example?.host/x", False),
+        ("https://host:*/x", "https://host:8443/x", True),
+        ("https://host/x", "https://host/x", True),
+        ("https://host/x", "https://host/x?y", False),
+        ("https://host/*", "https://[::1", False),
+        ("https://host/*", "https://host\\@evil.example/x", False),
+        ("https://host/*", "ftp://host/x", False),
+    ],
+)
+def test_what_a_pattern_allows(pattern, name, allowed):
+    assert (name in Allowed((pattern,))) is allowed
+
+
+async def test_a_host_may_not_lead_where_the_list_does_not(make, files):
+    """Each address is looked at that it redirects to, not the first alone."""
+    url, calls = files
+    worker = make(f"{url}/mine/*")
+    error = error_of(await worker.answer(asked(f"{url}/mine/to/others/x.safetensors")))
+    assert (error["code"], error["param"]) == ("lora_not_allowed", "loras[0].path")
+    assert calls == ["/mine/to/others/x.safetensors"]
+    assert await picture(worker, asked(f"{url}/mine/to/mine/x.safetensors"))
+    error = error_of(await worker.answer(asked(f"{url}/mine/../others/x.safetensors")))
+    assert error["code"] == "lora_not_allowed"
+    assert calls[1:] == ["/mine/to/mine/x.safetensors", "/mine/x.safetensors"]
 
 
 async def test_one_of_the_hub(tmp_path):
     """The store's own copy; what it does with the hub itself is in tests/models/test_weights.py."""
     places = Places(hub_caches=(), baked=tmp_path / "no", volume=None, cache=tmp_path / "cache")
-    shelf = LoraShelf(("me/*",), WeightsStore(places), tmp_path / "loras")
+    shelf = LoraShelf(Allowed(("me/*",)), WeightsStore(places), tmp_path / "loras")
     for key, names in (("me--one--main", ["a"]), ("me--two--v1.0", ["a", "b"])):
         folder = tmp_path / "cache" / f"hf--{key}"
         folder.mkdir(parents=True)
@@ -180,7 +249,7 @@ async def test_the_oldest_files_leave_the_shelf(tmp_path, monkeypatch, files):
 
     monkeypatch.setattr("handler.media.loras._KEPT_FILES", 2)
     url, calls = files
-    shelf = LoraShelf((f"{url}/*",), None, tmp_path / "loras")
+    shelf = LoraShelf(Allowed((f"{url}/*",)), None, tmp_path / "loras")
     async with MediaDoor(Guard(frozenset({"127.0.0.1"}), 10)) as door:
         for name in ("a", "b", "c", "c", "a"):
             path = await shelf.fetch(f"{url}/{name}", "p", door)

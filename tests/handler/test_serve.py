@@ -21,6 +21,7 @@ from openai.types.chat import ChatCompletionChunk
 from prometheus_client.parser import text_string_to_metric_families
 
 from handler.doors.http import Door
+from handler.doors.protection import BodyLimits
 from handler.errors import error_object, http_status
 from local.api import openai as proxy
 from models.errors import DeviceLost, ModelLoadFailed, QuartetError
@@ -222,7 +223,7 @@ def test_an_edit_needs_a_picture(url):
 
 @asynccontextmanager
 async def in_process(worker: Any, **options: Any) -> AsyncIterator[tuple[Door, httpx.AsyncClient]]:
-    door = Door(worker, 10**6, **options)
+    door = Door(worker, BodyLimits(10**6), **options)
     application = door.application()
     transport = httpx.ASGITransport(application)
     async with httpx.AsyncClient(transport=transport, base_url="http://door") as client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 
@@ -263,6 +264,28 @@ def test_a_webhook_is_tried_until_it_is_taken(local):
     assert told["id"] == job_id
     assert told["status"] == "COMPLETED"
     assert told["output"]["object"] == "list"
+
+
+def test_the_log_of_a_webhook_holds_no_token(local, caplog):
+    receiver = Receiver(failures=99)
+    with serve(receiver.application()) as url:
+        local.run("embeddings", EMBEDDINGS, webhook=f"{url}/hook/secret-in-path?token=secret")
+        wait_until(lambda: [one for one in caplog.messages if "given up" in one])
+    told = " ".join(caplog.messages)
+    assert "webhook to 127.0.0.1: status" in told
+    assert "secret" not in told
+
+
+@pytest.mark.parametrize("path", ["/v2/embeddings/run", "/v1/embeddings"])
+def test_a_client_that_leaves_while_it_sends_is_no_error(local, caplog, path):
+    host, port = local.url.removeprefix("http://").split(":")
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer any\r\n"
+    for _ in range(3):
+        with socket.create_connection((host, int(port))) as peer:
+            peer.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+            time.sleep(0.1)
+    time.sleep(0.3)
+    assert not [one for one in caplog.records if one.exc_info or one.levelname == "ERROR"]
 
 
 def test_a_webhook_that_is_never_taken_is_given_up(local):

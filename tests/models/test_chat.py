@@ -227,10 +227,10 @@ def test_the_end_of_turn_stops_and_is_not_shown(llama):
 
 def test_context_length(llama):
     with pytest.raises(ContextLengthExceeded, match="at most 2048 tokens.*2049") as caught:
-        llama.prepare(Prompt((1,) * 2049, Sampling()))
+        ready(llama, Prompt((1,) * 2049, Sampling()))
     assert caught.value.param == "messages"
     with pytest.raises(ContextLengthExceeded) as caught:
-        llama.prepare(Prompt((1,) * 2048, Sampling(), param="prompt"))
+        ready(llama, Prompt((1,) * 2048, Sampling(), param="prompt"))
     assert caught.value.param == "prompt"
     ours, reason = alone(llama, [1] * 2040, temperature=0.0, max_tokens=100, ignore_eos=True)
     assert (len(ours), reason) == (8, "length")
@@ -238,7 +238,7 @@ def test_context_length(llama):
 
 def test_adapters_are_refused(llama):
     with pytest.raises(UnsupportedParameter) as caught:
-        llama.prepare(Prompt((1,), Sampling(), adapter="mine"))
+        ready(llama, Prompt((1,), Sampling(), adapter="mine"))
     assert caught.value.param == "model"
 
 
@@ -310,7 +310,7 @@ def test_a_form_holds_in_a_crowd(llama):
 def test_a_form_that_cannot_be_kept_says_where(llama, schema, where):
     grammar = Grammar("json_schema", json.dumps(schema), "response_format.json_schema.schema")
     with pytest.raises(InvalidValue) as caught:
-        llama.prepare(Prompt((1,), Sampling(), grammar=grammar))
+        ready(llama, Prompt((1,), Sampling(), grammar=grammar))
     assert where in caught.value.message
     assert caught.value.param == "response_format.json_schema.schema"
     assert caught.value.code == "unsupported_schema"
@@ -417,14 +417,14 @@ def test_three_hundred_schemas(llama):
 
 def test_a_regex_that_cannot_be_kept(llama):
     with pytest.raises(InvalidValue, match="look-around") as caught:
-        llama.prepare(Prompt((1,), Sampling(), grammar=Grammar("regex", "(?=a)b", "guided_regex")))
+        ready(llama, Prompt((1,), Sampling(), grammar=Grammar("regex", "(?=a)b", "guided_regex")))
     assert caught.value.param == "guided_regex"
 
 
 def test_a_mask_is_of_the_models_size(llama):
     """A model may have more scores than its tokenizer has words."""
     grammars = Grammars(llama.text.tokenizer, 300, {257})
-    matcher = grammars.form(Grammar("regex", "ab")).matcher()
+    matcher = grammars.compile(Grammar("regex", "ab")).matcher()
     scores = torch.zeros(300)
     matcher.mask(scores)
     [first] = llama.text.encode_rendered("a")
@@ -599,7 +599,7 @@ def test_calls_of_every_family(llama, name, kind):
     schema = ('{"type": "integer"}',) if kind == "instead" else ()
     text = getattr(family, kind)(TOOLS, *schema, several=several)
     grammars = Grammars(llama.text.tokenizer, llama.text.vocabulary, llama.ends)
-    form = grammars.form(Grammar("lark", text, "tools"))
+    form = grammars.compile(Grammar("lark", text, "tools"))
 
     def takes(said: str) -> bool:
         matcher = form.matcher()._matcher
@@ -681,7 +681,7 @@ def test_arguments_of_any_schema(llama, name, kind, schema, good, bad):
     tools = [{"type": "function", "function": {"name": "f", "parameters": schema}}]
     more = ('{"type": "integer"}',) if kind == "instead" else ()
     grammars = Grammars(llama.text.tokenizer, llama.text.vocabulary, llama.ends)
-    form = grammars.form(Grammar("lark", getattr(family, kind)(tools, *more, several=False)))
+    form = grammars.compile(Grammar("lark", getattr(family, kind)(tools, *more, several=False)))
 
     def taken(arguments: Any) -> bool:
         tokens = llama.text.encode_rendered(_said(family, ("f", arguments)))

@@ -184,7 +184,7 @@ def test_many_that_are_dropped_leave_room_for_all(engine, reference):
 
 def test_context_length(engine):
     with pytest.raises(ContextLengthExceeded, match="at most 1024 tokens.*1024") as caught:
-        engine.prepare(Prompt((1,) * 1024, Sampling(), param="prompt"))
+        ready(engine, Prompt((1,) * 1024, Sampling(), param="prompt"))
     assert caught.value.param == "prompt"
     said, reason = alone(engine, [1] * 1016, temperature=0.0, max_tokens=100, ignore_eos=True)
     assert (len(said), reason) == (8, "length")
@@ -214,7 +214,7 @@ def test_a_form_that_cannot_be_kept_says_where(engine):
     schema = {"properties": {"a": {"type": "array", "uniqueItems": True}}}
     grammar = Grammar("json_schema", json.dumps(schema), "guided_json")
     with pytest.raises(InvalidValue, match="#/properties/a/uniqueItems") as caught:
-        engine.prepare(Prompt((1,), Sampling(), grammar=grammar))
+        ready(engine, Prompt((1,), Sampling(), grammar=grammar))
     assert (caught.value.code, caught.value.param) == ("unsupported_schema", "guided_json")
 
 

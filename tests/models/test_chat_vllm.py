@@ -18,7 +18,7 @@ from models.errors import DeviceLost
 from models.warm.steps import Steps
 from models.warm.ticket import Deadline
 from tests.conftest import row
-from tests.models.chatting import Reference, letters, together
+from tests.models.chatting import Reference, letters, ready, together
 from tests.models.test_chat_engines import folder
 
 pytest.importorskip("vllm", reason="vllm has an environment of its own: -m vllm")
@@ -41,7 +41,7 @@ async def test_the_death_of_its_process_is_a_lost_device(folder):
 
     async def ask(seed: int) -> Any:
         rules = Sampling(max_tokens=900, seed=seed, ignore_eos=True)
-        item = engine.prepare(Prompt(tuple(letters(20, seed)), rules))
+        item = ready(engine, Prompt(tuple(letters(20, seed)), rules))
         async with aclosing(steps.stream(item, Deadline(time.monotonic() + 60, 5))) as events:
             async for event in events:
                 if isinstance(event, Tokens):
@@ -77,7 +77,7 @@ async def test_a_process_that_hangs_is_a_lost_device(folder, monkeypatch):
     for core in cores:
         os.kill(core.pid, signal.SIGSTOP)
     try:
-        item = engine.prepare(Prompt((1, 2, 3), Sampling(max_tokens=5)))
+        item = ready(engine, Prompt((1, 2, 3), Sampling(max_tokens=5)))
         with pytest.raises(DeviceLost, match="no sign of life"):
             async with aclosing(steps.stream(item)) as events:
                 await anext(events)

@@ -25,13 +25,14 @@ from handler.contract.chat.generation import (
     usage,
 )
 from handler.contract.chat.voices import Delta, Spelled, merged
-from handler.contract.request import Integer, NonEmpty, Unsupported, alike
+from handler.contract.request import Integer, Items, NonEmpty, Unsupported, alike
 from handler.contract.streaming import to_client, together
 from models.chat.request import Said
 from models.errors import InvalidValue, UnsupportedParameter
 
-Tokens = Annotated[list[Annotated[Integer, Field(ge=0)]], Field(min_length=1)]
 MAX_PROMPTS = 20  # OpenAI's limit
+MAX_PROMPT_TOKENS = 1 << 20  # more than any model reads
+Tokens = Annotated[list[Annotated[Integer, Field(ge=0)]], Items(MAX_PROMPT_TOKENS, least=1)]
 _DEFAULT_TOKENS = 16  # OpenAI's
 
 
@@ -64,8 +65,8 @@ class CompletionRequest(GenerationRequest):
     prompt: (
         NonEmpty
         | Tokens
-        | Annotated[list[NonEmpty], Field(min_length=1)]
-        | Annotated[list[Tokens], Field(min_length=1)]
+        | Annotated[list[NonEmpty], Items(MAX_PROMPTS, least=1)]
+        | Annotated[list[Tokens], Items(MAX_PROMPTS, least=1)]
     )
     echo: bool = False
     logprobs: Annotated[Integer, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
@@ -76,11 +77,6 @@ class CompletionRequest(GenerationRequest):
             raise UnsupportedParameter(
                 "echo: the prompt's own logprobs are not known; send echo or logprobs.",
                 param="echo",
-            )
-        if len(self.prompts) > MAX_PROMPTS:
-            raise InvalidValue(
-                f"prompt may hold {MAX_PROMPTS} prompts at most; got {len(self.prompts)}.",
-                param="prompt",
             )
         return self
 

@@ -13,13 +13,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from handler.contract.base import Call
 from handler.contract.chat.tools import ResponseFormat
 from handler.contract.chat.voices import Delta, Voice
-from handler.contract.request import Integer, JsonObject, NonEmpty, Request, Unsupported
+from handler.contract.request import Integer, Items, JsonObject, NonEmpty, Request, Unsupported
 from models.chat.request import Begun, Ended, Grammar, Prompt, Sampling, Tokens
 from models.errors import InvalidValue, UnsupportedParameter
 from models.warm.model import Borrowed
 
 MAX_CHOICES = 16
 MAX_TOP_LOGPROBS = 20  # OpenAI's
+MAX_BIASES = 300  # OpenAI's
+MAX_REGEX = 10_000  # characters
+Bias = Annotated[float, Field(ge=-100, le=100)]
+Choice = Annotated[NonEmpty, Field(max_length=1000)]
+Stop = Annotated[NonEmpty, Field(max_length=1000)]  # what may begin it is looked for at each token
 Penalty = Annotated[float, Field(ge=-2, le=2)]  # OpenAI's range
 
 
@@ -72,19 +77,19 @@ class GenerationRequest(Request):
     repetition_penalty: Annotated[float, Field(ge=0.01, le=10)] | None = None
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
-    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] = Field(default={})
+    logit_bias: Annotated[dict[str, Bias], Items(MAX_BIASES)] = Field(default={})
     max_tokens: Annotated[Integer, Field(ge=1)] | None = None
     min_tokens: Annotated[Integer, Field(ge=0)] = 0
     ignore_eos: bool = False
     seed: Annotated[Integer, Field(ge=-(2**63), lt=2**63)] | None = None
     n: Annotated[Integer, Field(ge=1, le=MAX_CHOICES)] = 1
-    stop: NonEmpty | Annotated[list[NonEmpty], Field(max_length=4)] = Field(default=[])
+    stop: Stop | Annotated[list[Stop], Items(4)] = Field(default=[])
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
     response_format: ResponseFormat | None = None
     guided_json: JsonObject | None = None
-    guided_regex: NonEmpty | None = None
-    guided_choice: Annotated[list[NonEmpty], Field(min_length=1, max_length=1000)] | None = None
+    guided_regex: Annotated[NonEmpty, Field(max_length=MAX_REGEX)] | None = None
+    guided_choice: Annotated[list[Choice], Items(1000, least=1)] | None = None
 
     @property
     def asked_tokens(self) -> int | None:

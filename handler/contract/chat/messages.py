@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
-from handler.contract.request import NonEmpty, Text, Unsupported, refuse_unsupported
+from handler.contract.request import Items, NonEmpty, Text, Unsupported, refuse_unsupported
 from models.errors import InvalidValue, UnsupportedParameter
 
+MAX_MESSAGES = 10_000
+MAX_PARTS = 1000  # of a message
+MAX_ALL_PARTS = 20_000  # and calls of all messages: each is an object of half a kilobyte
+MAX_CALLS = 128  # of a message
 _TEXT_ONLY = "this model reads text; send text parts alone"
 
 
@@ -62,9 +66,9 @@ class Message(BaseModel):
     model_config = ConfigDict(strict=True)
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: Text | Annotated[list[TextPart], Field(min_length=1)] | None = None
+    content: Text | Annotated[list[TextPart], Items(MAX_PARTS, least=1)] | None = None
     name: NonEmpty | None = None
-    tool_calls: list[Call] | None = None
+    tool_calls: Annotated[list[Call], Items(MAX_CALLS)] | None = None
     tool_call_id: NonEmpty | None = None
     reasoning_content: Text | None = None
 
@@ -116,18 +120,35 @@ _UNSUPPORTED: dict[str, Unsupported] = {
 def check(messages: object) -> None:
     """Refuse by name what no model here reads, before anything else is said of it.
 
+    What is no list of messages, or too long a one, is left to validation.
+
     Raises:
         UnsupportedParameter: a message holds a picture, a sound, or a field of old.
+        InvalidValue: the messages have too many parts and calls together.
     """
-    for index, message in enumerate(messages if isinstance(messages, list) else ()):
-        if not isinstance(message, Mapping):
+    if not isinstance(messages, list) or len(messages) > MAX_MESSAGES:
+        return
+    count = 0
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict):
             continue
         refuse_unsupported(message, _UNSUPPORTED, f"messages[{index}].")
-        parts = message.get("content")
-        for at, part in enumerate(parts if isinstance(parts, list) else ()):
-            kind = part.get("type") if isinstance(part, Mapping) else None
-            if isinstance(kind, str) and kind in ("image_url", "input_audio", "file", "video_url"):
-                param = f"messages[{index}].content[{at}]"
-                raise UnsupportedParameter(
-                    f"{param}: {kind} is not supported; {_TEXT_ONLY}.", param=param
-                )
+        parts, calls = (_listed(message.get(name)) for name in ("content", "tool_calls"))
+        count += len(parts) + len(calls)
+        if count > MAX_ALL_PARTS:
+            raise InvalidValue(
+                f"messages may have {MAX_ALL_PARTS} parts and calls together; got more.",
+                param="messages",
+            )
+        for at, part in enumerate(parts):
+            _check_part(part, f"messages[{index}].content[{at}]")
+
+
+def _listed(value: object) -> Sequence[object]:
+    return value if isinstance(value, list) else ()
+
+
+def _check_part(part: object, param: str) -> None:
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind in ("image_url", "input_audio", "file", "video_url"):
+        raise UnsupportedParameter(f"{param}: {kind} is not supported; {_TEXT_ONLY}.", param=param)

@@ -8,9 +8,9 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from handler.contract.chat.generation import MAX_TOP_LOGPROBS, GenerationRequest
-from handler.contract.chat.messages import Message, check
+from handler.contract.chat.messages import MAX_MESSAGES, Message, check
 from handler.contract.chat.tools import MAX_TOOLS, NamedTool, Tool, ToolChoice, chosen
-from handler.contract.request import Integer, JsonObject, Text, Unsupported
+from handler.contract.request import Integer, Items, JsonObject, Text, Unsupported
 from models.errors import InvalidValue, UnsupportedParameter
 
 # What a template gets from elsewhere.
@@ -54,11 +54,11 @@ class ChatRequest(GenerationRequest):
         "prompt_cache_retention",
     }
 
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[Message], Items(MAX_MESSAGES, least=1)]
     system: Text = ""
     logprobs: bool = False
     top_logprobs: Annotated[Integer, Field(ge=0, le=MAX_TOP_LOGPROBS)] = 0
-    tools: Annotated[list[Tool], Field(max_length=MAX_TOOLS)] = Field(default=[])
+    tools: Annotated[list[Tool], Items(MAX_TOOLS)] = Field(default=[])
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool = True
     chat_template_kwargs: JsonObject = Field(default={})

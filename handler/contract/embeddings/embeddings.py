@@ -18,7 +18,7 @@ from handler.contract.base import Call, Operation, Surface, with_notice
 from handler.contract.embeddings import rerank
 from handler.contract.embeddings.rerank import MAX_INPUTS, truncated, usage
 from handler.contract.embeddings.vectors import as_file, convert
-from handler.contract.request import Integer, NonEmpty, Request, Unsupported, whole
+from handler.contract.request import Integer, Items, NonEmpty, Request, Unsupported, whole
 from handler.media.bucket import Bucket
 from handler.wire import Encoded
 from models.embeddings.request import COLBERT, DENSE, SPARSE, Embedded, EmbedRequest, Vectors
@@ -41,8 +41,9 @@ Kind = Literal["dense", "sparse", "colbert"]
 InputType = Literal["query", "passage", "document", "search_query", "search_document"]
 TokenEncoding = Literal["auto", "model", "cl100k_base"]
 TokenId = Annotated[int, Field(ge=0)]
-TokenIds = Annotated[list[TokenId], BeforeValidator(_whole), Field(min_length=1)]
-_MANY = Field(min_length=1, max_length=MAX_INPUTS)
+MAX_TOKENS = 1 << 20  # of an input; more than any model reads
+TokenIds = Annotated[list[TokenId], Items(MAX_TOKENS, least=1), BeforeValidator(_whole)]
+_MANY = Items(MAX_INPUTS, least=1)
 
 
 def _shape(given: Any) -> str | None:
@@ -84,7 +85,7 @@ class EmbeddingsRequest(Request):
     dimensions: Annotated[Integer, Field(ge=1)] | None = None
     encoding_format: Literal["float", "base64", "npy"] = "float"
     output_dtype: Literal["float", "int8", "binary", "ubinary"] = "float"
-    embedding_types: Annotated[list[Kind], Field(min_length=1)] = Field(default=["dense"])
+    embedding_types: Annotated[list[Kind], Items(10, least=1)] = Field(default=["dense"])
     input_type: InputType | None = None
     truncate: bool = False
     token_encoding: TokenEncoding = "auto"  # noqa: S105 - no secret

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field
 
 from handler.contract.base import Call, Json, Operation, with_notice
-from handler.contract.request import Integer, NonEmpty, Request, Unsupported
+from handler.contract.request import Integer, Items, NonEmpty, Request, Unsupported
 from models.embeddings.request import Cut, Ranked, RankRequest
 
 MAX_INPUTS = 2048  # OpenAI's own limit, for embeddings
@@ -38,7 +38,7 @@ class RerankRequest(Request):
     aliases: ClassVar = {"top_k": "top_n", "texts": "documents", "return_text": "return_documents"}
 
     query: NonEmpty
-    documents: Annotated[list[Document], Field(min_length=1, max_length=MAX_INPUTS)]
+    documents: Annotated[list[Document], Items(MAX_INPUTS, least=1)]
     top_n: Annotated[Integer, Field(ge=1)] | None = None
     return_documents: bool = False
     truncate: bool = False

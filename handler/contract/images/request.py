@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from handler.contract.request import Integer, NonEmpty, Request, Text, Unsupported
+from handler.contract.request import Integer, Items, NonEmpty, Request, Text, Unsupported
 from models.errors import InvalidValue, UnsupportedParameter
 
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
@@ -71,14 +71,14 @@ class ImagesRequest(Request):
     output_compression: Annotated[Integer, Field(ge=0, le=100)] | None = None
     steps: Annotated[Integer, Field(ge=1, le=100)] | None = None
     guidance: Annotated[float, Field(ge=0, le=30)] | None = None
-    seed: Seed | Annotated[list[Seed], Field(min_length=1, max_length=8)] | None = None
-    image: NonEmpty | Annotated[list[NonEmpty], Field(max_length=MAX_INPUTS)] | None = None
+    seed: Seed | Annotated[list[Seed], Items(8, least=1)] | None = None
+    image: NonEmpty | Annotated[list[NonEmpty], Items(MAX_INPUTS)] | None = None
     mask: Text | None = None
     strength: Annotated[float, Field(gt=0, le=1)] | None = None
     scheduler: NonEmpty | None = None
     scale: Annotated[float, Field(ge=1, le=16)] | None = None
     background: Literal["auto", "transparent", "opaque"] | None = None
-    loras: Annotated[list[Lora], Field(max_length=MAX_LORAS)] | None = None
+    loras: Annotated[list[Lora], Items(MAX_LORAS)] | None = None
     frames: Annotated[Integer, Field(ge=1, le=1000)] | None = None
     seconds: Annotated[float, Field(gt=0, le=60)] | None = None
     fps: Annotated[float, Field(ge=1, le=120)] | None = None

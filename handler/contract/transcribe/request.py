@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from handler.contract.request import Integer, NonEmpty, Request, Text
+from handler.contract.request import Integer, Items, NonEmpty, Request, Text
 from handler.contract.transcribe.languages import CODES
 from models.errors import InvalidValue
 from models.transcribe.request import FALLBACK
@@ -79,12 +79,10 @@ class TranscriptionRequest(Request):
     language: Language | None = None
     prompt: Text | None = None
     response_format: Format | None = None
-    temperature: Temperature | Annotated[list[Temperature], Field(min_length=1, max_length=10)] = (
-        0.0
-    )
+    temperature: Temperature | Annotated[list[Temperature], Items(10, least=1)] = 0.0
     temperature_increment_on_fallback: Annotated[float, Field(ge=0, le=1)] | None = None
     beam_size: Annotated[Integer, Field(ge=1, le=10)] | None = None
-    timestamp_granularities: list[Granularity] = Field(default=["segment"])
+    timestamp_granularities: Annotated[list[Granularity], Items(10)] = Field(default=["segment"])
     include_ts: bool = False
     word_timestamps: bool = False
     task: Literal["transcribe", "translate"] | None = None
@@ -93,16 +91,16 @@ class TranscriptionRequest(Request):
     vad_parameters: Vad | None = None
     chunking_strategy: Literal["auto"] | ServerVad | None = None
     hotwords: Text | None = None
-    keywords: Annotated[list[NonEmpty], Field(max_length=100)] | None = None
-    languages: Annotated[list[Language], Field(max_length=20)] | None = None
+    keywords: Annotated[list[NonEmpty], Items(100)] | None = None
+    languages: Annotated[list[Language], Items(20)] | None = None
     condition_on_previous_text: bool = True
     hallucination_silence_threshold: Annotated[float, Field(gt=0, le=60)] | None = None
     mode: Literal["batched", "sequential"] | None = None
-    include: Annotated[list[Literal["logprobs"]], Field(max_length=1)] = Field(default=[])
+    include: Annotated[list[Literal["logprobs"]], Items(1)] = Field(default=[])
     diarize: bool = False
     num_speakers: Annotated[Integer, Field(ge=1, le=20)] | None = None
-    known_speaker_names: Annotated[list[NonEmpty], Field(max_length=4)] = Field(default=[])
-    known_speaker_references: Annotated[list[NonEmpty], Field(max_length=4)] = Field(default=[])
+    known_speaker_names: Annotated[list[NonEmpty], Items(4)] = Field(default=[])
+    known_speaker_references: Annotated[list[NonEmpty], Items(4)] = Field(default=[])
     stream: bool = False
     max_line_width: Annotated[Integer, Field(ge=10, le=200)] | None = None
     max_line_count: Annotated[Integer, Field(ge=1, le=10)] | None = None

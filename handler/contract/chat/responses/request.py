@@ -8,9 +8,12 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
+from handler.contract.chat.messages import MAX_MESSAGES
 from handler.contract.chat.request import ChatRequest
+from handler.contract.chat.tools import MAX_TOOLS
 from handler.contract.request import (
     Integer,
+    Items,
     JsonObject,
     NonEmpty,
     Request,
@@ -21,6 +24,8 @@ from handler.contract.request import (
 from models.errors import InvalidValue, RequestError, UnsupportedParameter
 
 _STATELESS = "nothing is kept between requests; send what was said before as input"
+MAX_METADATA = 64  # OpenAI has 16
+Item = Annotated[dict[str, Any], Items(100)]  # a message, a call, what it gave
 _TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
 
 
@@ -109,14 +114,14 @@ class ResponsesRequest(Request):
         "stream_options",
     }
 
-    input: NonEmpty | Annotated[list[dict[str, Any]], Field(min_length=1)]
+    input: NonEmpty | Annotated[list[Item], Items(MAX_MESSAGES, least=1)]
     instructions: Text = ""
     max_output_tokens: Annotated[Integer, Field(ge=1)] | None = None
-    metadata: dict[str, Text] = Field(default={})
+    metadata: Annotated[dict[str, Text], Items(MAX_METADATA)] = Field(default={})
     temperature: float | None = None
     top_p: float | None = None
     text: TextOptions = TextOptions()
-    tools: list[FlatTool] = Field(default=[])
+    tools: Annotated[list[FlatTool], Items(MAX_TOOLS)] = Field(default=[])
     tool_choice: Literal["none", "auto", "required"] | FlatChoice = "auto"
     parallel_tool_calls: bool = True
     stream: bool = False

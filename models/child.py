@@ -1,0 +1,45 @@
+"""Modules of ours that run in a process of their own, which ends with the work it is for.
+
+A process can be killed when it takes too long, and a crash in it does not take the worker along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+_ROOT = str(Path(__file__).parents[1])
+# -I: neither PYTHONPATH nor the working directory is searched, only what is installed and our root.
+_RUN = (
+    "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "runpy.run_module(sys.argv.pop(1), run_name='__main__')"
+)
+
+
+def command(module: str, *arguments: str) -> tuple[str, ...]:
+    """Return the command that runs a module, such as ``models.transcribe.audio``."""
+    return (sys.executable, "-I", "-c", _RUN, _ROOT, module, *arguments)
+
+
+@asynccontextmanager
+async def running(
+    module: str, *arguments: str, **pipes: Any
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a module for as long as the block lasts; leaving the block kills it.
+
+    Args:
+        module: its dotted name.
+        arguments: its command line.
+        pipes: ``stdin``, ``stdout``, ``stderr`` and ``pass_fds``, as asyncio takes them.
+    """
+    process = await asyncio.create_subprocess_exec(*command(module, *arguments), **pipes)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await asyncio.shield(process.wait())
