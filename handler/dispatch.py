@@ -23,6 +23,7 @@ from functools import partial
 from typing import Any
 
 from handler.contract.base import Call, Json, Operation, Surface, plain_route
+from handler.contract.request import is_left_out
 from handler.errors import RouteUnknown, SurfaceAmbiguous, SurfaceUnknown
 from handler.job import Job
 from handler.media.bucket import Bucket, BucketConfig
@@ -82,7 +83,9 @@ class Dispatcher:
         surface, operation = self.find(job)
         endpoint = self.endpoint.seen_at(job.origin)
         wanted = job.body.get("model")
-        if isinstance(wanted, str):  # what else is wrong is of no interest to who means another
+        if (
+            isinstance(wanted, str) and wanted
+        ):  # what else is wrong is of no interest to who means another
             endpoint.pick(surface.name, wanted)
         with _bounded_depth():
             request = operation.request.parse(job.body)
@@ -277,8 +280,12 @@ def _route_unknown(route: str, known: Iterable[str]) -> RouteUnknown:
 
 
 def _by_marks(body: Mapping[str, Any], served: Mapping[str, Surface]) -> Surface:
-    # No mark's value is an object: one under such a key is a stranger's.
-    present = {key for key, value in body.items() if not isinstance(value, dict | type(None))}
+    # No mark's value is an object: one under such a key is a stranger's. What is empty counts as
+    # left out, unless there is nothing else.
+    given = {key for key, value in body.items() if not isinstance(value, dict | type(None))}
+    present = {key for key in given if not is_left_out(body[key])}
+    if not any(present & set(surface.marks) for surface in served.values()):
+        present = given
     claims = {one.name: present & set(one.marks) for one in served.values()}
     matching = [served[name] for name, marks in claims.items() if marks]
     # A mark that is an ordinary field of another match (a transcription's prompt) claims nothing.

@@ -96,7 +96,8 @@ class Worker:
             job = _job(raw)
             surface, wanted = self.dispatcher.find(job)[0], job.body.get("model")
             endpoint = self.dispatcher.endpoint.seen_at(job.origin)
-            row = endpoint.pick(surface.name, wanted if isinstance(wanted, str) else None)
+            named = isinstance(wanted, str) and wanted != ""
+            row = endpoint.pick(surface.name, wanted if named else None)
             return self._timeout_s(job, row)
         return self.job_timeout_s or _TIMEOUT_S
 

@@ -22,6 +22,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
+    model_validator,
 )
 
 from handler.contract.explain import explain
@@ -75,6 +76,35 @@ def _json(value: dict[str, Any]) -> dict[str, Any]:
 JsonObject = Annotated[dict[str, Any], Items(MAX_OBJECT_BYTES), AfterValidator(_json)]
 
 
+def is_left_out(value: object) -> bool:
+    """Whether a value asks for nothing: null, ``""``, ``[]``, ``{}``."""
+    return value is None or value in ("", [], {})
+
+
+class Part(BaseModel):
+    """Base of the objects within a request; what is empty counts as left out there, too."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_is_empty(cls, given: Any) -> Any:
+        return _without_empty(cls, given) if isinstance(given, dict) else given
+
+
+def _without_empty(kind: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what is empty; a field that is required is left for validation to name."""
+    required = {
+        name
+        for key, field in kind.model_fields.items()
+        if field.is_required()
+        for name in (key, field.alias)
+    }
+    return {
+        name: value for name, value in given.items() if name in required or not is_left_out(value)
+    }
+
+
 class Unsupported:
     """A known field that cannot be honoured; null and what is empty ask for nothing.
 
@@ -90,15 +120,16 @@ class Unsupported:
 
     def takes(self, value: object) -> bool:
         """Whether a value changes nothing; True is not 1."""
-        empty = value is None or value in ("", [], {})
-        return empty or any(
+        return is_left_out(value) or any(
             value == one and isinstance(value, bool) == isinstance(one, bool)
             for one in self.neutral
         )
 
 
 class Request(BaseModel):
-    """Base of the surfaces' request types; null means absent, as OpenAI's clients mean it.
+    """Base of the surfaces' request types.
+
+    What is empty (null, ``""``, ``[]``, ``{}``) counts as left out, unless the field is required.
 
     Attributes:
         unsupported: known fields that are refused by name, unless their value changes nothing.
@@ -139,6 +170,7 @@ class Request(BaseModel):
         given = {key: value for key, value in body.items() if value is not None}
         refuse_unsupported(given, cls.unsupported)
         called = cls._rename(given)
+        given = _without_empty(cls, given)
         try:
             request = cls.model_validate(given)
         except ValidationError as error:
@@ -165,9 +197,10 @@ class Request(BaseModel):
         for alias, name in cls.aliases.items():
             if alias not in given:
                 continue
-            if name not in given:
-                given[name], called[name] = given[alias], alias
-            elif _one(given[name]) != _one(given[alias]):
+            value, empty = given[alias], is_left_out(given[alias])
+            if name not in given or (is_left_out(given[name]) and not empty):
+                given[name], called[name] = value, alias
+            elif not empty and _one(given[name]) != _one(value):
                 raise InvalidValue(
                     f"{alias} and {called.get(name, name)} are one field with two names and got "
                     "two values; send one of them.",

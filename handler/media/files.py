@@ -79,8 +79,7 @@ class MediaDoor:
             MediaError: one class for each way that this fails; see ``handler.errors``.
         """
         if reference in self._uploads:
-            sent_as = reference.split(":")[1]  # see handler/doors/forms.py
-            return _within(self._uploads[reference], sent_as, limit_bytes)
+            return _within(self._uploads[reference], param, limit_bytes)
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="quartet-"))
         path = self._folder / f"{len(list(self._folder.iterdir()))}.bin"

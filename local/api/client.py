@@ -186,6 +186,9 @@ def read_wait_s(wait: str | None, limits: Limits) -> float:
     return min(max(int(wait) / _MS, limits.min_sync_wait_s), limits.max_sync_wait_s)
 
 
+_OURS = frozenset({"endpoint", "id", "input", "webhook"})  # of a job, set or read here
+
+
 def read_order(body: dict[str, Any], limits: Limits) -> Order:
     """Understand the body of ``/run``.
 
@@ -204,7 +207,7 @@ def read_order(body: dict[str, Any], limits: Limits) -> Order:
         input=body["input"],
         execution_timeout_s=_seconds(policy, "executionTimeout", 5, limits.execution_timeout_s),
         ttl_s=_seconds(policy, "ttl", 10, limits.ttl_s),
-        envelope={name: body[name] for name in ("policy", "s3Config") if body.get(name)},
+        envelope={name: one for name, one in body.items() if name not in _OURS and one},
         webhook=webhook,
     )
 

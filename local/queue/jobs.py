@@ -32,7 +32,8 @@ class Order:
 
     Attributes:
         input: the job's input, passed to the worker as it is.
-        envelope: ``policy`` and ``s3Config``, passed along too.
+        envelope: what stands beside the input (``policy``, ``s3Config``, fields of a body that was
+            sent as the job itself), passed along too.
         execution_timeout_s: how long it may run.
         ttl_s: how long it may live, queue time included.
         webhook: RunPod's own webhook: gets the job's status when it is final.

@@ -10,8 +10,8 @@ import random
 import struct
 import subprocess
 import sys
-import time
 import tempfile
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial

@@ -8,12 +8,20 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from handler.contract.base import Call
 from handler.contract.chat.tools import ResponseFormat
 from handler.contract.chat.voices import Delta, Voice
-from handler.contract.request import Integer, Items, JsonObject, NonEmpty, Request, Unsupported
+from handler.contract.request import (
+    Integer,
+    Items,
+    JsonObject,
+    NonEmpty,
+    Part,
+    Request,
+    Unsupported,
+)
 from models.chat.request import Begun, Ended, Grammar, Prompt, Sampling, Tokens
 from models.errors import InvalidValue, UnsupportedParameter
 from models.warm.model import Borrowed
@@ -28,10 +36,8 @@ Stop = Annotated[NonEmpty, Field(max_length=1000)]  # what may begin it is looke
 Penalty = Annotated[float, Field(ge=-2, le=2)]  # OpenAI's range
 
 
-class StreamOptions(BaseModel):
+class StreamOptions(Part):
     """What a stream carries besides the text."""
-
-    model_config = ConfigDict(strict=True)
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None  # random padding; taken, never sent

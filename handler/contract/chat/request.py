@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from handler.contract.chat.generation import MAX_TOP_LOGPROBS, GenerationRequest
 from handler.contract.chat.messages import MAX_MESSAGES, Message, check
 from handler.contract.chat.tools import MAX_TOOLS, NamedTool, Tool, ToolChoice, chosen
-from handler.contract.request import Integer, Items, JsonObject, Text, Unsupported
+from handler.contract.request import Integer, Items, JsonObject, Text, Unsupported, is_left_out
 from models.errors import InvalidValue, UnsupportedParameter
 
 # What a template gets from elsewhere.
@@ -76,7 +76,7 @@ class ChatRequest(GenerationRequest):
     def _prompt_as_message(cls, body: Any) -> Any:
         if not isinstance(body, dict) or body.get("prompt") is None:
             return body
-        if "messages" in body:
+        if not is_left_out(body.get("messages")):
             raise InvalidValue(
                 "prompt and messages both say what is to be answered; send one of them.",
                 param="prompt",

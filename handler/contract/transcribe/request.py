@@ -6,14 +6,13 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     ConfigDict,
     Field,
     field_validator,
     model_validator,
 )
 
-from handler.contract.request import Integer, Items, NonEmpty, Request, Text
+from handler.contract.request import Integer, Items, NonEmpty, Part, Request, Text
 from handler.contract.transcribe.languages import CODES
 from models.errors import InvalidValue
 from models.transcribe.request import FALLBACK
@@ -40,7 +39,7 @@ Temperature = Annotated[float, Field(ge=0, le=1)]
 Milliseconds = Annotated[float, Field(ge=0, le=60_000)]
 
 
-class Vad(BaseModel):
+class Vad(Part):
     """Of voice activity, in faster-whisper's words."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
@@ -53,7 +52,7 @@ class Vad(BaseModel):
     speech_pad_ms: Milliseconds | None = None
 
 
-class ServerVad(BaseModel):
+class ServerVad(Part):
     """Of voice activity, in OpenAI's words."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)

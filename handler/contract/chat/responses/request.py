@@ -16,6 +16,7 @@ from handler.contract.request import (
     Items,
     JsonObject,
     NonEmpty,
+    Part,
     Request,
     Text,
     Unsupported,
@@ -41,10 +42,8 @@ class TextFormat(BaseModel):
     strict: bool | None = None
 
 
-class TextOptions(BaseModel):
+class TextOptions(Part):
     """What the answer's text is like."""
-
-    model_config = ConfigDict(strict=True)
 
     format: TextFormat | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
