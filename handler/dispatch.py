@@ -280,9 +280,9 @@ def _route_unknown(route: str, known: Iterable[str]) -> RouteUnknown:
 
 
 def _by_marks(body: Mapping[str, Any], served: Mapping[str, Surface]) -> Surface:
-    # No mark's value is an object: one under such a key is a stranger's. What is empty counts as
-    # left out, unless there is nothing else.
-    given = {key for key, value in body.items() if not isinstance(value, dict | type(None))}
+    # No mark's value is an object or a boolean: the field is another one, as the ``audio`` of a
+    # video. What is empty counts as left out, unless there is nothing else.
+    given = {key for key, value in body.items() if not isinstance(value, dict | bool | type(None))}
     present = {key for key in given if not is_left_out(body[key])}
     if not any(present & set(surface.marks) for surface in served.values()):
         present = given

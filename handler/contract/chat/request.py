@@ -29,10 +29,13 @@ class ChatRequest(GenerationRequest):
 
     unsupported: ClassVar = {
         **GenerationRequest.unsupported,
+        "add_special_tokens": Unsupported(False),
+        "apply_chat_template": Unsupported(True, instead="send it to /v1/completions"),
         "audio": Unsupported(),
         "best_of": Unsupported(1),
         "function_call": Unsupported("none", instead="send tools and tool_choice"),
         "chat_template": Unsupported(instead="send chat_template_kwargs"),
+        "documents": Unsupported(instead="write them into a message"),
         "echo": Unsupported(False, instead="send it to /v1/completions"),
         "functions": Unsupported(instead="send tools"),
         "modalities": Unsupported(["text"]),
@@ -64,6 +67,16 @@ class ChatRequest(GenerationRequest):
     chat_template_kwargs: JsonObject = Field(default={})
     continue_final_message: bool | None = None
     add_generation_prompt: bool | None = None
+
+    @classmethod
+    def translated(cls, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        """Put other servers' fields into our words; vLLM's ``logprobs`` is a number."""
+        body, called = super().translated(given)
+        count = body.get("logprobs")
+        if isinstance(count, int) and not isinstance(count, bool):
+            body["logprobs"], body["top_logprobs"] = True, body.get("top_logprobs", count)
+            called["top_logprobs"] = called.get("logprobs", "logprobs")
+        return body, called
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Self:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -13,6 +14,7 @@ from pydantic import (
 )
 
 from handler.contract.request import Integer, Items, NonEmpty, Part, Request, Text
+from handler.contract.transcribe import foreign
 from handler.contract.transcribe.languages import CODES
 from models.errors import InvalidValue
 from models.transcribe.request import FALLBACK
@@ -71,7 +73,12 @@ class TranscriptionRequest(Request):
     ``diarize`` for ``diarized_json``.
     """
 
-    aliases: ClassVar = dict.fromkeys((*URL_NAMES, "file", "audio", "audio_base64"), "audioUrl")
+    aliases: ClassVar = {
+        **foreign.ALIASES,
+        **dict.fromkeys((*URL_NAMES, "file", "audio", "audio_base64"), "audioUrl"),
+    }
+    unsupported: ClassVar = foreign.UNSUPPORTED
+    translates: ClassVar = frozenset(foreign.TABLE)
     files: ClassVar = {"file": "audioUrl"}
 
     audioUrl: NonEmpty
@@ -103,6 +110,12 @@ class TranscriptionRequest(Request):
     stream: bool = False
     max_line_width: Annotated[Integer, Field(ge=10, le=200)] | None = None
     max_line_count: Annotated[Integer, Field(ge=1, le=10)] | None = None
+
+    @classmethod
+    def translated(cls, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        """Put other APIs' fields into our words; see ``foreign``."""
+        made = foreign.translated(given)
+        return made.body, made.called
 
     @model_validator(mode="after")
     def _times_need_a_place(self) -> Self:

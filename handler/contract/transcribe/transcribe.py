@@ -165,7 +165,13 @@ SURFACE = Surface(
     name="transcribe",
     companions=frozenset({"prompt", "documents"}),
     operations=(
-        Operation(TranscriptionRequest, _ROUTES, answer, stream, marks=("audioUrl", *URL_NAMES)),
+        Operation(
+            TranscriptionRequest,
+            _ROUTES,
+            answer,
+            stream,
+            marks=("audioUrl", *URL_NAMES, "audio", "audio_base64"),
+        ),
     ),
     concurrency=2,
 )

@@ -70,15 +70,6 @@ class FlatChoice(BaseModel):
     name: NonEmpty
 
 
-# Chat's fields that OpenAI's Responses do not have, and that are honoured all the same.
-_CHATS = (
-    "add_generation_prompt", "chat_template_kwargs", "continue_final_message", "frequency_penalty",
-    "guided_choice", "guided_json", "guided_regex",
-    "ignore_eos", "logit_bias", "min_p", "min_tokens", "presence_penalty", "repetition_penalty",
-    "seed", "stop", "stop_sequences", "top_k", *ChatRequest.unsupported,
-)  # fmt: skip
-
-
 class ResponsesRequest(Request):
     """The body of a responses request."""
 
@@ -136,7 +127,8 @@ class ResponsesRequest(Request):
                 'text.verbosity is not supported; leave it out or send "medium".',
                 param="text.verbosity",
             )
-        chats = set(_CHATS) - cls.model_fields.keys()
+        # Chat's fields that OpenAI's Responses do not have are honoured, or refused, all the same.
+        chats = ChatRequest.known() - cls.known()
         more = {name: body[name] for name in chats if body.get(name) is not None}
         try:
             request._chat = ChatRequest.parse({**more, **request._as_chat()})
