@@ -144,7 +144,9 @@ async def left(http: HttpRequest, error: Exception) -> Response:
 
 
 async def no_such_route(http: HttpRequest, error: Exception) -> Response:
-    """An address, or a method of it, that is not there."""
+    """An address, or a method of it, that is not there; OPTIONS asks which methods are."""
     status = error.status_code if isinstance(error, HTTPException) else 500
+    if http.method == "OPTIONS" and status == 405 and isinstance(error, HTTPException):
+        return Response(status_code=204, headers=error.headers)
     told = error_object(RouteUnknown(f"There is no {http.method} {http.url.path[:60]} here."))
     return _json({"error": told}, status)

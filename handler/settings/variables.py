@@ -16,10 +16,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from handler.contract import SURFACES
 from handler.media.bucket import MAX_TTL_S, BucketConfig
+from models.environ import tidied
 from models.warm.watch import HUNG_AFTER_S
 from models.weights.store import Places
 
 _ADAPTER = re.compile(r"[\w.-]+=(hf://[\w.-]+/[\w.-]+@[0-9a-f]{40}|file:///.+)")
+# Whose values are words in lower case.
+_WORDS = frozenset({
+    "SURFACE", "DEVICE", "DTYPE", "CHAT_ENGINE", "COMPUTE_TYPE", "IMAGES_QUANTIZATION",
+    "IMAGES_OFFLOAD",
+})  # fmt: skip
 _IMAGE_TAG = re.compile(r"(hf|gh)://[\w.-]+/[\w.-]+@[\w./-]+(#.+)?")
 
 
@@ -245,13 +251,13 @@ class Settings(BaseModel):
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
-        """Read the environment; an empty variable counts as unset.
+        """Read the environment; an empty variable counts as unset, white space around one is none.
 
         Raises:
             SettingsError: a value makes no sense.
         """
-        names = {str(field.validation_alias) for field in cls.model_fields.values()}
-        given = {name: env[name] for name in names if env.get(name, "").strip()}
+        known = tidied({name: env[name] for name in cls.names() if name in env})
+        given = {name: value.lower() if name in _WORDS else value for name, value in known.items()}
         try:
             settings = cls.model_validate(given)
         except ValidationError as error:
@@ -262,6 +268,11 @@ class Settings(BaseModel):
             raise SettingsError(f"{name}: {reason}; got {shown}") from None
         settings.bucket()  # a bucket that is half configured stops the start too
         return settings
+
+    @classmethod
+    def names(cls) -> frozenset[str]:
+        """Return the names of all variables."""
+        return frozenset(str(field.validation_alias) for field in cls.model_fields.values())
 
     @field_validator(
         "surface",
@@ -308,8 +319,10 @@ class Settings(BaseModel):
 
     @field_validator("log_level", mode="before")
     @classmethod
-    def _upper(cls, value: object) -> object:
-        return value.upper() if isinstance(value, str) else value
+    def _level(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return {"WARNING": "WARN", "CRITICAL": "ERROR"}.get(value.upper(), value.upper())
 
     @field_validator("model_open_source_image_tag")
     @classmethod

@@ -114,6 +114,7 @@ class ClientRoutes:
         if job.read == len(job.chunks) and not job.final:
             await job.change(_STREAM_WAIT_S)
         fresh, job.read = job.chunks[job.read :], len(job.chunks)
+        job.heard = job.heard or bool(fresh)
         view = {"id": job.id, "status": str(job.status)}
         stream = [{"output": chunk} for chunk in fresh]
         return {**view, "stream": stream, **({"error": job.error} if job.error else {})}

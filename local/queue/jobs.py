@@ -62,6 +62,7 @@ class Job:
         error: why it failed.
         chunks: what the worker streamed so far.
         read: how many of them ``/stream`` has given out.
+        heard: whether it has given out any, at this or an earlier try.
         followers: start what follows the job to its end; called again when it is retried.
         timer: the one thing that happens to the job by itself next.
     """
@@ -80,6 +81,7 @@ class Job:
     error: str | None = None
     chunks: list[Any] = field(default_factory=list)
     read: int = 0
+    heard: bool = False
     followers: list[Callable[[], None]] = field(default_factory=list)
     timer: asyncio.TimerHandle | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)

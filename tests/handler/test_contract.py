@@ -184,10 +184,18 @@ async def test_transcription_answers(worker):
     assert verbose.language == "english"
     assert verbose.segments[0].id == 0
     assert verbose.words[0].word == "12 bytes"
-    assert await ask(response_format="text") == "12 bytes"
-    assert await ask(response_format="srt") == "1\n00:00:00,000 --> 00:00:01,000\n12 bytes\n\n"
-    vtt = "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\n12 bytes\n\n"
-    assert await ask(response_format="vtt") == vtt
+    texts = {
+        "text": "12 bytes",
+        "srt": "1\n00:00:00,000 --> 00:00:01,000\n12 bytes\n\n",
+        "vtt": "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\n12 bytes\n\n",
+    }
+    for format_, text in texts.items():
+        # Who reads a job's output expects an object; OpenAI's clients the text itself.
+        held = await ask(response_format=format_)
+        assert (held["text"], held["format"], held["model"]) == (text, format_, "Fake_Transcribe")
+        body = {**TRANSCRIBE, "response_format": format_}
+        job = {"openai_route": "/v1/audio/transcriptions", "openai_input": body}
+        assert decoded(await worker.answer({"id": "j", "input": job})) == text
     for language in ("de-AT", "de", "German"):
         german = await ask(response_format="verbose_json", language=language)
         assert (german["language"], german["language_code"]) == ("german", "de")

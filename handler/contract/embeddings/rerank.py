@@ -111,7 +111,7 @@ def truncated(asked: bool, cut: Sequence[Cut]) -> dict[str, Any]:
 
 OPERATION = Operation(
     RerankRequest,
-    ("/v1/rerank",),
+    ("/v1/rerank", "/v2/rerank", "/rerank"),  # Cohere's clients ask the second, TEI's the last
     answer,
     marks=("documents",),
     task="rerank",
