@@ -12,7 +12,7 @@ from handler.media.allowed import Allowed
 from handler.media.bucket import Bucket
 from handler.media.guard import Guard
 from handler.media.loras import LoraShelf
-from handler.settings.endpoint import Endpoint
+from handler.settings.endpoint import Endpoint, renamed
 from handler.settings.engines import VLLM, fitted
 from handler.settings.variables import Settings, SettingsError
 from models.catalog import CATALOG, GB
@@ -46,6 +46,7 @@ def assemble(settings: Settings) -> Worker:
     if settings.memory_budget_gb is not None:
         budget_bytes = int(settings.memory_budget_gb * GB)
     catalog = fitted(_catalog(settings), settings, device.kind, budget_bytes)
+    catalog = renamed(catalog, settings.further_names())
     endpoint = Endpoint.build(settings, SURFACES, catalog, device.kind, store.has)
     spread = any(row.engine == VLLM for row in endpoint.catalog.rows)  # over all GPUs
     if spread and settings.memory_budget_gb is None:

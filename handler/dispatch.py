@@ -1,7 +1,8 @@
 """Which surface, which model; then the surface's own function answers.
 
 The surface is found, in this order, by: an explicit ``surface`` key; the OpenAI route; the
-endpoint, when it serves one surface; the marks in the body. The route then says which of the
+endpoint, when it serves one surface; the marks in the body. A body that says neither its surface
+nor its route and is for a task of nobody's here is refused. The route then says which of the
 surface's operations, or without one the marks; a job with neither is for the first.
 """
 
@@ -23,6 +24,7 @@ from functools import partial
 from typing import Any
 
 from handler.contract.base import Call, Json, Operation, Surface, plain_route
+from handler.contract.lookalikes import lookalike
 from handler.contract.request import is_left_out
 from handler.errors import RouteUnknown, SurfaceAmbiguous, SurfaceUnknown
 from handler.job import Job
@@ -262,7 +264,20 @@ def find_surface(job: Job, endpoint: Endpoint) -> Surface:
         return surface
     if job.route is not None:
         return _by_route(job.route, served)
+    _refuse_other_tasks(job.body, served)
     return endpoint.only or _by_marks(job.body, served)
+
+
+def _refuse_other_tasks(body: Mapping[str, Any], served: Mapping[str, Surface]) -> None:
+    meant = lookalike(body, served)
+    if meant is not None:
+        task, fields = meant
+        raise SurfaceUnknown(
+            f"With {' and '.join(fields)} this looks like a request for {task}; this worker serves "
+            f'{", ".join(served)}. Send it to an endpoint for {task}, or name the surface in '
+            '"surface".',
+            param=fields[0],
+        )
 
 
 def _by_route(route: str, served: Mapping[str, Surface]) -> Surface:

@@ -95,6 +95,12 @@ class Settings(BaseModel):
         "memory allows, and 16,384 on a CPU.",
         ge=256,
     )
+    served_names: tuple[str, ...] = _env(
+        "SERVED_NAMES",
+        "Further names of models, comma-separated: with `NAME=MODEL` a request for NAME is answered "
+        "by MODEL, also where NAME is another model's.",
+        (),
+    )
     lora_adapters: tuple[str, ...] = _env(
         "LORA_ADAPTERS",
         "LoRA adapters of the chat model, comma-separated: `name=hf://repo@revision` or "
@@ -264,7 +270,8 @@ class Settings(BaseModel):
             first = error.errors(include_url=False)[0]
             name, got = first["loc"][0], first["input"]
             shown = "the value given" if "KEY" in str(name) or "TOKEN" in str(name) else repr(got)
-            reason = first["msg"].replace("Input should be", "must be")
+            reason = first["msg"].removeprefix("Value error, ")
+            reason = reason.replace("Input should be", "must be")
             raise SettingsError(f"{name}: {reason}; got {shown}") from None
         settings.bucket()  # a bucket that is half configured stops the start too
         return settings
@@ -278,6 +285,7 @@ class Settings(BaseModel):
         "surface",
         "model_tasks",
         "media_private_hosts",
+        "served_names",
         "lora_adapters",
         "lora_allow",
         mode="before",
@@ -287,6 +295,15 @@ class Settings(BaseModel):
         if isinstance(value, str):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
+
+    @field_validator("served_names")
+    @classmethod
+    def _pairs(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for pair in given:
+            name, _, model = pair.partition("=")
+            if not name.strip() or not model.strip():
+                raise ValueError("must be NAME=MODEL, comma-separated")
+        return given
 
     @field_validator("lora_adapters")
     @classmethod
@@ -342,6 +359,11 @@ class Settings(BaseModel):
             self.huggingface_model,
         )
         return list(dict.fromkeys(name for name in names if name))
+
+    def further_names(self) -> dict[str, str]:
+        """The model that each further name means."""
+        pairs = (pair.partition("=") for pair in self.served_names)
+        return {name.strip(): model.strip() for name, _, model in pairs}
 
     def adapters(self) -> dict[str, str]:
         """Where each of the operator's adapters comes from, by its name."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -125,8 +125,10 @@ class Job:
         """What a worker takes: the job, and what its endpoint serves, or else its way said."""
         if served is None and self.order.surface is not None:
             served = Served(self.order.surface)
-        said = {} if served is None else {"endpoint": asdict(served)}
-        return {"id": self.id, "input": self.order.input, **self.order.envelope, **said}
+        job = {"id": self.id, "input": self.order.input, **self.order.envelope}
+        if served is not None:
+            job["endpoint"] = {"surface": served.surface, "model": served.model}
+        return job
 
     def follow(self, start: Callable[[], None]) -> None:
         """Have something follow this job, now and at each retry."""

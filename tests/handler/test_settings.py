@@ -13,7 +13,7 @@ import pytest
 from handler.assemble import assemble
 from handler.contract import SURFACES
 from handler.settings.document import PLATFORM, document
-from handler.settings.endpoint import Endpoint
+from handler.settings.endpoint import Endpoint, renamed
 from handler.settings.variables import Settings, SettingsError
 from models.catalog import CATALOG
 from models.errors import ModelNotFound
@@ -136,6 +136,29 @@ def test_an_endpoint_holds_its_configured_model_only():
     served = endpoint(MODEL_SLUG="BGE_Large")
     with pytest.raises(ModelNotFound, match=r"It holds: BGE_Large\.$"):
         served.pick("embeddings", "BGE_M3")
+
+
+def test_a_further_name_means_its_model_before_any_other():
+    settings = Settings.from_env({"SERVED_NAMES": "Ben2=Tiny_Ben2, small = Tiny_BGE_M3"})
+    catalog = renamed(CATALOG, settings.further_names())
+    assert catalog.find("ben2").slug == "Tiny_Ben2"
+    assert catalog.find("Tiny_Ben2").slug == "Tiny_Ben2"
+    assert catalog.find("small").slug == "Tiny_BGE_M3"
+    assert {row.slug for row in catalog.rows} == {row.slug for row in CATALOG.rows}
+    settings = Settings.from_env({"SERVED_NAMES": "Ben2=Tiny_Ben2", "MODEL_SLUG": "Ben2"})
+    served = Endpoint.build(settings, SURFACES, catalog, "cpu")
+    assert served.configured.slug == "Tiny_Ben2"
+
+
+@pytest.mark.parametrize("given", ["Ben2", "=Tiny_Ben2", "Ben2="])
+def test_a_further_name_without_a_model_is_refused(given):
+    with pytest.raises(SettingsError, match="SERVED_NAMES: must be NAME=MODEL"):
+        Settings.from_env({"SERVED_NAMES": given})
+
+
+def test_a_further_name_of_an_unknown_model_is_refused():
+    with pytest.raises(SettingsError, match="holds no Tiny_Ben; the nearest: Tiny_Ben2"):
+        renamed(CATALOG, {"Ben2": "Tiny_Ben"})
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -395,8 +418,9 @@ def test_no_variable_is_read_elsewhere():
     told = [
         "models/chat/vllm.py", "models/images/tuning.py", "models/transcribe/faster_whisper.py",
     ]  # fmt: skip
-    kept = "models/environ.py"  # named after it, and given what it works on
-    assert sorted(set(readers) - {kept}) == ["builder/__main__.py", "handler/__main__.py", *told]
+    # Named after it, and given what it works on; told how many threads there are to be.
+    kept = {"models/environ.py", "models/device/threads.py"}
+    assert sorted(set(readers) - kept) == ["builder/__main__.py", "handler/__main__.py", *told]
     said = [word for one in told for word in re.findall(r"environ\S*", (ROOT / one).read_text())]
     assert set(said) <= {
         'environ["TORCHINDUCTOR_CACHE_DIR"]',
