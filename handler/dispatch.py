@@ -274,7 +274,7 @@ def _refuse_other_tasks(body: Mapping[str, Any], served: Mapping[str, Surface]) 
         task, fields = meant
         raise SurfaceUnknown(
             f"With {' and '.join(fields)} this looks like a request for {task}; this worker serves "
-            f'{", ".join(served)}. Send it to an endpoint for {task}, or name the surface in '
+            f"{', '.join(served)}. Send it to an endpoint for {task}, or name the surface in "
             '"surface".',
             param=fields[0],
         )

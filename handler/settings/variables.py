@@ -97,8 +97,8 @@ class Settings(BaseModel):
     )
     served_names: tuple[str, ...] = _env(
         "SERVED_NAMES",
-        "Further names of models, comma-separated: with `NAME=MODEL` a request for NAME is answered "
-        "by MODEL, also where NAME is another model's.",
+        "Further names of models, comma-separated: with `NAME=MODEL` a request for NAME is "
+        "answered by MODEL, also where NAME is another model's.",
         (),
     )
     lora_adapters: tuple[str, ...] = _env(
