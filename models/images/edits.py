@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from models.errors import InvalidValue, UnsupportedParameter
-from models.images.pictures import decode, encoded
+from models.images.encoding import encoded
+from models.images.pictures import decode
 from models.images.request import ImageRequest, Images, Output
 from models.row import Row
 from models.surface import LeftOut, Leniency, only
@@ -87,4 +88,5 @@ def finish(output: Output, vain: tuple[LeftOut, ...]) -> Any:
 
 
 def _encoded(output: Output, vain: tuple[LeftOut, ...], outputs: Sequence[Any]) -> Images:
-    return Images(encoded([only(outputs)], [None], output), vain)
+    made = encoded([only(outputs)], [None], output)
+    return Images(made.pictures, (*vain, *made.left_out))
