@@ -210,7 +210,9 @@ class Dispatcher:
                 param="s3Config",
                 code="bucket_not_configured",
             )
-        return replace(self.bucket, config=job.bucket.of(self.bucket.config))
+        config, guard = job.bucket.of(self.bucket.config), self.bucket.guard
+        trusted = Guard(guard.private_hosts | config.hosts, guard.timeout_s)
+        return Bucket(config, trusted)
 
 
 @contextmanager

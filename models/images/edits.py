@@ -15,8 +15,8 @@ from models.surface import LeftOut, Leniency, only
 
 # Of requests for pictures, what nothing here depends on.
 _VAIN = (
-    "negative_prompt", "n", "size", "steps", "guidance", "seed", "strength", "mask", "scheduler",
-    "loras", "partial_images",
+    "negative_prompt", "n", "size", "aspect_ratio", "steps", "guidance", "seed", "strength", "mask",
+    "scheduler", "loras", "partial_images",
 )  # fmt: skip
 
 

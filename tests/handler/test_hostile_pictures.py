@@ -289,7 +289,11 @@ async def test_by_url_the_type_that_a_host_claims_is_nothing(ask, site):
     [
         ({"image": 5}, "invalid_type", "image"),
         ({"image": True}, "invalid_type", "image"),
-        ({"image": {"url": GOOD}}, "invalid_type", "image"),
+        ({"image": {"src": GOOD}}, "invalid_type", "image"),
+        ({"image": {"url": 5}}, "invalid_type", "image"),
+        ({"image": {"url": {"url": {"url": GOOD}}}}, "invalid_type", "image"),
+        ({"image": {"url": "no base64!"}}, "media_invalid", "image"),
+        ({"image": [{"image_url": GOOD}, {"image_url": []}]}, "invalid_type", "image[1]"),
         ({"image": ""}, "invalid_value", "image"),
         ({"image": [5]}, "invalid_type", "image[0]"),
         ({"image": [GOOD, None]}, "invalid_type", "image[1]"),

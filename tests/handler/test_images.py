@@ -76,7 +76,7 @@ async def test_without_a_model_the_routes_own_default_answers(make_worker):
 @pytest.mark.parametrize(
     ("job", "code", "param"),
     [
-        (by_route("/v1/images/upscale", model="Tiny_ESRGAN"), "missing_required_parameter", "prompt"),
+        (by_route("/v1/images/upscale", model="Tiny_ESRGAN"), "missing_required_parameter", "image"),
         (by_route("/v1/images/upscale", model="Tiny_ESRGAN", prompt="x"), "missing_required_parameter", "image"),
         (by_route("/v1/images/upscale", model="Tiny_Ben2", image=data_uri()), "model_not_supported", "model"),
         (by_route("/v1/images/background", model="Tiny_Flux", image=data_uri()), "model_not_supported", "model"),

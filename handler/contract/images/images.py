@@ -21,13 +21,14 @@ from handler.contract.base import (
     with_notice,
     with_warnings,
 )
-from handler.contract.images.asked import as_url, engine_request
-from handler.contract.images.request import IMAGE_NAMES, ImagesRequest
+from handler.contract.images.asked import as_url, carries_copies, engine_request
+from handler.contract.images.fields import IMAGE_NAMES
+from handler.contract.images.request import ImagesRequest, PictureRequest
 from handler.contract.streaming import to_client
 from models.errors import ContentWithheld
 from models.images.request import Images, Picture, Preview
 from models.row import Row
-from models.surface import Leniency
+from models.surface import LeftOut, Leniency
 
 
 class ContentFilter(TypedDict):
@@ -109,9 +110,29 @@ async def _events(call: Call) -> AsyncGenerator[dict[str, Any], None]:
     vain = [*leniency.left_out, *made.left_out]
     for index, picture in enumerate(made.pictures):
         data = await _data(call, picture, index, withheld)
-        facts = {**_shown(call, index, picture), **data}
+        copied, told = await _copied(call, picture) if "url" in data else ({}, [])
+        facts = {**_shown(call, index, picture), **copied, **data}
         done = _event(call, "completed", facts, usage=_usage(made.prompt_tokens, share))
-        yield with_warnings(with_notice({**done, "model": call.row.slug}, call.row), vain)
+        event = with_notice({**done, "model": call.row.slug}, call.row)
+        yield with_warnings(event, [*vain, *told])
+
+
+async def _copied(call: Call, picture: Picture) -> tuple[dict[str, str], list[LeftOut]]:
+    """A picture as base64 beside the link to it, and what is told where it is another copy."""
+    if not carries_copies(call) or picture.copy is None:
+        return {}, []
+    copy = await asyncio.to_thread(picture.copy)
+    if copy is None:
+        told = "b64_json was left out, as an event cannot hold it: url leads to it."
+        return {}, [LeftOut("b64_json", told)]
+    content = {"b64_json": _base64(copy)}
+    if copy.content == picture.content:
+        return content, []
+    told = (
+        f"b64_json is a {copy.format} of {copy.width}x{copy.height} that an event can hold; url "
+        f"leads to the {picture.format} of {picture.width}x{picture.height} as it was made."
+    )
+    return content, [LeftOut("b64_json", told)]
 
 
 def _apart(_: Any, __: Any) -> None:
@@ -236,8 +257,8 @@ SURFACE = Surface(
             marks=_MARKS,
             rehearsal=_rehearsal,
         ),
-        Operation(ImagesRequest, ("/v1/images/upscale",), answer, stream, task="img-upscale"),
-        Operation(ImagesRequest, ("/v1/images/background",), answer, stream, task="img-rmbg"),
+        Operation(PictureRequest, ("/v1/images/upscale",), answer, stream, task="img-upscale"),
+        Operation(PictureRequest, ("/v1/images/background",), answer, stream, task="img-rmbg"),
         Operation(
             ImagesRequest,
             ("/v1/images/variations",),
