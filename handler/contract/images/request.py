@@ -239,10 +239,8 @@ class ImagesRequest(Request):
     @property
     def sides(self) -> tuple[int | None, int | None]:
         """Width and height in pixels, ``(None, None)`` for the model's own choice."""
-        if self.width is not None:
-            return self.width, self.height
         match = _SIZE.fullmatch(self.size or "")
-        return (int(match[1]), int(match[2])) if match else (None, None)
+        return (int(match[1]), int(match[2])) if match else (self.width, self.height)
 
 
 class PictureRequest(ImagesRequest):
