@@ -23,7 +23,10 @@ _BASE64 = 4 / 3
 _BYTES = {"png": 2.2, "jpeg": 0.5, "webp": 0.4}  # of a pixel of a photo with much in it
 _SIDES = {"webp": 16_383, "jpeg": 65_500}  # the longest that the format, or its library, has
 _SHRINK = 0.9  # of the side that should fit
-_BUCKET = "give an s3Config with the job, or set the BUCKET_ variables of the endpoint, for links"
+_BUCKET = (
+    "for links, give an s3Config with the job or set the BUCKET_ variables of the endpoint, and "
+    "ask for no b64_json"
+)
 
 
 def encode(picture: Any, format_: str, quality: int = _QUALITY) -> bytes:
@@ -157,19 +160,18 @@ def _told(
 ) -> LeftOut:
     """What a client hears that leaves the format to us."""
     count = len(contents)
-    what = f"The picture is {format_}" if count == 1 else f"The {count} pictures are {format_}"
-    if quality is not None:
-        what += f" of quality {quality}"
+    what, they = ("The picture is", "it") if count == 1 else (f"The {count} pictures are", "they")
+    what += f" {format_}" if quality is None else f" {format_} of quality {quality}"
     size_bytes, most = _base64_bytes(contents), f"{_limit_bytes(output, count) / 1e6:.1f} MB"
     if _fits(contents, output):
         message = (
-            f"{what}: as png they would have {whole_bytes / 1e6:.1f} MB, and an answer without a "
-            f"bucket should have at most {most}. Name an output_format to choose, or {_BUCKET}."
+            f"{what}: as png {they} would have {whole_bytes / 1e6:.1f} MB, and an answer without a "
+            f"bucket should have at most {most}. Name an output_format to choose; {_BUCKET}."
         )
     else:
         message = (
-            f"{what} and have {size_bytes / 1e6:.1f} MB, more than the {most} that an answer "
-            f"without a bucket should have: {_BUCKET}."
+            f"{what} and {'has' if count == 1 else 'have'} {size_bytes / 1e6:.1f} MB, and an "
+            f"answer without a bucket should have at most {most}; {_BUCKET}."
         )
     return LeftOut("output_format", message)
 

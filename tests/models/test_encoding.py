@@ -70,7 +70,7 @@ def test_beyond_the_lowest_the_warning_names_the_bucket():
     [warning] = made.left_out
     assert warning.param == "output_format"
     assert "webp of quality 50" in warning.message
-    assert "0.1 MB that an answer without a bucket should have" in warning.message
+    assert "an answer without a bucket should have at most 0.1 MB" in warning.message
     assert "BUCKET_" in warning.message
     assert "s3Config" in warning.message
 
