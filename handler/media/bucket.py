@@ -60,7 +60,7 @@ class BucketConfig(BaseModel):
     def hosts(self) -> frozenset[str]:
         """The hosts of the endpoint, as connections name them: with the bucket and without."""
         urls = (self.endpoint_url, self.address.store)
-        return frozenset(URL(one).host or "" for one in urls)
+        return frozenset(URL(url).host or "" for url in urls)
 
     @property
     def address(self) -> Address:

@@ -13,9 +13,10 @@ _BASE64 = 4 / 3
 
 
 def fitting(encode: Callable[..., bytes], output: Output) -> tuple[bytes, tuple[LeftOut, ...]]:
-    """The video in the best quality that an answer without a bucket should have, or in the lowest.
+    """Encode a video in the best quality that fits an answer without a bucket, or in the lowest.
 
-    Besides it, what is told of it.
+    Returns:
+        the file, and a warning where it is not of the first quality or does not fit.
     """
     content, (first, *lower) = encode(), QUALITIES
     limit_bytes, quality = output.inline_limit_bytes, first

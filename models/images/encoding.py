@@ -1,4 +1,4 @@
-"""Pictures out: the format and the size in which they leave, and what is told of it."""
+"""Pictures out: the format and the size in which they leave."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def check_delivery(
 ) -> None:
     """Refuse, before they are made, pictures that their format or an answer could not hold.
 
-    Where the client names no format, one is found that they fit in; but where they are too long
-    for any format that is smaller than a png.
+    Where the client names no format, they are made to fit, unless they are too long for every
+    format that is smaller than png.
 
     Raises:
         InvalidValue: they would be too large.
@@ -59,7 +59,7 @@ def check_delivery(
             return
         format_ = "png"
     if longest > (most := _SIDES.get(format_, longest)):
-        others = [one for one in _BYTES if longest <= _SIDES.get(one, longest)]
+        others = [name for name in _BYTES if longest <= _SIDES.get(name, longest)]
         raise InvalidValue(
             f"output_format: a {format_} has at most {most} pixels a side, and the picture would "
             f"have {width}x{height}; ask for {' or '.join(others)}, or for a smaller one.",
@@ -82,7 +82,7 @@ def check_delivery(
 
 @dataclass(frozen=True)
 class Encoded:
-    """Encoded pictures, and what is told of how they left."""
+    """Encoded pictures, and the warnings about their format."""
 
     pictures: tuple[Picture, ...]
     left_out: tuple[LeftOut, ...] = ()
@@ -103,9 +103,9 @@ def encoded(pictures: Sequence[Any], seeds: Sequence[int | None], output: Output
         whole_bytes = _base64_bytes(contents)
         format_ = smaller
         contents, quality = _stepped(pictures, format_, output)
-        left_out = (_told(contents, format_, quality, whole_bytes, output),)
+        left_out = (_warning(contents, format_, quality, whole_bytes, output),)
     elif output.format is None and not _fits(contents, output):
-        left_out = (_told(contents, format_, None, 0, output),)
+        left_out = (_warning(contents, format_, None, 0, output),)
     made = [
         Picture(content, format_, picture.width, picture.height, seed)
         for content, picture, seed in zip(contents, pictures, seeds, strict=True)
@@ -155,10 +155,10 @@ def _stepped(pictures: Sequence[Any], format_: str, output: Output) -> tuple[lis
     return contents, quality
 
 
-def _told(
+def _warning(
     contents: Sequence[bytes], format_: str, quality: int | None, whole_bytes: int, output: Output
 ) -> LeftOut:
-    """What a client hears that leaves the format to us."""
+    """Say in which format pictures leave, and why, to a client that names none."""
     count = len(contents)
     what, they = ("The picture is", "it") if count == 1 else (f"The {count} pictures are", "they")
     what += f" {format_}" if quality is None else f" {format_} of quality {quality}"
@@ -206,7 +206,7 @@ def _limit_bytes(output: Output, count: int, *, inline: bool = True) -> float:
         output.limit_bytes,
         None if each is None else each * count,
     )
-    return min((one for one in limits if one is not None), default=math.inf)
+    return min((limit for limit in limits if limit is not None), default=math.inf)
 
 
 def _fits(contents: Sequence[bytes], output: Output, *, inline: bool = True) -> bool:

@@ -42,7 +42,7 @@ def completed(content: bytes, digest: Callable[[bytes], bytes]) -> bytes | None:
     content = content.removesuffix(END[:1])  # half of a marker
     files = (content + ending + END for ending in (*_ENDINGS, *_restarted(content)))
     pixels = digest(next(files))
-    return content + END if all(digest(one) == pixels for one in files) else None
+    return content + END if all(digest(file) == pixels for file in files) else None
 
 
 def _restarted(content: bytes) -> list[bytes]:
@@ -61,7 +61,7 @@ def _has_all_scans(content: bytes) -> bool:
             framed = True
             last = _LAST if marker in _PROGRESSIVE else 0
             components = segment[6::3][: segment[5]]
-            missing = {(one, place) for one in components for place in range(last + 1)}
+            missing = {(name, place) for name in components for place in range(last + 1)}
         elif marker == _SCAN[1]:
             missing -= _brought(segment)
     return framed and not missing
@@ -75,19 +75,20 @@ def _brought(segment: bytes) -> set[tuple[int, int]]:
     if precision & 0x0F:  # bits that a later scan brings
         return set()
     components = segment[1 : 1 + 2 * segment[0] : 2]
-    return {(one, place) for one in components for place in range(first, min(last, _LAST) + 1)}
+    places = range(first, min(last, _LAST) + 1)
+    return {(name, place) for name in components for place in places}
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield markers and their segments, without a scan's data."""
     place = len(START)
     for _ in range(_MOST_SEGMENTS):
-        found = _MARKER.search(content, place)
-        if found is None or found[0] == END:
+        marker = _MARKER.search(content, place)
+        if marker is None or marker[0] == END:
             return
-        place = found.end()
+        place = marker.end()
         length = int.from_bytes(content[place : place + 2])
         if length < 2 or place + length > len(content):
             return
-        yield found[0][1], content[place + 2 : place + length]
+        yield marker[0][1], content[place + 2 : place + length]
         place += length

@@ -345,7 +345,7 @@ def _finish(
 ) -> Images:
     frames, (sound, rate_hz) = only(outputs)
     encode = partial(mp4, frames, clip.fps, sound, rate_hz)
-    content, told = fitting(encode, output)
+    content, warnings = fitting(encode, output)
     picture = Picture(
         content,
         "mp4",
@@ -360,4 +360,4 @@ def _finish(
         picture = replace(
             picture, copy=partial(smaller_copy, picture, encode, output.copy_limit_bytes)
         )
-    return Images((picture,), (*left_out, *told), prompt_tokens=tokens)
+    return Images((picture,), (*left_out, *warnings), prompt_tokens=tokens)

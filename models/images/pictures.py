@@ -181,7 +181,7 @@ def _scale_transparency(picture: Any, depth: int) -> None:
     if picture.mode == "L" and depth < 8 and isinstance(value, int):
         picture.info["transparency"] = value * 255 // (2**depth - 1)
     elif picture.mode == "RGB" and depth == 16 and isinstance(value, tuple):
-        picture.info["transparency"] = tuple(one >> 8 for one in value)
+        picture.info["transparency"] = tuple(sample >> 8 for sample in value)
 
 
 def _in_eight_bits(picture: Any) -> Any:

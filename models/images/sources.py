@@ -32,7 +32,7 @@ def decoded(images: Sequence[bytes]) -> list[Any]:
     """The input pictures; of several, an error says which it is about."""
     if len(images) == 1:
         return [decode(images[0], alpha=True)]
-    return [decode(one, f"image[{index}]", alpha=True) for index, one in enumerate(images)]
+    return [decode(content, f"image[{index}]", alpha=True) for index, content in enumerate(images)]
 
 
 class Sources:
@@ -81,7 +81,9 @@ class Sources:
                 leniency.leave_out("strength", "strength is of an input picture, and there is none")
             return {}, None
         if task == "img2img":
-            pictures = [without_transparency(one, "image", slug, leniency) for one in pictures]
+            pictures = [
+                without_transparency(picture, "image", slug, leniency) for picture in pictures
+            ]
         if task == "img2img" and self._family.whole:
             if request.strength is not None:
                 leniency.leave_out("strength", f"{slug} reads input pictures whole")

@@ -99,8 +99,8 @@ def enlarged_alpha(alpha: Any, larger: Any) -> Any:
 
     size = (larger.shape[1], larger.shape[0])
     least, most = (
-        np.asarray(alpha.filter(one(3)).resize(size, Image.Resampling.NEAREST))
-        for one in (ImageFilter.MinFilter, ImageFilter.MaxFilter)
+        np.asarray(alpha.filter(extreme(3)).resize(size, Image.Resampling.NEAREST))
+        for extreme in (ImageFilter.MinFilter, ImageFilter.MaxFilter)
     )
     grey = larger.mean(axis=-1, dtype=np.float32)
     return Image.fromarray(np.rint(grey.clip(least, most)).astype(np.uint8))

@@ -40,17 +40,17 @@ def test_pictures_that_fit_together_are_png_and_nothing_is_said():
 
 
 def test_quality_goes_down_in_steps_until_they_fit_together():
-    """Each step is told, and fits; the one before would not have."""
+    """A warning says each step. It fits, and the step before would not have."""
     pictures = [photo(256, 256, seed) for seed in range(4)]
     whole = base64_bytes(encoded(pictures, [0] * 4, Output()).pictures)
-    told = {}
+    messages = {}
     for share in (0.5, 0.12, 0.08, 0.06, 0.05, 0.045, 0.04, 0.035, 0.03):
         limit = int(whole * share)
         made = encoded(pictures, [0] * 4, Output(inline_limit_bytes=limit))
         [warning] = made.left_out
         assert {one.format for one in made.pictures} == {"webp"}
         quality = int(warning.message.partition("of quality ")[2].split(":")[0].split()[0])
-        told[quality] = warning.message
+        messages[quality] = warning.message
         if base64_bytes(made.pictures) > limit:
             assert quality == 50
             assert "s3Config" in warning.message
@@ -60,8 +60,8 @@ def test_quality_goes_down_in_steps_until_they_fit_together():
         for one in better:
             contents = [encode(picture, "webp", one) for picture in pictures]
             assert sum(map(len, contents)) * 4 / 3 > limit
-    assert set(told) == {95, 80, 65, 50}
-    assert all(text.startswith("The 4 pictures are webp of quality") for text in told.values())
+    assert set(messages) == {95, 80, 65, 50}
+    assert all(text.startswith("The 4 pictures are webp of quality") for text in messages.values())
 
 
 def test_beyond_the_lowest_the_warning_names_the_bucket():

@@ -248,7 +248,7 @@ def test_a_cut_out_adds_nothing_to_what_was_seen(load, slug):
 
 @needs(U2NET)
 def test_what_is_cut_out_already_is_found_again(load):
-    """The network sees it before grey: neither a black nor a white thing vanishes."""
+    """The network sees it before grey: neither a black nor a white disc vanishes."""
     for colour in ((10, 10, 10), (250, 250, 250), (230, 150, 60)):
         given = disc(200)
         flat = Image.new("RGBA", given.size, (*colour, 255))

@@ -255,13 +255,15 @@ def test_a_video_for_an_answer_is_made_smaller_in_steps_and_it_is_said():
     assert sizes[18] > sizes[23] > sizes[28]
     for quality in QUALITIES:
         limit = int(sizes[quality]) + 1
-        content, told = fitting(encode, Output(inline_limit_bytes=limit))
+        content, warnings = fitting(encode, Output(inline_limit_bytes=limit))
         assert len(content) * 4 / 3 == sizes[quality]
-        assert [f"factor of {quality}" in one.message for one in told] == [True] * (quality > 18)
-    content, [told] = fitting(encode, Output(inline_limit_bytes=100))
+        assert [f"factor of {quality}" in one.message for one in warnings] == [True] * (
+            quality > 18
+        )
+    content, [warning] = fitting(encode, Output(inline_limit_bytes=100))
     assert len(content) * 4 / 3 == sizes[28]
-    assert "s3Config" in told.message
-    assert "more than the 0.0" in told.message
+    assert "s3Config" in warning.message
+    assert "more than the 0.0" in warning.message
     for output in (Output("mp4", inline_limit_bytes=100), Output()):
         assert fitting(encode, output) == (encode(), ())
 
@@ -301,8 +303,8 @@ def test_a_transparent_frame_lies_on_white_and_it_is_said(engine):
         seen, plain = (prepare(engine, one) for one in requests)
         shown = [one.first if fields == "images" else one.last for one in (seen, plain)]
         assert shown[0].tobytes() == shown[1].tobytes()
-        told = run(engine, requests[0]).left_out
-        assert [one.param for one in told] == ["image" if fields == "images" else "last_image"]
+        warnings = run(engine, requests[0]).left_out
+        assert [one.param for one in warnings] == ["image" if fields == "images" else "last_image"]
 
 
 def test_one_frame_is_a_video_too(engine):

@@ -110,29 +110,29 @@ async def _events(call: Call) -> AsyncGenerator[dict[str, Any], None]:
     vain = [*leniency.left_out, *made.left_out]
     for index, picture in enumerate(made.pictures):
         data = await _data(call, picture, index, withheld)
-        copied, told = await _copied(call, picture) if "url" in data else ({}, [])
+        copied, notes = await _copied(call, picture) if "url" in data else ({}, [])
         facts = {**_shown(call, index, picture), **copied, **data}
         done = _event(call, "completed", facts, usage=_usage(made.prompt_tokens, share))
         event = with_notice({**done, "model": call.row.slug}, call.row)
-        yield with_warnings(event, [*vain, *told])
+        yield with_warnings(event, [*vain, *notes])
 
 
 async def _copied(call: Call, picture: Picture) -> tuple[dict[str, str], list[LeftOut]]:
-    """A picture as base64 beside the link to it, and what is told where it is another copy."""
+    """A picture as base64 beside the link to it, and a warning where it is not the same picture."""
     if not carries_copies(call) or picture.copy is None:
         return {}, []
     copy = await asyncio.to_thread(picture.copy)
     if copy is None:
-        told = "b64_json was left out, as an event cannot hold it: url leads to it."
-        return {}, [LeftOut("b64_json", told)]
+        message = "b64_json was left out, as an event cannot hold it: url leads to it."
+        return {}, [LeftOut("b64_json", message)]
     content = {"b64_json": _base64(copy)}
     if copy.content == picture.content:
         return content, []
-    told = (
+    message = (
         f"b64_json is a {copy.format} of {copy.width}x{copy.height} that an event can hold; url "
         f"leads to the {picture.format} of {picture.width}x{picture.height} as it was made."
     )
-    return content, [LeftOut("b64_json", told)]
+    return content, [LeftOut("b64_json", message)]
 
 
 def _apart(_: Any, __: Any) -> None:

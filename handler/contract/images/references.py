@@ -33,7 +33,7 @@ def unwrapped(body: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     for name in names:
         value = body.get(name)
         if isinstance(value, list) and len(value) <= _MOST:
-            plain[name] = [_picture(one, f"{name}[{at}]") for at, one in enumerate(value)]
+            plain[name] = [_picture(item, f"{name}[{place}]") for place, item in enumerate(value)]
         elif isinstance(value, dict):
             plain[name] = _picture(value, name)
     return plain
