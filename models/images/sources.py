@@ -90,18 +90,25 @@ class Sources:
             for picture in pictures:
                 self._check_whole(picture)
             return {"image": list(pictures) if len(pictures) > 1 else pictures[0]}, None
-        source, up = fitted(pictures[0], *sizes.wanted), sizes.made
         if task == "img2img":
-            return {"image": padded(source, *up), "strength": self._strength(request)}, None
+            source = padded(fitted(pictures[0], *sizes.wanted), *sizes.made)
+            return {"image": source, "strength": self._strength(request)}, None
+        return self._masked(request, pictures[0], sizes)
+
+    def _masked(
+        self, request: ImageRequest, picture: Any, sizes: Sizes
+    ) -> tuple[dict[str, Any], tuple[Any, Any]]:
+        """The arguments of a picture that changes where a mask is white; and the two of them."""
+        source = fitted(picture, *sizes.wanted)
         if request.mask is None:  # the picture is its own
             mask, source = mask_of_holes(source.getchannel("A")), spread(source)
             strength = _WHOLE
         else:
-            mask = fitted(mask_of(request.mask, pictures[0].size), *sizes.wanted)
+            mask = fitted(mask_of(request.mask, picture.size), *sizes.wanted)
             strength = self._strength(request)
         arguments = {
-            "image": padded(on_white(source), *up),
-            "mask_image": padded(mask, *up),
+            "image": padded(on_white(source), *sizes.made),
+            "mask_image": padded(mask, *sizes.made),
             "strength": strength,
         }
         return arguments, (source, mask)

@@ -42,12 +42,6 @@ async def engine_request(call: Call, leniency: Leniency) -> ImageRequest:
         MediaError: a file cannot be had.
     """
     request: ImagesRequest = call.request
-    if (call.route or "").endswith("/edits") and not request.image:
-        raise InvalidValue(
-            "image is required: the picture to edit.",
-            param="image",
-            code="missing_required_parameter",
-        )
     makes_videos = "txt2video" in call.row.tasks
     _check_kind(call, makes_videos)
     for name, reason in request.unheeded_fields.items():
@@ -94,8 +88,14 @@ def _sides(call: Call) -> tuple[int | None, int | None]:
 
 
 def _check_kind(call: Call, makes_videos: bool) -> None:
-    """Refuse what is of videos for a model of pictures, and the other way round."""
+    """Refuse edits of nothing, videos of a model of pictures, and the other way round."""
     request: ImagesRequest = call.request
+    if (call.route or "").endswith("/edits") and not request.image:
+        raise InvalidValue(
+            "image is required: the picture to edit.",
+            param="image",
+            code="missing_required_parameter",
+        )
     if not makes_videos and request.of_video:
         first, *others = request.of_video
         also = f" So {'is' if len(others) == 1 else 'are'} {', '.join(others)}." if others else ""
