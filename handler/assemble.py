@@ -126,5 +126,5 @@ def _bucket(settings: Settings) -> Bucket | None:
     if config is None:
         return None
     # The operator's own store may well be a private host: it is trusted by being configured.
-    hosts = settings.media_private_hosts | {config.host}
+    hosts = settings.media_private_hosts | config.hosts
     return Bucket(config, Guard(hosts, settings.media_timeout_s))

@@ -68,6 +68,10 @@ class Leniency:
         refusal = UnsupportedParameter(f"{reason}; leave it out.", param=param)
         self._tell(LeftOut(param, f"{reason}; it was left out."), refusal)
 
+    def note(self, param: str, message: str) -> None:
+        """Say how a field was understood; ``message`` is a sentence without its full stop."""
+        self.left_out.append(LeftOut(param, f"{message}."))
+
     def adapt(self, param: str, reason: str) -> None:
         """Take the nearest value that there is; ``reason`` is a sentence without its full stop.
 

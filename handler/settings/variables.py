@@ -194,8 +194,9 @@ class Settings(BaseModel):
     )
     inline_limit_bytes: int = _env(
         "INLINE_LIMIT_BYTES",
-        "Pictures of more than this as base64 become webp, where the client names no format: "
-        "gateways keep an answer in a row of a database, of 2 MB at most.",
+        "Pictures of more than this as base64, together, become webp of a quality that goes down "
+        "in steps, where the client names no format: gateways keep an answer in a row of a "
+        "database, of 2 MB at most.",
         1_500_000,
         ge=1000,
     )
@@ -235,7 +236,9 @@ class Settings(BaseModel):
         "BUCKET_SECRET_ACCESS_KEY", "Its secret key.", repr=False
     )
     bucket_name: str | None = _env("BUCKET_NAME", "Its bucket.")
-    bucket_region: str = _env("BUCKET_REGION", "Its region.", "us-east-1")
+    bucket_region: str | None = _env(
+        "BUCKET_REGION", "Its region; by default the one in its address, else us-east-1."
+    )
     bucket_url_ttl_s: int = _env(
         "BUCKET_URL_TTL_S", "How long a result's URL can be read.", MAX_TTL_S, ge=1, le=MAX_TTL_S
     )

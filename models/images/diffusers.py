@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,16 @@ from models.device.hardware import Device
 from models.images import checkpoint, honoured, tuning
 from models.images.adapters import Adapters
 from models.images.edits import check_task
+from models.images.encoding import encoded, preview
 from models.images.families import FAMILIES
 from models.images.items import ImageItem, Items
-from models.images.pictures import crop, encoded, preview
 from models.images.previews import Previews, estimate
 from models.images.prompts import Prompts
 from models.images.request import ImageRequest, Images, Preview
+from models.images.resizing import crop
 from models.images.tiling import Tiling
 from models.images.tokens import TokenCounter
+from models.images.transparency import changed_where
 from models.quiet import hush
 from models.row import Row
 from models.surface import Differences, Leniency, Progress, Stopped, Ticket, Work
@@ -215,22 +218,25 @@ class _Watch:
 
 
 def _shown_after(steps: int, previews: int) -> dict[int, int]:
-    """After which steps a preview is shown, spread evenly; not after the last."""
-    after = [round(steps * (order + 1) / (previews + 1)) for order in range(previews)]
-    return {step: order for order, step in enumerate(after) if 0 < step < steps}
+    """After which steps a preview is shown, and which it is; as evenly as may be.
+
+    None is shown after the last step, so that few steps have fewer previews.
+    """
+    after = {round(steps * (order + 1) / (previews + 1)) for order in range(previews)}
+    return {step: order for order, step in enumerate(sorted(after - {0, steps}))}
 
 
 def _finish(
     made: Callable[..., Images], items: Sequence[ImageItem], pictures: Sequence[Any]
 ) -> Images:
     """Cut the pictures to the size that was asked for and encode them."""
-    from PIL import Image
-
     cut = [
         crop(picture, item.width, item.height)
         for picture, item in zip(pictures, items, strict=True)
     ]
     if items[0].kept is not None:
         source, mask = items[0].kept
-        cut = [Image.composite(picture, source, mask) for picture in cut]
-    return made(encoded(cut, [item.seed for item in items], items[0].output))
+        cut = [changed_where(mask, picture, source) for picture in cut]
+    leaving = encoded(cut, [item.seed for item in items], items[0].output)
+    images = made(leaving.pictures)
+    return replace(images, left_out=(*images.left_out, *leaving.left_out))
