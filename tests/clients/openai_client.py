@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 CHAT, EMBEDDINGS = "SmolLM2_135M_Instruct", "All_MiniLM_L6_v2"
 MESSAGES = [{"role": "user", "content": "Name an animal."}]
+QUEUED = "openai/v1" in os.environ["BASE_URL"]  # no files go that way
 client = openai.OpenAI(base_url=os.environ["BASE_URL"], api_key="any", max_retries=0)
 
 
@@ -67,6 +68,8 @@ def embeddings() -> None:
 def images() -> None:
     answer = client.images.generate(model="Tiny_Flux", prompt="a fox", size="64x64")
     picture = base64.b64decode(answer.data[0].b64_json)
+    if QUEUED:
+        return
     edited = client.images.edit(
         model="Tiny_Flux", image=("a.png", picture, "image/png"), prompt="an owl", size="64x64"
     )
@@ -105,7 +108,7 @@ responses()
 completions()
 embeddings()
 images()
-if "openai/v1" not in os.environ["BASE_URL"]:  # files do not go through the queue
+if not QUEUED:
     transcriptions()
 errors()
 assert client.models.list().data
