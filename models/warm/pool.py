@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
-from models.device.failures import is_out_of_memory
+from models.device.failures import is_device_lost, is_out_of_memory
 from models.errors import DeviceLost, ModelDoesNotFit, ModelLoadFailed, OutOfMemory, QuartetError
 from models.row import Row
 from models.surface import Engine
@@ -183,9 +183,12 @@ class Pool:
             device.shutdown(wait=False)
             del self._entries[row.slug]
             self._changed.set()
-            if isinstance(error, QuartetError) or not isinstance(error, Exception):
+            if not isinstance(error, Exception):
                 raise
-            raise _load_error(row, error) from error
+            named = error if isinstance(error, QuartetError) else _load_error(row, error)
+            if isinstance(named, DeviceLost):
+                self._lose(named)
+            raise named from (None if named is error else error)
         entry.warm = Warm(row, engine, self._max_jobs, device, self._lose, self._hung_after_s)
         entry.loading = None
         entry.last_used = time.monotonic()
@@ -233,4 +236,6 @@ def _load_error(row: Row, error: Exception) -> QuartetError:
     log.error("%s: load failed", row.slug, exc_info=error)
     if is_out_of_memory(error):
         return OutOfMemory(f"The device ran out of memory while {row.slug} loaded.")
+    if is_device_lost(error):
+        return DeviceLost(f"The GPU failed while {row.slug} loaded; the worker restarts.")
     return ModelLoadFailed(f"{row.slug} could not be loaded; the worker's log has the details.")

@@ -17,7 +17,7 @@ from handler.entry import Worker
 from handler.errors import error_object
 from handler.settings.variables import Settings
 from models.device.memory import settle
-from models.errors import DriverTooOld, QuartetError
+from models.errors import DeviceLost, DriverTooOld, QuartetError
 
 if TYPE_CHECKING:
     from handler.doors.metrics import Metrics
@@ -42,6 +42,7 @@ def run(
 
     Raises:
         DriverTooOld: nothing can run on this machine.
+        DeviceLost: its GPU failed while the model was loaded.
     """
     runpod = import_runpod(settings.log_level)
     from handler.doors.queue.scaler import replace_scaler
@@ -112,10 +113,14 @@ def _preload(worker: Worker) -> None:
 
     A failure is logged and the worker goes on: each job then gets the clear error, where a worker
     that exits would be started again and again, and billed.
+
+    Raises:
+        DriverTooOld: no model can run on this machine.
+        DeviceLost: its GPU fails.
     """
     try:
         asyncio.run(worker.warm())
-    except DriverTooOld:
+    except (DriverTooOld, DeviceLost):
         raise  # no job could be done: the platform is to try another machine
     except QuartetError as error:
         log.error("not preloaded: %s", error_object(error)["message"])
