@@ -135,6 +135,12 @@ class Paged:
             self._processor._generation_step(self._model)
             self._processor.update_batch()
 
+    def close(self) -> None:
+        """Let go of the model and the cache, which hold each other by what was replaced in them."""
+        del self._processor.model_runner._sample
+        del self.cache.search_prefix_match
+        del self._model, self._processor, self._scheduler, self.cache
+
     def restart(self) -> None:
         """After a step that failed: begin all again; what they have said counts as their prompt."""
         for state in reversed(list(self._scheduler.active_requests.values())):

@@ -115,6 +115,7 @@ class TransformersChat:
     def close(self) -> None:
         """Drop the model and its cache."""
         self._entrance.close()
+        self._paged.close()
         self._model = self._paged = None  # type: ignore[assignment]
 
     def _made(self, key: int, item: Admission) -> Iterator[Choice]:

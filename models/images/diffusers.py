@@ -121,7 +121,10 @@ class DiffusersImages:
             return [None] * len(batch)
 
     def close(self) -> None:
-        """Drop the pipelines."""
+        """Drop the pipelines, and what of ours they hold that holds them."""
+        for pipeline in self._pipelines.values():
+            del pipeline.encode_prompt
+        tuning.unhooked(self._first, self._row)
         del self._first, self._scheduler, self._prompts, self._previews, self._adapters
         del self._tiling
         self._pipelines = {}
@@ -140,13 +143,16 @@ class DiffusersImages:
         dice = [torch.Generator(self._device).manual_seed(item.seed) for item in items]
         watch = _Watch(batch, pipeline, self._previews)
         self._prompts.marked = tuple((one.name, one.scale) for one in first.adapters)
-        with self._adapters.on(first.adapters):
-            made = pipeline(
-                prompt=[item.prompt for item in items],
-                generator=dice,
-                callback_on_step_end=watch.after_step,
-                **arguments,
-            )
+        try:
+            with self._adapters.on(first.adapters):
+                made = pipeline(
+                    prompt=[item.prompt for item in items],
+                    generator=dice,
+                    callback_on_step_end=watch.after_step,
+                    **arguments,
+                )
+        finally:
+            pipeline.scheduler = self._scheduler  # the run's own holds the watch, and that the run
         return list(made.images)
 
     def _pipeline(self, task: str) -> Any:

@@ -52,6 +52,18 @@ def placed(pipeline: Any, row: Row, kind: str) -> Any:
     return pipeline
 
 
+def unhooked(pipeline: Any, row: Row) -> None:
+    """Take diffusers' and accelerate's hooks off a pipeline's parts: each holds its part, and back.
+
+    Without them the parts go with the last one who holds the pipeline, and no collection is needed.
+    """
+    if row.options.get("offload"):
+        pipeline.remove_all_hooks()
+    parts = [one for one in pipeline.components.values() if hasattr(one, "modules")]
+    for module in (module for part in parts for module in part.modules()):
+        module.__dict__.pop("_diffusers_hook", None)
+
+
 def sibling(pipeline: Any, name: str) -> Any:
     """Another pipeline of diffusers', made of the same parts and with the same settings."""
     import diffusers
