@@ -188,6 +188,7 @@ class _Watch:
         self._done = 0
         self._step = pipeline.scheduler.step
         if any(ticket.item.previews for ticket in batch):
+            shown.prepare()
             pipeline.scheduler.step = self._seen_step
 
     def after_step(self, _pipeline: Any, _step: int, _timestep: Any, kwargs: Any) -> Any:

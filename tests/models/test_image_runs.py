@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from models.errors import InvalidValue, ModelLoadFailed, OutOfMemory
 from models.images.prompts import Prompts
@@ -255,12 +256,61 @@ def test_the_map_of_colours_is_found():
     from models.images.previews import Previews
 
     vae = Averaging()
-    pipeline = type("Pipeline", (), {"vae": vae})
+    pipeline = type("Pipeline", (), {"vae": vae, "_execution_device": vae.device})
     previews = Previews(pipeline, lambda _, latents, width, height: latents)
     drawn = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(4))
     seen = previews(vae.encode(drawn * 2 - 1).latent_dist.mode(), 64, 64)
     wanted = torch.nn.functional.avg_pool2d(drawn, 8)[0].permute(1, 2, 0).numpy() * 255
     assert np.abs(seen[0] - wanted).max() <= 1
+
+
+ELSEWHERE = torch.device("hpu:0")
+"""A device that is not the CPU. Within ``FakeTensorMode`` torch knows where each tensor lies, refuses
+to mix them, and computes nothing."""
+
+
+def movable(made: torch.nn.Module) -> torch.nn.Module:
+    """A module whose tensors are replaced when it moves: those that are not real cannot be swapped."""
+
+    def to(device: Any) -> torch.nn.Module:
+        for module in made.modules():
+            for name, one in [*module._parameters.items()]:
+                if one is not None:
+                    module._parameters[name] = torch.nn.Parameter(one.to(device), False)
+            for name, one in [*module._buffers.items()]:
+                module._buffers[name] = torch.empty(one.shape, dtype=one.dtype, device=device)
+        return made
+
+    made.to = to  # type: ignore[method-assign]
+    return made
+
+
+@families
+def test_previews_of_a_model_that_waits_in_the_ram(load, family):
+    """As accelerate offloads it: its parts lie on the CPU, and come to the device when called."""
+    from accelerate import cpu_offload_with_hook
+    from diffusers.models.attention_processor import AttnProcessor
+
+    from models.images.families import FAMILIES
+    from models.images.previews import Previews
+
+    real = load(MODELS[family])._first
+    packed = family in ("flux", "flux2-klein")
+    channels = real.vae.config.latent_channels
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        vae = movable(type(real.vae).from_config(real.vae.config).eval())
+        vae.set_attn_processor(AttnProcessor())  # of plain products, which any device has
+        parts = {name: None for name in real.components} | {"vae": vae}
+        pipeline = type(real)(**{**parts, "scheduler": real.scheduler})
+        cpu_offload_with_hook(vae, ELSEWHERE)
+        assert pipeline._execution_device == ELSEWHERE
+        previews = Previews(pipeline, FAMILIES[family].unpacked)
+        previews.prepare()
+        vae.to("cpu")  # where the hook of the next part puts it
+        shape = (2, 16, 4 * channels) if packed else (2, channels, 8, 8)
+        seen = previews.pixels(torch.empty(shape, device=ELSEWHERE), 64, 64)
+    assert seen.device == ELSEWHERE
+    assert (len(seen), seen.shape[-1]) == (2, 3)
 
 
 @pytest.mark.parametrize(
