@@ -44,10 +44,10 @@ def main() -> int:
         settings = Settings.from_env({**os.environ, **arguments.variables})
         logs.configure(settings.log_level, as_json="RUNPOD_ENDPOINT_ID" in os.environ)
         worker = assemble(settings)
+        if settings.preload:
+            worker.prefetch()  # beside the checks: on a GPU they import torch
         if settings.serve or "RUNPOD_WEBHOOK_GET_JOB" in os.environ:
             before_loading(settings, worker)
-        if settings.preload:
-            worker.prefetch()
         if settings.serve:
             from handler.doors import serve
 

@@ -22,6 +22,7 @@ from handler.settings.spelling import misspelt
 from handler.settings.variables import Settings, SettingsError
 from models.catalog import GB
 from models.device import driver, hardware
+from models.device.hardware import Device
 from models.errors import QuartetError
 from models.row import Row
 from models.weights.sources import HubSource, parse
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 _REACH_TIMEOUT_S = 10.0
+_KEPT_FREE = 0.1  # of the container's disk: RUNPOD_MIN_DISK_PERCENT
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,12 @@ def at_start(settings: Settings, worker: Worker, *, weigh: bool = False) -> list
     With ``weigh`` also at how large its weights are, file by file.
     """
     found, rows = list(_device(settings)), [] if settings.fake_engines else _expected(worker)
-    if hardware.detect(settings.device).kind == "cuda":
-        found += _driver(hardware.driver_version(), rows)
+    device = hardware.detect(settings.device)
+    if device.kind == "cuda":
+        drivers = list(_driver(hardware.driver_version(), rows))
+        found += drivers
+        if not any(one.fatal for one in drivers):  # torch may not even be asked then
+            found += _kernels(device, rows)
     for row in rows:
         found += [*_model(row), *_weights(settings, row, weigh), *_memory(row, worker)]
     return found
@@ -163,6 +169,18 @@ def _driver(version: str, rows: list[Row]) -> Iterator[Finding]:
         yield finding
 
 
+def _kernels(device: Device, rows: list[Row]) -> Iterator[Finding]:
+    """Whether torch has kernels for the GPU; ctranslate2 tries itself when it loads."""
+    if all(row.engine.startswith("models.transcribe.") for row in rows):
+        return
+    complaint = driver.without_kernels(
+        driver.architectures_of_torch(), device.capability, driver.cuda_of_torch()
+    )
+    if complaint is not None:
+        found, _, do = complaint.partition(": ")
+        yield Finding(ERROR, "kernels", found, do, fatal=True)
+
+
 def _carries(library: str, cuda: str, version: str) -> Finding:
     complaint = driver.too_old(cuda, version)
     if complaint is None:
@@ -189,7 +207,7 @@ def _weights(settings: Settings, row: Row, weigh: bool) -> Iterator[Finding]:
         do = "mount the volume, or choose another model"
         yield Finding(ERROR, "weights", f"{source} is not there", do)
         return
-    about = f"about {row.memory_bytes / GB:.0f} GB"
+    about = f"about {row.disk_bytes / GB:.0f} GB"
     if store.places.shelf == store.places.volume:
         yield Finding(OK, "weights", f"come from {source} once, {about}, onto the volume")
     else:
@@ -206,15 +224,19 @@ def _disk(shelf: Path, row: Row) -> Iterator[Finding]:
     try:
         shelf.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=shelf):
-            free = shutil.disk_usage(shelf).free
+            usage = shutil.disk_usage(shelf)
+            own = shelf.stat().st_dev == Path("/").stat().st_dev
     except OSError as error:
         do = "set QUARTET_CACHE to a folder that can be written, or attach a network volume"
         yield Finding(ERROR, "disk", f"{shelf}: {error.strerror or 'cannot be written'}", do)
         return
-    room = f"{free / GB:.1f} GB free in {shelf}"
-    if free < row.memory_bytes:
-        do = f"{row.slug} takes about {row.memory_bytes / GB:.0f} GB: give the endpoint a larger "
-        yield Finding(ERROR, "disk", room, f"{do}container disk or a network volume")
+    room = f"{usage.free / GB:.1f} GB free in {shelf}"
+    # The SDK's own look takes a worker for unfit whose container disk is fuller than that.
+    kept_free_bytes = _KEPT_FREE * usage.total if own else 0
+    if usage.free < row.disk_bytes + kept_free_bytes:
+        also = f", and {_KEPT_FREE:.0%} must stay free" if own else ""
+        do = f"{row.slug} takes about {row.disk_bytes / GB:.0f} GB{also}: give the endpoint a "
+        yield Finding(ERROR, "disk", room, f"{do}larger container disk or a network volume")
     else:
         yield Finding(OK, "disk", room)
 

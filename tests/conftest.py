@@ -98,7 +98,8 @@ def tiny(slug: str, recipe: str) -> Row:
     """A production row on tiny weights: same engine, options and defaults."""
     from dataclasses import replace
 
-    return replace(row(slug), weights=f"tiny://{recipe}", memory_bytes=10**8, gated=False)
+    made = replace(row(slug), weights=f"tiny://{recipe}", gated=False)
+    return replace(made, memory_bytes=10**8, weights_bytes=0)
 
 
 def decoded(output: Any) -> Any:

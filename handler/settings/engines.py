@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
+from typing import Any
 
 from handler.settings.variables import Settings, SettingsError
 from models.row import Catalog, Row
@@ -58,6 +59,7 @@ def _images(row: Row, settings: Settings, kind: str, budget_bytes: int) -> Row:
     options = dict(row.options)
     if settings.images_quantization is not None:
         options["quantization"] = settings.images_quantization
+        row, options = _quantised(row, options)
     if settings.images_compile:
         options["compiled"] = settings.places().shelf / "compiled"
     parts_bytes = options.get("offloaded_bytes")
@@ -66,6 +68,21 @@ def _images(row: Row, settings: Settings, kind: str, budget_bytes: int) -> Row:
     if kind == "cuda" and parts_bytes is not None and (wanted == "always" or too_large):
         return replace(row, options={**options, "offload": True}, memory_bytes=parts_bytes)
     return replace(row, options=options)
+
+
+def _quantised(row: Row, options: dict[str, Any]) -> tuple[Row, dict[str, Any]]:
+    """A row, and its options, whose denoising part has one byte for each two.
+
+    A part that is stored in eight bits already has no ``denoiser_bytes``: nothing is saved.
+    """
+    whole_bytes = options.get("denoiser_bytes", 0)
+    saved_bytes = whole_bytes // 2
+    if "offloaded_bytes" in options:
+        # On the device is the largest part at a time, which may be another one now.
+        other_bytes = options.get("encoder_bytes", whole_bytes)
+        less_bytes = max(whole_bytes, other_bytes) - max(whole_bytes - saved_bytes, other_bytes)
+        options = {**options, "offloaded_bytes": options["offloaded_bytes"] - less_bytes}
+    return replace(row, memory_bytes=row.memory_bytes - saved_bytes), options
 
 
 def _chat(settings: Settings, device_kind: str) -> Callable[[Row], Row]:

@@ -20,12 +20,16 @@ class Device:
         memory_bytes: memory of the first GPU, or this process's share of RAM.
         bf16: whether bfloat16 arithmetic is native, so that it is worth using.
         wanted_dtype: what the operator wants instead of the device's own choice.
+        capability: the GPU's compute capability, which says for what kernels are built.
+        name: the GPU's, as ``NVIDIA H100 80GB HBM3``.
     """
 
     kind: str
     memory_bytes: int
     bf16: bool
     wanted_dtype: str | None = None
+    capability: tuple[int, int] | None = None
+    name: str = ""
 
     @property
     def dtype(self) -> str:
@@ -68,9 +72,15 @@ def _first_gpu() -> Device | None:
         if pynvml.nvmlDeviceGetCount() == 0:
             return None
         handle = pynvml.nvmlDeviceGetHandleByIndex(0)
-        major, _minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+        major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
         total = pynvml.nvmlDeviceGetMemoryInfo(handle).total
-        return Device("cuda", int(total), bf16=major >= 8)  # Ampere brought bfloat16
+        return Device(
+            "cuda",
+            int(total),
+            bf16=major >= 8,  # Ampere brought it
+            capability=(int(major), int(minor)),
+            name=str(pynvml.nvmlDeviceGetName(handle)),
+        )
     except pynvml.NVMLError:
         return None
     finally:

@@ -35,7 +35,8 @@ class DiffusersImages:
 
     Row options: ``family`` (of ``models.images.families``), ``prompt_tokens`` (the longest prompt),
     ``most_pixels`` (the largest picture), ``offloaded_bytes`` (its memory with the option
-    ``offload``), and those of ``models.images.tuning``.
+    ``offload``), ``denoiser_bytes`` and ``encoder_bytes`` (of the part that denoises, which can be
+    quantised, and of the largest other one), and those of ``models.images.tuning``.
     """
 
     packs = False

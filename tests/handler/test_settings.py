@@ -11,9 +11,11 @@ from handler.assemble import assemble
 from handler.contract import SURFACES
 from handler.settings.document import PLATFORM, document
 from handler.settings.endpoint import Endpoint
+from handler.settings.engines import fitted
 from handler.settings.variables import Settings, SettingsError
-from models.catalog import CATALOG
+from models.catalog import CATALOG, GB
 from models.errors import ModelNotFound
+from models.row import Row
 from tests.conftest import ROOT
 
 SERVED_ROWS = [row for row in CATALOG.rows if row.surface in SURFACES]
@@ -349,7 +351,6 @@ def test_chats_engine_is_chosen(monkeypatch):
 @pytest.mark.parametrize("engine", ["vllm", "transformers"])
 def test_what_the_operator_says_of_chat_reaches_its_engine(engine, monkeypatch):
     monkeypatch.setattr("handler.settings.engines.find_spec", lambda name: object())
-    from handler.settings.engines import fitted
 
     env = {
         "CHAT_CONTEXT_TOKENS": "4096", "CHAT_CACHE_TOKENS": "8192", "RUNPOD_GPU_COUNT": "2",
@@ -383,8 +384,6 @@ def test_an_adapter_has_a_name_and_an_address(wrong):
 
 
 def test_what_the_operator_says_of_images_reaches_their_engine(tmp_path):
-    from handler.settings.engines import fitted
-    from models.catalog import GB
 
     def row(kind: str, budget_gb: int, **env: str):
         settings = Settings.from_env({"QUARTET_CACHE": str(tmp_path), **env})
@@ -407,8 +406,35 @@ def test_what_the_operator_says_of_images_reaches_their_engine(tmp_path):
         row("cuda", 80, IMAGES_QUANTIZATION="nf4")
 
 
+@pytest.mark.parametrize("kind", ["int8", "fp8"])
+def test_eight_bits_lower_what_a_model_counts_for(kind):
+    """Of Flux's 38 GB 23.8 are the part that denoises: in eight bits the whole fits where 38 do not."""
+
+    def row(slug: str, budget_gb: float, **env: str) -> Row:
+        settings = Settings.from_env({"IMAGES_QUANTIZATION": kind, **env})
+        return fitted(CATALOG, settings, "cuda", int(budget_gb * GB)).find(slug)
+
+    flux = row("Flux1schnell", 30)
+    assert "offload" not in flux.options
+    assert flux.memory_bytes == (38 - 11.9) * GB
+    offloaded = row("Flux1schnell", 21.6)
+    assert offloaded.options["offload"] is True
+    assert offloaded.memory_bytes == pytest.approx((28 - 11.9) * GB)
+    # The text encoder, 8 GB, is the largest part then, and nothing of that is saved.
+    klein = row("Flux_2_Klein_4B_BF16", 80, IMAGES_OFFLOAD="always")
+    assert klein.memory_bytes == pytest.approx(12 * GB)
+    assert row("Flux_2_Klein_4B_BF16", 80).memory_bytes == pytest.approx((19 - 3.9) * GB)
+    assert row("SDXL", 80).memory_bytes == pytest.approx((14 - 2.55) * GB)
+
+
+@pytest.mark.parametrize("slug", ["ZImageTurbo_INT8", "Ltx2_3_22B_Dist_INT8"])
+def test_what_is_stored_in_eight_bits_already_counts_as_before(slug):
+    settings = Settings.from_env({"IMAGES_QUANTIZATION": "int8"})
+    stored = fitted(CATALOG, settings, "cuda", 100 * GB).find(slug)
+    assert stored.memory_bytes == CATALOG.find(slug).memory_bytes
+
+
 def test_what_transcription_computes_in(tmp_path):
-    from handler.settings.engines import fitted
 
     told = fitted(CATALOG, Settings.from_env({"COMPUTE_TYPE": "int8_float16"}), "cuda", 10**12)
     assert told.find("WhisperLargeV3").options["compute_type"] == "int8_float16"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import sys
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -489,6 +491,27 @@ def test_fp8_says_what_it_needs(store):
     wanted = replace(FLUX, options={**FLUX.options, "quantization": "fp8"})
     with pytest.raises(ModelLoadFailed, match="IMAGES_QUANTIZATION is fp8, which needs a GPU"):
         DiffusersImages.load(store.resolve(FLUX), wanted, CPU)
+
+
+def test_fp8_never_has_the_whole_of_it_on_the_gpu(monkeypatch, caplog):
+    """torchao moves a layer, quantises it and goes on; 24 GB of Flux would not fit where 12 do."""
+    from models.images.tuning import placed
+
+    asked_for = []
+    torchao = ModuleType("torchao.quantization")
+    torchao.Float8DynamicActivationFloat8WeightConfig = lambda **kwargs: kwargs
+    torchao.PerRow = lambda: "per row"
+    torchao.quantize_ = lambda core, how, **kwargs: asked_for.append((core, how, kwargs))
+    monkeypatch.setitem(sys.modules, "torchao", ModuleType("torchao"))
+    monkeypatch.setitem(sys.modules, "torchao.quantization", torchao)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    pipeline = Placed()
+    moved: list[Any] = []
+    monkeypatch.setattr(pipeline.transformer, "to", moved.append)
+    placed(pipeline, replace(FLUX, options={**FLUX.options, "quantization": "fp8"}), "cuda")
+    assert asked_for == [(pipeline.transformer, {"granularity": "per row"}, {"device": "cuda"})]
+    assert moved == []
+    assert "Tiny_Flux: IMAGES_QUANTIZATION is fp8 without IMAGES_COMPILE" in caplog.text
 
 
 class Placed:
