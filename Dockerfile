@@ -54,7 +54,7 @@ ARG EXTRA=""
 RUN if [ "$SURFACE-$CHAT_ENGINE" = chat-vllm ]; then \
         apt-get update \
         && apt-get install -y --no-install-recommends gcc g++ python3-dev \
-            cuda-nvcc-13-0 cuda-nvrtc-dev-13-0 cuda-cudart-dev-13-0 libcublas-dev-13-0 \
+            cuda-nvcc-13-0 cuda-nvrtc-dev-13-0 cuda-cudart-dev-13-0 libcublas-dev-13-0 libcurand-dev-13-0 \
         && rm -rf /var/lib/apt/lists/*; \
     fi
 # hadolint ignore=DL3008

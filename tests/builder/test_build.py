@@ -175,6 +175,37 @@ BY_LIBRARIES = {
 }
 
 
+# Headers that vllm's kernels include when they are compiled at a start, and NVIDIA's package of each.
+# FlashInfer's sampler (flashinfer/data/include/flashinfer/sampling.cuh) wants those of cuRAND.
+HEADERS = {
+    "cuda_runtime.h": "cuda-cudart-dev",
+    "nvrtc.h": "cuda-nvrtc-dev",
+    "cublasLt.h": "libcublas-dev",
+    "curand.h": "libcurand-dev",
+    "curand_kernel.h": "libcurand-dev",
+    "curand_philox4x32_x.h": "libcurand-dev",
+}
+
+
+def test_the_vllm_image_has_the_headers_of_what_is_compiled_in_it():
+    """All of the version of CUDA whose compiler there is, in the folder that CUDA_HOME names."""
+    [step] = [one for one in INSTRUCTIONS if "cuda-nvcc" in one]
+    assert 'if [ "$SURFACE-$CHAT_ENGINE" = chat-vllm ]' in step
+    [(major, minor)] = re.findall(r"cuda-nvcc-(\d+)-(\d+)", step)
+    for header, package in HEADERS.items():
+        assert f" {package}-{major}-{minor} " in step, header
+    assert f"ENV CUDA_HOME=/usr/local/cuda-{major}.{minor}" in INSTRUCTIONS
+
+
+def test_no_two_packages_of_cudas_python_write_the_same_files():
+    """Before 13 cuda-python holds all files of cuda-bindings; from then on it is empty."""
+    pinned = dict(
+        re.findall(r"^(cuda-[\w-]+)==(\S+)", (locks.FOLDER / "chat-vllm.lock").read_text(), re.M)
+    )
+    assert int(pinned["cuda-bindings"].partition(".")[0]) >= 13
+    assert int(pinned["cuda-python"].partition(".")[0]) >= 13
+
+
 @pytest.mark.parametrize("image", [one for one in locks.IMAGES if one != "all"])
 def test_nothing_is_installed_that_the_surface_does_not_import(image):
     """Every requirement of its own is imported in its rooms, or has a reason above."""

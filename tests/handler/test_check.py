@@ -203,7 +203,9 @@ def test_a_disk_that_is_too_small(tmp_path, free, total):
     assert status == 1
     small = free < 27 * 10**8 + total / 10
     assert (f"error   disk      {free / 1e9:.1f} GB free in " in printed) == small
-    said = "BGE_Large takes about 3 GB, and 10% must stay free: give the endpoint a larger container"
+    said = (
+        "BGE_Large takes about 3 GB, and 10% must stay free: give the endpoint a larger container"
+    )
     assert (said in printed) == small
 
 

@@ -211,7 +211,9 @@ async def test_an_engine_that_names_its_device_lost_at_a_load_is_believed():
 
 async def test_a_load_that_is_out_of_memory_leaves_the_device():
     loads = Loads()
-    loads.fail = [RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`")]
+    loads.fail = [
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`")
+    ]
     pool = Pool(loads, 20, 8)
     with pytest.raises(OutOfMemory):
         await use(pool, model("a"))
