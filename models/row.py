@@ -22,7 +22,7 @@ class Row:
         weights: where they come from, pinned: see ``models.weights.sources``.
         mirrors: further such addresses, tried in turn where that one cannot be had.
         engine: import path of the engine class, ``module:Class``.
-        memory_bytes: what the warm model takes of one GPU's memory (or RAM), working space included.
+        memory_bytes: what the warm model takes of a GPU's memory (or RAM), working space included.
         weights_bytes: what its files take on a disk, about; 0 = no more than ``memory_bytes``.
         licence: SPDX id or name of the weights' licence.
         gated: whether the hub asks for a token and an accepted licence.

@@ -302,7 +302,7 @@ def test_previews_of_a_model_that_waits_in_the_ram(load, family):
     with FakeTensorMode(allow_non_fake_inputs=True):
         vae = movable(type(real.vae).from_config(real.vae.config).eval())
         vae.set_attn_processor(AttnProcessor())  # of plain products, which any device has
-        parts = {name: None for name in real.components} | {"vae": vae}
+        parts = dict.fromkeys(real.components) | {"vae": vae}
         pipeline = type(real)(**{**parts, "scheduler": real.scheduler})
         cpu_offload_with_hook(vae, ELSEWHERE)
         assert pipeline._execution_device == ELSEWHERE

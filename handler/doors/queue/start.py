@@ -48,6 +48,7 @@ def run(
     from handler.doors.queue.scaler import replace_scaler
 
     replace_scaler(worker, partial(_exposed, worker, settings))
+    _ask_the_platform_alone()
     for one in fitness:
         runpod.serverless.register_fitness_check(one)
     imported = time.monotonic()
@@ -106,6 +107,19 @@ def import_runpod(log_level: str) -> ModuleType:
     runpod.RunPodLogger().level = log_level
     module: ModuleType = runpod
     return module
+
+
+def _ask_the_platform_alone() -> None:
+    """Leave out the SDK's look at the network, which opens a connection to 8.8.8.8.
+
+    Whether there is a network shows when the platform is asked for the first job, a moment later.
+    """
+    from runpod.serverless.modules import rp_system_fitness
+
+    async def leave_out() -> None:
+        """Nobody is asked."""
+
+    rp_system_fitness._check_network_connectivity = leave_out
 
 
 def _preload(worker: Worker) -> None:
