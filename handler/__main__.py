@@ -20,9 +20,10 @@ from typing import Any
 
 from handler import logs
 from handler.assemble import assemble
-from handler.check import before_loading, bucket_fitness, check, passes, printed
+from handler.check import before_loading, bucket_fitness, check
 from handler.entry import Worker
 from handler.errors import JobInvalid, wire
+from handler.findings import passes, printed
 from handler.settings.variables import Settings, SettingsError
 from handler.wire import encode
 from models.device.memory import collect_rarely

@@ -19,7 +19,8 @@ OFF = {
 }
 
 
-def switch_off(environment: MutableMapping[str, str] = os.environ) -> None:
+def switch_off(environment: MutableMapping[str, str] | None = None) -> None:
     """Say so to this process and to those that it will start; to be called before any import."""
+    told = os.environ if environment is None else environment
     for name, value in OFF.items():
-        environment.setdefault(name, value)
+        told.setdefault(name, value)

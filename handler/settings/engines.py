@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from handler.settings.variables import Settings, SettingsError
+from models.catalog import GB
 from models.row import Catalog, Row
 
 log = logging.getLogger(__name__)
@@ -21,14 +22,22 @@ TRANSFORMERS = "models.chat.transformers:TransformersChat"
 VLLM = "models.chat.vllm:VllmChat"
 
 
-def fitted(catalog: Catalog, settings: Settings, device_kind: str, budget_bytes: int) -> Catalog:
+def fitted(
+    catalog: Catalog,
+    settings: Settings,
+    device_kind: str,
+    budget_bytes: int,
+    *,
+    chat_alone: bool = False,
+) -> Catalog:
     """The catalog as the operator wants it, and as it suits the machine.
 
     Args:
         catalog: all rows.
         settings: the operator's words.
         device_kind: ``cuda`` or ``cpu``.
-        budget_bytes: of all warm models.
+        budget_bytes: of all warm models, on each GPU.
+        chat_alone: whether the worker serves chat and nothing else.
 
     Raises:
         SettingsError: an engine is not installed.
@@ -40,7 +49,7 @@ def fitted(catalog: Catalog, settings: Settings, device_kind: str, budget_bytes:
         WHISPER: partial(_whisper, settings=settings, kind=device_kind),
     }
     if any(row.engine == TRANSFORMERS for row in catalog.rows):
-        fits[TRANSFORMERS] = _chat(settings, device_kind)
+        fits[TRANSFORMERS] = _chat(settings, device_kind, budget_bytes if chat_alone else None)
     return Catalog(fits[row.engine](row) if row.engine in fits else row for row in catalog.rows)
 
 
@@ -85,12 +94,36 @@ def _quantised(row: Row, options: dict[str, Any]) -> tuple[Row, dict[str, Any]]:
     return replace(row, memory_bytes=row.memory_bytes - saved_bytes), options
 
 
-def _chat(settings: Settings, device_kind: str) -> Callable[[Row], Row]:
-    """What gives a row of chat its engine."""
+def _chat(settings: Settings, device_kind: str, whole_bytes: int | None) -> Callable[[Row], Row]:
+    """What gives a row of chat its engine, and its part of the memory.
+
+    Args:
+        settings: the operator's words.
+        device_kind: ``cuda`` or ``cpu``.
+        whole_bytes: the budget, where it is all for chat; else None.
+    """
     engine, why = _choice(settings, device_kind)
     if engine == TRANSFORMERS and settings.lora_adapters:
         log.warning("LORA_ADAPTERS need vllm; requests for them are refused here")
-    return partial(_fitted, engine=engine, why=why, settings=settings)
+    named = partial(_fitted, engine=engine, why=why, settings=settings)
+    if device_kind != "cuda":
+        return named
+    return lambda row: _shared(named(row), settings, whole_bytes)
+
+
+def _shared(row: Row, settings: Settings, whole_bytes: int | None) -> Row:
+    """A row of chat with its part of each GPU's memory: weights, cache and working space.
+
+    The pool counts it, and the engine plans its cache by it: they cannot differ.
+    """
+    gpus = settings.gpu_count if row.engine == VLLM else 1
+    part_bytes = -(-row.memory_bytes // gpus)
+    if settings.chat_memory_gb is not None:
+        part_bytes = int(settings.chat_memory_gb * GB)
+    elif whole_bytes is not None:
+        part_bytes = max(part_bytes, whole_bytes)
+    options = {**row.options, "compiled": settings.places().shelf / "compiled"}
+    return replace(row, memory_bytes=part_bytes, options=options)
 
 
 def _choice(settings: Settings, device_kind: str) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager
 from models.device.failures import is_device_lost, is_out_of_memory
 from models.errors import DeviceLost, ModelDoesNotFit, ModelLoadFailed, OutOfMemory, QuartetError
 from models.row import Row
+from models.stages import Recorder, line, recording
 from models.surface import Engine
 from models.warm.model import Borrowed, Warm
 from models.warm.ticket import NEVER, Deadline
@@ -178,7 +179,8 @@ class Pool:
         # computed, and lets all of them doze between two steps when they outnumber the cores.
         device = ThreadPoolExecutor(1, thread_name_prefix=f"device-{row.slug}")
         try:
-            engine = await asyncio.get_running_loop().run_in_executor(device, self._load, row)
+            loop = asyncio.get_running_loop()
+            engine, stages = await loop.run_in_executor(device, self._recorded, row)
         except BaseException as error:
             device.shutdown(wait=False)
             del self._entries[row.slug]
@@ -189,13 +191,21 @@ class Pool:
             if isinstance(named, DeviceLost):
                 self._lose(named)
             raise named from (None if named is error else error)
-        entry.warm = Warm(row, engine, self._max_jobs, device, self._lose, self._hung_after_s)
+        entry.warm = Warm(
+            row, engine, self._max_jobs, device, self._lose, self._hung_after_s, stages
+        )
         entry.loading = None
         entry.last_used = time.monotonic()
         self._changed.set()
-        log.info("%s: warm after %.1f s", row.slug, time.monotonic() - start)
+        after_s = time.monotonic() - start
+        log.info("%s: warm after %.1f s (%s)", row.slug, after_s, line(stages.seconds))
         if row.notice is not None:
             log.warning("%s", row.notice)
+
+    def _recorded(self, row: Row) -> tuple[Engine, Recorder]:
+        """Load an engine, on its own thread, and note what that takes."""
+        with recording() as stages:
+            return self._load(row), stages
 
     def _lose(self, error: DeviceLost) -> None:
         """No model can be had any more, by nobody: they are all on the one device."""

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from handler.check import Finding, passes
+from handler.findings import Finding, passes
 from models.device import driver
 from models.weights.store import Places
 from tests.conftest import ROOT
@@ -378,6 +378,69 @@ def test_a_worker_on_a_gpu_without_kernels_ends_before_it_loads(tmp_path):
     [said] = done.stderr.splitlines()
     assert said.startswith("quartet: kernels: torch for CUDA 12.6 has kernels for")
     assert "--build-arg CUDA=13.0" in said
+
+
+def test_a_volume_that_cannot_be_written(tmp_path):
+    """As one that belongs to root, where the worker runs as user 10001."""
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    (volume / "quartet").write_text("")  # where our folder should be
+    env = {"VOLUME_DIR": str(volume), "QUARTET_CACHE": str(tmp_path / "cache")}
+    status, printed = checked(MODEL_SLUG="Tiny_BGE_M3", **env)
+    assert status == 0
+    line = (
+        f"warning volume    {volume} cannot be written by user {os.getuid()} -> let that user write"
+    )
+    assert [one for one in printed.splitlines() if one.startswith(line)], printed
+
+
+def test_a_folder_for_kernels_that_is_not_there(tmp_path):
+    env = {"CUDA_CACHE_PATH": str(tmp_path / "nowhere")}
+    status, printed = checked(MODEL_SLUG="Tiny_BGE_M3", **env)
+    assert status == 0
+    line = f"warning kernels   CUDA_CACHE_PATH: {tmp_path}/nowhere is no folder -> make it"
+    assert [one for one in printed.splitlines() if one.startswith(line)], printed
+    (tmp_path / "nowhere").mkdir()
+    assert "CUDA_CACHE_PATH" not in checked(MODEL_SLUG="Tiny_BGE_M3", **env)[1]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "size", "warned"), [(2, 64 << 20, True), (2, 8 << 30, False), (1, 64 << 20, False)]
+)
+def test_processes_on_several_gpus_that_cannot_talk(tmp_path, gpus, size, warned):
+    """A container's /dev/shm has 64 MB unless it is told otherwise."""
+    env = with_driver(tmp_path, "580.95.05", "13.0")
+    (tmp_path / "vllm.py").write_text("")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import shutil\n"
+        f"shutil.disk_usage = lambda path: type('U', (), {{'free': 10**12, 'total': {size}}})\n"
+    )
+    _, printed = checked(MODEL_SLUG="Tiny_Llama", RUNPOD_GPU_COUNT=str(gpus), **env)
+    line = (
+        f"warning memory    /dev/shm has {size / 1e9:.2f} GB for {gpus} GPUs -> start the container"
+    )
+    assert bool([one for one in printed.splitlines() if one.startswith(line)]) == warned, printed
+
+
+def test_a_part_of_the_memory_that_the_weights_do_not_fit_into(tmp_path):
+    env = with_driver(tmp_path, "580.95.05", "13.0")
+    _, printed = checked(MODEL_SLUG="Llama3_8B_Instruct", CHAT_MEMORY_GB="12", **env)
+    line = (
+        "error   memory    Llama3_8B_Instruct takes 12 GB of 21.6 for models -> its weights alone "
+        "have 16.1 GB: raise CHAT_MEMORY_GB"
+    )
+    assert line in printed.splitlines(), printed
+
+
+def test_fp8_that_is_not_compiled(tmp_path):
+    env = with_driver(tmp_path, "580.95.05", "13.0")
+    said = "warning settings  fp8 without IMAGES_COMPILE is probably slower -> set IMAGES_COMPILE=1 too"
+    _, printed = checked(MODEL_SLUG="Tiny_Flux", IMAGES_QUANTIZATION="fp8", **env)
+    assert said in printed
+    _, printed = checked(
+        MODEL_SLUG="Tiny_Flux", IMAGES_QUANTIZATION="fp8", IMAGES_COMPILE="1", **env
+    )
+    assert said not in printed
 
 
 def test_a_torch_without_cuda_on_a_gpu(tmp_path):

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from handler.assemble import assemble
 from handler.contract import SURFACES
+from handler.entry import Worker
 from handler.settings.document import PLATFORM, document
 from handler.settings.endpoint import Endpoint
-from handler.settings.engines import fitted
+from handler.settings.engines import TRANSFORMERS, VLLM, fitted
 from handler.settings.variables import Settings, SettingsError
+from models import fake
 from models.catalog import CATALOG, GB
+from models.device.hardware import Device
 from models.errors import ModelNotFound
 from models.row import Row
+from models.warm.pool import Pool
 from tests.conftest import ROOT
 
 SERVED_ROWS = [row for row in CATALOG.rows if row.surface in SURFACES]
@@ -315,15 +320,17 @@ def test_no_variable_is_read_elsewhere():
     ]
     # The others tell a library, which has no other way, and read nothing.
     told = [
-        "models/chat/vllm.py", "models/images/tuning.py", "models/transcribe/faster_whisper.py",
+        "models/chat/vllm.py", "models/images/tuning.py", "models/telemetry.py",
+        "models/transcribe/faster_whisper.py",
     ]  # fmt: skip
     assert sorted(readers) == ["builder/__main__.py", "handler/__main__.py", *told]
-    said = [word for one in told for word in re.findall(r"environ\S*", (ROOT / one).read_text())]
+    said = [
+        word for one in told for word in re.findall(r"\benviron\b\S*", (ROOT / one).read_text())
+    ]
     assert set(said) <= {
         'environ["TORCHINDUCTOR_CACHE_DIR"]',
-        'environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD",',
-        'environ.setdefault("VLLM_CPU_KVCACHE_SPACE",',
-        'environ.setdefault("VLLM_LOGGING_LEVEL",',
+        "environ.setdefault(name,",
+        "environ",  # all of it, to switch reports off
         'environ.setdefault("CUDA_CACHE_PATH",',
     }
 
@@ -378,6 +385,113 @@ def test_what_the_operator_says_of_chat_reaches_its_engine(engine, monkeypatch):
 def test_an_adapter_has_a_name_and_an_address(wrong):
     with pytest.raises(SettingsError, match="^LORA_ADAPTERS: "):
         Settings.from_env({"LORA_ADAPTERS": wrong})
+
+
+def chat_row(slug: str, *, alone: bool, engine: str = VLLM, **env: str) -> Row:
+    """A row of chat on a GPU of 80 GB, of which models may have 72."""
+    told = {"CHAT_ENGINE": "vllm" if engine == VLLM else "transformers", **env}
+    settings = Settings.from_env(told)
+    return fitted(CATALOG, settings, "cuda", 72 * GB, chat_alone=alone).find(slug)
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handler.settings.engines.find_spec", lambda name: object())
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("engine", [VLLM, TRANSFORMERS])
+def test_a_worker_that_serves_chat_alone_gives_it_all(engine):
+    for slug in ("Llama3_8B_Instruct", "Llama3_2_1B_Instruct", "Qwen3_4B_Instruct"):
+        assert chat_row(slug, alone=True, engine=engine).memory_bytes == 72 * GB
+        assert chat_row(slug, alone=False, engine=engine) != chat_row(slug, alone=True)
+    # One that does not fit is still said not to.
+    large = chat_row("Mixtral_8x7B_Instruct", alone=True, engine=engine)
+    assert large.memory_bytes == 110 * GB
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("engine", [VLLM, TRANSFORMERS])
+def test_beside_other_surfaces_chat_has_its_part(engine):
+    row = chat_row("Llama3_8B_Instruct", alone=False, engine=engine)
+    assert row.memory_bytes == CATALOG.find(row.slug).memory_bytes
+    named = chat_row("Llama3_8B_Instruct", alone=False, engine=engine, CHAT_MEMORY_GB="40")
+    assert named.memory_bytes == 40 * GB
+    less = chat_row("Llama3_8B_Instruct", alone=True, engine=engine, CHAT_MEMORY_GB="40")
+    assert less.memory_bytes == 40 * GB
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_model_on_several_gpus_counts_for_its_part_of_each():
+    """The budget is of one GPU; an image model is on the first alone, and counts in full there."""
+    mixtral = chat_row("Mixtral_8x7B_Instruct", alone=False, RUNPOD_GPU_COUNT="2")
+    assert mixtral.memory_bytes == 55 * GB
+    one = chat_row("Mixtral_8x7B_Instruct", alone=False, engine=TRANSFORMERS, RUNPOD_GPU_COUNT="2")
+    assert one.memory_bytes == 110 * GB  # it uses one
+
+
+def gpu_worker(monkeypatch: pytest.MonkeyPatch, **env: str) -> Worker:
+    gpu = Device("cuda", 80 * GB, bf16=True, capability=(9, 0), name="NVIDIA H100")
+    monkeypatch.setattr("handler.assemble.hardware.detect", lambda _: gpu)
+    return assemble(Settings.from_env({"CHAT_ENGINE": "vllm", **env}))
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("env", "share_gb"),
+    [
+        ({"SURFACE": "chat"}, 72),
+        ({"MODEL_SLUG": "Llama3_8B_Instruct"}, 72),
+        ({"SURFACE": "chat", "MEMORY_BUDGET_GB": "50"}, 50),
+        ({"SURFACE": "chat", "RUNPOD_GPU_COUNT": "2"}, 72),
+        ({"SURFACE": "all"}, 20),
+        ({"SURFACE": "chat,embeddings"}, 20),
+        ({"SURFACE": "chat,embeddings", "CHAT_MEMORY_GB": "60"}, 60),
+        ({"SURFACE": "all", "RUNPOD_GPU_COUNT": "2"}, 10),
+    ],
+)
+def test_the_pool_counts_what_vllm_is_handed(monkeypatch, env, share_gb):
+    worker = gpu_worker(monkeypatch, **env)
+    pool = worker.dispatcher.pool
+    row = worker.dispatcher.endpoint.pick("chat", None)
+    assert row.memory_bytes == share_gb * GB
+    assert pool.budget_bytes == int(env.get("MEMORY_BUDGET_GB", "72")) * GB
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("engine", ["vllm", "transformers"])
+async def test_a_second_chat_model_evicts_the_first(monkeypatch, engine):
+    """Both take all there is, and the pool knows: the first goes before the second is loaded."""
+    worker = gpu_worker(monkeypatch, SURFACE="chat", CHAT_ENGINE=engine)
+    warm: list[tuple[str, list[str]]] = []
+
+    def load(row: Row) -> Any:
+        warm.append((row.slug, pool.warm))
+        return fake.FakeEmbeddings(row)
+
+    pool = Pool(load, worker.dispatcher.pool.budget_bytes, 8)
+    for slug in ("Llama3_8B_Instruct", "Qwen3_4B_Instruct", "Llama3_8B_Instruct"):
+        async with pool.lease(worker.dispatcher.endpoint.pick("chat", slug)):
+            assert pool.warm == [slug]
+    assert [others for _, others in warm] == [[], [], []]
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("installed")
+async def test_all_surfaces_share_a_gpu_by_what_they_count_for(monkeypatch):
+    """As much as fits stays: chat has its part, and makes room for a video's 72 GB like any other."""
+    worker = gpu_worker(monkeypatch, SURFACE="all")
+    pool = Pool(fake.FakeEmbeddings, worker.dispatcher.pool.budget_bytes, 8)
+    rows = worker.dispatcher.endpoint.catalog
+    for slug, stay in (
+        ("Llama3_8B_Instruct", ["Llama3_8B_Instruct"]),
+        ("Flux1schnell", ["Llama3_8B_Instruct", "Flux1schnell"]),
+        ("Qwen3_4B_Instruct", ["Flux1schnell", "Qwen3_4B_Instruct"]),
+        ("Ltx2_3_22B_Dist_INT8", ["Ltx2_3_22B_Dist_INT8"]),
+    ):
+        async with pool.lease(rows.find(slug)):
+            assert pool.warm == stay
 
 
 # Images' engine ----------------------------------------------------------------------------------
