@@ -35,6 +35,8 @@ def environment(row: Row, device: Device) -> dict[str, str]:
         # A forked child would inherit CUDA's context, and locks of our threads.
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
         "VLLM_LOGGING_LEVEL": "ERROR",
+        # Its processes are all here; by itself it finds an address by way of 8.8.8.8, and listens.
+        "VLLM_HOST_IP": "127.0.0.1",
         # FlashInfer's would be compiled at each cold start, for no faster sampling.
         "VLLM_USE_FLASHINFER_SAMPLER": "0",
     }

@@ -28,7 +28,7 @@ class CrossEncoder:
 
     def __init__(self, classifier: Any, texts: Texts, row: Row) -> None:
         self._classifier = classifier
-        self.packs = classifier.packs
+        self.packs, self.rounds = classifier.packs, classifier.rounds
         self._pairs = Pairs(texts)
         self.texts = texts
         self.row = row

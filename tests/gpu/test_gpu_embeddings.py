@@ -121,7 +121,7 @@ def test_a_run_of_many_is_each_text_by_itself(
 def test_the_kernel_for_packed_texts_is_attention(gpu: Device, dtype: str, width: int) -> None:
     import torch
 
-    from models.embeddings.encoder import varlen
+    from models.device import varlen
 
     lengths = [1, 700, 33, 128, 8, 8]
     kind, half = torch.device(gpu.kind, None if gpu.kind == "cpu" else 0), getattr(torch, dtype)
@@ -130,9 +130,10 @@ def test_the_kernel_for_packed_texts_is_attention(gpu: Device, dtype: str, width
     dice = torch.manual_seed(5)
     q, k, v = torch.randn(sum(lengths), 3, 4, width, generator=dice).to(kind).unbind(1)
     begins = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=kind)
-    expected = varlen._padded(q, k, v, begins, max(lengths))
-    packed = varlen.attend(q.to(half), k.to(half), v.to(half), begins, max(lengths))
-    torch.testing.assert_close(packed.float(), expected, atol=0.02, rtol=0.02)
+    packed = varlen.Packed(begins, max(lengths))
+    expected = varlen.padded(q, k, v, packed)
+    attended = varlen.attend(q.to(half), k.to(half), v.to(half), packed)
+    torch.testing.assert_close(attended.float(), expected, atol=0.02, rtol=0.02)
 
 
 def scores(engine: Any) -> list[float]:
