@@ -13,6 +13,7 @@ from models.images import checkpoint, honoured, tuning
 from models.images.adapters import Adapters
 from models.images.edits import check_task
 from models.images.families import FAMILIES
+from models.images.hotswap import HotSwap
 from models.images.items import ImageItem, Items
 from models.images.pictures import crop, encoded, preview
 from models.images.previews import Previews, estimate
@@ -55,7 +56,9 @@ class DiffusersImages:
         self._prompts = Prompts(pipeline.encode_prompt)
         self._pipelines = {self._family.pipelines["txt2img"]: self._ours(pipeline)}
         self._previews = Previews(pipeline, self._family.unpacked)
-        self._adapters = Adapters(pipeline, row.slug, int(row.memory_bytes * _ADAPTERS_SHARE))
+        swapped = row.options.get("compiled") is not None
+        kept_bytes = int(row.memory_bytes * _ADAPTERS_SHARE)
+        self._adapters = (HotSwap if swapped else Adapters)(pipeline, row.slug, kept_bytes)
         self._tiling = Tiling(pipeline.vae)
 
     @classmethod

@@ -47,6 +47,10 @@ def pixels(picture: Any) -> np.ndarray:
     return np.asarray(picture, dtype=np.int16)
 
 
+def opened(content: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(content))
+
+
 def content(engine: Any, request: ImageRequest) -> list[bytes]:
     return [picture.content for picture in run(engine, request).pictures]
 
@@ -391,6 +395,91 @@ def test_an_adapter_fits_what_is_stored_in_eight_bits(load, tmp_path):
     adapter = lora(tmp_path, "first", engine, layer_of(engine))
     assert content(engine, asked(adapters=(adapter,))) != before
     assert content(engine, asked()) == before
+
+
+@families
+def test_a_compiled_models_adapters_are_written_over_each_other(load, family, tmp_path):
+    """Each counts for as much as on a model that is not compiled, whatever its rank and scale."""
+    from models.images.hotswap import HotSwap
+
+    whole = MODELS[family]
+    engine, plain = load(replace(whole, slug=f"{family}-swapped")), load(whole)
+    engine._adapters = HotSwap(engine._first, whole.slug, 0)
+    layer = layer_of(plain)
+    small, large, strong = (
+        lora(tmp_path, name, plain, layer, rank=rank)
+        for name, rank in (("small", 2), ("larger", 16), ("strongest", 4))
+    )
+    before = content(engine, asked())
+    cases = [
+        (small,), (large,), (replace(large, scale=-0.5),), (strong, small), (small,),
+        (small, large), (replace(strong, scale=2.0), small),
+    ]  # fmt: skip
+    for adapters in cases:
+        [ours], [theirs] = (content(one, asked(adapters=adapters)) for one in (engine, plain))
+        difference = np.abs(pixels(opened(ours)) - pixels(opened(theirs)))
+        assert difference.max() <= 1, adapters
+        assert content(engine, asked()) == before
+    core = "unet" if family == "sdxl" else "transformer"
+    assert engine._first.get_list_adapters()[core] == ["slot_0", "slot_1"]
+    ranks = {
+        one.shape[0]
+        for name, one in getattr(engine._first, core).named_parameters()
+        if "lora_A" in name
+    }
+    assert ranks == {128}  # to torch's compiler all of them are one
+
+
+def test_a_compiled_models_adapter_of_other_layers_begins_anew(load, tmp_path, caplog):
+    from models.images.hotswap import HotSwap
+
+    engine, plain = load(replace(FLUX, slug="anew")), load(FLUX)
+    engine._adapters = HotSwap(engine._first, "Tiny_Flux", 0)
+    layer = layer_of(plain)
+    first = lora(tmp_path, "first", plain, layer)
+    other = lora(tmp_path, "other", plain, layer.replace("to_q", "to_k"))
+    for adapters in ((first,), (other,), (first, other), (other, first)):
+        [ours], [theirs] = (content(one, asked(adapters=adapters)) for one in (engine, plain))
+        assert np.abs(pixels(opened(ours)) - pixels(opened(theirs))).max() <= 1, adapters
+    wrong = lora(tmp_path, "wrong", plain, layer, wide=32)
+    before = content(engine, asked())
+    with pytest.raises(InvalidValue):
+        run(engine, asked(adapters=(first, wrong)))
+    assert content(engine, asked()) == before
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's compiler itself
+def test_who_compiles_swaps(store, tmp_path, monkeypatch):
+    from models.images.adapters import Adapters
+    from models.images.diffusers import DiffusersImages
+    from models.images.hotswap import HotSwap
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # what the load says in it is undone
+    compiled = replace(FLUX, options={**FLUX.options, "compiled": tmp_path})
+    for model, kind in ((FLUX, Adapters), (compiled, HotSwap)):
+        engine = DiffusersImages.load(store.resolve(FLUX), model, CPU)
+        assert type(engine._adapters) is kind
+        engine.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_second_adapter_compiles_nothing(load, tmp_path):
+    """Minutes: the compiler. By their own names dynamo would compile anew for each, and give up."""
+    from torch._dynamo.utils import counters
+
+    options = {**FLUX.options, "compiled": tmp_path / "compiled"}
+    engine = load(replace(FLUX, slug="compiled adapters", options=options))
+    layer = layer_of(load(FLUX))
+    content(engine, asked())
+    graphs = []
+    for number, rank in enumerate((4, 8, 2)):
+        adapter = lora(tmp_path, "x" * (number + 1), load(FLUX), layer, rank=rank)
+        content(engine, asked(adapters=(replace(adapter, scale=1.0 + number),)))
+        content(engine, asked())
+        graphs.append(counters["stats"]["unique_graphs"])
+    assert graphs[0] == graphs[1] == graphs[2]
 
 
 def test_adapters_are_loaded_once_and_the_oldest_goes(load, tmp_path, monkeypatch):
