@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping
+from os import getuid
 from pathlib import Path
 
 from handler.findings import ERROR, OK, WARNING, Finding
@@ -90,7 +90,7 @@ def kept(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding
     """Whether what is fetched and compiled can be kept where it is meant to be."""
     places = settings.places()
     if places.volume is not None and places.shelf != places.volume:
-        found = f"{settings.volume_dir} cannot be written by user {os.getuid()}"
+        found = f"{settings.volume_dir} cannot be written by user {getuid()}"
         do = f"let that user write {places.volume}; else all is fetched and compiled at each start"
         yield Finding(WARNING, "volume", found, do)
     compiled = environment.get("CUDA_CACHE_PATH")

@@ -20,6 +20,7 @@ VIDEOS = "models.images.ltx:LtxVideo"
 WHISPER = "models.transcribe.faster_whisper:FasterWhisper"
 TRANSFORMERS = "models.chat.transformers:TransformersChat"
 VLLM = "models.chat.vllm:VllmChat"
+_LEAST_CHAT_BYTES = 4 * GB  # of a GPU: libraries, graphs and a step take more than a small model
 
 
 def fitted(
@@ -117,7 +118,7 @@ def _shared(row: Row, settings: Settings, whole_bytes: int | None) -> Row:
     The pool counts it, and the engine plans its cache by it: they cannot differ.
     """
     gpus = settings.gpu_count if row.engine == VLLM else 1
-    part_bytes = -(-row.memory_bytes // gpus)
+    part_bytes = max(_LEAST_CHAT_BYTES, -(-row.memory_bytes // gpus))
     if settings.chat_memory_gb is not None:
         part_bytes = int(settings.chat_memory_gb * GB)
     elif whole_bytes is not None:

@@ -64,7 +64,7 @@ class TransformersChat:
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, device_map=device.kind, local_files_only=True, **gguf(folder)
         )
-        tokens = _cache_tokens(model, row, device)
+        tokens = cache_tokens(model, row, device)
         text = ChatText(folder, _context(model, row), row.options)
         return cls(model.eval(), text, row, tokens)
 
@@ -193,7 +193,7 @@ class TransformersChat:
         self._events.append((newest, translate(error)))
 
 
-def _cache_tokens(model: Any, row: Row, device: Device) -> int | None:
+def cache_tokens(model: Any, row: Row, device: Device) -> int | None:
     """How many tokens the cache holds; None = what is free, of a model that is not understood.
 
     Raises:

@@ -62,8 +62,10 @@ def detect(wanted: str = "auto") -> Device:
 
 
 def _first_gpu() -> Device | None:
-    import pynvml
-
+    try:
+        import pynvml
+    except ImportError:
+        return _first_gpu_of_torch()
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
@@ -87,10 +89,25 @@ def _first_gpu() -> Device | None:
         pynvml.nvmlShutdown()
 
 
+def _first_gpu_of_torch() -> Device | None:
+    """The same as torch tells it, where NVIDIA's own library is not installed."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    if not torch.cuda.is_available():
+        return None
+    found = torch.cuda.get_device_properties(0)
+    capability = (int(found.major), int(found.minor))
+    return Device("cuda", int(found.total_memory), capability[0] >= 8, None, capability, found.name)
+
+
 def driver_version() -> str:
     """The NVIDIA driver's, as ``570.86.15``; ``unknown`` where none says it."""
-    import pynvml
-
+    try:
+        import pynvml
+    except ImportError:
+        return "unknown"
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:

@@ -422,6 +422,16 @@ def test_beside_other_surfaces_chat_has_its_part(engine):
 
 
 @pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("engine", [VLLM, TRANSFORMERS])
+@pytest.mark.parametrize("slug", ["Tiny_Llama", "SmolLM2_135M_Instruct"])
+def test_a_small_model_on_a_gpu_counts_for_what_its_engine_takes(engine, slug):
+    assert chat_row(slug, alone=False, engine=engine).memory_bytes == 4 * GB
+    settings = Settings.from_env({"CHAT_ENGINE": "transformers"})
+    on_cpu = fitted(CATALOG, settings, "cpu", 8 * GB).find(slug)
+    assert on_cpu.memory_bytes == CATALOG.find(slug).memory_bytes
+
+
+@pytest.mark.usefixtures("installed")
 def test_a_model_on_several_gpus_counts_for_its_part_of_each():
     """The budget is of one GPU; an image model is on the first alone, and counts in full there."""
     mixtral = chat_row("Mixtral_8x7B_Instruct", alone=False, RUNPOD_GPU_COUNT="2")

@@ -178,7 +178,7 @@ def test_an_operators_cache_is_bounded_by_the_share(weights, asked, tokens):
 
 def test_transformers_plans_its_cache_by_the_same_share(store):
     """The weights are those that are loaded; on a CPU nothing changes."""
-    from models.chat.transformers import CPU_CACHE_TOKENS, TransformersChat, _cache_tokens
+    from models.chat.transformers import CPU_CACHE_TOKENS, TransformersChat, cache_tokens
 
     llama = tiny("Llama3_8B_Instruct", "llama")
     engine = TransformersChat.load(store.resolve(llama), llama, CPU)
@@ -188,12 +188,12 @@ def test_transformers_plans_its_cache_by_the_same_share(store):
     part = replace(llama, memory_bytes=4 * GB)
     left = 4 * GB - loaded_bytes - working_bytes(config, Steps(2048, 256))
     expected = left / token_bytes(config, net.dtype.itemsize)
-    assert _cache_tokens(net, part, H100) == pytest.approx(expected, rel=1e-3)
+    assert cache_tokens(net, part, H100) == pytest.approx(expected, rel=1e-3)
     few = replace(part, options={**part.options, "cache_tokens": 5000})
-    assert _cache_tokens(net, few, H100) == 5000
-    assert _cache_tokens(net, part, CPU) == CPU_CACHE_TOKENS
+    assert cache_tokens(net, few, H100) == 5000
+    assert cache_tokens(net, part, CPU) == CPU_CACHE_TOKENS
     with pytest.raises(ModelDoesNotFit):
-        _cache_tokens(net, replace(part, memory_bytes=GB), H100)
+        cache_tokens(net, replace(part, memory_bytes=GB), H100)
     engine.close()
 
 
