@@ -14,6 +14,7 @@ from models.device.hardware import Device
 from models.errors import InvalidValue
 from models.row import Row
 from tests.conftest import row
+from tests.gpu.conftest import need
 from tests.models.chatting import Heard, Reference, letters, ready, together
 from tests.models.test_chat_engines import folder
 
@@ -33,12 +34,7 @@ On = Callable[[Row, Device], Any]
 @pytest.fixture(scope="module")
 def fits() -> None:
     """Our engine is made for one version of transformers."""
-    import transformers
-
-    from models.chat.paged import VERSION
-
-    if not transformers.__version__.startswith(VERSION):
-        pytest.skip(f"transformers {VERSION}x is needed, this is {transformers.__version__}")
+    need("chat")
 
 
 def prompts(**rules: Any) -> list[Prompt]:

@@ -10,6 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("PIL", reason="Pillow is not installed")
+pytest.importorskip("diffusers", reason="diffusers is not installed")
+
 from PIL import Image
 
 from models.device.hardware import Device

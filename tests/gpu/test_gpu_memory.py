@@ -23,7 +23,7 @@ from models.warm.batch import Batcher
 from models.warm.loader import Loader
 from models.warm.pool import Pool
 from tests.conftest import row
-from tests.gpu.conftest import allocated_bytes, scarce
+from tests.gpu.conftest import allocated_bytes, need, scarce
 from tests.models.chatting import alone, letters
 from tests.models.driving import run
 from tests.models.test_chat_engines import folder
@@ -103,6 +103,7 @@ def test_a_run_that_is_out_of_memory_is_halved(store: Any, exact: Device, caplog
 @pytest.mark.parametrize("used", USED)
 def test_a_closed_engine_gives_its_memory_back(store: Any, gpu: Device, used: str) -> None:
     """The second time: what a library keeps for all engines is there by then."""
+    need(used)
     model, use = USED[used]
     held, left = [], []
     for _ in range(2):
@@ -122,6 +123,7 @@ def test_a_closed_engine_gives_its_memory_back(store: Any, gpu: Device, used: st
 @pytest.mark.parametrize("used", USED)
 def test_what_was_settled_is_given_back_too(store: Any, gpu: Device, used: str) -> None:
     """As a preloaded model that is evicted."""
+    need(used)
     model, use = USED[used]
     use(Loader(store, gpu)(model))  # what a library keeps for all engines is there by then
     free_memory()
@@ -142,7 +144,7 @@ def test_what_was_settled_is_given_back_too(store: Any, gpu: Device, used: str) 
 
 def test_two_chat_models_take_turns(store: Any, gpu: Device) -> None:
     """Each counts for all there is: the second is loaded when the first has left the memory."""
-    pytest.importorskip("llguidance", reason="llguidance is not installed")
+    need("chat")
     models = [replace(CACHED, slug=slug, memory_bytes=gpu.budget_bytes) for slug in ("a", "b")]
     if gpu.kind == "cuda":  # as much as there is, planned by the share
         models = [replace(one, options={"family": "llama3"}) for one in models]
