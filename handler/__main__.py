@@ -27,6 +27,8 @@ from handler.findings import passes, printed
 from handler.settings.variables import Settings, SettingsError
 from handler.wire import encode
 from models.device.memory import collect_rarely
+from models.device.threads import share_cores
+from models.environ import tidy
 from models.errors import QuartetError
 
 _TEST_INPUT = Path("test_input.json")
@@ -35,6 +37,8 @@ _TEST_INPUT = Path("test_input.json")
 def main() -> int:
     """Run; returns the exit status."""
     start = time.monotonic()
+    tidy(os.environ, Settings.names())
+    share_cores(os.environ)
     arguments = _arguments()
     if arguments.check:
         found = check({**os.environ, **arguments.variables})
@@ -43,6 +47,8 @@ def main() -> int:
     collect_rarely()
     try:
         settings = Settings.from_env({**os.environ, **arguments.variables})
+        # The SDK reads it at its import, and knows fewer words for a level than people do.
+        os.environ["RUNPOD_LOG_LEVEL"] = settings.log_level
         logs.configure(settings.log_level, as_json="RUNPOD_ENDPOINT_ID" in os.environ)
         worker = assemble(settings)
         if settings.preload:

@@ -12,7 +12,7 @@ from handler.media.allowed import Allowed
 from handler.media.bucket import Bucket
 from handler.media.guard import Guard
 from handler.media.loras import LoraShelf
-from handler.settings.endpoint import Endpoint
+from handler.settings.endpoint import Endpoint, renamed
 from handler.settings.engines import fitted
 from handler.settings.variables import Settings, SettingsError
 from models.catalog import CATALOG, GB
@@ -45,7 +45,7 @@ def assemble(settings: Settings) -> Worker:
     budget_bytes = device.budget_bytes
     if settings.memory_budget_gb is not None:
         budget_bytes = int(settings.memory_budget_gb * GB)
-    everything = _catalog(settings)
+    everything = renamed(_catalog(settings), settings.further_names())
     only = Endpoint.build(settings, SURFACES, everything, device.kind).only
     chat_alone = only is not None and only is SURFACES["chat"]
     catalog = fitted(everything, settings, device.kind, budget_bytes, chat_alone=chat_alone)

@@ -87,7 +87,7 @@ def read_s3_config(raw: object) -> BucketConfig | BucketChoice:
     Raises:
         InvalidValue: a part is missing or of the wrong type; secrets are never repeated.
     """
-    given = {k: v for k, v in raw.items() if v is not None} if isinstance(raw, dict) else {}
+    given = {k: v for k, v in raw.items() if v not in (None, "")} if isinstance(raw, dict) else {}
     kind = BucketConfig if given.keys() & _STORE else BucketChoice
     try:
         return kind.model_validate(given)

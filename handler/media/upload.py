@@ -75,8 +75,7 @@ async def _try(
 ) -> _Failure | None:
     import aiohttp
 
-    # Compressed, an error could not be read: the guard's sessions hand out bodies as they come.
-    headers = {"Content-Type": content_type, "Accept-Encoding": "identity"}
+    headers = {"Content-Type": content_type}
     try:
         async with session.put(
             url, data=content, headers=headers, allow_redirects=False

@@ -16,10 +16,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from handler.contract import SURFACES
 from handler.media.bucket import MAX_TTL_S, BucketConfig
+from models.environ import tidied
 from models.warm.watch import HUNG_AFTER_S
 from models.weights.store import Places
 
 _ADAPTER = re.compile(r"[\w.-]+=(hf://[\w.-]+/[\w.-]+@[0-9a-f]{40}|file:///.+)")
+# Whose values are words in lower case.
+_WORDS = frozenset({
+    "SURFACE", "DEVICE", "DTYPE", "CHAT_ENGINE", "COMPUTE_TYPE", "IMAGES_QUANTIZATION",
+    "IMAGES_OFFLOAD",
+})  # fmt: skip
 _IMAGE_TAG = re.compile(r"(hf|gh)://[\w.-]+/[\w.-]+@[\w./-]+(#.+)?")
 
 
@@ -94,6 +100,12 @@ class Settings(BaseModel):
         "What a chat model may take of each GPU: weights, cache and working space. Unset: the "
         "whole budget where the worker serves chat alone, else what the catalog says.",
         gt=0,
+    )
+    served_names: tuple[str, ...] = _env(
+        "SERVED_NAMES",
+        "Further names of models, comma-separated: with `NAME=MODEL` a request for NAME is "
+        "answered by MODEL, also where NAME is another model's.",
+        (),
     )
     lora_adapters: tuple[str, ...] = _env(
         "LORA_ADAPTERS",
@@ -251,28 +263,35 @@ class Settings(BaseModel):
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
-        """Read the environment; an empty variable counts as unset.
+        """Read the environment; an empty variable counts as unset, white space around one is none.
 
         Raises:
             SettingsError: a value makes no sense.
         """
-        names = {str(field.validation_alias) for field in cls.model_fields.values()}
-        given = {name: env[name] for name in names if env.get(name, "").strip()}
+        known = tidied({name: env[name] for name in cls.names() if name in env})
+        given = {name: value.lower() if name in _WORDS else value for name, value in known.items()}
         try:
             settings = cls.model_validate(given)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             name, got = first["loc"][0], first["input"]
             shown = "the value given" if "KEY" in str(name) or "TOKEN" in str(name) else repr(got)
-            reason = first["msg"].replace("Input should be", "must be")
+            reason = first["msg"].removeprefix("Value error, ")
+            reason = reason.replace("Input should be", "must be")
             raise SettingsError(f"{name}: {reason}; got {shown}") from None
         settings.bucket()  # a bucket that is half configured stops the start too
         return settings
+
+    @classmethod
+    def names(cls) -> frozenset[str]:
+        """Return the names of all variables."""
+        return frozenset(str(field.validation_alias) for field in cls.model_fields.values())
 
     @field_validator(
         "surface",
         "model_tasks",
         "media_private_hosts",
+        "served_names",
         "lora_adapters",
         "lora_allow",
         mode="before",
@@ -282,6 +301,15 @@ class Settings(BaseModel):
         if isinstance(value, str):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
+
+    @field_validator("served_names")
+    @classmethod
+    def _pairs(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for pair in given:
+            name, _, model = pair.partition("=")
+            if not name.strip() or not model.strip():
+                raise ValueError("must be NAME=MODEL, comma-separated")
+        return given
 
     @field_validator("lora_adapters")
     @classmethod
@@ -314,8 +342,10 @@ class Settings(BaseModel):
 
     @field_validator("log_level", mode="before")
     @classmethod
-    def _upper(cls, value: object) -> object:
-        return value.upper() if isinstance(value, str) else value
+    def _level(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return {"WARNING": "WARN", "CRITICAL": "ERROR"}.get(value.upper(), value.upper())
 
     @field_validator("model_open_source_image_tag")
     @classmethod
@@ -335,6 +365,11 @@ class Settings(BaseModel):
             self.huggingface_model,
         )
         return list(dict.fromkeys(name for name in names if name))
+
+    def further_names(self) -> dict[str, str]:
+        """The model that each further name means."""
+        pairs = (pair.partition("=") for pair in self.served_names)
+        return {name.strip(): model.strip() for name, _, model in pairs}
 
     def adapters(self) -> dict[str, str]:
         """Where each of the operator's adapters comes from, by its name."""

@@ -46,7 +46,7 @@ class HotSwap(Adapters):
                 self._pipeline.disable_lora()
 
     def _place(self, slot: str, adapter: Adapter) -> str:
-        """Have an adapter in a slot; the others' are emptied where it has other layers than that."""
+        """Put an adapter into a slot; if its layers differ from the slot's, empty all first."""
         wanted = (adapter.name, adapter.scale)
         if self._held.get(slot) == wanted:
             return slot

@@ -138,7 +138,6 @@ async def test_a_bucket_without_keys_needs_a_store(make_worker):
 @pytest.mark.parametrize(
     ("half", "missing"),
     [
-        ({}, "bucket"),
         ({"region": "eu-west-1"}, "bucket"),
         ({"bucket": "a b"}, "bucket"),
         ({"bucket": 7}, "bucket"),

@@ -10,8 +10,8 @@ import random
 import struct
 import subprocess
 import sys
-import time
 import tempfile
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -277,7 +277,7 @@ async def test_by_url_the_type_that_a_host_claims_is_nothing(ask, site):
         ({"image": 5}, "invalid_type", "image"),
         ({"image": True}, "invalid_type", "image"),
         ({"image": {"url": GOOD}}, "invalid_type", "image"),
-        ({"image": ""}, "invalid_value", "image"),
+        ({"image": ""}, "missing_required_parameter", "image"),
         ({"image": [5]}, "invalid_type", "image[0]"),
         ({"image": [GOOD, None]}, "invalid_type", "image[1]"),
         ({"image": [GOOD, ""]}, "invalid_value", "image[1]"),

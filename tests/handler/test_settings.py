@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from handler.assemble import assemble
 from handler.contract import SURFACES
 from handler.entry import Worker
 from handler.settings.document import PLATFORM, document
-from handler.settings.endpoint import Endpoint
+from handler.settings.endpoint import Endpoint, renamed
 from handler.settings.engines import TRANSFORMERS, VLLM, fitted
 from handler.settings.variables import Settings, SettingsError
 from models import fake
@@ -140,6 +143,29 @@ def test_an_endpoint_holds_its_configured_model_only():
     served = endpoint(MODEL_SLUG="BGE_Large")
     with pytest.raises(ModelNotFound, match=r"It holds: BGE_Large\.$"):
         served.pick("embeddings", "BGE_M3")
+
+
+def test_a_further_name_means_its_model_before_any_other():
+    settings = Settings.from_env({"SERVED_NAMES": "Ben2=Tiny_Ben2, small = Tiny_BGE_M3"})
+    catalog = renamed(CATALOG, settings.further_names())
+    assert catalog.find("ben2").slug == "Tiny_Ben2"
+    assert catalog.find("Tiny_Ben2").slug == "Tiny_Ben2"
+    assert catalog.find("small").slug == "Tiny_BGE_M3"
+    assert {row.slug for row in catalog.rows} == {row.slug for row in CATALOG.rows}
+    settings = Settings.from_env({"SERVED_NAMES": "Ben2=Tiny_Ben2", "MODEL_SLUG": "Ben2"})
+    served = Endpoint.build(settings, SURFACES, catalog, "cpu")
+    assert served.configured.slug == "Tiny_Ben2"
+
+
+@pytest.mark.parametrize("given", ["Ben2", "=Tiny_Ben2", "Ben2="])
+def test_a_further_name_without_a_model_is_refused(given):
+    with pytest.raises(SettingsError, match="SERVED_NAMES: must be NAME=MODEL"):
+        Settings.from_env({"SERVED_NAMES": given})
+
+
+def test_a_further_name_of_an_unknown_model_is_refused():
+    with pytest.raises(SettingsError, match="holds no Tiny_Ben; the nearest: Tiny_Ben2"):
+        renamed(CATALOG, {"Ben2": "Tiny_Ben"})
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -290,6 +316,79 @@ def test_a_value_that_makes_no_sense_stops_the_start_with_one_line(env, name):
     assert "hush" not in text
 
 
+def test_white_space_around_a_value_is_none_of_it(tmp_path):
+    settings = Settings.from_env(
+        {
+            "HF_TOKEN": "hf_abc\n",
+            "VOLUME_DIR": f"{tmp_path}\n",
+            "HF_ENDPOINT": " https://mirror.example ",
+            "BUCKET_ENDPOINT_URL": "https://s3.example.org\r\n",
+            "BUCKET_ACCESS_KEY_ID": " key\n",
+            "BUCKET_SECRET_ACCESS_KEY": "secret \n",
+            "BUCKET_NAME": "results\t",
+            "MODEL_SLUG": " BGE_Large ",
+            "PRELOAD": " false\n",
+        }
+    )
+    assert settings.hf_token == "hf_abc"
+    assert settings.places().volume == tmp_path / "quartet"
+    assert settings.hf_endpoint == "https://mirror.example"
+    bucket = settings.bucket()
+    assert (bucket.endpoint_url, bucket.access_key_id) == ("https://s3.example.org", "key")
+    assert (bucket.secret_access_key, bucket.name) == ("secret", "results")
+    assert (settings.model_slug, settings.preload) == ("BGE_Large", False)
+
+
+def test_an_empty_variable_is_unset():
+    names = Settings.names()
+    assert Settings.from_env(dict.fromkeys(names, "")) == Settings.from_env({})
+    assert Settings.from_env(dict.fromkeys(names, " \n")) == Settings.from_env({})
+
+
+@pytest.mark.parametrize(
+    ("env", "field", "value"),
+    [
+        ({"SURFACE": "Embeddings, CHAT"}, "surface", ("embeddings", "chat")),
+        ({"SURFACE": "ALL"}, "surface", ("all",)),
+        ({"DEVICE": "CPU"}, "device", "cpu"),
+        ({"CHAT_ENGINE": "vLLM"}, "chat_engine", "vllm"),
+        ({"RUNPOD_LOG_LEVEL": "WARNING"}, "log_level", "WARN"),
+        ({"RUNPOD_LOG_LEVEL": "warning"}, "log_level", "WARN"),
+        ({"RUNPOD_LOG_LEVEL": "debug"}, "log_level", "DEBUG"),
+    ],
+)
+def test_words_are_read_in_any_case(env, field, value):
+    assert getattr(Settings.from_env(env), field) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, "") for name in (
+            "RUNPOD_LOG_LEVEL", "HF_ENDPOINT", "HF_TOKEN", "RUNPOD_PING_INTERVAL",
+            "RUNPOD_WEBHOOK_GET_JOB", "RUNPOD_POD_ID", "RUNPOD_ENDPOINT_ID", "SERVE", "VOLUME_DIR",
+        )),
+        ("RUNPOD_WEBHOOK_GET_JOB", " \n"),
+        ("RUNPOD_LOG_LEVEL", "WARNING\n"),
+    ],
+)  # fmt: skip
+def test_an_empty_variable_of_the_platform_is_unset(name, value):
+    """The SDK and the hub's library read some of them at their import, and break on an empty one."""
+    code = (
+        "import sys; sys.argv = ['x', '--test_input', '{\"input\": {\"input\": \"a\"}}'];"
+        "from handler.__main__ import main; status = main();"
+        "from handler.doors.queue.start import import_runpod; import_runpod('INFO');"
+        "import runpod.serverless.modules.rp_ping, huggingface_hub, os; "
+        "print(status, 'RUNPOD_POD_ID' in os.environ)"
+    )
+    env = {k: v for k, v in os.environ.items() if not k.startswith("RUNPOD_")}
+    env |= {"FAKE_ENGINES": "1", "DEVICE": "cpu", name: value}
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "0 False"
+
+
 def test_secrets_do_not_show():
     env = {"HF_TOKEN": "hush", "BUCKET_SECRET_ACCESS_KEY": "hush", "BUCKET_ACCESS_KEY_ID": "hush"}
     more = {"BUCKET_ENDPOINT_URL": "https://s3.example.org", "BUCKET_NAME": "results"}
@@ -307,7 +406,11 @@ def test_no_variable_is_read_elsewhere():
     """Settings reads the environment; the entry points hand it over, the builder has its own."""
     known = {str(f.validation_alias) for f in Settings.model_fields.values()} | set(PLATFORM)
     for entry in ("handler/__main__.py", "builder/__main__.py"):
-        lines = [one for one in (ROOT / entry).read_text().splitlines() if "environ" in one]
+        lines = [
+            one
+            for one in (ROOT / entry).read_text().splitlines()
+            if "environ" in one or "_ENV" in one
+        ]
         named = {name for one in lines for name in re.findall(r'"([A-Z_]{4,})"', one)}
         assert named
         assert named <= known
@@ -323,7 +426,9 @@ def test_no_variable_is_read_elsewhere():
         "models/chat/vllm.py", "models/images/tuning.py", "models/telemetry.py",
         "models/transcribe/faster_whisper.py",
     ]  # fmt: skip
-    assert sorted(readers) == ["builder/__main__.py", "handler/__main__.py", *told]
+    # Named after it, and given what it works on; told how many threads there are to be.
+    kept = {"models/environ.py", "models/device/threads.py"}
+    assert sorted(set(readers) - kept) == ["builder/__main__.py", "handler/__main__.py", *told]
     said = [
         word for one in told for word in re.findall(r"\benviron\b\S*", (ROOT / one).read_text())
     ]

@@ -239,7 +239,8 @@ async def test_stand_ins_say_that_they_are(make_worker, slug):
 
 async def test_documents_beside_another_surfaces_mark_are_its_own_business(worker):
     chat = {"messages": [{"role": "user", "content": "Hello"}], "documents": [{"text": "x"}]}
-    assert (await ask(worker, **chat))["object"] == "chat.completion"
+    refused = error_of(await worker.answer({"input": chat}))  # by chat, not as a ranking
+    assert (refused["code"], refused["param"]) == ("unsupported_parameter", "documents")
     assert "data" in await ask(worker, prompt="a fox", documents=["x"])
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
 from handler.contract.base import Call, Json, Operation, with_notice
-from handler.contract.request import Integer, Items, NonEmpty, Request, Unsupported
+from handler.contract.embeddings import foreign
+from handler.contract.request import Integer, Items, NonEmpty, Request, Unsupported, alike
 from models.embeddings.request import Cut, Ranked, RankRequest
 
 MAX_INPUTS = 2048  # OpenAI's own limit, for embeddings
@@ -30,18 +31,37 @@ class RerankRequest(Request):
     """The body of a rerank request."""
 
     unsupported: ClassVar = {
+        **foreign.UNSUPPORTED,
         "stream": Unsupported(False),
         "normalize": Unsupported(True),
+        "rank_fields": Unsupported(["text"], instead="send the text to rank as each document"),
+        "score_threshold": Unsupported(instead="leave out results below it yourself"),
+        **alike(
+            ("max_tokens_per_doc", "max_chunks_per_doc"),
+            "send truncate: true, or shorter documents",
+        ),
         "raw_scores": Unsupported(False),
         "instruction": Unsupported(instead="write it before the query yourself"),
     }
-    aliases: ClassVar = {"top_k": "top_n", "texts": "documents", "return_text": "return_documents"}
+    aliases: ClassVar = {
+        "top_k": "top_n",
+        "texts": "documents",
+        "return_text": "return_documents",
+        "truncation": "truncate",
+    }
+    translates: ClassVar = frozenset(foreign.RANKING)
 
     query: NonEmpty
     documents: Annotated[list[Document], Items(MAX_INPUTS, least=1)]
     top_n: Annotated[Integer, Field(ge=1)] | None = None
     return_documents: bool = False
     truncate: bool = False
+
+    @classmethod
+    def translated(cls, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        """Put other APIs' fields into our words; see ``foreign``."""
+        made = foreign.translated(given, foreign.RANKING)
+        return made.body, made.called
 
     @property
     def parts(self) -> int:
@@ -91,7 +111,7 @@ def truncated(asked: bool, cut: Sequence[Cut]) -> dict[str, Any]:
 
 OPERATION = Operation(
     RerankRequest,
-    ("/v1/rerank",),
+    ("/v1/rerank", "/v2/rerank", "/rerank"),  # Cohere's clients ask the second, TEI's the last
     answer,
     marks=("documents",),
     task="rerank",

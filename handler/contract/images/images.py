@@ -23,11 +23,11 @@ from handler.contract.base import (
 )
 from handler.contract.images.asked import as_url, engine_request
 from handler.contract.images.request import IMAGE_NAMES, ImagesRequest
-from handler.contract.streaming import to_client
+from handler.contract.streaming import Whole, to_client
 from models.errors import ContentWithheld
 from models.images.request import Images, Picture, Preview
 from models.row import Row
-from models.surface import Leniency
+from models.surface import LeftOut, Leniency
 
 
 class ContentFilter(TypedDict):
@@ -73,15 +73,22 @@ async def answer(call: Call) -> dict[str, Any]:
     if not isinstance(made, Images):
         raise TypeError(f"{call.row.slug} ended with {type(made).__name__}")
     withheld = await _withheld(call, made.pictures)
+    data = await _all_data(call, made.pictures, withheld)
+    return _whole(call, made, data, [*leniency.left_out, *made.left_out])
+
+
+def _whole(
+    call: Call, made: Images, data: list[ImageData], left_out: Sequence[LeftOut]
+) -> dict[str, Any]:
+    """OpenAI's ImagesResponse."""
     shaped: ImagesAnswer = {
         "created": int(time.time()),
-        "data": await _all_data(call, made.pictures, withheld),
+        "data": data,
         "output_format": made.pictures[0].format,
         "usage": _usage(made.prompt_tokens, made.picture_tokens),
         "model": call.row.slug,
     }
-    vain = [*leniency.left_out, *made.left_out]
-    return with_warnings(with_notice({**shaped}, call.row), vain)
+    return with_warnings(with_notice({**shaped}, call.row), left_out)
 
 
 async def stream(call: Call) -> AsyncGenerator[Any, None]:
@@ -94,7 +101,7 @@ async def stream(call: Call) -> AsyncGenerator[Any, None]:
             yield event
 
 
-async def _events(call: Call) -> AsyncGenerator[dict[str, Any], None]:
+async def _events(call: Call) -> AsyncGenerator[dict[str, Any] | Whole, None]:
     leniency = Leniency(call.request.strict)
     request = await engine_request(call, leniency)
     async with call.lease() as model, aclosing(model.stream(request)) as events:
@@ -107,11 +114,14 @@ async def _events(call: Call) -> AsyncGenerator[dict[str, Any], None]:
     withheld = await _withheld(call, made.pictures)
     share = made.picture_tokens // len(made.pictures)
     vain = [*leniency.left_out, *made.left_out]
+    all_data: list[ImageData] = []
     for index, picture in enumerate(made.pictures):
         data = await _data(call, picture, index, withheld)
+        all_data.append(data)
         facts = {**_shown(call, index, picture), **data}
         done = _event(call, "completed", facts, usage=_usage(made.prompt_tokens, share))
         yield with_warnings(with_notice({**done, "model": call.row.slug}, call.row), vain)
+    yield Whole(_whole(call, made, all_data, vain))
 
 
 def _apart(_: Any, __: Any) -> None:

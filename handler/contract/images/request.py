@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from handler.contract.request import Integer, Items, NonEmpty, Request, Text, Unsupported
+from handler.contract.request import Integer, Items, NonEmpty, Part, Request, Text, Unsupported
 from models.errors import InvalidValue, UnsupportedParameter
 
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
@@ -21,7 +21,7 @@ VIDEO_FIELDS = {"frames": (1,), "seconds": (), "fps": (), "audio": (False,), "la
 Seed = Annotated[Integer, Field(ge=0, lt=2**32)]
 
 
-class Lora(BaseModel):
+class Lora(Part):
     """An adapter, and how strongly it counts."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
