@@ -1,7 +1,8 @@
 """What libraries report to their makers by themselves is switched off.
 
 A worker talks to the platform, to the operator's stores and hosts, and to nobody else. Each library
-asks the environment, most of them while they are imported; an operator's own word stands.
+asks the environment, most of them while they are imported; an operator's own word stands, and an
+empty one is none.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ OFF = {
 
 def switch_off(environment: MutableMapping[str, str] | None = None) -> None:
     """Say so to this process and to those that it will start; to be called before any import."""
-    told = os.environ if environment is None else environment
+    env = os.environ if environment is None else environment
     for name, value in OFF.items():
-        told.setdefault(name, value)
+        if not env.get(name, "").strip():
+            env[name] = value

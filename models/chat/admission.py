@@ -34,11 +34,13 @@ class Limits:
         vocabulary: how many tokens the model has; their ids are below.
         biases: how many tokens may have a bias; None = any number.
         logprobs: how many of the likeliest tokens may be told; None = any number.
+        least_length: whether an answer may have one, ``min_tokens``.
     """
 
     vocabulary: int
     biases: int | None = None
     logprobs: int | None = None
+    least_length: bool = True
 
     def check(self, slug: str, prompt: Prompt) -> None:
         """Look at a request.
@@ -54,6 +56,7 @@ class Limits:
         for param, given, most in (
             ("logit_bias", len(rules.logit_bias), self.biases),
             ("top_logprobs", rules.logprobs or 0, self.logprobs),
+            ("min_tokens", rules.min_tokens, None if self.least_length else 0),
         ):
             if most is not None and given > most:
                 raise InvalidValue(f"{param}: at most {most}; got {given}.", param=param)

@@ -42,8 +42,9 @@ log = logging.getLogger(__name__)
 
 _USUAL_TOKENS = 1024  # of a request, with its answer
 _LOOK_S = 0.25  # between two looks whether vLLM's process lives
-# What its worker holds tables for (vllm/v1/worker/gpu/sample/logit_bias.py), and breaks beyond.
-_MOST_BIASES = 1024
+# What its worker holds tables for (vllm/v1/worker/gpu/sample/logit_bias.py), and breaks beyond; the
+# ends of an answer are held where it has a least length.
+_MOST_BIASES, _MOST_ENDS = 1024, 128
 SILENT_S = 120.0  # a step, of thousands of tokens at most, takes seconds
 _HUNG = "The model's process gives no sign of life; the worker restarts. Send the request again."
 _LOST = "The model's process has ended; the worker restarts. Send the request again."
@@ -64,7 +65,12 @@ class VllmChat:
         grammars = Grammars(text.tokenizer, vocabulary, self.ends)
         self._cache_tokens = _cache_tokens(config)
         most = min(self.context, self._cache_tokens)
-        limits = Limits(vocabulary, _MOST_BIASES, int(config.model_config.max_logprobs))
+        limits = Limits(
+            vocabulary,
+            _MOST_BIASES,
+            int(config.model_config.max_logprobs),
+            least_length=len(self.ends) < _MOST_ENDS,  # vLLM adds the tokenizer's own end
+        )
         self._entrance = Entrance(row.slug, most, grammars, limits)
         self._most_at_once = int(config.scheduler_config.max_num_seqs)
         self._adapters = _adapters(engine, row)

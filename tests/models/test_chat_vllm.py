@@ -163,6 +163,7 @@ def test_the_limits_of_its_worker_are_those_that_are_checked():
     from models.chat import vllm
 
     assert logit_bias.MAX_NUM_LOGIT_BIAS_TOKENS == vllm._MOST_BIASES
+    assert logit_bias.MAX_NUM_STOP_TOKEN_IDS == vllm._MOST_ENDS
 
 
 def test_its_servers_batches_are_the_larger_ones(monkeypatch):

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -245,13 +245,14 @@ class Client:
     """vLLM's, as far as it is used at a start."""
 
     started: list[dict[str, Any]]
+    ends: ClassVar = [257, 999]
     fails: Exception | None = None
     adapter_fails: Exception | None = None
 
     def __init__(self, args: Any) -> None:
         model = SimpleNamespace(
             max_model_len=2048, max_logprobs=20, get_vocab_size=lambda: 260,
-            try_get_generation_config=lambda: {"eos_token_id": [257, 999]},
+            try_get_generation_config=lambda: {"eos_token_id": self.ends},
         )  # fmt: skip
         cache = SimpleNamespace(num_gpu_blocks=100, block_size=32)
         scheduler = SimpleNamespace(max_num_seqs=64)
@@ -414,6 +415,24 @@ def test_what_ends_its_process_is_refused_before_it_is_let_in(vllm, folder, chan
     assert caught.value.param == param
     fine = {"logit_bias": dict.fromkeys(range(259), 1.0), "logprobs": 20}
     ready(engine, Prompt((0, 259), Sampling(**fine)))
+    engine.close()
+
+
+@pytest.mark.parametrize(("ends", "refused"), [(127, False), (128, True)])
+def test_a_least_length_with_more_ends_than_its_table_holds_is_refused(
+    vllm, folder, monkeypatch, ends, refused
+):
+    monkeypatch.setattr(vllm, "ends", list(range(ends)))
+    engine = VllmChat.load(folder, SMALL, H100)
+    assert len(engine.ends) == ends
+    asked = Prompt((1, 2, 3), Sampling(min_tokens=2))
+    if not refused:
+        ready(engine, asked)
+    else:
+        with pytest.raises(InvalidValue, match="min_tokens: at most 0; got 2") as caught:
+            ready(engine, asked)
+        assert caught.value.param == "min_tokens"
+    ready(engine, Prompt((1, 2, 3), Sampling()))
     engine.close()
 
 

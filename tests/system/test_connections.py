@@ -150,6 +150,6 @@ def test_the_image_says_so_too():
 def test_an_operators_own_word_stands():
     from models.telemetry import OFF, switch_off
 
-    theirs = {"VLLM_NO_USAGE_STATS": "0"}
+    theirs = {"VLLM_NO_USAGE_STATS": "0", "DO_NOT_TRACK": " "}  # a blank one unsets it
     switch_off(theirs)
     assert theirs == {**OFF, "VLLM_NO_USAGE_STATS": "0"}
