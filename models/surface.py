@@ -172,9 +172,10 @@ class Engine(Protocol):
 
     @property
     def packs(self) -> bool:
-        """Whether a run is as large as its parts together, filled up to a round size.
+        """Whether a run is as large as its parts together.
 
-        Where it is not, each part is padded to the largest: parts of a like size run together.
+        Where it is not, each part is padded to the largest: parts of a like size run together. A
+        run is filled up to a round size, unless an attribute ``rounds`` denies it.
         """
 
     def prepare(self, request: Any) -> Any:

@@ -91,9 +91,15 @@ class Settings(BaseModel):
     )
     chat_cache_tokens: int | None = _env(
         "CHAT_CACHE_TOKENS",
-        "How many tokens of all conversations together are kept at once. Unset: what the GPU's "
-        "memory allows, and 16,384 on a CPU.",
+        "How many tokens of all conversations together are kept at once, at most. Unset: what the "
+        "model's part of the GPU's memory allows, and 16,384 on a CPU.",
         ge=256,
+    )
+    chat_memory_gb: float | None = _env(
+        "CHAT_MEMORY_GB",
+        "What a chat model may take of each GPU: weights, cache and working space. Unset: the "
+        "whole budget where the worker serves chat alone, else what the catalog says.",
+        gt=0,
     )
     served_names: tuple[str, ...] = _env(
         "SERVED_NAMES",
@@ -150,7 +156,7 @@ class Settings(BaseModel):
     )
     memory_budget_gb: float | None = _env(
         "MEMORY_BUDGET_GB",
-        "Memory that warm models may take together. Unset: 90 % of the GPU's, or of the RAM.",
+        "Memory that warm models may take together, of each GPU. Unset: 90 % of it, or of the RAM.",
         gt=0,
     )
     concurrency: int | None = _env(

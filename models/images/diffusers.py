@@ -15,6 +15,7 @@ from models.images.adapters import Adapters
 from models.images.edits import check_task
 from models.images.encoding import encoded, preview
 from models.images.families import FAMILIES
+from models.images.hotswap import HotSwap
 from models.images.items import ImageItem, Items
 from models.images.previews import Previews, estimate
 from models.images.prompts import Prompts
@@ -38,7 +39,8 @@ class DiffusersImages:
 
     Row options: ``family`` (of ``models.images.families``), ``prompt_tokens`` (the longest prompt),
     ``most_pixels`` (the largest picture), ``offloaded_bytes`` (its memory with the option
-    ``offload``), and those of ``models.images.tuning``.
+    ``offload``), ``denoiser_bytes`` and ``encoder_bytes`` (of the part that denoises, which can be
+    quantised, and of the largest other one), and those of ``models.images.tuning``.
     """
 
     packs = False
@@ -57,7 +59,9 @@ class DiffusersImages:
         self._prompts = Prompts(pipeline.encode_prompt)
         self._pipelines = {self._family.pipelines["txt2img"]: self._ours(pipeline)}
         self._previews = Previews(pipeline, self._family.unpacked)
-        self._adapters = Adapters(pipeline, row.slug, int(row.memory_bytes * _ADAPTERS_SHARE))
+        swapped = row.options.get("compiled") is not None
+        kept_bytes = int(row.memory_bytes * _ADAPTERS_SHARE)
+        self._adapters = (HotSwap if swapped else Adapters)(pipeline, row.slug, kept_bytes)
         self._tiling = Tiling(pipeline.vae)
 
     @classmethod
@@ -124,7 +128,10 @@ class DiffusersImages:
             return [None] * len(batch)
 
     def close(self) -> None:
-        """Drop the pipelines."""
+        """Drop the pipelines, and what of ours they hold that holds them."""
+        for pipeline in self._pipelines.values():
+            del pipeline.encode_prompt
+        tuning.unhooked(self._first, self._row)
         del self._first, self._scheduler, self._prompts, self._previews, self._adapters
         del self._tiling
         self._pipelines = {}
@@ -143,13 +150,16 @@ class DiffusersImages:
         dice = [torch.Generator(self._device).manual_seed(item.seed) for item in items]
         watch = _Watch(batch, pipeline, self._previews)
         self._prompts.marked = tuple((one.name, one.scale) for one in first.adapters)
-        with self._adapters.on(first.adapters):
-            made = pipeline(
-                prompt=[item.prompt for item in items],
-                generator=dice,
-                callback_on_step_end=watch.after_step,
-                **arguments,
-            )
+        try:
+            with self._adapters.on(first.adapters):
+                made = pipeline(
+                    prompt=[item.prompt for item in items],
+                    generator=dice,
+                    callback_on_step_end=watch.after_step,
+                    **arguments,
+                )
+        finally:
+            pipeline.scheduler = self._scheduler  # the run's own holds the watch, and that the run
         return list(made.images)
 
     def _pipeline(self, task: str) -> Any:
@@ -185,6 +195,7 @@ class _Watch:
         self._done = 0
         self._step = pipeline.scheduler.step
         if any(ticket.item.previews for ticket in batch):
+            shown.prepare()
             pipeline.scheduler.step = self._seen_step
 
     def after_step(self, _pipeline: Any, _step: int, _timestep: Any, kwargs: Any) -> Any:

@@ -165,6 +165,7 @@ class LtxVideo:
 
     def close(self) -> None:
         """Drop the pipelines."""
+        tuning.unhooked(self._first, self._row)
         del self._first, self._tiling
         self._pipelines = {}
 

@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from models.device.hardware import Device
 from models.device.rounding import rounded
 from models.embeddings.cross_encoder import CrossEncoder
 from models.embeddings.encoder import attention, checkpoint, onednn
+from models.embeddings.encoder.bert import Bert
 from models.embeddings.encoder.checkpoint import Shape
 from models.embeddings.encoder.heads import BertClassifier, BertEncoder
 from models.embeddings.inputs import token_ids
@@ -199,6 +200,7 @@ def test_packed_texts_have_the_vectors_of_padded_ones(model, bf16, store, monkey
     padding = load(model)
     assert packing.packs
     assert not padding.packs
+    assert packing.rounds  # on a CPU
     parts = sorted(packing.prepare(EmbedRequest((*TEXTS, *TEXTS[:9]))).parts, key=len)
     assert sum(map(len, parts)) != rounded(sum(map(len, parts)))
     most = {"dense": 1e-5, "sparse": 1e-5, "colbert": 1e-3}  # ColBERT is float16
@@ -210,6 +212,39 @@ def test_packed_texts_have_the_vectors_of_padded_ones(model, bf16, store, monkey
             for one, other in zip(packed[kind], padded[kind], strict=True):
                 assert one.shape == other.shape
                 assert np.abs(one - other).max(initial=0) < (5e-3 if bf16 else most[kind])
+
+
+@pytest.mark.parametrize("model", [MINILM, RERANKER], ids=["vectors", "scores"])
+def test_on_a_gpu_no_run_is_filled_up(model, store, monkeypatch):
+    """A round size is oneDNN's wish; to a kernel of attention it would be one long text more."""
+    engine = Loader(store, Device("cpu", 8 * 10**9, bf16=False))(model)
+    part = Tokens([5, 6, 7, 8, 9])
+    encoder = engine._encoder if hasattr(engine, "_encoder") else engine._classifier
+    rows: list[int] = []
+    within = attention.within
+
+    def noted(lengths: Sequence[int], device: Any) -> Any:
+        rows.append(sum(lengths))
+        return within(lengths, device)
+
+    monkeypatch.setattr(attention, "within", noted)
+    filled = encoder.run([part] * 23)
+    encoder.bert.rounds = False
+    exact = encoder.run([part] * 23)
+    assert rows == [rounded(115), 115] == [120, 115]
+    for one, other in zip(np.atleast_1d(filled[0]), np.atleast_1d(exact[0]), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_where_a_run_is_filled_up(store):
+    shape = Shape.of(store.resolve(MINILM))
+    there = Bert(checkpoint.weights(store.resolve(MINILM), "cpu", torch.float32), shape)
+    assert there.rounds
+    away = {
+        name: one.to("meta")
+        for name, one in checkpoint.weights(store.resolve(MINILM), "cpu", torch.float32).items()
+    }
+    assert not Bert(away, shape).rounds
 
 
 @pytest.mark.slow
