@@ -98,7 +98,7 @@ def _plain(schema: Any) -> Any:
         elif key == "discriminator":
             plain[key] = _discriminator(value)
         elif key != "title" or isinstance(value, dict):
-            plain[_LIMITS[key] if key in _LIMITS else key] = _plain(value)
+            plain[str(_LIMITS.get(key, key))] = _plain(value)
     return plain
 
 

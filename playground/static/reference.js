@@ -65,7 +65,7 @@ function fields(api, schema) {
       el("td", {}, field.description ? prose(field.description, "span") : ""),
     ),
   );
-  const head = ["field (* required)", "type", "default", ""];
+  const head = ["field (* required)", "type", "default", "about"];
   const cells = head.map((text) => el("th", { scope: "col" }, text));
   const table = el("table", { class: "fields" }, el("thead", {}, el("tr", {}, ...cells)), el("tbody", {}, ...rows));
   return el("div", { class: "wide", tabindex: "0", role: "group", "aria-label": "Fields" }, table);
