@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from benchmarks.costs import BUSY, Terms
+from benchmarks.costs import AN_HOUR, BUSY, Terms
 from tests.conftest import ROOT
 from tests.running import serve_worker
 
@@ -60,3 +60,32 @@ def test_seconds_may_be_given():
     text, found = run("--each-s", "0.5", "--price", "0.001")
     assert found["seconds given"] == 0.5
     assert "0.7500" in text  # 1,000 requests of half a second, at two thirds
+
+
+PAGE = (ROOT / "docs" / "costs.md").read_text()
+
+
+def test_the_table_of_prices_is_what_its_first_column_comes_to():
+    rows = [
+        [float(one) for one in cells[3:8]]
+        for line in PAGE.splitlines()
+        if len(cells := line.split("|")) == 9 and "GB" in cells[2]
+    ]
+    assert len(rows) >= 8
+    for price, an_hour, *thousands in rows:
+        assert an_hour == pytest.approx(price * 3600, abs=0.006)
+        for seconds, told in zip((0.1, 1, 10), thousands, strict=True):
+            busy = Terms(price, 0, 0).thousand(seconds, 10**9)
+            assert told == pytest.approx(busy, rel=0.02)
+
+
+def test_the_run_that_is_shown_is_the_arithmetic():
+    terms = Terms(price=0.00016, cold_s=20, idle_s=5)
+    lines = [line.split() for line in PAGE.splitlines() if line.startswith("/v1/")]
+    assert len(lines) >= 8
+    for _, a_second, seconds, busy, *told in lines:
+        each_s = float(seconds)
+        assert 1 / each_s == pytest.approx(float(a_second), rel=0.05)
+        assert float(busy) == pytest.approx(1000 * 0.00016 * each_s / BUSY, rel=0.05)
+        for rate, cost in zip(AN_HOUR, told, strict=True):
+            assert float(cost) == pytest.approx(terms.thousand(each_s, rate), rel=0.05)
