@@ -26,6 +26,7 @@ _SAMPLING: Mapping[str, str] = {
     "logit_bias": "By token id, what is added to its logit.",
     "max_tokens": "The longest answer, in tokens.",
     "min_tokens": "The shortest answer, in tokens.",
+    "best_of": "The same as `n`, where it is sent: every answer that is made is returned.",
     "ignore_eos": "Go on past the token that ends an answer.",
     "stop": "Texts that end the answer; they are not part of it.",
     "stream_options": "`include_usage` adds an event with the token counts.",
