@@ -137,7 +137,9 @@ def fitting_files(
     with tempfile.TemporaryDirectory() as scratch:
         given, made = Path(scratch) / "given.txt", Path(scratch) / "pylock.toml"
         given.write_text(requirements)
-        uv_compile(given, "--format", "pylock.toml", "--output-file", str(made), *options, machine=machine)
+        uv_compile(
+            given, "--format", "pylock.toml", "--output-file", str(made), *options, machine=machine
+        )
         packages = tomllib.loads(made.read_text())["packages"]
     found = {}
     for package in packages:
