@@ -4,8 +4,8 @@
     ./scripts/lock --check     see that they are those of the .txt files; no network
     ./scripts/lock --sizes     print how large the wheels of each image are (needs uv)
 
-torch and CUDA's libraries are in no lock: they follow the build argument CUDA. The hashes are those of
-the wheels for x86-64 and, but for vllm's, for arm64, whose trees are the same.
+torch and CUDA's libraries are in no lock: they follow the build argument CUDA. The hashes are
+those of the wheels for x86-64 and, but for vllm's, for arm64, whose trees are the same.
 """
 
 from __future__ import annotations
