@@ -566,7 +566,7 @@ async def test_prefill_goes_on(tiny):
 
 
 async def _engine(worker: Any) -> Any:
-    row = worker.dispatcher.endpoint.pick("chat", None)
+    row = worker.endpoint.pick("chat", None)
     from models.warm.ticket import NEVER
 
     async with worker.dispatcher.pool.lease(row, NEVER) as model:
