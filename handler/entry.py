@@ -7,6 +7,7 @@ the platform would drop.
 
 from __future__ import annotations
 
+import base64
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -22,7 +23,7 @@ from handler.contract.streaming import Whole, sse
 from handler.errors import OutputTooLarge, error_object, wire
 from handler.life import Life
 from handler.limits import Limits
-from handler.wire import Encoded, encode
+from handler.wire import Encoded, File, as_it_is, encode
 from models.errors import QuartetError
 
 log = logging.getLogger(__name__)
@@ -54,11 +55,18 @@ class Worker(Life):
         return self.reception.accept(raw, target)
 
     async def answer(
-        self, raw: object, tell: Callable[[Json], None] | None = None
+        self,
+        raw: object,
+        tell: Callable[[Json], None] | None = None,
+        *,
+        carries_files: bool = False,
     ) -> Encoded | dict[str, Any]:
         """Answer a job in one piece; an error comes back as ``{"error": "<JSON>"}``.
 
-        ``tell`` hears how far it is.
+        Args:
+            raw: the job.
+            tell: hears how far it is.
+            carries_files: whether the door delivers texts and files as they are, and not as JSON.
         """
         start, accepted = time.monotonic(), self.accept(raw)
         with Caught(lambda: self._stopped(accepted, start)) as failure:
@@ -67,7 +75,8 @@ class Worker(Life):
             limits = Limits.of(accepted.timeout_s, start)
             async with limits.hold():
                 answer = await self.dispatcher.answer(accepted, limits.device, tell)
-                output = await self._fitting(accepted, answer)
+                output = as_it_is(answer) if carries_files else None
+                output = self._small(output) if output else await self._fitting(accepted, answer)
             self._done(accepted, start)
             return output
         return self._failed(accepted, failure.error, start)
@@ -118,6 +127,8 @@ class Worker(Life):
 
     async def _fitting(self, accepted: Accepted, output: Json) -> Encoded:
         """The output if the platform delivers it, else a link to it, else an error."""
+        if isinstance(output, File):
+            output = await self._object_of(accepted, output)
         content = encode(output)
         if len(content) <= self.output_limit_bytes:
             return Encoded(content)
@@ -127,6 +138,19 @@ class Worker(Life):
         url = await bucket.store(f"{accepted.job.id}/output.json", content, "application/json")
         stored = {"object": "stored_output", "url": url, "bytes": len(content)}
         return Encoded(encode(stored))
+
+    async def _object_of(self, accepted: Accepted, file: File) -> Json:
+        """A file as an object: with its address in the bucket, else with its content."""
+        bucket = self.dispatcher.bucket_of(accepted.job)
+        if bucket is None:
+            return {**file.about, "b64_json": base64.b64encode(file.content).decode()}
+        place = f"{accepted.job.id}/{file.name}"
+        return {**file.about, "url": await bucket.store(place, file.content, file.media_type)}
+
+    def _small(self, output: Encoded) -> Encoded:
+        """The output, where the door delivers one of its size."""
+        self._check_size(len(output.content))
+        return output
 
     def _advice(self, request: Request, size_bytes: int) -> str:
         fitting = int(request.parts * _MARGIN_OF_SIZE * self.output_limit_bytes / size_bytes)

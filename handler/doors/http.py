@@ -202,7 +202,7 @@ class Door:
 
     async def _answer(self, http: HttpRequest, job: Job, accepted: Accepted | Answered) -> Response:
         with self._metrics.request(str(job.route)) as outcome:
-            output = await while_connected(http, self._worker.answer(accepted))
+            output = await while_connected(http, self._worker.answer(accepted, carries_files=True))
             outcome.code = code_of(output)
             return response(output, job.id)
 
