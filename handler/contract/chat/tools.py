@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from handler.contract.request import JsonObject, NonEmpty, Text
-from models.chat.request import Grammar
+from models.chat.request import Embedded, Grammar
 from models.errors import InvalidValue, UnsupportedParameter
 
 MAX_TOOLS = 128  # OpenAI's
@@ -167,8 +167,8 @@ def asked_form(
         )
     plain = [tool.plain() for tool in tools.values()]
     within = tuple(
-        (f"tools[{at}].function.parameters", family.schema(tool["function"]))
-        for at, tool in zip(tools, plain, strict=True)
+        Embedded(family.rule(place), f"tools[{at}].function.parameters", closed=True)
+        for place, at in enumerate(tools)
     )
     if choice == "required" or isinstance(choice, NamedTool):
         if form is not None and form.param.startswith("guided"):
@@ -185,7 +185,7 @@ def asked_form(
                 param=form.param,
             )
         text = family.instead(plain, form.source, several=several)
-        return Grammar("lark", text, form.param, (*within, (form.param, form.source)))
+        return Grammar("lark", text, form.param, within)
     if any(tool.function.strict for tool in tools.values()):
         return Grammar("lark", family.strict(plain, several=several), "tools", within)
     return None
