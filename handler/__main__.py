@@ -20,9 +20,10 @@ from typing import Any
 
 from handler import logs
 from handler.assemble import assemble
-from handler.check import before_loading, bucket_fitness, check, passes, printed
+from handler.check import before_loading, bucket_fitness, check
 from handler.entry import Worker
 from handler.errors import JobInvalid, wire
+from handler.findings import passes, printed
 from handler.settings.variables import Settings, SettingsError
 from handler.wire import encode
 from models.device.memory import collect_rarely
@@ -50,10 +51,10 @@ def main() -> int:
         os.environ["RUNPOD_LOG_LEVEL"] = settings.log_level
         logs.configure(settings.log_level, as_json="RUNPOD_ENDPOINT_ID" in os.environ)
         worker = assemble(settings)
+        if settings.preload:
+            worker.prefetch()  # beside the checks: on a GPU they import torch
         if settings.serve or "RUNPOD_WEBHOOK_GET_JOB" in os.environ:
             before_loading(settings, worker)
-        if settings.preload:
-            worker.prefetch()
         if settings.serve:
             from handler.doors import serve
 

@@ -215,7 +215,9 @@ class Dispatcher:
                 param="s3Config",
                 code="bucket_not_configured",
             )
-        return replace(self.bucket, config=job.bucket.of(self.bucket.config))
+        config, guard = job.bucket.of(self.bucket.config), self.bucket.guard
+        trusted = Guard(guard.private_hosts | config.hosts, guard.timeout_s)
+        return Bucket(config, trusted)
 
 
 @contextmanager
@@ -294,10 +296,18 @@ def _route_unknown(route: str, known: Iterable[str]) -> RouteUnknown:
     )
 
 
+_NO_OBJECTS = frozenset({"audio", "input"})
+
+
 def _by_marks(body: Mapping[str, Any], served: Mapping[str, Surface]) -> Surface:
-    # No mark's value is an object or a boolean: the field is another one, as the ``audio`` of a
-    # video. What is empty counts as left out, unless there is nothing else.
-    given = {key for key, value in body.items() if not isinstance(value, dict | bool | type(None))}
+    # A switch is no mark, nor is an object but a picture's: the field is another one, as the
+    # ``audio`` of a video. What is empty counts as left out, unless there is nothing else.
+    given = {
+        key
+        for key, value in body.items()
+        if not isinstance(value, bool | type(None))
+        and (key not in _NO_OBJECTS or not isinstance(value, dict))
+    }
     present = {key for key in given if not is_left_out(body[key])}
     if not any(present & set(surface.marks) for surface in served.values()):
         present = given

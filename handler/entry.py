@@ -26,6 +26,7 @@ from handler.limits import Limits
 from handler.wire import Encoded, encode
 from models.errors import QuartetError
 from models.row import Row
+from models.stages import line
 
 log = logging.getLogger(__name__)
 
@@ -119,10 +120,12 @@ class Worker:
             QuartetError: it cannot be loaded.
         """
         if (row := self.expected) is not None:
-            async with self.dispatcher.pool.lease(row):
-                pass
+            async with self.dispatcher.pool.lease(row) as borrowed:
+                stages = borrowed.warm.start
             if self.rehearses:
-                await self._rehearse(row)
+                with stages.stage("warm"):
+                    await self._rehearse(row)
+            log.info("%s: its start took %s", row.slug, line(stages.seconds))
 
     async def _rehearse(self, row: Row) -> None:
         """Answer a small job that nobody has sent, so that the first is as fast as the second.

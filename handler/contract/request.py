@@ -120,10 +120,10 @@ class Unsupported:
         self.instead = instead or hint
 
     def takes(self, value: object) -> bool:
-        """Whether a value changes nothing; True is not 1."""
+        """Whether a value changes nothing; 0 and 1 are False and True, and True is no number."""
         return is_left_out(value) or any(
-            value == one and isinstance(value, bool) == isinstance(one, bool)
-            for one in self.neutral
+            value == neutral and (isinstance(neutral, bool) or not isinstance(value, bool))
+            for neutral in self.neutral
         )
 
 
@@ -210,7 +210,9 @@ class Request(BaseModel):
     def renamed(self, error: RequestError) -> None:
         """Put an error of a field of ours in the client's words."""
         if error.param is not None:
-            error.param = self.called(error.param)
+            ours, error.param = error.param, self.called(error.param)
+            if error.message.startswith(ours):
+                error.message = error.param + error.message[len(ours) :]
 
     @classmethod
     def _rename(cls, given: dict[str, Any]) -> dict[str, str]:

@@ -84,6 +84,7 @@ class MediaDoor:
             return _within(self._uploads[reference], param, limit_bytes)
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="quartet-"))
+        reference = reference.strip()
         path = self._folder / f"{len(list(self._folder.iterdir()))}.bin"
         if "://" in reference[:16]:
             await self._download(reference, path, param, limit_bytes, check_url)

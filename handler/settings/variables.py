@@ -91,9 +91,15 @@ class Settings(BaseModel):
     )
     chat_cache_tokens: int | None = _env(
         "CHAT_CACHE_TOKENS",
-        "How many tokens of all conversations together are kept at once. Unset: what the GPU's "
-        "memory allows, and 16,384 on a CPU.",
+        "How many tokens of all conversations together are kept at once, at most. Unset: what the "
+        "model's part of the GPU's memory allows, and 16,384 on a CPU.",
         ge=256,
+    )
+    chat_memory_gb: float | None = _env(
+        "CHAT_MEMORY_GB",
+        "What a chat model may take of each GPU: weights, cache and working space. Unset: the "
+        "whole budget where the worker serves chat alone, else what the catalog says.",
+        gt=0,
     )
     served_names: tuple[str, ...] = _env(
         "SERVED_NAMES",
@@ -150,7 +156,7 @@ class Settings(BaseModel):
     )
     memory_budget_gb: float | None = _env(
         "MEMORY_BUDGET_GB",
-        "Memory that warm models may take together. Unset: 90 % of the GPU's, or of the RAM.",
+        "Memory that warm models may take together, of each GPU. Unset: 90 % of it, or of the RAM.",
         gt=0,
     )
     concurrency: int | None = _env(
@@ -194,8 +200,9 @@ class Settings(BaseModel):
     )
     inline_limit_bytes: int = _env(
         "INLINE_LIMIT_BYTES",
-        "Pictures of more than this as base64 become webp, where the client names no format: "
-        "gateways keep an answer in a row of a database, of 2 MB at most.",
+        "Pictures of more than this as base64, together, become webp of a quality that goes down "
+        "in steps, where the client names no format: gateways keep an answer in a row of a "
+        "database, of 2 MB at most.",
         1_500_000,
         ge=1000,
     )
@@ -235,7 +242,9 @@ class Settings(BaseModel):
         "BUCKET_SECRET_ACCESS_KEY", "Its secret key.", repr=False
     )
     bucket_name: str | None = _env("BUCKET_NAME", "Its bucket.")
-    bucket_region: str = _env("BUCKET_REGION", "Its region.", "us-east-1")
+    bucket_region: str | None = _env(
+        "BUCKET_REGION", "Its region; by default the one in its address, else us-east-1."
+    )
     bucket_url_ttl_s: int = _env(
         "BUCKET_URL_TTL_S", "How long a result's URL can be read.", MAX_TTL_S, ge=1, le=MAX_TTL_S
     )

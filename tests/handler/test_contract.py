@@ -57,6 +57,7 @@ def check(model: type[BaseModel], answer: Any, extensions: set[str] = frozenset(
         ("transcribe", {"audio_url": WAV, "prompt": "Names: Ada"}),
         ("embeddings", {"texts": ["a"]}),
         ("images", {"images": [WAV]}),
+        ("images", {"image": {"url": WAV}}),
         ("images", {"image": WAV, "prompt": "as a drawing"}),
     ],
 )
@@ -359,7 +360,8 @@ MALFORMED = [
     (images(width=512), "invalid_value", "height"),
     (images(response_format="gif"), "invalid_value", "response_format"),
     (images(response_format="url"), "bucket_not_configured", "response_format"),
-    (images(quality="hd"), "unsupported_parameter", "quality"),
+    (images(quality="hd", strict=True), "unsupported_parameter", "quality"),
+    (images(clip_skip=2), "unsupported_parameter", "clip_skip"),
     (images(mask="x"), "media_invalid", "mask"),
     (images(strength=0), "invalid_value", "strength"),
     (images(seed=[1, 2], n=3), "invalid_value", "seed"),

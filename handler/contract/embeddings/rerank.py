@@ -80,7 +80,8 @@ async def answer(call: Call) -> Json:
         {"index": index, "relevance_score": ranked.scores[index]} for index in best
     ]
     if request.return_documents:
-        results = [one | _document(texts[one["index"]]) for one in results]
+        bare = call.route is not None
+        results = [one | _document(texts[one["index"]], bare=bare) for one in results]
     answered = {
         "id": f"rerank-{call.job_id}",
         "object": "rerank",
@@ -92,9 +93,14 @@ async def answer(call: Call) -> Json:
     return with_notice(answered, call.row)
 
 
-def _document(text: str) -> dict[str, Any]:
-    """The text once more; not one that is an address, which a gateway would take for a result."""
-    return {} if text.startswith(("http://", "https://")) else {"document": {"text": text}}
+def _document(text: str, *, bare: bool) -> dict[str, Any]:
+    """The text once more.
+
+    A gateway takes a string that begins as an address for a result. Where the answer may go through
+    one, a blank stands before it.
+    """
+    is_address = text.lower().startswith(("http://", "https://"))
+    return {"document": {"text": f" {text}" if is_address and not bare else text}}
 
 
 def usage(tokens: int) -> dict[str, int]:
@@ -106,7 +112,11 @@ def truncated(asked: bool, cut: Sequence[Cut]) -> dict[str, Any]:
     """Which inputs were cut, where the client allowed it: their places and lengths."""
     if not asked:
         return {}
-    return {"truncated": [{"index": one.index, "tokens": one.tokens} for one in cut]}
+    inputs: list[dict[str, Any]] = []
+    for part in cut:
+        more = {"at_least": True} if part.at_least else {}
+        inputs.append({"index": part.index, "tokens": part.tokens, **more})
+    return {"truncated": inputs}
 
 
 OPERATION = Operation(
