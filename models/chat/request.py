@@ -181,10 +181,16 @@ class Thought:
 
 @dataclass(frozen=True)
 class Called:
-    """A call of one of the client's functions; ``arguments`` are a JSON object, as text."""
+    """A call of one of the client's functions.
+
+    Attributes:
+        arguments: a JSON object, as text; the beginning of one where the call is cut.
+        cut: whether the answer ended within the call.
+    """
 
     name: str
     arguments: str
+    cut: bool = False
 
 
 Piece = Said | Thought | Called

@@ -5,8 +5,8 @@ that nothing can stop, and some overflow its stack, which ends the process. So a
 compiles each new grammar first, within a limit of processor time, memory and stack. What it
 survives, the worker compiles for itself.
 
-There, too, the client's JSON Schemas become such as llguidance can hold. The process is started with
-the first grammar and serves one at a time; ``models.chat.examiner`` is what runs in it.
+The same process rewrites the client's JSON Schemas in the form that llguidance can hold. It starts
+with the first grammar and serves one at a time; ``models.chat.examiner`` is what runs in it.
 """
 
 from __future__ import annotations

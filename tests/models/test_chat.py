@@ -312,7 +312,9 @@ def test_the_end_of_turn_stops_and_is_not_shown(llama):
 
 
 def test_context_length(llama):
-    with pytest.raises(ContextLengthExceeded, match="at most 2048 tokens.*2049") as caught:
+    with pytest.raises(
+        ContextLengthExceeded, match="maximum context length is 2048 tokens.*2049"
+    ) as caught:
         ready(llama, Prompt((1,) * 2049, Sampling()))
     assert caught.value.param == "messages"
     with pytest.raises(ContextLengthExceeded) as caught:

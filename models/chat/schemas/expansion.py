@@ -67,7 +67,7 @@ class Expansion:
         return self._together[key]
 
     def fits(self, nodes: Sequence[Node], raw: object) -> bool | None:
-        """Say whether a value is one of the answers by all schemas; None where that is not clear."""
+        """Return whether a value may be an answer by all schemas; None where that is not clear."""
         return self._fitting.all(nodes, raw)
 
     def fits_case(self, case: Case, raw: object) -> bool:

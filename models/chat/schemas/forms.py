@@ -1,8 +1,8 @@
 """Cases in a form that llguidance can hold exactly.
 
-The names of an object's properties are known, or match a pattern. llguidance lets an escape spell a
-known name once more where any other name is allowed (``"\\u0061"`` for ``"a"``), but not where names
-match a pattern: so other names are those of a pattern here.
+The names of an object's properties are known, or match a pattern. Where any other name is allowed,
+llguidance lets an escape spell a known name a second time (a backslash and u0061 for "a"). It does
+not where names match a pattern, so other names are those of a pattern here.
 """
 
 from __future__ import annotations

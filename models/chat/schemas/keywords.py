@@ -1,4 +1,4 @@
-"""What a schema's own keywords ask for, apart from those that bring further schemas to the place."""
+"""What a schema's own keywords ask for, apart from those that apply further schemas."""
 
 from __future__ import annotations
 

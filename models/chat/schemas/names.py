@@ -11,7 +11,7 @@ _ANY = "(?s:.*)"
 
 
 def none_of(names: Collection[str]) -> str | None:
-    """Return a pattern of every text that is none of some names; None where it would be too large."""
+    """Return a pattern of all texts but some names; None where it would be too large."""
     if sum(map(len, names)) > _MAX_CHARACTERS or max(map(len, names)) > _MAX_LENGTH:
         return None
     tree: dict[str, Any] = {}

@@ -95,4 +95,4 @@ def _is_read(step: Fraction, places: int) -> bool:
     value = float(step)
     for _ in range(places):
         value *= 10
-    return value == step * 10**places
+    return bool(value == step * 10**places)

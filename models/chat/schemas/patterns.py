@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from models.chat.schemas.lookarounds import without_lookarounds
 
-_TOKEN = re.compile(
+_SYMBOL = re.compile(
     r"\\u\{[0-9a-fA-F]+\}|\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}|\\[pP]\{[^}]*\}|\\.|\{\d+(?:,\d*)?\}|.",
     re.DOTALL,
 )
@@ -47,14 +47,14 @@ def matches(pattern: str, text: str) -> bool | None:
 
 def _translated(pattern: str) -> str:
     pattern = _PAIR.sub(_joined, pattern)
-    tokens = _TOKEN.findall(pattern)
+    symbols = _SYMBOL.findall(pattern)
     made: list[str] = []
     at = 0
-    while at < len(tokens):
-        if tokens[at] == "[":
-            at = _class(tokens, at, made)
+    while at < len(symbols):
+        if symbols[at] == "[":
+            at = _class(symbols, at, made)
             continue
-        made.append(_outside(tokens[at]))
+        made.append(_outside(symbols[at]))
         at += 1
     return "".join(made)
 
@@ -65,61 +65,61 @@ def _joined(pair: re.Match[str]) -> str:
     return f"\\u{{{0x10000 + ((high - 0xD800) << 10) + low - 0xDC00:x}}}"
 
 
-def _outside(token: str) -> str:
-    """Return a token that stands outside of brackets."""
-    if token == ".":
+def _outside(symbol: str) -> str:
+    """Return a symbol that stands outside of brackets."""
+    if symbol == ".":
         return _DOT
-    if token == "{":  # no quantifier: a literal brace
+    if symbol == "{":  # no quantifier: a literal brace
         return r"\{"
-    if token[0] != "\\":
-        return token
-    letter = token[1:]
+    if symbol[0] != "\\":
+        return symbol
+    letter = symbol[1:]
     if letter in _NARROW:
         return f"[{_NARROW[letter]}]"
     if letter.lower() in _WIDE:
         return f"[^{_WIDE[letter.lower()]}]"
-    return _ANCHORS.get(token) or _escape(token)
+    return _ANCHORS.get(symbol) or _escape(symbol)
 
 
-def _class(tokens: list[str], at: int, made: list[str]) -> int:
-    """Write a class of characters; returns the place of the token after it."""
+def _class(symbols: list[str], at: int, made: list[str]) -> int:
+    """Write a class of characters; returns the place of the symbol after it."""
     at += 1
-    negated = at < len(tokens) and tokens[at] == "^"
+    negated = at < len(symbols) and symbols[at] == "^"
     at += negated
     made.append("[^" if negated else "[")
     before = ""
-    while at < len(tokens) and tokens[at] != "]":
-        made.append(_inside(tokens[at], before, negated))
-        before = tokens[at]
+    while at < len(symbols) and symbols[at] != "]":
+        made.append(_inside(symbols[at], before, negated))
+        before = symbols[at]
         at += 1
-    made.append("]" if at < len(tokens) else "")
+    made.append("]" if at < len(symbols) else "")
     return at + 1
 
 
-def _inside(token: str, before: str, negated: bool) -> str:
-    """Return a token that stands in brackets, after another one."""
-    if token in ("[", "&", "~"):  # in Rust they nest and combine classes
-        return "\\" + token
-    if token == "-" and (before == "-" or before[1:].lower() in _WIDE):
+def _inside(symbol: str, before: str, negated: bool) -> str:
+    """Return a symbol that stands in brackets, after another one."""
+    if symbol in ("[", "&", "~"):  # in Rust they nest and combine classes
+        return "\\" + symbol
+    if symbol == "-" and (before == "-" or before[1:].lower() in _WIDE):
         return r"\-"
-    if token == "\\b":
+    if symbol == "\\b":
         return r"\x08"
-    if token[0] != "\\":
-        return token
-    letter = token[1:]
+    if symbol[0] != "\\":
+        return symbol
+    letter = symbol[1:]
     own, other = (_WIDE, _NARROW) if negated else (_NARROW, _WIDE)
     if letter in own:
         return own[letter]
     if letter.lower() in other:
         return f"[^{other[letter.lower()]}]"
-    return _escape(token)
+    return _escape(symbol)
 
 
-def _escape(token: str) -> str:
+def _escape(symbol: str) -> str:
     """Return an escape as Rust has it; it refuses those of letters that it does not know."""
-    letter = token[1:]
+    letter = symbol[1:]
     if letter == "0":
         return r"\x00"
     if len(letter) == 1 and not letter.isalnum() and letter not in _META:
         return letter
-    return token
+    return symbol

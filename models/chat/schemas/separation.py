@@ -165,9 +165,8 @@ class Separation:
                 return True
             sure = range(min(max(left.least, right.least), max(left.front, right.front, 1)))
             return any(self._are_apart(left.item(at), right.item(at), depth) for at in sure)
-        if isinstance(left, Numbers | Strings) and left.merged(right).contradiction():  # type: ignore[arg-type]
-            return True
-        return False
+        plain = isinstance(left, Numbers | Strings)
+        return plain and left.merged(right).contradiction() is not None  # type: ignore[union-attr, arg-type]
 
     def _differ(self, left: Objects, right: Objects, depth: int) -> bool:
         """Say whether a property that must be there is surely another in two objects."""

@@ -22,10 +22,17 @@ from handler.contract.request import (
     Unsupported,
     alike,
 )
-from models.errors import InvalidValue, RequestError, UnsupportedParameter
+from models.errors import InvalidValue, RequestError, UnsupportedParameter, shorten
 
 _STATELESS = "nothing is kept between requests; send what was said before as input"
 MAX_METADATA = 64  # OpenAI has 16
+MAX_INCLUDED = 20
+# Parts of an answer that is kept nowhere and calls no tools of a server: there are none to include.
+_ABSENT = frozenset({
+    "code_interpreter_call.outputs", "computer_call_output.output.image_url",
+    "file_search_call.results", "message.input_image.image_url", "reasoning.encrypted_content",
+    "web_search_call.action.sources", "web_search_call.results",
+})  # fmt: skip
 Item = Annotated[dict[str, Any], Items(100)]  # a message, a call, what it gave
 _TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
 
@@ -70,6 +77,16 @@ class FlatChoice(BaseModel):
     name: NonEmpty
 
 
+class FlatAllowed(BaseModel):
+    """A choice among some functions, flat where chat nests."""
+
+    model_config = ConfigDict(strict=True)
+
+    type: Literal["allowed_tools"]
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[FlatChoice], Items(MAX_TOOLS, least=1)]
+
+
 class ResponsesRequest(Request):
     """The body of a responses request."""
 
@@ -77,13 +94,11 @@ class ResponsesRequest(Request):
         "background": Unsupported(False),
         "context_management": Unsupported(),
         "conversation": Unsupported(instead=_STATELESS),
-        "include": Unsupported(),
         "max_tool_calls": Unsupported(),
         "moderation": Unsupported(),
         "n": Unsupported(1),
         "previous_response_id": Unsupported(instead=_STATELESS),
         "prompt": Unsupported(instead="send it as input"),
-        "reasoning": Unsupported(),
         "service_tier": Unsupported("auto", "default"),
         "store": Unsupported(False, instead=_STATELESS),
         "top_logprobs": Unsupported(0),
@@ -112,7 +127,9 @@ class ResponsesRequest(Request):
     top_p: float | None = None
     text: TextOptions = TextOptions()
     tools: Annotated[list[FlatTool], Items(MAX_TOOLS)] = Field(default=[])
-    tool_choice: Literal["none", "auto", "required"] | FlatChoice = "auto"
+    tool_choice: Literal["none", "auto", "required"] | FlatChoice | FlatAllowed = "auto"
+    include: Annotated[list[Text], Items(MAX_INCLUDED)] = Field(default=[])
+    reasoning: Annotated[dict[str, Any], Items(MAX_METADATA)] = Field(default={})
     parallel_tool_calls: bool = True
     stream: bool = False
     _chat: ChatRequest = PrivateAttr()
@@ -127,6 +144,8 @@ class ResponsesRequest(Request):
                 'text.verbosity is not supported; leave it out or send "medium".',
                 param="text.verbosity",
             )
+        request._check_reasoning()
+        request._check_included()
         # Chat's fields that OpenAI's Responses do not have are honoured, or refused, all the same.
         chats = ChatRequest.known() - cls.known()
         more = {name: body[name] for name in chats if body.get(name) is not None}
@@ -136,6 +155,21 @@ class ResponsesRequest(Request):
             request.renamed(error)
             raise
         return request
+
+    def _check_reasoning(self) -> None:
+        """Refuse what is asked of the model's thinking, unless it is nothing."""
+        for name, value in self.reasoning.items():
+            if value is not None and (name, value) != ("effort", "none"):
+                param = f"reasoning.{name}"
+                raise UnsupportedParameter(f"{param} is not supported; leave it out.", param=param)
+
+    def _check_included(self) -> None:
+        for at, name in enumerate(self.include):
+            if name not in _ABSENT:
+                param = f"include[{at}]"
+                raise UnsupportedParameter(
+                    f"{param}: {shorten(name)} cannot be included; leave it out.", param=param
+                )
 
     @property
     def chat(self) -> ChatRequest:
@@ -166,6 +200,10 @@ class ResponsesRequest(Request):
             return f"input[{item}].{field}" if field else f"input[{item}]"
         if of_tool := re.match(r"(tools\[\d+\])\.function(.*)", param):
             return of_tool[1] + of_tool[2]
+        if of_allowed := re.match(
+            r"tool_choice\.allowed_tools(.*?)(?:\.function)?(\.name)?$", param
+        ):
+            return f"tool_choice{of_allowed[1]}{of_allowed[2] or ''}"
         for prefix, name in _NAMES.items():
             if param.startswith(prefix):
                 return name + param.removeprefix(prefix)
@@ -202,8 +240,11 @@ class ResponsesRequest(Request):
             "parallel_tool_calls": self.parallel_tool_calls,
         }
         if isinstance(self.tool_choice, FlatChoice):
-            named = {"name": self.tool_choice.name}
-            body["tool_choice"] = {"type": "function", "function": named}
+            body["tool_choice"] = _nested_choice(self.tool_choice)
+        elif isinstance(self.tool_choice, FlatAllowed):
+            tools = [_nested_choice(tool) for tool in self.tool_choice.tools]
+            allowed = {"mode": self.tool_choice.mode, "tools": tools}
+            body["tool_choice"] = {"type": "allowed_tools", "allowed_tools": allowed}
         if self.instructions:
             body["messages"] = [{"role": "system", "content": self.instructions}, *messages]
         return body
@@ -222,6 +263,10 @@ _NAMES = {
 def _nested(tool: FlatTool) -> dict[str, Any]:
     function = tool.model_dump(exclude={"type"}, exclude_none=True)
     return {"type": "function", "function": function}
+
+
+def _nested_choice(choice: FlatChoice) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": choice.name}}
 
 
 def _form(form: TextFormat | None) -> dict[str, Any] | None:
