@@ -21,7 +21,7 @@ SAMPLES = list(
     chain.from_iterable(family.schemas() for family in (of_pydantic, of_zod, of_openapi, of_mcp))
 )
 # docs/chat.md, "Schemas that are refused".
-DOCUMENTED = re.compile(r"/(uniqueItems) is a keyword that no answer can be held to")
+DOCUMENTED = re.compile(r"/uniqueItems is a keyword that no answer can be held to")  # sets
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,7 @@ def check(vetting: Vetting, sample: Sample, walks: int) -> tuple[int, bool]:
     grammar = held(vetting, sample.schema)
     if isinstance(grammar, str):
         assert DOCUMENTED.search(grammar), (sample, grammar)
+        assert '"uniqueItems": true' in json.dumps(sample.schema)
         return 0, True
     for value in sample.good:
         assert accepts(grammar, value), (sample, value, grammar.source)
@@ -69,7 +70,7 @@ def test_answers_to_four_hundred_schemas_are_valid(vetting):
     assert len({sample.name for sample in SAMPLES}) == len(SAMPLES)
     results = [check(vetting, sample, 1) for sample in SAMPLES]
     refused = sum(refused for _, refused in results)
-    assert refused < 10
+    assert refused <= 0.03 * len(SAMPLES)
     assert sum(ended for ended, _ in results) > 0.95 * (len(SAMPLES) - refused)
 
 
