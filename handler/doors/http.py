@@ -79,6 +79,11 @@ class Door:
         self._description: bytes | None = None
         self._describing = asyncio.Lock()
 
+    @property
+    def only_warms(self) -> bool:
+        """Whether the model is being loaded and no request waits for it."""
+        return self.state == "warming" and not self._metrics.in_flight
+
     def application(self) -> ASGIApp:
         """The ASGI application."""
         operations = [
