@@ -281,7 +281,7 @@ MALFORMED = [
     (message(content=[{"type": "image_url", "image_url": {"url": "x"}}]), "unsupported_parameter", "messages[0].content[0]"),
     (message(tool_calls=[{}]), "missing_required_parameter", "messages[0].tool_calls[0].id"),
     (message(tool_calls=[CALLED]), "invalid_value", "messages[0].tool_calls"),
-    (message(role="assistant", tool_calls=[{**CALLED, "function": {"name": "f", "arguments": "{"}}]), "invalid_value", "messages[0].tool_calls[0].function.arguments"),
+    (message(role="assistant", tool_calls=[{**CALLED, "function": {"name": "f", "arguments": ["{"]}}]), "invalid_type", "messages[0].tool_calls[0].function.arguments"),
     (images(output_compression=50), "unsupported_parameter", "output_compression"),
     (images(svg=True), "unsupported_parameter", "svg"),
     (transcribe(chunking_strategy="some"), "invalid_value", "chunking_strategy"),
