@@ -18,19 +18,31 @@ from handler.media.files import MediaDoor
 from handler.media.loras import LoraShelf
 from models.row import Row
 from models.surface import LeftOut, Progress
-from models.transcribe.request import SpeakersRequest, Turn
 from models.warm.model import Borrowed
 
 Json = Any  # what ``json`` can express; checked where it leaves, in handler.wire
 
 
 def _untold(_: Json) -> None:
-    """Where nobody wants to know."""
+    """Tell nobody how far a job is."""
 
 
 def _nothing(_: Row) -> Json:
     """Where no job needs to be rehearsed."""
     return None
+
+
+@dataclass(frozen=True)
+class Helper:
+    """A model that serves beside the one that a job is for.
+
+    Attributes:
+        row: the model.
+        run: answers one request of its engine's type.
+    """
+
+    row: Row
+    run: Callable[[Any], Awaitable[Any]]
 
 
 @dataclass(frozen=True)
@@ -51,10 +63,8 @@ class Call:
         event_limit_bytes: how large an event of a stream can be; None = however large.
         tell: tells the platform how far it is, where there is a way: ``{"done", "total", "unit"}``.
         loras: the adapters that a request may name.
-        screen: says of encoded pictures which are to be withheld; None = nobody looks.
-        screened_by: the model that does.
-        tell_apart: says who speaks when in a recording; None = nobody can here.
-        told_apart_by: the model that does.
+        helpers: models that serve beside it, by what they do: ``safety`` of pictures, ``speakers``
+            of a recording. One that the worker does not have is left out.
     """
 
     job_id: str
@@ -69,10 +79,7 @@ class Call:
     event_limit_bytes: int | None = None
     tell: Callable[[Json], None] = _untold
     loras: LoraShelf | None = None
-    screen: Callable[[Sequence[bytes]], Awaitable[Sequence[bool]]] | None = None
-    screened_by: str | None = None
-    tell_apart: Callable[[SpeakersRequest], Awaitable[Sequence[Turn]]] | None = None
-    told_apart_by: Row | None = None
+    helpers: Mapping[str, Helper] = field(default_factory=dict)
 
     @property
     def adapter(self) -> str | None:

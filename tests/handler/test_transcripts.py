@@ -193,7 +193,9 @@ async def test_without_the_extra_it_is_said_how_to_have_it(make_worker, monkeypa
 
 
 def test_a_diarizer_must_be_known(make_worker):
-    assert make_worker(DIARIZER="Fake_Speakers").dispatcher.diarizer.slug == "Fake_Speakers"
+    assert make_worker(DIARIZER="Fake_Speakers").dispatcher.helpers["speakers"].slug == (
+        "Fake_Speakers"
+    )
     with pytest.raises(SettingsError, match="DIARIZER: .*It holds: Fake_Speakers"):
         make_worker(DIARIZER="Someone")
 

@@ -91,7 +91,7 @@ def shaped(transcript: Transcript, call: Call, turns: Sequence[Turn] | None = No
             "usage": usage,
             **facts,
         }
-        noticed = with_notice(diarized, call.row, call.told_apart_by)
+        noticed = with_notice(diarized, call.row, call.helpers["speakers"].row)
         return _with_warnings(noticed, transcript, call)
     translated = transcript.task == "translate"
     verbose: dict[str, Any] = {
