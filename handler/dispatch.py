@@ -136,7 +136,7 @@ class Dispatcher:
             return None
         endpoint = self.endpoint.seen_at(job.origin)
         if name:
-            row = endpoint.catalog.find(name)
+            row = endpoint.find(name)
             surface = endpoint.surfaces[row.surface]
             return {**_model(row, row.named(name)), "parameters": surface.offered(row)}
         defaults = [endpoint.pick(surface, None) for surface in endpoint.surfaces]

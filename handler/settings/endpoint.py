@@ -81,7 +81,7 @@ class Endpoint:
             ModelNotFound: it names one that this worker does not hold for that surface.
         """
         held = self.catalog.of(surface)
-        if wanted is not None:
+        if wanted is not None and not self.surfaces[surface].is_generic(wanted):
             return held.find(wanted)
         if self.configured is not None and self.configured.surface == surface:
             return self.configured
@@ -89,6 +89,17 @@ class Endpoint:
         task = task or next((one for one in self.tasks if one in able), None)
         row = held.default(surface, self.device_kind, task)
         return self.stand_ins.get(row.slug, row)
+
+    def find(self, name: str) -> Row:
+        """The row that answers to a name, of whatever surface.
+
+        Raises:
+            ModelNotFound: none does.
+        """
+        for surface in self.surfaces.values():
+            if surface.is_generic(name):
+                return self.pick(surface.name, None)
+        return self.catalog.find(name)
 
     def seen_at(self, origin: Origin | None) -> Endpoint:
         """What a job sees that was queued at an endpoint of its own.

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from models.transcribe import audio
 from tests.conftest import decoded, error_of
 from tests.models.test_hostile_audio import flac_of_one_frame, nothing_left, silent_flac
 from tests.models.test_speakers import children

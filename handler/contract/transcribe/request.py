@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from handler.contract.request import Integer, Items, NonEmpty, Request, Text
-from handler.contract.transcribe.languages import CODES
+from handler.contract.transcribe.languages import ANY, CODES
 from models.errors import InvalidValue
 from models.transcribe.request import FALLBACK
 
@@ -22,20 +22,29 @@ Granularity = Literal["word", "segment"]
 Format = Literal["json", "text", "srt", "verbose_json", "vtt", "diarized_json"]
 
 URL_NAMES = ("audio_url", "video_url")
+_LEAST_LETTERS = 2  # of a language's code
 _LEAST_INCREMENT = 0.05  # each temperature is a try of its own
 
 
-def _code(language: str) -> str:
-    """BCP 47: Whisper knows the primary subtag, ``en`` of ``en-US``; or an English name."""
-    if language.lower() in CODES:
-        return CODES[language.lower()]
-    primary = language.replace("_", "-").split("-")[0].lower()
+def _code(language: str) -> str | None:
+    """BCP 47: Whisper knows the primary subtag, ``en`` of ``en-US``; or an English name.
+
+    None = any, as where none is given.
+    """
+    name = language.strip().lower()
+    if name in ANY:
+        return None
+    if name in CODES:
+        return CODES[name]
+    if len(name) < _LEAST_LETTERS:
+        raise ValueError("must be a language tag such as en or pt-BR")
+    primary = name.replace("_", "-").split("-")[0]
     if not (primary.isascii() and primary.isalpha()):
         raise ValueError("must be a language tag such as en or pt-BR")
     return CODES.get(primary, primary)
 
 
-Language = Annotated[str, Field(min_length=2, max_length=35), AfterValidator(_code)]
+Language = Annotated[str, Field(max_length=35), AfterValidator(_code)]
 Temperature = Annotated[float, Field(ge=0, le=1)]
 Milliseconds = Annotated[float, Field(ge=0, le=60_000)]
 
@@ -175,6 +184,11 @@ class TranscriptionRequest(Request):
                 param="translate",
             )
         return self
+
+    @field_validator("languages")
+    @classmethod
+    def _any_language_is_no_choice(cls, codes: list[str] | None) -> list[str] | None:
+        return None if codes is None or None in codes else codes
 
     @field_validator("temperature_increment_on_fallback")
     @classmethod

@@ -164,6 +164,15 @@ _ROUTES = ("/v1/audio/transcriptions", "/v1/audio/translations")
 SURFACE = Surface(
     name="transcribe",
     companions=frozenset({"prompt", "documents"}),
+    generic=frozenset(
+        {
+            "whisper-1",
+            "gpt-transcribe",
+            "gpt-4o-transcribe",
+            "gpt-4o-mini-transcribe",
+            "gpt-4o-transcribe-diarize",
+        }
+    ),
     operations=(
         Operation(TranscriptionRequest, _ROUTES, answer, stream, marks=("audioUrl", *URL_NAMES)),
     ),
