@@ -212,6 +212,11 @@ class TranscriptionRequest(Request):
         return self.word_timestamps or "word" in self.timestamp_granularities
 
     @property
+    def bounded(self) -> bool:
+        """Whether lines of subtitles are bounded."""
+        return self.max_line_width is not None or self.max_line_count is not None
+
+    @property
     def temperatures(self) -> tuple[float, ...]:
         """The temperatures to try one after another, each where the one before went wrong.
 

@@ -145,7 +145,8 @@ async def _to_engine(call: Call) -> TranscribeRequest:
         task="translate" if translate else "transcribe",
         prompt=request.prompt,
         temperatures=request.temperatures,
-        words=request.words or request.format == "diarized_json",
+        # Speakers and lines of subtitles change between words.
+        words=request.words or request.format == "diarized_json" or request.bounded,
         vad=request.vad,
         vad_options=request.vad_options,
         hotwords=request.expected,
