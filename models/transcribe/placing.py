@@ -22,6 +22,8 @@ _BREAK_S = 0.5  # that no word goes across
 _TOUCH_S = 0.1  # of speech: a segment that has no more of it behind a pause ends before
 _NEAR_S = 0.3  # to speech, of a word beside it: the model's times are as uncertain
 _LEAST_S = 0.1  # that is left of a word
+_SHORT_S = 0.2  # of a word before a pause: that may be the first one behind it
+_SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！", ",", ";", ":", "，", "、")
 
 Word = dict[str, Any]  # ``word``, ``start``, ``end``, ``probability``
 Align = Callable[[dict[str, Any]], list[Word]]
@@ -69,7 +71,7 @@ class Placing:
                 return [{**segment, **self._times(voices, segment)}]
         placed = [self._word(word) for word in words]
         divisible = bool(self._voices) and _text(placed) == segment["text"]
-        parts = list(_parts(placed)) if divisible else [placed]
+        parts = list(_parts(words, placed)) if divisible else [placed]
         if len(parts) == 1:
             times = {"start": placed[0]["start"], "end": placed[-1]["end"]}
             return [{**segment, **times, "words": placed if timed else segment.get("words")}]
@@ -165,15 +167,34 @@ def _overlap(voice: _Voice, start: float, end: float) -> float:
     return min(voice.end, end) - max(voice.start, start)
 
 
-def _parts(words: Sequence[Word]) -> Iterator[list[Word]]:
-    """Yield the words between pauses."""
+def _parts(heard: Sequence[Word], placed: Sequence[Word]) -> Iterator[list[Word]]:
+    """Yield the words between pauses.
+
+    Args:
+        heard: the words at the model's times.
+        placed: the same where they are said.
+    """
     part = list[Word]()
-    for word in words:
+    for at, word in enumerate(placed):
         if part and word["start"] - part[-1]["end"] >= _PAUSE_S:
-            yield part
-            part = []
+            begun = [part.pop()] if _begins_behind(part, heard[at - 1]) else []
+            if part:
+                yield part
+            part = [{**early, "start": word["start"], "end": word["start"]} for early in begun]
         part.append(word)
     yield part
+
+
+def _begins_behind(part: Sequence[Word], last: Word) -> bool:
+    """Whether the last word before a pause is rather the first of a sentence behind it.
+
+    The model begins such a word too early: little of it lies in the speech before.
+    """
+    word = part[-1]["word"].strip()
+    seconds = part[-1]["end"] - part[-1]["start"]
+    cut_short = last["end"] - last["start"] - seconds > _TOUCH_S
+    first = len(part) == 1 or part[-2]["word"].strip().endswith(_SENTENCE_ENDS)
+    return first and cut_short and seconds < _SHORT_S and not word.endswith(_SENTENCE_ENDS)
 
 
 def _text(words: Sequence[Word]) -> str:

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.sounds import Track, muxed, noise, silence
 from models.transcribe import audio, decoder, ogg
 from models.transcribe.levels import Level, decibels
 from models.transcribe.passes import Pass
 from models.transcribe.rate import RATE_HZ
 from models.transcribe.timeline import Timeline
-from tests.models.sounds import Track, muxed, noise, silence
 from tests.models.test_transcribe import write
 
 

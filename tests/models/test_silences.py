@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.sounds import GERMAN, music, noise, silence
 from models.transcribe import speech
 from models.transcribe.placing import Placing
 from models.transcribe.rate import RATE_HZ
@@ -17,7 +18,6 @@ from models.transcribe.request import TranscribeRequest
 from models.transcribe.samples import Samples
 from tests.conftest import row
 from tests.models.driving import run
-from tests.models.sounds import GERMAN, music, noise, silence
 from tests.models.test_transcribe import (  # noqa: F401 - fixtures
     QUICK,
     SENTENCE,
@@ -368,6 +368,17 @@ def test_a_segment_with_a_pause_in_it_is_two(known):
         " ab c,", " de f."
     ]  # fmt: skip
     assert (first["words"] is None) is not known
+
+
+def test_the_first_word_of_a_sentence_is_not_left_before_the_pause():
+    """Where the model begins it too early, in the last moment of the speech before."""
+    words = [word(7, 8.5, " ab."), word(8.85, 9.9, " And"), word(11.2, 12, " cd.")]
+    first, second = placing().placed(segment(7, 12, " ab. And cd.", words), never, Letters())
+    assert (first["text"], first["end"]) == (" ab.", 18.5)
+    assert (second["text"], second["start"]) == (" And cd.", 41.2)
+    words[1] = word(8.6, 8.95, " Yes.")
+    first, second = placing().placed(segment(7, 12, " ab. Yes. cd.", words), never, Letters())
+    assert (first["text"], second["text"]) == (" ab. Yes.", " cd.")
 
 
 def test_words_that_are_not_the_segments_divide_nothing():

@@ -1,4 +1,4 @@
-"""Sounds that tests make: speech among noise and music, and files whose clocks are uneven."""
+"""Sounds to transcribe: speech among noise and music, and files whose clocks are uneven."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from models.transcribe.rate import RATE_HZ
 # Read by espeak-ng (-v de+m3 -s 130), in Opus at 20 kbit/s: "Guten Morgen, meine Damen und Herren.
 # Ich heiße Peter und komme aus Berlin. Heute ist Montag."
 GERMAN = Path(__file__).parent / "german.ogg"
+# Read for LibriVox, in the public domain: "He might even have been made amiable himself."
+SECOND = Path(__file__).parent / "second.ogg"
 
 
 def silence(seconds: float) -> np.ndarray:
