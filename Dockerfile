@@ -36,7 +36,13 @@ ENV VIRTUAL_ENV=/opt/venv \
     WEIGHTS_DIR=/models \
     QUARTET_CACHE=/home/quartet/.cache/quartet \
     RUNPOD_INIT_TIMEOUT=1800 \
-    ONEDNN_PRIMITIVE_CACHE_CAPACITY=128
+    ONEDNN_PRIMITIVE_CACHE_CAPACITY=128 \
+    DO_NOT_TRACK=1 \
+    DISABLE_TELEMETRY=1 \
+    HF_HUB_DISABLE_TELEMETRY=1 \
+    ORT_DISABLE_TELEMETRY=1 \
+    VLLM_DO_NOT_TRACK=1 \
+    VLLM_NO_USAGE_STATS=1
 
 RUN useradd --create-home --uid 10001 quartet \
     && mkdir -p /models /app \
@@ -54,7 +60,7 @@ ARG EXTRA=""
 RUN if [ "$SURFACE-$CHAT_ENGINE" = chat-vllm ]; then \
         apt-get update \
         && apt-get install -y --no-install-recommends gcc g++ python3-dev \
-            cuda-nvcc-13-0 cuda-nvrtc-dev-13-0 cuda-cudart-dev-13-0 libcublas-dev-13-0 \
+            cuda-nvcc-13-0 cuda-nvrtc-dev-13-0 cuda-cudart-dev-13-0 libcublas-dev-13-0 libcurand-dev-13-0 \
         && rm -rf /var/lib/apt/lists/*; \
     fi
 # hadolint ignore=DL3008

@@ -20,13 +20,15 @@ from pathlib import Path
 from models import tiny
 from models.catalog import CATALOG
 from models.device import hardware
+from models.environ import tidied
 from models.errors import QuartetError, WeightsUnavailable
 from models.row import Row
 from models.weights.store import Places, WeightsStore
 
 log = logging.getLogger("builder")
 _SOME_MISSING = 3
-_CACHE = Path(os.environ.get("QUARTET_CACHE") or "~/.cache/quartet").expanduser()
+_ENV = tidied(os.environ)
+_CACHE = Path(_ENV.get("QUARTET_CACHE", "~/.cache/quartet")).expanduser()
 
 
 def main() -> int:
@@ -155,8 +157,8 @@ def _places(to: Path) -> Places:
         baked=to,
         volume=None,
         cache=to,
-        token=os.environ.get("HF_TOKEN"),
-        endpoint=os.environ.get("HF_ENDPOINT"),
+        token=_ENV.get("HF_TOKEN"),
+        endpoint=_ENV.get("HF_ENDPOINT"),
     )
 
 

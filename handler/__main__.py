@@ -20,12 +20,15 @@ from typing import Any
 
 from handler import logs
 from handler.assemble import assemble
-from handler.check import before_loading, bucket_fitness, check, passes, printed
+from handler.check import before_loading, bucket_fitness, check
 from handler.entry import Worker
 from handler.errors import JobInvalid, wire
+from handler.findings import passes, printed
 from handler.settings.variables import Settings, SettingsError
 from handler.wire import encode
 from models.device.memory import collect_rarely
+from models.device.threads import share_cores
+from models.environ import tidy
 from models.errors import QuartetError
 
 _TEST_INPUT = Path("test_input.json")
@@ -34,6 +37,8 @@ _TEST_INPUT = Path("test_input.json")
 def main() -> int:
     """Run; returns the exit status."""
     start = time.monotonic()
+    tidy(os.environ, Settings.names())
+    share_cores(os.environ)
     arguments = _arguments()
     if arguments.check:
         found = check({**os.environ, **arguments.variables})
@@ -42,12 +47,14 @@ def main() -> int:
     collect_rarely()
     try:
         settings = Settings.from_env({**os.environ, **arguments.variables})
+        # The SDK reads it at its import, and knows fewer words for a level than people do.
+        os.environ["RUNPOD_LOG_LEVEL"] = settings.log_level
         logs.configure(settings.log_level, as_json="RUNPOD_ENDPOINT_ID" in os.environ)
         worker = assemble(settings)
+        if settings.preload:
+            worker.prefetch()  # beside the checks: on a GPU they import torch
         if settings.serve or "RUNPOD_WEBHOOK_GET_JOB" in os.environ:
             before_loading(settings, worker)
-        if settings.preload:
-            worker.prefetch()
         if settings.serve:
             from handler.doors import serve
 

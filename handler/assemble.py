@@ -12,8 +12,8 @@ from handler.media.allowed import Allowed
 from handler.media.bucket import Bucket
 from handler.media.guard import Guard
 from handler.media.loras import LoraShelf
-from handler.settings.endpoint import Endpoint
-from handler.settings.engines import VLLM, fitted
+from handler.settings.endpoint import Endpoint, renamed
+from handler.settings.engines import fitted
 from handler.settings.variables import Settings, SettingsError
 from models.catalog import CATALOG, GB
 from models.device import hardware
@@ -45,11 +45,11 @@ def assemble(settings: Settings) -> Worker:
     budget_bytes = device.budget_bytes
     if settings.memory_budget_gb is not None:
         budget_bytes = int(settings.memory_budget_gb * GB)
-    catalog = fitted(_catalog(settings), settings, device.kind, budget_bytes)
+    everything = renamed(_catalog(settings), settings.further_names())
+    only = Endpoint.build(settings, SURFACES, everything, device.kind).only
+    chat_alone = only is not None and only is SURFACES["chat"]
+    catalog = fitted(everything, settings, device.kind, budget_bytes, chat_alone=chat_alone)
     endpoint = Endpoint.build(settings, SURFACES, catalog, device.kind, store.has)
-    spread = any(row.engine == VLLM for row in endpoint.catalog.rows)  # over all GPUs
-    if spread and settings.memory_budget_gb is None:
-        budget_bytes *= settings.gpu_count
     output_limit_bytes = settings.output_limit_bytes or _OUTPUT_LIMIT_BYTES[settings.serve]
     loader = Loader(store, device)
     return Worker(
@@ -125,5 +125,5 @@ def _bucket(settings: Settings) -> Bucket | None:
     if config is None:
         return None
     # The operator's own store may well be a private host: it is trusted by being configured.
-    hosts = settings.media_private_hosts | {config.host}
+    hosts = settings.media_private_hosts | config.hosts
     return Bucket(config, Guard(hosts, settings.media_timeout_s))

@@ -7,21 +7,21 @@ all but those that ask the network: what no job could survive ends it, the rest 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from handler.assemble import assemble
 from handler.entry import Worker
 from handler.errors import error_object
+from handler.findings import ERROR, OK, WARNING, Finding
+from handler.machine import kept, machine
+from handler.settings.engines import VLLM
 from handler.settings.spelling import misspelt
 from handler.settings.variables import Settings, SettingsError
 from models.catalog import GB
-from models.device import driver, hardware
 from models.errors import QuartetError
 from models.row import Row
 from models.weights.sources import HubSource, parse
@@ -29,32 +29,8 @@ from models.weights.store import WeightsStore
 
 log = logging.getLogger(__name__)
 
-OK, WARNING, ERROR = "ok", "warning", "error"
 _REACH_TIMEOUT_S = 10.0
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line.
-
-    Attributes:
-        level: ``ok``, ``warning`` or ``error``.
-        subject: what was looked at.
-        found: what there is.
-        do: what to do about it, None where nothing is to be done.
-        fatal: whether no job can be answered on this machine.
-    """
-
-    level: str
-    subject: str
-    found: str
-    do: str | None = None
-    fatal: bool = False
-
-    def __str__(self) -> str:
-        """As it is printed."""
-        line = f"{self.level:8}{self.subject:10}{self.found}"
-        return line if self.do is None else f"{line} -> {self.do}"
+_KEPT_FREE = 0.1  # of the container's disk: RUNPOD_MIN_DISK_PERCENT
 
 
 def check(environment: Mapping[str, str]) -> list[Finding]:
@@ -69,7 +45,7 @@ def check(environment: Mapping[str, str]) -> list[Finding]:
     for name, near in misspelt(environment):
         do = f"set {near}, if that is meant"
         found.append(Finding(WARNING, "settings", f"{name} is no variable of this worker", do))
-    found += at_start(settings, worker, weigh=True)
+    found += [*at_start(settings, worker, weigh=True), *kept(settings, environment)]
     return [*found, *_hub(settings, worker), *asyncio.run(_bucket(worker))]
 
 
@@ -78,9 +54,8 @@ def at_start(settings: Settings, worker: Worker, *, weigh: bool = False) -> list
 
     With ``weigh`` also at how large its weights are, file by file.
     """
-    found, rows = list(_device(settings)), [] if settings.fake_engines else _expected(worker)
-    if hardware.detect(settings.device).kind == "cuda":
-        found += _driver(hardware.driver_version(), rows)
+    rows = [] if settings.fake_engines else _expected(worker)
+    found = [*machine(settings, rows), *_tuning(settings, rows)]
     for row in rows:
         found += [*_model(row), *_weights(settings, row, weigh), *_memory(row, worker)]
     return found
@@ -113,62 +88,18 @@ def bucket_fitness(worker: Worker) -> Callable[[], Awaitable[None]]:
     return bucket
 
 
-def printed(found: list[Finding], *, as_json: bool) -> str:
-    """The lines, or one JSON object: ``{"ok": bool, "findings": [{"level", …}]}``."""
-    if as_json:
-        return json.dumps({"ok": passes(found), "findings": [asdict(one) for one in found]})
-    return "\n".join(map(str, found))
-
-
-def passes(found: list[Finding]) -> bool:
-    """Whether the endpoint can start."""
-    return all(one.level != ERROR for one in found)
-
-
 def _expected(worker: Worker) -> list[Row]:
     """The model of each surface that a job without a model's name gets."""
     endpoint = worker.dispatcher.endpoint
     return [endpoint.pick(name, None) for name in endpoint.surfaces]
 
 
-def _device(settings: Settings) -> Iterator[Finding]:
-    device = hardware.detect(settings.device)
-    size = f"{device.memory_bytes / GB:.0f} GB, computes in {settings.dtype or device.dtype}"
-    if device.kind == "cuda":
-        yield Finding(OK, "device", f"an NVIDIA GPU of {size}")
-    elif settings.device == "cpu":
-        yield Finding(OK, "device", f"the CPU, {size}")
-    else:
-        do = "choose a GPU for the endpoint, or set DEVICE=cpu where this is meant"
-        yield Finding(WARNING, "device", f"no NVIDIA GPU answers: the CPU, {size}", do)
-
-
-def _driver(version: str, rows: list[Row]) -> Iterator[Finding]:
-    """Whether it carries what the models run on; ctranslate2 is there without torch, or beside."""
-    whispers = [row.engine.startswith("models.transcribe.") for row in rows]
-    cuda = driver.cuda_of_torch()
-    if not all(whispers):
-        if cuda is None:
-            do = "install a torch that is built with CUDA, or set DEVICE=cpu"
-            yield Finding(WARNING, "driver", f"{version}, and no torch here knows CUDA", do)
-        else:
-            yield _carries("torch", cuda, version)
-    if any(whispers):
-        cuda = driver.CUDA_OF_CTRANSLATE2
-        finding = _carries("ctranslate2", cuda, version)
-        if finding.level == OK and driver.is_doubtful(version):
-            found = f"{version} may not run ctranslate2, built with CUDA {cuda}: a load will tell"
-            do = f"let the endpoint use hosts with CUDA {cuda} or later only (allowedCudaVersions)"
-            finding = Finding(WARNING, "driver", found, do)
-        yield finding
-
-
-def _carries(library: str, cuda: str, version: str) -> Finding:
-    complaint = driver.too_old(cuda, version)
-    if complaint is None:
-        return Finding(OK, "driver", f"{version}, {library} is built with CUDA {cuda}")
-    found, _, do = complaint.partition(": ")
-    return Finding(ERROR, "driver", found, do, fatal=True)
+def _tuning(settings: Settings, rows: list[Row]) -> Iterator[Finding]:
+    """What an operator of image models would hardly want."""
+    images = any(row.surface == "images" for row in rows)
+    if images and settings.images_quantization == "fp8" and not settings.images_compile:
+        do = "set IMAGES_COMPILE=1 too, or leave IMAGES_QUANTIZATION out where the memory suffices"
+        yield Finding(WARNING, "settings", "fp8 without IMAGES_COMPILE is probably slower", do)
 
 
 def _model(row: Row) -> Iterator[Finding]:
@@ -189,7 +120,7 @@ def _weights(settings: Settings, row: Row, weigh: bool) -> Iterator[Finding]:
         do = "mount the volume, or choose another model"
         yield Finding(ERROR, "weights", f"{source} is not there", do)
         return
-    about = f"about {row.memory_bytes / GB:.0f} GB"
+    about = f"about {row.disk_bytes / GB:.0f} GB"
     if store.places.shelf == store.places.volume:
         yield Finding(OK, "weights", f"come from {source} once, {about}, onto the volume")
     else:
@@ -206,24 +137,34 @@ def _disk(shelf: Path, row: Row) -> Iterator[Finding]:
     try:
         shelf.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=shelf):
-            free = shutil.disk_usage(shelf).free
+            usage = shutil.disk_usage(shelf)
+            own = shelf.stat().st_dev == Path("/").stat().st_dev
     except OSError as error:
         do = "set QUARTET_CACHE to a folder that can be written, or attach a network volume"
         yield Finding(ERROR, "disk", f"{shelf}: {error.strerror or 'cannot be written'}", do)
         return
-    room = f"{free / GB:.1f} GB free in {shelf}"
-    if free < row.memory_bytes:
-        do = f"{row.slug} takes about {row.memory_bytes / GB:.0f} GB: give the endpoint a larger "
-        yield Finding(ERROR, "disk", room, f"{do}container disk or a network volume")
+    room = f"{usage.free / GB:.1f} GB free in {shelf}"
+    # The SDK's own look takes a worker for unfit whose container disk is fuller than that.
+    kept_free_bytes = _KEPT_FREE * usage.total if own else 0
+    if usage.free < row.disk_bytes + kept_free_bytes:
+        also = f", and {_KEPT_FREE:.0%} must stay free" if own else ""
+        do = f"{row.slug} takes about {row.disk_bytes / GB:.0f} GB{also}: give the endpoint a "
+        yield Finding(ERROR, "disk", room, f"{do}larger container disk or a network volume")
     else:
         yield Finding(OK, "disk", room)
 
 
 def _memory(row: Row, worker: Worker) -> Iterator[Finding]:
     budget = worker.dispatcher.pool.budget_bytes
-    found = f"{row.slug} takes {row.memory_bytes / GB:g} GB of {budget / GB:.1f} for models"
+    gpus = row.options.get("gpus", 1) if row.engine == VLLM else 1
+    where = f" of each of {gpus} GPUs" if gpus > 1 else ""
+    found = f"{row.slug} takes {row.memory_bytes / GB:g} GB of {budget / GB:.1f} for models{where}"
+    weights_bytes = row.weights_bytes // gpus
     if row.memory_bytes > budget:
         do = "choose a larger GPU or a smaller model, or set MEMORY_BUDGET_GB"
+        yield Finding(ERROR, "memory", found, do)
+    elif row.surface == "chat" and row.memory_bytes <= weights_bytes:
+        do = f"its weights alone have {weights_bytes / GB:.1f} GB: raise CHAT_MEMORY_GB"
         yield Finding(ERROR, "memory", found, do)
     else:
         yield Finding(OK, "memory", found)

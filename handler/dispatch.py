@@ -1,7 +1,8 @@
 """Which surface, which model; then the surface's own function answers.
 
 The surface is found, in this order, by: an explicit ``surface`` key; the OpenAI route; the
-endpoint, when it serves one surface; the marks in the body. The route then says which of the
+endpoint, when it serves one surface; the marks in the body. A body that says neither its surface
+nor its route and is for a task of nobody's here is refused. The route then says which of the
 surface's operations, or without one the marks; a job with neither is for the first.
 """
 
@@ -23,6 +24,8 @@ from functools import partial
 from typing import Any
 
 from handler.contract.base import Call, Json, Operation, Surface, plain_route
+from handler.contract.lookalikes import lookalike
+from handler.contract.request import is_left_out
 from handler.errors import RouteUnknown, SurfaceAmbiguous, SurfaceUnknown
 from handler.job import Job
 from handler.media.bucket import Bucket, BucketConfig
@@ -82,7 +85,9 @@ class Dispatcher:
         surface, operation = self.find(job)
         endpoint = self.endpoint.seen_at(job.origin)
         wanted = job.body.get("model")
-        if isinstance(wanted, str):  # what else is wrong is of no interest to who means another
+        if (
+            isinstance(wanted, str) and wanted
+        ):  # what else is wrong is of no interest to who means another
             endpoint.pick(surface.name, wanted)
         with _bounded_depth():
             request = operation.request.parse(job.body)
@@ -210,7 +215,9 @@ class Dispatcher:
                 param="s3Config",
                 code="bucket_not_configured",
             )
-        return replace(self.bucket, config=job.bucket.of(self.bucket.config))
+        config, guard = job.bucket.of(self.bucket.config), self.bucket.guard
+        trusted = Guard(guard.private_hosts | config.hosts, guard.timeout_s)
+        return Bucket(config, trusted)
 
 
 @contextmanager
@@ -259,7 +266,20 @@ def find_surface(job: Job, endpoint: Endpoint) -> Surface:
         return surface
     if job.route is not None:
         return _by_route(job.route, served)
+    _refuse_other_tasks(job.body, served)
     return endpoint.only or _by_marks(job.body, served)
+
+
+def _refuse_other_tasks(body: Mapping[str, Any], served: Mapping[str, Surface]) -> None:
+    meant = lookalike(body, served)
+    if meant is not None:
+        task, fields = meant
+        raise SurfaceUnknown(
+            f"With {' and '.join(fields)} this looks like a request for {task}; this worker serves "
+            f"{', '.join(served)}. Send it to an endpoint for {task}, or name the surface in "
+            '"surface".',
+            param=fields[0],
+        )
 
 
 def _by_route(route: str, served: Mapping[str, Surface]) -> Surface:
@@ -276,9 +296,21 @@ def _route_unknown(route: str, known: Iterable[str]) -> RouteUnknown:
     )
 
 
+_NO_OBJECTS = frozenset({"audio", "input"})
+
+
 def _by_marks(body: Mapping[str, Any], served: Mapping[str, Surface]) -> Surface:
-    # No mark's value is an object: one under such a key is a stranger's.
-    present = {key for key, value in body.items() if not isinstance(value, dict | type(None))}
+    # A switch is no mark, nor is an object but a picture's: the field is another one, as the
+    # ``audio`` of a video. What is empty counts as left out, unless there is nothing else.
+    given = {
+        key
+        for key, value in body.items()
+        if not isinstance(value, bool | type(None))
+        and (key not in _NO_OBJECTS or not isinstance(value, dict))
+    }
+    present = {key for key in given if not is_left_out(body[key])}
+    if not any(present & set(surface.marks) for surface in served.values()):
+        present = given
     claims = {one.name: present & set(one.marks) for one in served.values()}
     matching = [served[name] for name, marks in claims.items() if marks]
     # A mark that is an ordinary field of another match (a transcription's prompt) claims nothing.

@@ -12,13 +12,13 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
 from handler.contract.base import Json
 from handler.contract.request import Request
-from handler.contract.streaming import sse
+from handler.contract.streaming import Whole, sse
 from handler.dispatch import Dispatcher, Task
 from handler.errors import OutputTooLarge, error_object, wire
 from handler.job import Job, parse_job
@@ -26,6 +26,7 @@ from handler.limits import Limits
 from handler.wire import Encoded, encode
 from models.errors import QuartetError
 from models.row import Row
+from models.stages import line
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,8 @@ class Worker:
             job = _job(raw)
             surface, wanted = self.dispatcher.find(job)[0], job.body.get("model")
             endpoint = self.dispatcher.endpoint.seen_at(job.origin)
-            row = endpoint.pick(surface.name, wanted if isinstance(wanted, str) else None)
+            named = isinstance(wanted, str) and wanted != ""
+            row = endpoint.pick(surface.name, wanted if named else None)
             return self._timeout_s(job, row)
         return self.job_timeout_s or _TIMEOUT_S
 
@@ -118,10 +120,12 @@ class Worker:
             QuartetError: it cannot be loaded.
         """
         if (row := self.expected) is not None:
-            async with self.dispatcher.pool.lease(row):
-                pass
+            async with self.dispatcher.pool.lease(row) as borrowed:
+                stages = borrowed.warm.start
             if self.rehearses:
-                await self._rehearse(row)
+                with stages.stage("warm"):
+                    await self._rehearse(row)
+            log.info("%s: its start took %s", row.slug, line(stages.seconds))
 
     async def _rehearse(self, row: Row) -> None:
         """Answer a small job that nobody has sent, so that the first is as fast as the second.
@@ -136,7 +140,8 @@ class Worker:
         route, body = rehearsal
         with _Caught() as failure:
             job = _job({"id": "rehearsal", "input": {"openai_route": route, "openai_input": body}})
-            await self.dispatcher.answer(self.dispatcher.understand(job))
+            dispatcher = replace(self.dispatcher, bucket=None)  # nothing of it is kept
+            await dispatcher.answer(dispatcher.understand(job))
             return
         log.warning("the rehearsal failed: %s", error_object(failure.error)["message"])
 
@@ -148,7 +153,7 @@ class Worker:
         ``tell`` hears how far it is.
         """
         start, task = time.monotonic(), None
-        with _Caught() as failure:
+        with _Caught(lambda: self._stopped(raw, task, start)) as failure:
             job = _job(raw)
             listing = self.dispatcher.listing(job)
             if listing is not None:
@@ -162,18 +167,26 @@ class Worker:
             return output
         return self._failed(raw, task, failure.error, start)
 
-    async def stream(self, raw: object) -> AsyncGenerator[Json, None]:
+    async def stream(
+        self, raw: object, keep: Callable[[Encoded], None] | None = None
+    ) -> AsyncGenerator[Json, None]:
         """Answer a job event by event; an error is the last event, as ``{"error": "<JSON>"}``.
 
         On the OpenAI route an error after the first event is told to the client in the stream too.
+        ``keep`` gets, after the last event of a plain job, the whole answer, as without a stream.
         """
         start, task, sent_bytes = time.monotonic(), None, 0
-        with _Caught() as failure:
+        with _Caught(lambda: self._stopped(raw, task, start)) as failure:
             task = self.dispatcher.understand(_job(raw))
             async with aclosing(self._events(task, start)) as events:
                 async for event in events:
-                    sent_bytes += len(encode(event)) + 2  # the platform keeps a list of them
-                    self._check_size(sent_bytes)
+                    if isinstance(event, Whole):
+                        if keep is not None:
+                            keep(await self._fitting(task, event.answer))
+                        continue
+                    sent_bytes += len(encode(event)) + 2
+                    if task.job.route is not None:  # the platform keeps a list of them
+                        self._check_size(sent_bytes)
                     yield event
             self._done(task, start)
             return
@@ -237,12 +250,17 @@ class Worker:
             extra={"job_id": task.job.id},
         )  # fmt: skip
 
+    def _stopped(self, raw: Any, task: Task | None, start: float) -> None:
+        """Note the end of a job that nobody waits for any more."""
+        log.info(
+            "%s was stopped after %.0f ms", task.surface.name if task else "job", _since_ms(start),
+            extra={"job_id": _id(raw)},
+        )  # fmt: skip
+
     def _failed(
         self, raw: Any, task: Task | None, error: Exception, start: float
     ) -> dict[str, str | bool]:
-        job_id = (
-            raw.id if isinstance(raw, Job) else raw.get("id") if isinstance(raw, dict) else None
-        )
+        job_id = _id(raw)
         surface = task.surface.name if task else "job"
         code = error_object(error)["code"]
         known = isinstance(error, QuartetError)
@@ -258,9 +276,15 @@ class _Caught:
     """Holds what goes wrong in its block, whatever it is; after it, it is there to be told.
 
     The one place that catches everything: a job must be answered, also after a bug of ours.
+
+    Args:
+        stopped: called where the block is cancelled, or its reader leaves; either goes on.
     """
 
     error: Exception
+
+    def __init__(self, stopped: Callable[[], None] = lambda: None) -> None:
+        self._stopped = stopped
 
     def __enter__(self) -> Self:
         return self
@@ -271,10 +295,19 @@ class _Caught:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+            self._stopped()
         if not isinstance(error, Exception):
-            return False  # cancellation goes on
+            return False
         self.error = error
         return True
+
+
+def _id(raw: object) -> object:
+    """The platform's id of a job, for the log."""
+    if isinstance(raw, Job):
+        return raw.id
+    return raw.get("id") if isinstance(raw, dict) else None
 
 
 def _job(raw: object) -> Job:

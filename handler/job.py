@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from handler.contract import SURFACES
+from handler.contract.request import is_left_out
 from handler.errors import JobInvalid
 from handler.media.bucket import BucketChoice, BucketConfig, read_s3_config
 from models.errors import InvalidValue
@@ -83,7 +84,8 @@ def parse_job(raw: object) -> Job:
         envelope |= _envelope(content)
         if _is_wrapped(content):
             content = content["input"]
-            surface = content.get("surface", surface)
+        content = {**_beside(raw), **content}
+        surface = content.get("surface", surface)
     route, body = None, content
     if "openai_route" in content:
         route = content["openai_route"]
@@ -94,7 +96,7 @@ def parse_job(raw: object) -> Job:
     return Job(
         id=str(raw.get("id", "local")),
         body=body,
-        surface=surface,
+        surface=None if is_left_out(surface) else surface,
         route=route,
         bucket=read_s3_config(envelope["s3Config"]) if "s3Config" in envelope else None,
         timeout_s=_timeout_s(envelope.get("policy")),
@@ -102,9 +104,24 @@ def parse_job(raw: object) -> Job:
     )
 
 
+# What the platform says of a job, or reads for itself.
+_PLATFORM = frozenset({
+    "delayTime", "endpoint", "executionTime", "id", "input", "lowPriority", "policy", "retries",
+    "s3Config", "status", "stream", "webhook", "workerId",
+})  # fmt: skip
+
+
+def _beside(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The body's fields that stand beside its ``input``.
+
+    RunPod's clients send a body that has an ``input`` as the job itself, with its other fields.
+    """
+    return {key: value for key, value in raw.items() if key not in _PLATFORM}
+
+
 def _envelope(outer: Mapping[str, Any]) -> dict[str, Any]:
     """What may stand beside an input; the gateway's direct routes put it into a bare body, too."""
-    return {key: outer[key] for key in ("s3Config", "policy") if outer.get(key) is not None}
+    return {key: outer[key] for key in ("s3Config", "policy") if not is_left_out(outer.get(key))}
 
 
 def _origin(said: object) -> Origin | None:
@@ -127,7 +144,7 @@ def _timeout_s(policy: object) -> float | None:
     if not isinstance(policy, dict):
         raise InvalidValue("policy must be an object.", param="policy")
     timeout_ms = policy.get("executionTimeout")
-    if timeout_ms is None:
+    if timeout_ms is None or is_left_out(timeout_ms):
         return None
     is_number = isinstance(timeout_ms, int | float) and not isinstance(timeout_ms, bool)
     if not is_number or not _MIN_TIMEOUT_MS <= timeout_ms <= _MAX_TIMEOUT_MS:

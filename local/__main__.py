@@ -15,15 +15,16 @@ import shlex
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from local.app import Options, build
-from local.arguments import Usage, read_arguments
-from local.environment import variables
+from local.arguments import Arguments, Usage, read_arguments
+from local.environment import variables, with_stand_ins
+from local.model_check import complaints
 from local.pools import pools
 from local.processes import WorkerDied, Workers
 from local.queue.endpoints import EVERYTHING
@@ -40,9 +41,12 @@ def main() -> int:
     """Run; returns the exit status."""
     try:
         arguments = read_arguments()
+        env = with_stand_ins(os.environ, arguments.options.further)
+        if wrong := complaints(arguments.options.further, env):
+            raise Usage("; ".join(f"--endpoint {line}" for line in wrong))
         listener = _listen(arguments.port)
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
-        asyncio.run(_run(arguments.options, listener, arguments.workers))
+        asyncio.run(_run(arguments, listener, env))
     except (Usage, WorkerDied) as error:
         print(f"local: {error}", file=sys.stderr)
         return 1
@@ -81,13 +85,14 @@ def _server(application: ASGIApp) -> _Server:
     return _Server(config)
 
 
-async def _run(options: Options, listener: socket.socket, shared: int) -> None:
+async def _run(arguments: Arguments, listener: socket.socket, env: Mapping[str, str]) -> None:
+    options, shared = arguments.options, arguments.workers
     application, platform = build(options)
     url = f"http://{HOST}:{listener.getsockname()[1]}"
     server = _server(application)
     scale, surfaces = options.scale, ",".join(options.surfaces)
     beside = shared if scale is None else scale.max_workers
-    workers = Workers(platform, url, options.token, surfaces, os.environ, _say, beside)
+    workers = Workers(platform, url, options.token, surfaces, env, _say, beside)
     scaled = [] if scale is None else pools(platform, workers, scale, _say)
     stop = _stop_event(workers)
     serving = asyncio.create_task(server.serve([listener]))

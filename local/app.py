@@ -13,9 +13,8 @@ from fastapi import FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect
-from starlette.responses import Response
+from starlette.requests import ClientDisconnect, HTTPConnection
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp
 
 from local.api.client import ClientRoutes
@@ -24,7 +23,9 @@ from local.api.faults import Faults, Faulty
 from local.api.front import Front, GatewayError, upstream
 from local.api.gate import Gate
 from local.api.gateway import gateway_routes
+from local.api.json_route import NotJson, is_json
 from local.api.openai import OpenAiRoutes
+from local.api.origins import Origins
 from local.api.page import PageRoutes
 from local.api.worker import WorkerRoutes
 from local.queue.endpoints import Endpoints, Served
@@ -92,11 +93,13 @@ def build(options: Options) -> tuple[ASGIApp, Platform]:
             TooLarge: _too_large,
             GatewayError: _gateway_error,
             RequestValidationError: _invalid,
+            NotJson: _malformed,
             ClientDisconnect: _left,
             HTTPException: _no_such_route,
             Exception: _broken,
         },
     )
+    application.router.redirect_slashes = False
     application.router.routes += [
         *WorkerRoutes(platform, options.token).routes(),
         *client.routes(),
@@ -106,23 +109,10 @@ def build(options: Options) -> tuple[ASGIApp, Platform]:
     application.include_router(gateway_routes(front))
     application.add_exception_handler(WebSocketRequestValidationError, _invalid_socket)
     application.add_middleware(Gate, front=front)
-    application.add_middleware(CORSMiddleware, **_origins(options.key))
+    application.add_middleware(Origins, has_key=options.key is not None)
     if options.faults is not None:
         return Faulty(application, options.faults), platform
     return application, platform
-
-
-# A page of this machine, such as a front end in the making.
-_OWN_PAGES = r"https?://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?"
-
-
-def _origins(key: str | None) -> dict[str, Any]:
-    """Which web pages may ask: as at the gateway all, but for this machine's own without a key.
-
-    Any page that is open in a browser could use the platform otherwise.
-    """
-    allowed = {"allow_origin_regex": _OWN_PAGES} if key is None else {"allow_origins": ["*"]}
-    return {**allowed, "allow_methods": ["*"], "allow_headers": ["*"]}
 
 
 async def _refused(http: Request, error: Exception) -> Response:
@@ -146,25 +136,33 @@ async def _left(http: Request, error: Exception) -> Response:
     return Response(status_code=499)
 
 
+async def _malformed(http: Request, error: Exception) -> Response:
+    return PlainTextResponse("Malformed JSON in request body", 400)
+
+
 async def _invalid(http: Request, error: Exception) -> Response:
     """What the gateway's schema refuses: each field and why, and what was sent."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
-    return _explained(error.errors(), error.body)
+    as_json = is_json(http.headers.get("content-type", ""))
+    return _explained(error.errors(), http, error.body if as_json else {})
 
 
 async def _invalid_socket(socket: WebSocket, error: Exception) -> None:
     assert isinstance(error, WebSocketRequestValidationError)  # noqa: S101 - registered for it
-    await socket.send_denial_response(_explained(error.errors(), dict(socket.path_params)))
+    await socket.send_denial_response(_explained(error.errors(), socket, {}))
 
 
-def _explained(problems: Sequence[Any], sent: Any) -> Response:
-    """What a schema validator of the gateway's framework answers."""
-    if any(one["type"] == "json_invalid" for one in problems):
-        return GatewayError(400, "invalid_request", "The body is not JSON").response()
-    fields = dict.fromkeys(one["loc"][:2] for one in problems)
-    told = [_told([one for one in problems if one["loc"][:2] == field]) for field in fields]
-    data = sent if isinstance(sent, dict | list) else {}
-    return json_response({"success": False, "error": told, "data": data}, 400)
+def _explained(problems: Sequence[Any], http: HTTPConnection, body: Any) -> Response:
+    """What a schema validator of the gateway's framework answers.
+
+    It looks at the path, then at the query, then at the body, and echoes the first that is wrong.
+    """
+    sent = {"path": dict(http.path_params), "query": dict(http.query_params), "body": body}
+    place = next(place for place in sent if any(one["loc"][0] == place for one in problems))
+    wrong = [one for one in problems if one["loc"][0] == place]
+    fields = dict.fromkeys(one["loc"][:2] for one in wrong)
+    told = [_told([one for one in wrong if one["loc"][:2] == field]) for field in fields]
+    return json_response({"success": False, "error": told, "data": sent[place]}, 400)
 
 
 def _told(problems: Sequence[Any]) -> dict[str, str]:
@@ -190,21 +188,18 @@ def _is_named(step: str | int) -> bool:
 
 
 async def _no_such_route(http: Request, error: Exception) -> Response:
+    """To the gateway a method that an address has not is as good as no address."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
-    missing = f"There is no {http.method} {http.url.path[:60]} here"
-    message = missing if error.status_code in {404, 405} else error.detail
-    # To the gateway a method that an address has not is as good as no address.
-    wrong = error.status_code == 405 and not http.url.path.startswith("/v2/")
-    status = 404 if wrong else error.status_code
-    return _said(http, status, "not_found" if status == 404 else "invalid_request", message)
+    if http.url.path.startswith("/v2/"):
+        message = f"There is no {http.method} {http.url.path[:60]} here"
+        return json_response({"error": message}, error.status_code)
+    missing = error.status_code in {404, 405}
+    text = "404 Not Found" if missing else error.detail
+    return PlainTextResponse(text, 404 if missing else error.status_code)
 
 
 async def _broken(http: Request, error: Exception) -> Response:
     """A mistake of ours; the log has it."""
-    return _said(http, 500, "internal_error", "The local platform failed on this request")
-
-
-def _said(http: Request, status: int, code: str, message: str) -> Response:
     if http.url.path.startswith("/v2/"):
-        return json_response({"error": message}, status)
-    return GatewayError(status, code, message).response()
+        return json_response({"error": "The local platform failed on this request"}, 500)
+    return PlainTextResponse("Internal Server Error", 500)

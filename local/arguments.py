@@ -76,8 +76,9 @@ def _parser() -> argparse.ArgumentParser:
         "--endpoint",
         action="append",
         default=[],
-        metavar="NAME=SURFACE[:MODEL]",
-        help="a further endpoint, for one surface or one model of it; may be given again",
+        metavar="NAME=SURFACE[:MODEL[~STAND_IN]]",
+        help="a further endpoint, for one surface or one model of it, which another may stand in "
+        "for; may be given again",
     )
     parser.add_argument(
         "--no-worker", action="store_true", help="start none, and say how to start one by hand"

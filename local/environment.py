@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from local.queue.endpoints import Served
+
 
 def clean(env: Mapping[str, str]) -> dict[str, str]:
     """The environment without what belongs to another platform, or to another way to start."""
@@ -15,6 +17,21 @@ def clean(env: Mapping[str, str]) -> dict[str, str]:
         for name, value in env.items()
         if (not name.startswith("RUNPOD_") or name in kept) and name not in ours
     }
+
+
+def with_stand_ins(env: Mapping[str, str], further: Mapping[str, Served]) -> dict[str, str]:
+    """The environment, in which the models of further endpoints have their stand-ins."""
+    pairs = [f"{one.model}={one.stand_in}" for one in further.values() if one.stand_in is not None]
+    if not pairs:
+        return dict(env)
+    own = [env["SERVED_NAMES"]] if env.get("SERVED_NAMES", "").strip() else []
+    return {**env, "SERVED_NAMES": ",".join([*own, *pairs])}
+
+
+def of_endpoint(served: Served) -> dict[str, str]:
+    """What tells a worker that it serves an endpoint alone."""
+    model = {} if served.model is None else {"MODEL_SLUG": served.model}
+    return {"SURFACE": served.surface, **model}
 
 
 def variables(url: str, endpoint: str, worker_id: str, token: str) -> dict[str, str]:

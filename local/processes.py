@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from local.environment import clean, variables
+from local.environment import clean, of_endpoint, variables
 from local.queue.endpoints import EVERYTHING
 from local.queue.platform import Platform
 from local.queue.workers import Worker
@@ -175,11 +175,9 @@ class Workers:
     def _env_of(self, endpoint: str) -> dict[str, str]:
         """The environment of an endpoint's workers: what they serve, beside what they inherit."""
         served = self._platform.served[endpoint]
-        surfaces = self._surfaces if served is None else served.surface
-        env = {**self._env, "SURFACE": surfaces}
-        if served is not None and served.model is not None:
-            env["MODEL_SLUG"] = served.model
-        if "," in surfaces:
+        own = {"SURFACE": self._surfaces} if served is None else of_endpoint(served)
+        env = {**self._env, **own}
+        if "," in env["SURFACE"]:
             # Each surface's own is kept low, so that one worker of many takes no more than it can
             # do; here a worker of several surfaces should not hold up one for another.
             env.setdefault("CONCURRENCY", _CONCURRENCY)

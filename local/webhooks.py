@@ -1,6 +1,6 @@
-"""Webhooks: RunPod's, when a job is final, and the gateway's, signed, at each step.
+"""Webhooks: RunPod's, when a job is final, and the gateway's, signed, at its start and its end.
 
-A delivery that is not answered with 200 is tried again, as often and as late as ``Limits`` say.
+A delivery that is not taken is tried again, as often and as late as ``Limits`` say.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from local.queue.jobs import FINAL, Job, Status
+from local.queue.jobs import Job, Status
 from local.queue.limits import Limits
 
 log = logging.getLogger(__name__)
 
-_ANSWER_S = 10
+_ANSWER_S = 10  # RunPod's
+_GATEWAY_ANSWER_S = 8
 
 
 class Webhooks:
@@ -45,8 +46,23 @@ class Webhooks:
         job.follow(lambda: self._start(self._tell_the_end(job, url)))
 
     def on_steps(self, job: Job, url: str, surface: str) -> None:
-        """The gateway's: ``job.processing``, then ``job.completed`` or ``job.failed``."""
-        job.follow(lambda: self._start(self._tell_the_steps(job, url, surface)))
+        """The gateway's: ``job.processing`` at once, then ``job.completed`` or ``job.failed``."""
+
+        def start() -> None:
+            now = {"id": job.id, "status": str(job.status)}
+            self._start(self._tell_the_steps(job, url, surface, now))
+
+        job.follow(start)
+
+    async def test(self, url: str, event: str, data: dict[str, Any] | None) -> str:
+        """Send an event of no job to try an address with; returns the id that it gives the job."""
+        job_id = f"test_{uuid.uuid4()}"
+        status = {"job.completed": "COMPLETED", "job.failed": "FAILED"}.get(event, "IN_PROGRESS")
+        content, headers = self._event(event, job_id, status, "chat", data or {"test": True})
+        async with _session(headers, _GATEWAY_ANSWER_S) as session:
+            if refusal := await _post(session, url, content, _TAKEN_BY_GATEWAY):
+                log.warning("webhook to %s: %s", _host(url), refusal)
+        return job_id
 
     async def close(self, timeout_s: float = 5) -> None:
         """Let deliveries under way end, and give up on those that wait."""
@@ -62,33 +78,41 @@ class Webhooks:
 
     async def _tell_the_end(self, job: Job, url: str) -> None:
         await job.end()
-        await self._deliver(url, json.dumps(job.view()).encode(), {})
+        session = _session({}, _ANSWER_S)
+        await self._deliver(session, url, json.dumps(job.view()).encode(), range(200, 201))
 
-    async def _tell_the_steps(self, job: Job, url: str, surface: str) -> None:
-        told = None
-        async for status in job.states():
-            view = {**job.view(), "status": str(status)}
-            # A job may be through before this task has seen it run.
-            steps = [Status.IN_PROGRESS, status] if status in FINAL else [status]
-            for step in steps:
-                event = _EVENTS.get(step)
-                if event is None or event == told or (told is not None and step not in FINAL):
-                    continue
-                told = event
-                data = view if step is status else {"id": job.id, "status": str(step)}
-                await self._deliver_event(url, event, job, surface, data)
+    async def _tell_the_steps(
+        self, job: Job, url: str, surface: str, first: dict[str, Any]
+    ) -> None:
+        if _EVENTS[first["status"]] == "job.processing":
+            await self._deliver_event(job, url, surface, first)
+            await job.end()
+        view = job.view()
+        if _is_readable(view):
+            await self._deliver_event(job, url, surface, view)
+        else:
+            log.warning("%s: the gateway wants an object as output; it sends no event", job.id)
 
     async def _deliver_event(
-        self, url: str, event: str, job: Job, surface: str, result: dict[str, Any]
+        self, job: Job, url: str, surface: str, result: dict[str, Any]
     ) -> None:
-        now, delivery = time.time(), str(uuid.uuid4())
+        status = result["status"]
+        content, headers = self._event(_EVENTS[status], job.id, status, surface, result)
+        session = _session(headers, _GATEWAY_ANSWER_S)
+        await self._deliver(session, url, content, _TAKEN_BY_GATEWAY)
+
+    def _event(
+        self, event: str, job_id: str, status: str, surface: str, result: dict[str, Any]
+    ) -> tuple[bytes, dict[str, str]]:
+        """The body and the headers of one delivery, however often it is tried."""
+        now_s, delivery = int(time.time()), str(uuid.uuid4())
         body = {
             "event": event,
             "delivery_id": delivery,
-            "timestamp": _timestamp(now),
+            "timestamp": _timestamp(now_s),
             "data": {
-                "job_request_id": job.id,
-                "status": result["status"],
+                "job_request_id": job_id,
+                "status": status,
                 "surface": surface,
                 "result": result,
             },
@@ -97,17 +121,17 @@ class Webhooks:
         headers = {
             "X-DeAPI-Event": event,
             "X-DeAPI-Delivery-Id": delivery,
-            "X-DeAPI-Timestamp": str(int(now)),
-            "X-DeAPI-Signature": sign(self._secret, int(now), content),
+            "X-DeAPI-Timestamp": str(now_s),
+            "X-DeAPI-Signature": sign(self._secret, now_s, content),
         }
-        await self._deliver(url, content, headers)
+        return content, headers
 
-    async def _deliver(self, url: str, content: bytes, headers: dict[str, str]) -> None:
-        headers = {"Content-Type": "application/json; charset=utf-8", **headers}
-        timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
-        async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
+    async def _deliver(
+        self, session: aiohttp.ClientSession, url: str, content: bytes, taken: range
+    ) -> None:
+        async with session:
             for left in reversed(range(self._limits.webhook_tries)):
-                refusal = await _post(session, url, content)
+                refusal = await _post(session, url, content, taken)
                 if refusal is None:
                     return
                 then = "it is tried again" if left else "it is given up"
@@ -116,7 +140,23 @@ class Webhooks:
                     await asyncio.sleep(self._limits.webhook_pause_s)
 
 
-_EVENTS = {
+_TAKEN_BY_GATEWAY = range(200, 300)
+
+
+def _session(headers: dict[str, str], answer_s: float) -> aiohttp.ClientSession:
+    headers = {"Content-Type": "application/json; charset=utf-8", **headers}
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=answer_s), headers=headers)
+
+
+def _is_readable(view: dict[str, Any]) -> bool:
+    """Whether the gateway understands a status: its output is an object, with texts as ids."""
+    output = view.get("output", {})
+    ids = [output.get("id", ""), output.get("jobId", "")] if isinstance(output, dict) else [None]
+    return all(isinstance(value, str) for value in ids)
+
+
+_EVENTS: dict[str, str] = {
+    Status.IN_QUEUE: "job.processing",
     Status.IN_PROGRESS: "job.processing",
     Status.COMPLETED: "job.completed",
     Status.FAILED: "job.failed",
@@ -125,11 +165,13 @@ _EVENTS = {
 }
 
 
-async def _post(session: aiohttp.ClientSession, url: str, content: bytes) -> str | None:
+async def _post(
+    session: aiohttp.ClientSession, url: str, content: bytes, taken: range
+) -> str | None:
     """Deliver once; returns why it was not taken, None when it was."""
     try:
         async with session.post(url, data=content, allow_redirects=False) as response:
-            return None if response.status == 200 else f"status {response.status}"
+            return None if response.status in taken else f"status {response.status}"
     except (aiohttp.ClientError, OSError, ValueError) as error:  # OSError has the timeout too
         return f"not reached ({type(error).__name__})"
 
@@ -142,8 +184,8 @@ def _host(url: str) -> str:
         return "an address that is none"
 
 
-def _timestamp(now_s: float) -> str:
-    """As JavaScript writes a time: ``2026-01-31T12:00:00.000Z``."""
+def _timestamp(now_s: int) -> str:
+    """As JavaScript writes a whole second: ``2026-01-31T12:00:00.000Z``."""
     written = datetime.fromtimestamp(now_s, UTC).isoformat(timespec="milliseconds")
     return written.replace("+00:00", "Z")
 

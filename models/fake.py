@@ -24,7 +24,7 @@ from models.device.hardware import Device
 from models.embeddings.ranking import score
 from models.embeddings.request import Embedded, EmbedRequest, Ranked, RankRequest, Vectors
 from models.images.edits import check_task
-from models.images.pictures import check_delivery, encoded
+from models.images.encoding import Encoded, check_delivery, encoded
 from models.images.request import ImageRequest, Images, Picture, Preview
 from models.row import Row
 from models.surface import Differences, Done, Leniency, Progress, Ticket, Work, only
@@ -236,12 +236,13 @@ class FakeImages(FakeEngine):
         if request.adapters:
             leniency.leave_out("loras", f"{self.row.slug} has no weights to adapt")
 
-        def finish(outputs: Sequence[list[Picture]]) -> Images:
-            return Images(tuple(only(outputs)), tuple(leniency.left_out))
+        def finish(outputs: Sequence[Encoded]) -> Images:
+            made = only(outputs)
+            return Images(made.pictures, (*leniency.left_out, *made.left_out))
 
         return Work((request,), kind="any", finish=finish)
 
-    def one(self, ticket: Ticket[ImageRequest]) -> list[Picture]:
+    def one(self, ticket: Ticket[ImageRequest]) -> Encoded:
         """Make ``n`` pictures."""
         request = ticket.item
         width, height = request.width or 64, request.height or 64
@@ -256,12 +257,12 @@ class FakeImages(FakeEngine):
             time.sleep(self.delay_s)
         tint = crc32(request.images[0]) if request.images else 0
         made = [_plain(width, height, seed, tint) for seed in request.seeds]
-        return list(encoded(made, request.seeds, request.output))
+        return encoded(made, request.seeds, request.output)
 
     def _preview(self, request: ImageRequest) -> Picture:
         """A grey one."""
         grey = _plain(request.width or 64, request.height or 64, 0, 0)
-        [picture] = encoded([grey], [None], request.output)
+        [picture] = encoded([grey], [None], request.output).pictures
         return picture
 
 

@@ -22,7 +22,8 @@ class Row:
         weights: where they come from, pinned: see ``models.weights.sources``.
         mirrors: further such addresses, tried in turn where that one cannot be had.
         engine: import path of the engine class, ``module:Class``.
-        memory_bytes: what the warm model takes of GPU memory (or RAM), working space included.
+        memory_bytes: what the warm model takes of a GPU's memory (or RAM), working space included.
+        weights_bytes: what its files take on a disk, about; 0 = no more than ``memory_bytes``.
         licence: SPDX id or name of the weights' licence.
         gated: whether the hub asks for a token and an accepted licence.
         names: further names answered to, besides the slug and the repo id.
@@ -45,6 +46,7 @@ class Row:
     engine: str
     memory_bytes: int
     licence: str
+    weights_bytes: int = 0
     gated: bool = False
     names: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
@@ -62,6 +64,11 @@ class Row:
         object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
         object.__setattr__(self, "defaults", MappingProxyType(dict(self.defaults)))
         object.__setattr__(self, "adapters", MappingProxyType(dict(self.adapters)))
+
+    @property
+    def disk_bytes(self) -> int:
+        """What the weights take on a disk, or at most."""
+        return self.weights_bytes or self.memory_bytes
 
     @property
     def repo(self) -> str | None:

@@ -68,6 +68,10 @@ class Leniency:
         refusal = UnsupportedParameter(f"{reason}; leave it out.", param=param)
         self._tell(LeftOut(param, f"{reason}; it was left out."), refusal)
 
+    def note(self, param: str, message: str) -> None:
+        """Say how a field was understood; ``message`` is a sentence without its full stop."""
+        self.left_out.append(LeftOut(param, f"{message}."))
+
     def adapt(self, param: str, reason: str) -> None:
         """Take the nearest value that there is; ``reason`` is a sentence without its full stop.
 
@@ -168,9 +172,10 @@ class Engine(Protocol):
 
     @property
     def packs(self) -> bool:
-        """Whether a run is as large as its parts together, filled up to a round size.
+        """Whether a run is as large as its parts together.
 
-        Where it is not, each part is padded to the largest: parts of a like size run together.
+        Where it is not, each part is padded to the largest: parts of a like size run together. A
+        run is filled up to a round size, unless an attribute ``rounds`` denies it.
         """
 
     def prepare(self, request: Any) -> Any:

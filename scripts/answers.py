@@ -61,7 +61,8 @@ def transcript(name: str, answer: Any) -> Kept:
 
 def subtitles(name: str, answer: Any) -> Kept:
     """The same with times."""
-    return f"{answer.count(' --> ')} subtitle(s)", _written(f"{name}.srt", answer.encode())
+    text = answer["text"]
+    return f"{text.count(' --> ')} subtitle(s)", _written(f"{name}.srt", text.encode())
 
 
 def vectors(name: str, answer: Any) -> Kept:

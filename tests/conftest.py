@@ -1,4 +1,8 @@
-"""What the tests share: workers with fake or tiny engines, and the weights behind them."""
+"""What the tests share: workers with fake or tiny engines, and the weights behind them.
+
+The handler is imported where it is used: those of a GPU run where its libraries are not
+(docs/benchmarks.md).
+"""
 
 from __future__ import annotations
 
@@ -6,23 +10,33 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from handler.assemble import assemble
-from handler.entry import Worker
-from handler.settings.variables import Settings
-from handler.wire import Encoded
 from models.catalog import CATALOG
 from models.device.hardware import Device
 from models.errors import WeightsUnavailable
 from models.row import Row
 from models.warm.loader import Loader
-from models.weights.store import WeightsStore
+from models.weights.store import Places, WeightsStore
+
+if TYPE_CHECKING:
+    from handler.entry import Worker
 
 ROOT = Path(__file__).parent.parent
 CPU = Device("cpu", memory_bytes=8 * 10**9, bf16=False)
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Know the words of pytest-timeout where it is not installed."""
+    if not pluginmanager.hasplugin("timeout"):
+        parser.addini("timeout", "pytest-timeout is not installed: nothing")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not config.pluginmanager.hasplugin("timeout"):
+        config.addinivalue_line("markers", "timeout: pytest-timeout is not installed: nothing")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -40,6 +54,8 @@ def anyio_backend() -> str:
 @pytest.fixture
 def make_worker() -> Callable[..., Worker]:
     """A worker from environment variables, with fake engines unless told otherwise."""
+    from handler.assemble import assemble
+    from handler.settings.variables import Settings
 
     def make(**env: str) -> Worker:
         real = {"QUARTET_CACHE": os.environ.get("QUARTET_CACHE", ""), "DEVICE": "cpu"}
@@ -63,7 +79,10 @@ class _Store(WeightsStore):
             pytest.skip(error.message)
 
 
-_STORE = _Store(Settings.from_env({"QUARTET_CACHE": os.environ.get("QUARTET_CACHE", "")}).places())
+_CACHE = Path(os.environ.get("QUARTET_CACHE") or "~/.cache/quartet").expanduser()
+_STORE = _Store(
+    Places((Path("~/.cache/huggingface/hub").expanduser(),), Path("/models"), None, _CACHE)
+)
 
 
 @pytest.fixture(scope="session")
@@ -98,11 +117,14 @@ def tiny(slug: str, recipe: str) -> Row:
     """A production row on tiny weights: same engine, options and defaults."""
     from dataclasses import replace
 
-    return replace(row(slug), weights=f"tiny://{recipe}", memory_bytes=10**8, gated=False)
+    made = replace(row(slug), weights=f"tiny://{recipe}", gated=False)
+    return replace(made, memory_bytes=10**8, weights_bytes=0)
 
 
 def decoded(output: Any) -> Any:
     """What leaves the worker as JSON, read again; an error as it is."""
+    from handler.wire import Encoded
+
     return json.loads(output.content) if isinstance(output, Encoded) else output
 
 

@@ -116,7 +116,7 @@ def _attention(run: Run) -> Iterator[Told]:
     """The attention of one layer by itself, of mixed texts, in half precision."""
     import torch
 
-    from models.embeddings.encoder import varlen
+    from models.device import varlen
 
     sizes = lengths(16 if run.small else 256, mixed=True)
     dtype = torch.bfloat16 if run.device.bf16 else torch.float16
@@ -124,13 +124,14 @@ def _attention(run: Run) -> Iterator[Told]:
     given = torch.randn(sum(sizes), 3, _HEADS, _WIDTH, device=kind, dtype=dtype).unbind(1)
     begins = torch.tensor([0, *sizes], device=kind).cumsum(0).to(torch.int32)
     done = work.attention(sizes, 1, _HEADS * _WIDTH)
-    ways = {"attention, padded": varlen._padded}
+    packed = varlen.Packed(begins, max(sizes))
+    ways = {"attention, padded": varlen.padded}
     if varlen.suits(given[0].device, dtype, _WIDTH):
         ways = {"attention, varlen_attn": varlen.attend, **ways}
     for what, attend in ways.items():
         with torch.inference_mode():
             took = seconds(
-                lambda attend=attend: attend(*given, begins, max(sizes)),
+                lambda attend=attend: attend(*given, packed),
                 run.device, rounds=5, warm=3,
             )  # fmt: skip
         share = work.share(done, took, run.flops)

@@ -75,7 +75,7 @@ def on_transformers(run: Run) -> Iterator[Told]:
 
     from models.chat.paged import VERSION
     from models.chat.text import ChatText
-    from models.chat.transformers import TransformersChat
+    from models.chat.transformers import TransformersChat, cache_tokens
 
     if not transformers.__version__.startswith(VERSION):
         yield Skipped("", f"transformers {VERSION}x is needed, this is {transformers.__version__}")
@@ -86,7 +86,7 @@ def on_transformers(run: Run) -> Iterator[Told]:
     model = randomly(lambda: LlamaForCausalLM(config), run.device, dtype).eval()
     row = _row(run)
     text = ChatText(_folder(run), config.max_position_embeddings, row.options)
-    tokens = row.options.get("cache_tokens")
+    tokens = cache_tokens(model, row, run.device)
     yield from measure(TransformersChat(model, text, row, tokens), run)
 
 
@@ -198,7 +198,8 @@ def _sizes(run: Run) -> dict[str, int]:
 
 def _row(run: Run) -> Row:
     options = {"family": "llama3", **({"cache_tokens": _SMALL_CACHE} if run.small else {})}
-    return replace(CATALOG.find("Llama3_8B_Instruct"), options=options)
+    row = replace(CATALOG.find("Llama3_8B_Instruct"), options=options)
+    return replace(row, memory_bytes=run.device.budget_bytes)  # as of a worker for chat alone
 
 
 def _folder(run: Run) -> Path:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from handler.contract.offered import offered
-from handler.contract.request import Request
+from handler.contract.request import Request, is_left_out
 from handler.media.bucket import Bucket
 from handler.media.files import MediaDoor
 from handler.media.loras import LoraShelf
@@ -167,9 +167,9 @@ class Surface:
 
     def marked(self, body: Mapping[str, Any]) -> Operation:
         """The operation that a body without a route is for."""
-        marked = (
-            one for one in self.operations if any(body.get(mark) is not None for mark in one.marks)
-        )
+        given = {mark for mark in self.marks if body.get(mark) is not None}
+        present = {mark for mark in given if not is_left_out(body[mark])} or given
+        marked = (one for one in self.operations if present & set(one.marks))
         return next(marked, self.operations[0])
 
     def rehearsal(self, row: Row) -> tuple[str, Json] | None:

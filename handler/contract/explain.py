@@ -22,7 +22,8 @@ def explain(error: ValidationError, called: Mapping[str, str] | None = None) -> 
     """
     first = _most_telling(error)
     field, *inside = first["loc"] or ("",)
-    param = _path(((called or {}).get(str(field), field), *inside))
+    name = (called or {}).get(str(field))
+    param = _path((field, *inside)) if name is None else _path(tuple(inside), name)
     kind = first["type"]
     if kind == "missing":
         return InvalidValue(f"{param} is required.", param=param, code=_CODES["missing"])
@@ -60,9 +61,8 @@ def _reason(message: str) -> str:
     return re.sub(r"^(Input|String|List) should", "must", text)
 
 
-def _path(location: tuple[int | str, ...]) -> str:
-    """``("messages", 0, "content")`` becomes ``messages[0].content``."""
-    text = ""
+def _path(location: tuple[int | str, ...], text: str = "") -> str:
+    """``("messages", 0, "content")`` becomes ``messages[0].content``, behind ``text``."""
     for step in location:
         if isinstance(step, int):
             text += f"[{step}]"

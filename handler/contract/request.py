@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Self
 
 from annotated_types import GroupedMetadata, MaxLen, MinLen
@@ -22,6 +23,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
+    model_validator,
 )
 
 from handler.contract.explain import explain
@@ -75,6 +77,35 @@ def _json(value: dict[str, Any]) -> dict[str, Any]:
 JsonObject = Annotated[dict[str, Any], Items(MAX_OBJECT_BYTES), AfterValidator(_json)]
 
 
+def is_left_out(value: object) -> bool:
+    """Whether a value asks for nothing: null, ``""``, ``[]``, ``{}``."""
+    return value is None or value in ("", [], {})
+
+
+class Part(BaseModel):
+    """Base of the objects within a request; what is empty counts as left out there, too."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_is_empty(cls, given: Any) -> Any:
+        return _without_empty(cls, given) if isinstance(given, dict) else given
+
+
+def _without_empty(kind: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what is empty; a field that is required is left for validation to name."""
+    required = {
+        name
+        for key, field in kind.model_fields.items()
+        if field.is_required()
+        for name in (key, field.alias)
+    }
+    return {
+        name: value for name, value in given.items() if name in required or not is_left_out(value)
+    }
+
+
 class Unsupported:
     """A known field that cannot be honoured; null and what is empty ask for nothing.
 
@@ -89,20 +120,22 @@ class Unsupported:
         self.instead = instead or hint
 
     def takes(self, value: object) -> bool:
-        """Whether a value changes nothing; True is not 1."""
-        empty = value is None or value in ("", [], {})
-        return empty or any(
-            value == one and isinstance(value, bool) == isinstance(one, bool)
-            for one in self.neutral
+        """Whether a value changes nothing; 0 and 1 are False and True, and True is no number."""
+        return is_left_out(value) or any(
+            value == neutral and (isinstance(neutral, bool) or not isinstance(value, bool))
+            for neutral in self.neutral
         )
 
 
 class Request(BaseModel):
-    """Base of the surfaces' request types; null means absent, as OpenAI's clients mean it.
+    """Base of the surfaces' request types.
+
+    What is empty (null, ``""``, ``[]``, ``{}``) counts as left out, unless the field is required.
 
     Attributes:
         unsupported: known fields that are refused by name, unless their value changes nothing.
         aliases: further names of a field, as other APIs have them.
+        translates: other APIs' fields that are put into our words.
         informational: fields that are taken and change no answer, at OpenAI neither.
         files: which field stands for a file that a form brings.
         strict: whether a field that the model has no use for fails the request.
@@ -112,6 +145,7 @@ class Request(BaseModel):
 
     unsupported: ClassVar[Mapping[str, Unsupported]] = {}
     aliases: ClassVar[Mapping[str, str]] = {}
+    translates: ClassVar[frozenset[str]] = frozenset()
     files: ClassVar[Mapping[str, str]] = {}
     informational: ClassVar[frozenset[str]] = frozenset(
         {"metadata", "safety_identifier", "user", "webhook_url", "return_result_in_response"}
@@ -137,14 +171,34 @@ class Request(BaseModel):
                 field that has several names.
         """
         given = {key: value for key, value in body.items() if value is not None}
-        refuse_unsupported(given, cls.unsupported)
-        called = cls._rename(given)
+        given, called = cls.translated(given)
+        refuse_unsupported(given, cls.unsupported, called)
+        called |= cls._rename(given)
+        given = _without_empty(cls, given)
         try:
             request = cls.model_validate(given)
         except ValidationError as error:
             raise explain(error, called) from None
+        except RequestError as error:
+            _rename_fields(error, called)
+            raise
         request._called.update(called)
         return request
+
+    @classmethod
+    def translated(cls, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        """Put other APIs' fields into our words, where an alias does not do.
+
+        Returns:
+            The body, and what the client called the fields that it then has instead.
+        """
+        return dict(given), {}
+
+    @classmethod
+    def known(cls) -> frozenset[str]:
+        """Return every field that is honoured, refused by name, or taken without effect."""
+        names = (cls.model_fields, cls.aliases, cls.unsupported, cls.informational, cls.translates)
+        return frozenset().union(*names)
 
     def called(self, param: str) -> str:
         """A field as the client called it, with what stands behind it: ``images[0]``."""
@@ -156,7 +210,9 @@ class Request(BaseModel):
     def renamed(self, error: RequestError) -> None:
         """Put an error of a field of ours in the client's words."""
         if error.param is not None:
-            error.param = self.called(error.param)
+            ours, error.param = error.param, self.called(error.param)
+            if error.message.startswith(ours):
+                error.message = error.param + error.message[len(ours) :]
 
     @classmethod
     def _rename(cls, given: dict[str, Any]) -> dict[str, str]:
@@ -165,9 +221,10 @@ class Request(BaseModel):
         for alias, name in cls.aliases.items():
             if alias not in given:
                 continue
-            if name not in given:
-                given[name], called[name] = given[alias], alias
-            elif _one(given[name]) != _one(given[alias]):
+            value, empty = given[alias], is_left_out(given[alias])
+            if name not in given or (is_left_out(given[name]) and not empty):
+                given[name], called[name] = value, alias
+            elif not empty and _one(given[name]) != _one(value):
                 raise InvalidValue(
                     f"{alias} and {called.get(name, name)} are one field with two names and got "
                     "two values; send one of them.",
@@ -176,27 +233,41 @@ class Request(BaseModel):
         return called
 
 
+def _rename_fields(error: RequestError, called: Mapping[str, str]) -> None:
+    """Put the names of fields in an error into the client's words."""
+    for name, theirs in called.items():
+        error.message = re.sub(rf"\b{re.escape(name)}\b", theirs, error.message)
+        if error.param is not None:
+            error.param = re.sub(rf"^{re.escape(name)}\b", theirs, error.param)
+
+
 def _one(value: Any) -> Any:
     """What a list of one element says as well as the element."""
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def refuse_unsupported(
-    given: Mapping[str, Any], unsupported: Mapping[str, Unsupported], path: str = ""
+    given: Mapping[str, Any],
+    unsupported: Mapping[str, Unsupported],
+    called: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Refuse known fields by name, unless their value changes nothing.
 
+    Args:
+        given: the fields that the client sent.
+        unsupported: those that are refused.
+        called: the client's own names of fields, where they differ.
+
     Raises:
-        UnsupportedParameter: names the first such field, below ``path``, what to do instead, and
-            the others.
+        UnsupportedParameter: names the first such field, what to do instead, and the others.
     """
     refused = [name for name, field in unsupported.items() if not field.takes(given.get(name))]
     if not refused:
         return
-    first, *others = refused
+    first, *others = (called.get(name, name) for name in refused)
     also = f" Nor {'is' if len(others) == 1 else 'are'} {', '.join(others)}." if others else ""
     raise UnsupportedParameter(
-        f"{path}{first} is not supported; {unsupported[first].instead}.{also}", param=path + first
+        f"{first} is not supported; {unsupported[refused[0]].instead}.{also}", param=first
     )
 
 

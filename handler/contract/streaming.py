@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,6 +19,17 @@ Event = TypeVar("Event")
 
 MAX_JOINED_BYTES = 250_000  # in one event: far below the megabyte that the platform takes
 JOIN_S = 0.05  # events that come within this are one: a reader sees no difference
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What a plain job's events make up: the answer as it would be without a stream.
+
+    It is the last thing that a stream yields, is never sent as an event, and becomes the job's
+    output: who polls for a result gets an object, streamed or not.
+    """
+
+    answer: Any
 
 
 async def coalesce(
@@ -92,14 +104,28 @@ async def to_client(
 ) -> AsyncGenerator[Any, None]:
     """Yield events as clients read them: objects, or server-sent events on an OpenAI route.
 
-    ``named`` ones say their type, and the last of them is the last of the stream.
+    ``named`` ones say their type, and the last of them is the last of the stream. On a plain job
+    the ``Whole`` answer follows, where the events have one.
     """
-    async with aclosing(coalesce(events, merge, lane)) as joined:
+    whole: Whole | None = None
+
+    async def parts() -> AsyncGenerator[Any, None]:
+        nonlocal whole
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, Whole):
+                    whole = event
+                else:
+                    yield event
+
+    async with aclosing(coalesce(parts(), merge, lane)) as joined:
         async for event in joined:
             name = f"event: {event['type']}\n" if named and route is not None else ""
             yield event if route is None else name + sse(event)
     if route is not None and not named:
         yield "data: [DONE]\n\n"
+    if route is None and whole is not None:
+        yield whole
 
 
 async def together(
@@ -159,6 +185,10 @@ async def _pump(
         await events.aclose()
 
 
+# Ends of lines to some readers of server-sent events, and none in JSON: U+0085, U+2028, U+2029.
+_LINE_ENDS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
+
+
 def sse(event: object) -> str:
     """One server-sent event (WHATWG HTML, section 9.2) with a JSON payload."""
-    return f"data: {json.dumps(event, ensure_ascii=False)}\n\n"
+    return f"data: {json.dumps(event, ensure_ascii=False).translate(_LINE_ENDS)}\n\n"

@@ -15,6 +15,8 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
@@ -23,7 +25,7 @@ from starlette.types import ASGIApp
 
 from handler.contract.base import Operation
 from handler.doors.metrics import Metrics
-from handler.doors.protection import BodyLimits, Limited
+from handler.doors.protection import BodyLimits, Limited, PlainPaths
 from handler.doors.requests import (
     left,
     no_such_route,
@@ -43,6 +45,11 @@ log = logging.getLogger(__name__)
 
 # What a load balancer wants to know.
 _PING = {"warming": 204, "healthy": 200, "broken": 503}
+# A page of any site may ask, with the key that the balancer wants. On loopback, where there is no
+# key, ``OwnPages`` lets in the pages of this machine alone.
+_ANY_PAGE = Middleware(
+    CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"]
+)
 
 
 class Door:
@@ -92,9 +99,10 @@ class Door:
                 HTTPException: no_such_route,
                 Exception: refused,
             },
+            middleware=[_ANY_PAGE],
             lifespan=lambda _: self.warming(),
         )
-        return Limited(application, self._body_limits)
+        return PlainPaths(Limited(application, self._body_limits))
 
     def _pages(self) -> list[Route]:
         if not self._playground:

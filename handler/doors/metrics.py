@@ -86,7 +86,13 @@ class _PoolCollector:
         sizes = CounterMetricFamily(
             "quartet_model_size", "What ran, in tokens or the like.", labels=["model", "padding"]
         )
+        start = GaugeMetricFamily(
+            "quartet_model_start_seconds", "What a model's start has spent its time on.",
+            labels=["model", "stage"],
+        )  # fmt: skip
         for model in self._pool.models():
+            for stage, seconds in model.start.seconds.items():
+                start.add_metric([model.row.slug, stage], seconds)
             slug = model.row.slug
             warm.add_metric([slug, model.row.surface], 1)
             waiting.add_metric([slug], model.waiting)
@@ -95,4 +101,4 @@ class _PoolCollector:
             memory.add_metric([slug], model.row.memory_bytes)
             sizes.add_metric([slug, "without"], model.load.size)
             sizes.add_metric([slug, "with"], model.load.padded_size)
-        return [warm, waiting, budget, memory, most, runs, sizes]
+        return [warm, waiting, budget, memory, most, runs, sizes, start]

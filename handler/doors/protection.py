@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -82,6 +83,20 @@ class _Body:
                 f"{self._read_bytes} or more. Send less at once, or a URL instead of a file."
             )
         return message
+
+
+class PlainPaths:
+    """Reads ``//v1/…`` as ``/v1/…``: a base URL that ends in a slash makes such paths."""
+
+    def __init__(self, application: ASGIApp) -> None:
+        self._application = application
+
+    async def __call__(  # noqa: D102 - ASGI
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        if scope["type"] == "http" and "//" in scope["path"]:
+            scope = {**scope, "path": re.sub("/{2,}", "/", scope["path"])}
+        await self._application(scope, receive, send)
 
 
 class OwnPages:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from handler.contract.base import Operation
 from handler.doors.forms import read_form
 from handler.errors import RequestTooLarge, RouteUnknown, error_object, error_of, http_status
 from handler.wire import encode
-from models.errors import InvalidValue, QuartetError
+from models.errors import InvalidValue, QuartetError, shorten
 
 log = logging.getLogger(__name__)
 
@@ -29,23 +29,41 @@ _MOST_OBJECTS = 1_000_000
 _CLIENT_CLOSED = 499  # nginx's status; nobody reads it
 
 
-def read(
+@asynccontextmanager
+async def read(
     http: HttpRequest, operation: Operation
-) -> AbstractAsyncContextManager[tuple[dict[str, Any], dict[str, Path]]]:
+) -> AsyncIterator[tuple[dict[str, Any], dict[str, Path]]]:
     """Lend a request's body, and the files that came with it by their reference.
 
     Raises:
-        InvalidValue: it is neither a JSON object nor a multipart form.
+        InvalidValue: it is neither a JSON object nor a form.
         RequestTooLarge: it is too large, or holds too many objects.
         RequestTimeout: it does not come in time.
     """
-    if http.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        return read_form(http, operation.request)
-    return _read_json(http)
+    if await _is_form(http):
+        async with read_form(http, operation.request) as form:
+            yield form
+        return
+    yield await _json_object(http, operation), {}
 
 
-@asynccontextmanager
-async def _read_json(http: HttpRequest) -> AsyncIterator[tuple[dict[str, Any], dict[str, Path]]]:
+async def _is_form(http: HttpRequest) -> bool:
+    """Whether the body is a form; curl calls everything one that it sends with ``-d``."""
+    kind = http.headers.get("content-type", "").lower()
+    if kind.startswith("multipart/"):
+        return True
+    is_text = kind.startswith("application/x-www-form-urlencoded")
+    return is_text and not (await http.body()).lstrip().startswith((b"{", b"["))
+
+
+async def _json_object(http: HttpRequest, operation: Operation) -> dict[str, Any]:
+    kind = http.headers.get("content-type", "").lower().partition(";")[0].strip()
+    if kind.startswith(("audio/", "video/", "image/", "application/octet-stream")):
+        name = next(iter(operation.request.files), None)
+        hint = "JSON" if name is None else f"a form (with curl: -F {name}=@path), or JSON"
+        raise InvalidValue(
+            f"The body is {shorten(kind)}; send {hint}.", param=name, code="invalid_json"
+        )
     content = await http.body()
     _check_count(content)
     try:
@@ -55,7 +73,7 @@ async def _read_json(http: HttpRequest) -> AsyncIterator[tuple[dict[str, Any], d
         raise InvalidValue("The body is not JSON in UTF-8.", code="invalid_json") from None
     if not isinstance(body, dict):
         raise InvalidValue("The body must be a JSON object.", code="invalid_json")
-    yield body, {}
+    return body
 
 
 def _check_count(content: bytes) -> None:
@@ -126,7 +144,9 @@ async def left(http: HttpRequest, error: Exception) -> Response:
 
 
 async def no_such_route(http: HttpRequest, error: Exception) -> Response:
-    """An address, or a method of it, that is not there."""
+    """An address, or a method of it, that is not there; OPTIONS asks which methods are."""
     status = error.status_code if isinstance(error, HTTPException) else 500
+    if http.method == "OPTIONS" and status == 405 and isinstance(error, HTTPException):
+        return Response(status_code=204, headers=error.headers)
     told = error_object(RouteUnknown(f"There is no {http.method} {http.url.path[:60]} here."))
     return _json({"error": told}, status)

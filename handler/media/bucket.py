@@ -12,7 +12,7 @@ import threading
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
@@ -21,6 +21,7 @@ from yarl import URL
 
 from handler.errors import MediaForbidden, MediaInvalid, StorageFailed
 from handler.media.guard import Guard, forbidden
+from handler.media.regions import Address, address_of
 from handler.media.upload import put
 from models.errors import InvalidValue
 
@@ -32,7 +33,11 @@ _MAKING = threading.Lock()  # boto3 may not make two clients at once
 
 
 class BucketConfig(BaseModel):
-    """A bucket and the keys to it; the aliases are those of RunPod's ``s3Config``."""
+    """A bucket and the keys to it; the aliases are those of RunPod's ``s3Config``.
+
+    The endpoint is the store's, or a virtual host of the bucket; it says the region where none is
+    given (see ``handler.media.regions``).
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
@@ -40,7 +45,7 @@ class BucketConfig(BaseModel):
     access_key_id: str = Field(alias="accessId", min_length=1, repr=False)
     secret_access_key: str = Field(alias="accessSecret", min_length=1, repr=False)
     name: str = Field(validation_alias=AliasChoices("bucketName", "bucket", "name"), pattern=_NAME)
-    region: str = Field(default="us-east-1", pattern=_REGION)
+    region: str | None = Field(default=None, pattern=_REGION)
     ttl_s: int = Field(default=MAX_TTL_S, ge=1, le=MAX_TTL_S)
 
     @field_validator("endpoint_url")
@@ -52,9 +57,16 @@ class BucketConfig(BaseModel):
         return value
 
     @property
-    def host(self) -> str:
-        """The host of the endpoint, as connections name it."""
-        return URL(self.endpoint_url).host or ""
+    def hosts(self) -> frozenset[str]:
+        """The hosts of the endpoint, as connections name them: with the bucket and without."""
+        urls = (self.endpoint_url, self.address.store)
+        return frozenset(URL(url).host or "" for url in urls)
+
+    @property
+    def address(self) -> Address:
+        """Where the bucket is, and the region that is signed for."""
+        known = address_of(self.endpoint_url, self.name)
+        return known if self.region is None else replace(known, region=self.region)
 
 
 class BucketChoice(BaseModel):
@@ -70,7 +82,17 @@ class BucketChoice(BaseModel):
 
     def of(self, own: BucketConfig) -> BucketConfig:
         """That bucket, by the endpoint's credentials."""
-        return own.model_copy(update={"name": self.name, "region": self.region or own.region})
+        known = address_of(own.endpoint_url, own.name)
+        store = URL(known.store)
+        if known.style == "virtual":
+            store = store.with_host(f"{self.name}.{store.host}")
+        return own.model_copy(
+            update={
+                "endpoint_url": str(store),
+                "name": self.name,
+                "region": self.region or own.region,
+            }
+        )
 
 
 _STORE = frozenset({"accessId", "accessSecret", "bucketName", "endpointUrl"})
@@ -87,7 +109,7 @@ def read_s3_config(raw: object) -> BucketConfig | BucketChoice:
     Raises:
         InvalidValue: a part is missing or of the wrong type; secrets are never repeated.
     """
-    given = {k: v for k, v in raw.items() if v is not None} if isinstance(raw, dict) else {}
+    given = {k: v for k, v in raw.items() if v not in (None, "")} if isinstance(raw, dict) else {}
     kind = BucketConfig if given.keys() & _STORE else BucketChoice
     try:
         return kind.model_validate(given)
@@ -180,12 +202,13 @@ def signer(config: BucketConfig) -> Any:
     import boto3
     from botocore.config import Config
 
+    address = config.address
     with _MAKING:
         return boto3.client(
             "s3",
-            endpoint_url=config.endpoint_url,
+            endpoint_url=address.store,
             aws_access_key_id=config.access_key_id,
             aws_secret_access_key=config.secret_access_key,
-            region_name=config.region,
-            config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+            region_name=address.region,
+            config=Config(signature_version="s3v4", s3={"addressing_style": address.style}),
         )

@@ -7,7 +7,8 @@ import binascii
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -22,6 +23,7 @@ from handler.errors import (
     MediaUnreachable,
 )
 from handler.media.guard import Guard, forbidden
+from models.errors import shorten
 
 if TYPE_CHECKING:
     import aiohttp
@@ -79,10 +81,10 @@ class MediaDoor:
             MediaError: one class for each way that this fails; see ``handler.errors``.
         """
         if reference in self._uploads:
-            sent_as = reference.split(":")[1]  # see handler/doors/forms.py
-            return _within(self._uploads[reference], sent_as, limit_bytes)
+            return _within(self._uploads[reference], param, limit_bytes)
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="quartet-"))
+        reference = reference.strip()
         path = self._folder / f"{len(list(self._folder.iterdir()))}.bin"
         if "://" in reference[:16]:
             await self._download(reference, path, param, limit_bytes, check_url)
@@ -155,13 +157,47 @@ async def _save(response: aiohttp.ClientResponse, path: Path, param: str, limit_
     announced = response.content_length
     if announced is not None and announced > limit_bytes:
         raise _too_large(param, limit_bytes, announced)
+    unpack = _unpacking(response.headers.get("Content-Encoding", ""), param)
     written = 0
     with path.open("wb") as file:
         async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
-            written += len(chunk)
-            if written > limit_bytes:
-                raise _too_large(param, limit_bytes, written)
-            file.write(chunk)
+            for piece in unpack(chunk):
+                written += len(piece)
+                if written > limit_bytes:
+                    raise _too_large(param, limit_bytes, written)
+                file.write(piece)
+
+
+def _unpacking(encoding: str, param: str) -> Callable[[bytes], Iterable[bytes]]:
+    """Return what undoes a body's compression, in pieces of bounded size.
+
+    Nobody asked for it; some stores keep their files compressed and send them so all the same.
+
+    Raises:
+        MediaRefused: it is compressed in another way than gzip or deflate.
+    """
+    kind = encoding.strip().lower()
+    if kind in ("", "identity"):
+        return lambda chunk: (chunk,)
+    if kind not in ("gzip", "x-gzip", "deflate"):
+        raise MediaRefused(
+            f"The host of {param} sends it compressed ({shorten(kind, 20)}), and was asked not to.",
+            param=param,
+        )
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # gzip's header or zlib's
+
+    def unpack(chunk: bytes) -> Iterator[bytes]:
+        while chunk:
+            try:
+                yield unpacker.decompress(chunk, _CHUNK_BYTES)
+            except zlib.error as error:
+                raise MediaInvalid(
+                    f"The file behind {param} is not compressed as its host says ({kind}).",
+                    param=param,
+                ) from error
+            chunk = unpacker.unconsumed_tail
+
+    return unpack
 
 
 def _too_large(param: str, limit_bytes: int, got_bytes: int) -> MediaTooLarge:

@@ -61,14 +61,19 @@ class Guard:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[aiohttp.ClientSession]:
-        """Lend a session; leaving it closes its connections."""
+        """Lend a session that asks for bodies as they are; leaving it closes its connections."""
         import aiohttp
 
         resolver = cast("AbstractResolver", _GuardedResolver(self))
         connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False)
         timeout = aiohttp.ClientTimeout(total=self.timeout_s, sock_connect=_CONNECT_TIMEOUT_S)
         async with aiohttp.ClientSession(
-            connector=connector, timeout=timeout, trust_env=False, auto_decompress=False
+            connector=connector,
+            timeout=timeout,
+            trust_env=False,
+            # Unbounded, a few kilobytes become gigabytes.
+            auto_decompress=False,
+            headers={"Accept-Encoding": "identity"},
         ) as session:
             yield session
 

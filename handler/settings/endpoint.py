@@ -130,6 +130,25 @@ class Endpoint:
         return min(surface.concurrency for surface in self.surfaces.values())
 
 
+def renamed(catalog: Catalog, further_names: Mapping[str, str]) -> Catalog:
+    """The catalog with further names of its models; they come before other models' own.
+
+    Raises:
+        SettingsError: a name is to mean a model that the catalog does not have.
+    """
+    names: dict[str, tuple[str, ...]] = {}
+    for name, model in further_names.items():
+        row = _find(catalog, model)
+        if row is None:
+            nearest = ", ".join(_nearest([model], catalog.rows))
+            raise SettingsError(
+                f"SERVED_NAMES: this worker holds no {model}; the nearest: {nearest}"
+            )
+        names[row.slug] = (*names.get(row.slug, row.names), name)
+    moved = [replace(row, names=names[row.slug]) for row in catalog.rows if row.slug in names]
+    return Catalog([*moved, *(row for row in catalog.rows if row.slug not in names)])
+
+
 def _stand_ins(held: Catalog, is_here: Callable[[Row], bool]) -> dict[str, Row]:
     """Who serves in whose place; a model that the environment names has nobody in its place."""
     by_slug = {row.slug: row for row in held.rows}

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
+from typing import Any
 
 from handler.settings.variables import Settings, SettingsError
+from models.catalog import GB
 from models.row import Catalog, Row
 
 log = logging.getLogger(__name__)
@@ -18,16 +20,25 @@ VIDEOS = "models.images.ltx:LtxVideo"
 WHISPER = "models.transcribe.faster_whisper:FasterWhisper"
 TRANSFORMERS = "models.chat.transformers:TransformersChat"
 VLLM = "models.chat.vllm:VllmChat"
+_LEAST_CHAT_BYTES = 4 * GB  # of a GPU: libraries, graphs and a step take more than a small model
 
 
-def fitted(catalog: Catalog, settings: Settings, device_kind: str, budget_bytes: int) -> Catalog:
+def fitted(
+    catalog: Catalog,
+    settings: Settings,
+    device_kind: str,
+    budget_bytes: int,
+    *,
+    chat_alone: bool = False,
+) -> Catalog:
     """The catalog as the operator wants it, and as it suits the machine.
 
     Args:
         catalog: all rows.
         settings: the operator's words.
         device_kind: ``cuda`` or ``cpu``.
-        budget_bytes: of all warm models.
+        budget_bytes: of all warm models, on each GPU.
+        chat_alone: whether the worker serves chat and nothing else.
 
     Raises:
         SettingsError: an engine is not installed.
@@ -39,7 +50,7 @@ def fitted(catalog: Catalog, settings: Settings, device_kind: str, budget_bytes:
         WHISPER: partial(_whisper, settings=settings, kind=device_kind),
     }
     if any(row.engine == TRANSFORMERS for row in catalog.rows):
-        fits[TRANSFORMERS] = _chat(settings, device_kind)
+        fits[TRANSFORMERS] = _chat(settings, device_kind, budget_bytes if chat_alone else None)
     return Catalog(fits[row.engine](row) if row.engine in fits else row for row in catalog.rows)
 
 
@@ -58,6 +69,7 @@ def _images(row: Row, settings: Settings, kind: str, budget_bytes: int) -> Row:
     options = dict(row.options)
     if settings.images_quantization is not None:
         options["quantization"] = settings.images_quantization
+        row, options = _quantised(row, options)
     if settings.images_compile:
         options["compiled"] = settings.places().shelf / "compiled"
     parts_bytes = options.get("offloaded_bytes")
@@ -68,12 +80,51 @@ def _images(row: Row, settings: Settings, kind: str, budget_bytes: int) -> Row:
     return replace(row, options=options)
 
 
-def _chat(settings: Settings, device_kind: str) -> Callable[[Row], Row]:
-    """What gives a row of chat its engine."""
+def _quantised(row: Row, options: dict[str, Any]) -> tuple[Row, dict[str, Any]]:
+    """A row, and its options, whose denoising part has one byte for each two.
+
+    A part that is stored in eight bits already has no ``denoiser_bytes``: nothing is saved.
+    """
+    whole_bytes = options.get("denoiser_bytes", 0)
+    saved_bytes = whole_bytes // 2
+    if "offloaded_bytes" in options:
+        # On the device is the largest part at a time, which may be another one now.
+        other_bytes = options.get("encoder_bytes", whole_bytes)
+        less_bytes = max(whole_bytes, other_bytes) - max(whole_bytes - saved_bytes, other_bytes)
+        options = {**options, "offloaded_bytes": options["offloaded_bytes"] - less_bytes}
+    return replace(row, memory_bytes=row.memory_bytes - saved_bytes), options
+
+
+def _chat(settings: Settings, device_kind: str, whole_bytes: int | None) -> Callable[[Row], Row]:
+    """What gives a row of chat its engine, and its part of the memory.
+
+    Args:
+        settings: the operator's words.
+        device_kind: ``cuda`` or ``cpu``.
+        whole_bytes: the budget, where it is all for chat; else None.
+    """
     engine, why = _choice(settings, device_kind)
     if engine == TRANSFORMERS and settings.lora_adapters:
         log.warning("LORA_ADAPTERS need vllm; requests for them are refused here")
-    return partial(_fitted, engine=engine, why=why, settings=settings)
+    named = partial(_fitted, engine=engine, why=why, settings=settings)
+    if device_kind != "cuda":
+        return named
+    return lambda row: _shared(named(row), settings, whole_bytes)
+
+
+def _shared(row: Row, settings: Settings, whole_bytes: int | None) -> Row:
+    """A row of chat with its part of each GPU's memory: weights, cache and working space.
+
+    The pool counts it, and the engine plans its cache by it: they cannot differ.
+    """
+    gpus = settings.gpu_count if row.engine == VLLM else 1
+    part_bytes = max(_LEAST_CHAT_BYTES, -(-row.memory_bytes // gpus))
+    if settings.chat_memory_gb is not None:
+        part_bytes = int(settings.chat_memory_gb * GB)
+    elif whole_bytes is not None:
+        part_bytes = max(part_bytes, whole_bytes)
+    options = {**row.options, "compiled": settings.places().shelf / "compiled"}
+    return replace(row, memory_bytes=part_bytes, options=options)
 
 
 def _choice(settings: Settings, device_kind: str) -> tuple[str, str]:

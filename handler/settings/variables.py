@@ -16,10 +16,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from handler.contract import SURFACES
 from handler.media.bucket import MAX_TTL_S, BucketConfig
+from models.environ import tidied
 from models.warm.watch import HUNG_AFTER_S
 from models.weights.store import Places
 
 _ADAPTER = re.compile(r"[\w.-]+=(hf://[\w.-]+/[\w.-]+@[0-9a-f]{40}|file:///.+)")
+# Whose values are words in lower case.
+_WORDS = frozenset({
+    "SURFACE", "DEVICE", "DTYPE", "CHAT_ENGINE", "COMPUTE_TYPE", "IMAGES_QUANTIZATION",
+    "IMAGES_OFFLOAD",
+})  # fmt: skip
 _IMAGE_TAG = re.compile(r"(hf|gh)://[\w.-]+/[\w.-]+@[\w./-]+(#.+)?")
 
 
@@ -85,9 +91,21 @@ class Settings(BaseModel):
     )
     chat_cache_tokens: int | None = _env(
         "CHAT_CACHE_TOKENS",
-        "How many tokens of all conversations together are kept at once. Unset: what the GPU's "
-        "memory allows, and 16,384 on a CPU.",
+        "How many tokens of all conversations together are kept at once, at most. Unset: what the "
+        "model's part of the GPU's memory allows, and 16,384 on a CPU.",
         ge=256,
+    )
+    chat_memory_gb: float | None = _env(
+        "CHAT_MEMORY_GB",
+        "What a chat model may take of each GPU: weights, cache and working space. Unset: the "
+        "whole budget where the worker serves chat alone, else what the catalog says.",
+        gt=0,
+    )
+    served_names: tuple[str, ...] = _env(
+        "SERVED_NAMES",
+        "Further names of models, comma-separated: with `NAME=MODEL` a request for NAME is "
+        "answered by MODEL, also where NAME is another model's.",
+        (),
     )
     lora_adapters: tuple[str, ...] = _env(
         "LORA_ADAPTERS",
@@ -138,7 +156,7 @@ class Settings(BaseModel):
     )
     memory_budget_gb: float | None = _env(
         "MEMORY_BUDGET_GB",
-        "Memory that warm models may take together. Unset: 90 % of the GPU's, or of the RAM.",
+        "Memory that warm models may take together, of each GPU. Unset: 90 % of it, or of the RAM.",
         gt=0,
     )
     concurrency: int | None = _env(
@@ -182,8 +200,9 @@ class Settings(BaseModel):
     )
     inline_limit_bytes: int = _env(
         "INLINE_LIMIT_BYTES",
-        "Pictures of more than this as base64 become webp, where the client names no format: "
-        "gateways keep an answer in a row of a database, of 2 MB at most.",
+        "Pictures of more than this as base64, together, become webp of a quality that goes down "
+        "in steps, where the client names no format: gateways keep an answer in a row of a "
+        "database, of 2 MB at most.",
         1_500_000,
         ge=1000,
     )
@@ -223,7 +242,9 @@ class Settings(BaseModel):
         "BUCKET_SECRET_ACCESS_KEY", "Its secret key.", repr=False
     )
     bucket_name: str | None = _env("BUCKET_NAME", "Its bucket.")
-    bucket_region: str = _env("BUCKET_REGION", "Its region.", "us-east-1")
+    bucket_region: str | None = _env(
+        "BUCKET_REGION", "Its region; by default the one in its address, else us-east-1."
+    )
     bucket_url_ttl_s: int = _env(
         "BUCKET_URL_TTL_S", "How long a result's URL can be read.", MAX_TTL_S, ge=1, le=MAX_TTL_S
     )
@@ -245,28 +266,35 @@ class Settings(BaseModel):
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
-        """Read the environment; an empty variable counts as unset.
+        """Read the environment; an empty variable counts as unset, white space around one is none.
 
         Raises:
             SettingsError: a value makes no sense.
         """
-        names = {str(field.validation_alias) for field in cls.model_fields.values()}
-        given = {name: env[name] for name in names if env.get(name, "").strip()}
+        known = tidied({name: env[name] for name in cls.names() if name in env})
+        given = {name: value.lower() if name in _WORDS else value for name, value in known.items()}
         try:
             settings = cls.model_validate(given)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             name, got = first["loc"][0], first["input"]
             shown = "the value given" if "KEY" in str(name) or "TOKEN" in str(name) else repr(got)
-            reason = first["msg"].replace("Input should be", "must be")
+            reason = first["msg"].removeprefix("Value error, ")
+            reason = reason.replace("Input should be", "must be")
             raise SettingsError(f"{name}: {reason}; got {shown}") from None
         settings.bucket()  # a bucket that is half configured stops the start too
         return settings
+
+    @classmethod
+    def names(cls) -> frozenset[str]:
+        """Return the names of all variables."""
+        return frozenset(str(field.validation_alias) for field in cls.model_fields.values())
 
     @field_validator(
         "surface",
         "model_tasks",
         "media_private_hosts",
+        "served_names",
         "lora_adapters",
         "lora_allow",
         mode="before",
@@ -276,6 +304,15 @@ class Settings(BaseModel):
         if isinstance(value, str):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
+
+    @field_validator("served_names")
+    @classmethod
+    def _pairs(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for pair in given:
+            name, _, model = pair.partition("=")
+            if not name.strip() or not model.strip():
+                raise ValueError("must be NAME=MODEL, comma-separated")
+        return given
 
     @field_validator("lora_adapters")
     @classmethod
@@ -308,8 +345,10 @@ class Settings(BaseModel):
 
     @field_validator("log_level", mode="before")
     @classmethod
-    def _upper(cls, value: object) -> object:
-        return value.upper() if isinstance(value, str) else value
+    def _level(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return {"WARNING": "WARN", "CRITICAL": "ERROR"}.get(value.upper(), value.upper())
 
     @field_validator("model_open_source_image_tag")
     @classmethod
@@ -329,6 +368,11 @@ class Settings(BaseModel):
             self.huggingface_model,
         )
         return list(dict.fromkeys(name for name in names if name))
+
+    def further_names(self) -> dict[str, str]:
+        """The model that each further name means."""
+        pairs = (pair.partition("=") for pair in self.served_names)
+        return {name.strip(): model.strip() for name, _, model in pairs}
 
     def adapters(self) -> dict[str, str]:
         """Where each of the operator's adapters comes from, by its name."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from local.api.uris import is_uri
 
 NonEmpty = Annotated[str, Field(min_length=1)]
 
@@ -25,6 +26,15 @@ def _no_null(value: Any) -> Any:
     return value
 
 
+def _uri(text: str) -> str:
+    if not is_uri(text):
+        raise ValueError("must be a URI, with everything escaped that RFC 3986 does not allow")
+    return text
+
+
+Uri = Annotated[str, AfterValidator(_uri)]
+
+
 class Body(BaseModel):
     """Base: what the gateway checks, and no more."""
 
@@ -34,15 +44,9 @@ class Body(BaseModel):
     surface: ClassVar[str]
 
     model: NonEmpty | None = None
-    webhook_url: str | None = None
+    webhook_url: Uri | None = None
 
     _given = field_validator("*", mode="before")(_no_null)
-
-    @field_validator("webhook_url")
-    @classmethod
-    def _url(cls, url: str | None) -> str | None:
-        _check_url(url)
-        return url
 
 
 class Message(BaseModel):
@@ -86,17 +90,10 @@ class TranscriptionBody(Body):
     object_name: ClassVar = "audio.transcription.enqueue"
     surface: ClassVar = "transcribe"
 
-    audioUrl: str
+    audioUrl: Uri
     language: Annotated[str, Field(min_length=2)] | None = None
     prompt: NonEmpty | None = None
     response_format: Literal["json", "text", "srt", "verbose_json", "vtt"] | None = None
-
-    @field_validator("audioUrl")
-    @classmethod
-    def _uri(cls, uri: str) -> str:
-        if not urlsplit(uri).scheme:
-            raise ValueError("must be a URI")
-        return uri
 
 
 class EmbeddingsBody(Body):
@@ -116,30 +113,25 @@ class DirectBody(BaseModel):
 
     model_config = ConfigDict(extra="allow", strict=True)
 
-    input: Any = None
+    input: dict[str, Any] | None = None
     model: NonEmpty | None = None
     endpointId: NonEmpty | None = None
+    worker_type: Literal["active", "flex"] | None = None
     policy: dict[str, Any] | None = None
     s3Config: dict[str, Any] | None = None
-    webhook: str | None = None
-    webhook_url: str | None = None
+    webhook: Uri | None = None
+    webhook_url: Uri | None = None
 
-    _given = field_validator(
-        *("model", "endpointId", "policy", "s3Config", "webhook", "webhook_url"), mode="before"
-    )(_no_null)
-
-    @field_validator("webhook", "webhook_url")
-    @classmethod
-    def _url(cls, url: str | None) -> str | None:
-        _check_url(url)
-        return url
+    _given = field_validator("*", mode="before")(_no_null)
 
 
-def _check_url(url: str | None) -> None:
-    """https; here also http to this machine, where there are no certificates to try with."""
-    if url is None:
-        return
-    parts = urlsplit(url)
-    own = parts.hostname in {"127.0.0.1", "localhost", "::1"}
-    if not parts.hostname or parts.scheme not in ({"http", "https"} if own else {"https"}):
-        raise ValueError("must be an https URL, or an http one of this machine")
+class WebhookTestBody(BaseModel):
+    """``POST /v1/webhooks/test``: where an event is to be sent, which, and what it holds."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    webhook_url: Uri
+    event: Literal["job.processing", "job.completed", "job.failed"] | None = None
+    data: dict[str, Any] | None = None
+
+    _given = field_validator("*", mode="before")(_no_null)

@@ -114,6 +114,7 @@ class ClientRoutes:
         if job.read == len(job.chunks) and not job.final:
             await job.change(_STREAM_WAIT_S)
         fresh, job.read = job.chunks[job.read :], len(job.chunks)
+        job.heard = job.heard or bool(fresh)
         view = {"id": job.id, "status": str(job.status)}
         stream = [{"output": chunk} for chunk in fresh]
         return {**view, "stream": stream, **({"error": job.error} if job.error else {})}
@@ -186,6 +187,9 @@ def read_wait_s(wait: str | None, limits: Limits) -> float:
     return min(max(int(wait) / _MS, limits.min_sync_wait_s), limits.max_sync_wait_s)
 
 
+_OURS = frozenset({"endpoint", "id", "input", "webhook"})  # of a job, set or read here
+
+
 def read_order(body: dict[str, Any], limits: Limits) -> Order:
     """Understand the body of ``/run``.
 
@@ -204,7 +208,7 @@ def read_order(body: dict[str, Any], limits: Limits) -> Order:
         input=body["input"],
         execution_timeout_s=_seconds(policy, "executionTimeout", 5, limits.execution_timeout_s),
         ttl_s=_seconds(policy, "ttl", 10, limits.ttl_s),
-        envelope={name: body[name] for name in ("policy", "s3Config") if body.get(name)},
+        envelope={name: one for name, one in body.items() if name not in _OURS and one},
         webhook=webhook,
     )
 

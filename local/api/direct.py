@@ -28,16 +28,18 @@ def _add_submissions(router: APIRouter, front: Front) -> None:
     async def submit(
         surface: str, body: DirectBody, http: Request, endpoint: str | None, *, sync: bool
     ) -> Job:
-        name = front.endpoint(surface, endpoint or body.endpointId, body.model)
-        job = front.client.run(name, direct_job(await http.json()), sync=sync, surface=surface)
-        front.follow(job, body.webhook_url, surface)
-        return job
+        explicit = body.endpointId if endpoint is None else endpoint
+        name = front.endpoint(surface, explicit, body.model)
+        job = direct_job(await http.json())
+        return front.client.run(name, job, sync=sync, surface=surface)
 
     @router.post("/run")
     async def run(
         surface: SurfaceName, body: DirectBody, http: Request, endpoint: EndpointId = None
     ) -> Response:
-        return json_response(accepted(await submit(surface, body, http, endpoint, sync=False)))
+        job = await submit(surface, body, http, endpoint, sync=False)
+        front.follow(job, body.webhook_url, surface)
+        return json_response(accepted(job))
 
     @router.post("/runsync")
     async def runsync(
@@ -46,6 +48,7 @@ def _add_submissions(router: APIRouter, front: Front) -> None:
         wait_s = read_wait_s(http.query_params.get("wait"), front.platform.limits)
         job = await submit(surface, body, http, endpoint, sync=True)
         await job.end(wait_s)
+        front.follow(job, body.webhook_url, surface)
         return json_response(job.view())
 
 
@@ -80,15 +83,14 @@ def _add_operations(router: APIRouter, front: Front) -> None:
 
 
 def direct_job(body: dict[str, Any]) -> dict[str, Any]:
-    """The job of a direct route: the body, if its input is an object; else that is the input.
+    """The job of a direct route.
 
-    A model beside the input finds the endpoint, and goes no further.
+    Of a body with an input, that and what RunPod reads beside it; the rest goes no further. A body
+    without one is the input, whole but for the endpoint: RunPod sees no webhook and no policy then.
     """
-    job: dict[str, Any] = {
+    if "input" not in body:
+        return {"input": {name: value for name, value in body.items() if name != "endpointId"}}
+    beside: dict[str, Any] = {
         name: body[name] for name in ("webhook", "policy", "s3Config") if name in body
     }
-    given = body.get("input")
-    if not isinstance(given, dict):
-        left = {"endpointId", *job}
-        return {**job, "input": {name: one for name, one in body.items() if name not in left}}
-    return {**job, "input": given}
+    return {"input": body["input"], **beside}

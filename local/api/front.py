@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from fastapi import Path, Query
 from starlette.requests import HTTPConnection
@@ -18,6 +19,14 @@ from local.webhooks import Webhooks
 SurfaceName = Literal["chat", "images", "embeddings", "transcribe"]
 JobId = Annotated[str, Path(alias="jobId")]
 EndpointId = Annotated[str | None, Query(alias="endpointId", min_length=1)]
+
+
+def is_delivered_to(webhook_url: str) -> bool:
+    """Whether events are sent to an address."""
+    if webhook_url.startswith("https://"):
+        return True
+    own = {"127.0.0.1", "localhost", "::1"}
+    return webhook_url.startswith("http://") and urlsplit(webhook_url).hostname in own
 
 
 class GatewayError(Exception):
@@ -59,7 +68,7 @@ class Front:
     ) -> None:
         self.platform = platform
         self.client = client
-        self._webhooks = webhooks
+        self.webhooks = webhooks
         self._key = key
 
     def check_key(self, http: HTTPConnection) -> None:
@@ -78,8 +87,8 @@ class Front:
             GatewayError: there is none.
             Refused: there is none of the name that the client gives.
         """
-        if explicit is not None:
-            return self.client.endpoint(explicit)
+        if explicit is not None and explicit.strip():
+            return self.client.endpoint(explicit.strip())
         name = self.platform.endpoints.of(surface, model)
         if name is None:
             raise GatewayError(
@@ -88,17 +97,25 @@ class Front:
         return name
 
     def job(self, surface: str, job_id: str, endpoint: str | None) -> Job:
-        """The job of that id, at the endpoint that the client names or any of the surface's.
+        """The job of that id, at the endpoint that the client names or that of the surface.
 
         Raises as ``endpoint`` and ``ClientRoutes.job`` do.
         """
-        first = self.endpoint(surface, endpoint)
-        further = self.platform.endpoints.further.items() if endpoint is None else ()
-        names = [first, *(name for name, served in further if served.surface == surface)]
-        found = (self.platform.queues.find(name, job_id) for name in names)
-        return next((job for job in found if job), None) or self.client.job(first, job_id)
+        return self.client.job(self.endpoint(surface, endpoint), job_id)
+
+    def recorded(self, job_id: str) -> Job | None:
+        """The job of that id that came by one of the gateway's routes, at whatever endpoint."""
+        for endpoint in self.platform.queues.endpoints.values():
+            job = endpoint.jobs.get(job_id)
+            if job is not None and job.order.surface is not None:
+                return job
+        return None
 
     def follow(self, job: Job, webhook_url: str | None, surface: str) -> None:
-        """Tell the client of each step, where it asked for it."""
-        if webhook_url is not None:
-            self._webhooks.on_steps(job, webhook_url, surface)
+        """Tell the client of each step, where it asked for it at an address that is delivered to.
+
+        The gateway delivers by https; here also by http to this machine, where there are no
+        certificates to try with.
+        """
+        if webhook_url is not None and is_delivered_to(webhook_url):
+            self.webhooks.on_steps(job, webhook_url, surface)

@@ -1,10 +1,14 @@
-"""Before any route: this machine's own names only, keys before bodies, bodies within the limit."""
+"""Before any route: this machine's own names only, keys before bodies, bodies within the limit.
+
+``HEAD`` is answered as ``GET``; the server leaves the body away.
+"""
 
 from __future__ import annotations
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from local.api.common import Refused, read_body
 from local.api.front import Front, GatewayError, upstream
@@ -34,15 +38,31 @@ class Gate:
             refusal = Response("This is not one of this server's names.", 421)
             await (refusal(scope, receive, send) if scope["type"] == "http" else _close(send))
             return
-        if scope["type"] == "http" and scope["path"].startswith("/v1/"):
+        if not scope["path"].startswith("/v1/"):
+            await self._application(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._guarded(scope, receive, send)
+        else:
+            socket = WebSocket(scope, receive, send)
             try:
-                receive = await self._let_in(Request(scope, receive))
+                self._front.check_key(socket)
             except GatewayError as error:
-                await error.response()(scope, receive, send)
+                await socket.receive()
+                await socket.send_denial_response(error.response())
                 return
-            except ClientDisconnect:
-                return
-        await self._application(scope, receive, send)
+            await self._application(scope, receive, send)
+
+    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        try:
+            receive = await self._let_in(Request(scope, receive))
+        except GatewayError as error:
+            await error.response()(scope, receive, send)
+        except ClientDisconnect:
+            pass
+        else:
+            await self._application(scope, receive, send)
 
     async def _let_in(self, http: Request) -> Receive:
         """Check the key, read the body, and hand it on."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
@@ -17,14 +18,29 @@ from fastapi.security import HTTPBearer
 from starlette.responses import Response
 from starlette.websockets import WebSocketDisconnect
 
-from local.api.bodies import Body, ChatBody, EmbeddingsBody, ImagesBody, TranscriptionBody
+from local.api.bodies import (
+    Body,
+    ChatBody,
+    EmbeddingsBody,
+    ImagesBody,
+    TranscriptionBody,
+    WebhookTestBody,
+)
 from local.api.client import accepted
 from local.api.common import Refused, json_response
 from local.api.direct import direct_routes
-from local.api.front import EndpointId, Front, GatewayError, JobId, SurfaceName, upstream
+from local.api.front import (
+    EndpointId,
+    Front,
+    GatewayError,
+    JobId,
+    SurfaceName,
+    is_delivered_to,
+)
 from local.api.json_route import JsonRoute
-from local.api.results import download_of, messages
+from local.api.results import download_of, frame_of
 from local.queue.jobs import Job
+from local.queue.limits import Limits
 
 _BEARER = HTTPBearer(scheme_name="BearerAuth", auto_error=False)
 
@@ -35,6 +51,7 @@ def gateway_routes(front: Front) -> APIRouter:
     guarded = APIRouter(dependencies=[Depends(_BEARER)], route_class=JsonRoute)
     _add_surfaces(guarded, front)
     _add_jobs(guarded, front)
+    _add_webhook_test(guarded, front)
     guarded.include_router(direct_routes(front))
     router = APIRouter()
     router.include_router(guarded)
@@ -65,7 +82,7 @@ def _add_surfaces(router: APIRouter, front: Front) -> None:
 def _enqueue(front: Front, body: Body, raw: dict[str, Any]) -> Response:
     """Queue the client's own words; what was parsed from them was only for checking."""
     endpoint = front.endpoint(body.surface, None, body.model)
-    job = front.client.run(endpoint, {"input": raw})
+    job = front.client.run(endpoint, {"input": raw}, surface=body.surface)
     front.follow(job, body.webhook_url, body.surface)
     answer = {
         "id": job.id,
@@ -91,10 +108,10 @@ def _add_jobs(router: APIRouter, front: Front) -> None:
     async def download(
         surface: SurfaceName,
         job_id: JobId,
-        endpoint: EndpointId = None,
         file_format: Annotated[Literal["json", "txt"], Query(alias="format")] = "json",
     ) -> Response:
-        return download_of(front.job(surface, job_id, endpoint), surface, file_format)
+        job = front.recorded(job_id) or front.job(surface, job_id, None)
+        return download_of(job, job.order.surface or surface, file_format)
 
     upgrades: dict[int | str, dict[str, Any]] = {
         101: {"description": "The connection becomes a WebSocket."},
@@ -102,53 +119,70 @@ def _add_jobs(router: APIRouter, front: Front) -> None:
     }
 
     @router.get("/v1/jobs/{surface}/{jobId}/ws", responses=upgrades, **said)
-    async def upgrade(surface: SurfaceName, job_id: JobId) -> Response:
+    async def upgrade(surface: SurfaceName, job_id: JobId, endpoint: EndpointId = None) -> Response:
         raise GatewayError(426, "upgrade_required", "Use WebSocket upgrade to connect")
 
 
 def _add_socket(router: APIRouter, front: Front) -> None:
-    """The WebSocket checks its key by itself: it is no request."""
+    """The WebSocket repeats a job's status until it is final, or for a minute."""
 
     @router.websocket("/v1/jobs/{surface}/{jobId}/ws")
     async def push(
         socket: WebSocket, surface: SurfaceName, job_id: JobId, endpoint: EndpointId = None
     ) -> None:
         try:
-            front.check_key(socket)
+            front.endpoint(surface, endpoint)
         except GatewayError as error:
             await socket.send_denial_response(error.response())
             return
+        except Refused:
+            pass  # a frame says so
         await socket.accept()
-        try:
-            job = front.job(surface, job_id, endpoint)
-        except GatewayError as error:
-            await _break_off(socket, error)
-            return
-        except Refused as refused:
-            await _break_off(socket, upstream(refused))
-            return
-        told = asyncio.create_task(_tell(socket, job, _download_url(socket, surface, job_id)))
+
+        def look() -> Job:
+            recorded = front.recorded(job_id) if endpoint is None else None
+            return recorded or front.job(surface, job_id, endpoint)
+
+        download_url = f"http://{socket.headers['host']}/v1/jobs/{surface}/{job_id}/download"
+        pushing = asyncio.create_task(_push(socket, look, download_url, front.platform.limits))
         try:
             while True:  # what the client says is of no interest, that it leaves is
                 await socket.receive_text()
         except (WebSocketDisconnect, KeyError):
             pass
         finally:
-            told.cancel()
+            pushing.cancel()
 
 
-async def _tell(socket: WebSocket, job: Job, download_url: str) -> None:
+async def _push(
+    socket: WebSocket, look: Callable[[], Job], download_url: str, limits: Limits
+) -> None:
     with suppress(WebSocketDisconnect):
-        async for message in messages(job, download_url):
-            await socket.send_text(json.dumps(message, ensure_ascii=False))
-        await socket.close(1000, "complete")
+        for _ in range(limits.socket_polls):
+            try:
+                job = look()
+            except Refused as refused:
+                frame = {"type": "error", "status": refused.status}
+                await _send(socket, {**frame, "message": "Status polling failed"})
+                await socket.close(1011, "status failed")
+                return
+            await _send(socket, frame_of(job, download_url))
+            if job.final:
+                await socket.close(1000, "complete")
+                return
+            await asyncio.sleep(limits.socket_pause_s)
+        await socket.close(1000, "timeout")
 
 
-def _download_url(socket: WebSocket, surface: str, job_id: str) -> str:
-    return f"http://{socket.headers['host']}/v1/jobs/{surface}/{job_id}/download"
+async def _send(socket: WebSocket, frame: dict[str, Any]) -> None:
+    await socket.send_text(json.dumps(frame, ensure_ascii=False))
 
 
-async def _break_off(socket: WebSocket, error: GatewayError) -> None:
-    """What cannot be followed is said in a frame, and the connection closed."""
-    await socket.send_text(json.dumps({"type": "error", **error.content}))
-    await socket.close(1011, error.content["error"]["message"])
+def _add_webhook_test(router: APIRouter, front: Front) -> None:
+    @router.post("/v1/webhooks/test", tags=["Webhooks"])
+    async def test(body: WebhookTestBody) -> Response:
+        if not is_delivered_to(body.webhook_url):
+            raise GatewayError(400, "invalid_webhook_url", "webhook_url must be an https URL")
+        event = body.event or "job.processing"
+        job_id = await front.webhooks.test(body.webhook_url, event, body.data)
+        return json_response({"success": True, "job_id": job_id, "event": event})

@@ -1,8 +1,11 @@
-"""FastAPI's routes, but what they take for JSON is JSON: Python's reader knows NaN, and says it."""
+"""FastAPI's routes, but what they take for JSON is JSON.
+
+Python's reader knows NaN, and FastAPI takes an empty body for none that was sent.
+"""
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -10,6 +13,17 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from local.api.common import strict
+
+_JSON = re.compile(r"application/([a-z.-]+\+)?json(;.*)?", re.IGNORECASE)
+
+
+class NotJson(Exception):
+    """A body that is sent as JSON is none."""
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a body of that type is read as JSON."""
+    return _JSON.fullmatch(content_type.strip()) is not None
 
 
 class JsonRoute(APIRoute):
@@ -20,7 +34,10 @@ class JsonRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
-            return await handle(_Request(request.scope, request.receive))
+            strict_request = _Request(request.scope, request.receive)
+            if self.body_field is not None and is_json(request.headers.get("content-type", "")):
+                await strict_request.json()
+            return await handle(strict_request)
 
         return answer
 
@@ -30,12 +47,12 @@ class _Request(Request):
         """The body, read once.
 
         Raises:
-            JSONDecodeError: which FastAPI answers as a body that is no JSON.
+            NotJson: it is none.
         """
         if not hasattr(self, "_json"):
             content = await self.body()
             try:
                 self._json = strict(content)
             except (ValueError, RecursionError) as error:
-                raise json.JSONDecodeError(str(error), "", 0) from None
+                raise NotJson from error
         return self._json

@@ -136,8 +136,12 @@ def _has_error(job: Job) -> bool:
     return isinstance(last, str) and last.startswith('data: {"error"')
 
 
+# Ends of lines to some readers of server-sent events, and none in JSON.
+_LINE_ENDS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
+
+
 def _event(content: Any) -> str:
-    return f"data: {json.dumps(content, ensure_ascii=False)}\n\n"
+    return f"data: {json.dumps(content, ensure_ascii=False).translate(_LINE_ENDS)}\n\n"
 
 
 def _answer(job: Job) -> Response:

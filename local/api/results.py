@@ -1,10 +1,9 @@
-"""A job's result as the gateway hands it on: as links, as a file, or message by message."""
+"""A job's result as the gateway hands it on: as links, as a file, or in frames."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncGenerator
 from typing import Any
 
 from starlette.responses import Response
@@ -47,30 +46,15 @@ def download_of(job: Job, surface: str, file_format: str) -> Response:
     return Response(text, headers=headers)
 
 
-async def messages(job: Job, download_url: str) -> AsyncGenerator[dict[str, Any], None]:
-    """What the WebSocket says: each state, and each chunk of a stream before the final one."""
-    seen, sent, tries = None, 0, job.tries
-    while True:
-        if job.tries != tries:
-            tries, sent = job.tries, 0  # another worker begins again
-        if job.status != seen and not job.final:
-            seen = job.status
-            yield {"type": "result", "status": str(seen), **_shown(job, download_url)}
-        elif sent < len(job.chunks):
-            sent += 1
-            yield {"type": "stream", "status": str(job.status), "output": job.chunks[sent - 1]}
-        elif job.final:
-            yield {"type": "result", "status": str(job.status), **_shown(job, download_url)}
-            return
-        else:
-            await job.change()
+def frame_of(job: Job, download_url: str) -> dict[str, Any]:
+    """What the WebSocket sends of a job: its status, and what it holds so far.
 
-
-def _shown(job: Job, download_url: str) -> dict[str, Any]:
-    """A result as links, as it is, or where it is large as an address to fetch it from."""
+    That is as links, as it is, or where it is large as an address to fetch it from.
+    """
     payload = job.view()
+    frame = {"type": "result", "status": payload["status"]}
     if found := links(payload):
-        return {"mode": "links", "links": found}
-    if len(json.dumps(payload)) <= _INLINE_BYTES:
-        return {"mode": "inline", "payload": payload}
-    return {"mode": "download", "download_url": download_url}
+        return {**frame, "mode": "links", "links": found}
+    if len(json.dumps(payload, ensure_ascii=False).encode()) <= _INLINE_BYTES:
+        return {**frame, "mode": "inline", "payload": payload}
+    return {**frame, "mode": "download", "download_url": download_url}

@@ -8,15 +8,24 @@ from dataclasses import dataclass, field
 
 EVERYTHING = "all"  # the endpoint whose workers serve every surface; see ``Endpoints.apart``
 
-_FURTHER = re.compile(r"(?P<name>[\w.-]{1,80})=(?P<surface>\w+)(:(?P<model>.+))?")
+_FURTHER = re.compile(
+    r"(?P<name>[\w.-]{1,80})=(?P<surface>\w+)(:(?P<model>[^~]+)(~(?P<stand_in>[^~]+))?)?"
+)
 
 
 @dataclass(frozen=True)
 class Served:
-    """What the jobs of an endpoint are for: a surface, and where it is said one model of it."""
+    """What the jobs of an endpoint are for.
+
+    Attributes:
+        surface: the surface of all of them.
+        model: the one model that serves them; None = any of the surface.
+        stand_in: the model that serves here under that model's name; None = the model itself.
+    """
 
     surface: str
     model: str | None = None
+    stand_in: str | None = None
 
     def is_for(self, surface: str, model: object) -> bool:
         """Whether a request for that model of that surface belongs here and nowhere else."""
@@ -53,16 +62,16 @@ class Endpoints:
 
 
 def read_further(text: str, surfaces: tuple[str, ...]) -> tuple[str, Served]:
-    """Read ``NAME=SURFACE[:MODEL]``.
+    """Read ``NAME=SURFACE[:MODEL[~STAND_IN]]``.
 
     Raises:
         ValueError: it is none, or the name is taken, or the surface is not served.
     """
     match = _FURTHER.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is not NAME=SURFACE or NAME=SURFACE:MODEL")
+        raise ValueError(f"{text!r} is not NAME=SURFACE or NAME=SURFACE:MODEL[~STAND_IN]")
     if match["surface"] not in surfaces:
         raise ValueError(f"{match['surface']!r} is none of {', '.join(surfaces)}")
     if match["name"] in {*surfaces, EVERYTHING}:
         raise ValueError(f"{match['name']!r} is an endpoint's name already")
-    return match["name"], Served(match["surface"], match["model"])
+    return match["name"], Served(match["surface"], match["model"], match["stand_in"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -32,7 +32,8 @@ class Order:
 
     Attributes:
         input: the job's input, passed to the worker as it is.
-        envelope: ``policy`` and ``s3Config``, passed along too.
+        envelope: what stands beside the input (``policy``, ``s3Config``, fields of a body that was
+            sent as the job itself), passed along too.
         execution_timeout_s: how long it may run.
         ttl_s: how long it may live, queue time included.
         webhook: RunPod's own webhook: gets the job's status when it is final.
@@ -61,6 +62,7 @@ class Job:
         error: why it failed.
         chunks: what the worker streamed so far.
         read: how many of them ``/stream`` has given out.
+        heard: whether it has given out any, at this or an earlier try.
         followers: start what follows the job to its end; called again when it is retried.
         timer: the one thing that happens to the job by itself next.
     """
@@ -79,6 +81,7 @@ class Job:
     error: str | None = None
     chunks: list[Any] = field(default_factory=list)
     read: int = 0
+    heard: bool = False
     followers: list[Callable[[], None]] = field(default_factory=list)
     timer: asyncio.TimerHandle | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -122,8 +125,10 @@ class Job:
         """What a worker takes: the job, and what its endpoint serves, or else its way said."""
         if served is None and self.order.surface is not None:
             served = Served(self.order.surface)
-        said = {} if served is None else {"endpoint": asdict(served)}
-        return {"id": self.id, "input": self.order.input, **self.order.envelope, **said}
+        job = {"id": self.id, "input": self.order.input, **self.order.envelope}
+        if served is not None:
+            job["endpoint"] = {"surface": served.surface, "model": served.model}
+        return job
 
     def follow(self, start: Callable[[], None]) -> None:
         """Have something follow this job, now and at each retry."""

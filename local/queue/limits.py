@@ -27,6 +27,8 @@ class Limits:
         min_sync_wait_s, max_sync_wait_s: what it may be told.
         webhook_tries: how often a webhook is tried in all.
         webhook_pause_s: between two tries.
+        socket_pause_s: between two frames of the gateway's WebSocket.
+        socket_polls: after how many frames it ends.
         poll_s: how long a worker's long poll is held open (ours).
         worker_silence_s: a worker that is silent for so long is gone (ours).
         cut_poll_s: one whose poll broke off and who did not come back in this time too (ours).
@@ -46,6 +48,8 @@ class Limits:
     max_sync_wait_s: float = 300
     webhook_tries: int = 3
     webhook_pause_s: float = 10
+    socket_pause_s: float = 1.5
+    socket_polls: int = 40
     poll_s: float = 5
     worker_silence_s: float = 30
     cut_poll_s: float = 5

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import json
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -104,7 +105,9 @@ class Queues:
         if job.tries >= self._limits.tries:
             self.finish(job, Status.FAILED, error=f"{job.tries} workers were lost on this job.")
         else:
+            begun = restarted(job)
             self._requeue(job, in_front=True)
+            job.chunks = begun
 
     def finish(
         self, job: Job, status: Status, *, output: Any = None, error: str | None = None
@@ -150,6 +153,24 @@ class Queues:
         if job.timer is not None:
             job.timer.cancel()
         job.timer = asyncio.get_running_loop().call_later(max(0.0, delay_s), then, job)
+
+
+def restarted(job: Job) -> list[Any]:
+    """What a stream goes on with that begins anew: an event that says so, once some was read.
+
+    It is in the form of the events before it, and has no choices to those who look for them.
+    """
+    if not job.heard:
+        return []
+    event = {
+        "type": "stream.restarted",
+        "choices": [],
+        "attempt": job.tries + 1,
+        "message": "The worker was lost; the answer begins anew. Drop what came before.",
+    }
+    if not isinstance(job.chunks[0], str):
+        return [event]
+    return [f"event: stream.restarted\ndata: {json.dumps(event)}\n\n"]
 
 
 def _now() -> float:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from models.chat.grammar import Form, Grammars
 from models.chat.request import Prompt
-from models.errors import ContextLengthExceeded
+from models.errors import ContextLengthExceeded, InvalidValue, shorten
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,55 @@ class Admission:
     form: Form | None
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What an engine breaks on, and all other requests with it.
+
+    A token outside the vocabulary, for one, is read outside of a table: on a GPU that ends the
+    process that has it.
+
+    Attributes:
+        vocabulary: how many tokens the model has; their ids are below.
+        biases: how many tokens may have a bias; None = any number.
+        logprobs: how many of the likeliest tokens may be told; None = any number.
+        least_length: whether an answer may have one, ``min_tokens``.
+    """
+
+    vocabulary: int
+    biases: int | None = None
+    logprobs: int | None = None
+    least_length: bool = True
+
+    def check(self, slug: str, prompt: Prompt) -> None:
+        """Look at a request.
+
+        Raises:
+            InvalidValue: it is beyond a limit.
+        """
+        if not prompt.tokens:
+            raise InvalidValue(f"{prompt.param} has no tokens.", param=prompt.param)
+        self._check_tokens(slug, prompt.tokens, prompt.param)
+        rules = prompt.sampling
+        self._check_tokens(slug, rules.logit_bias, "logit_bias")
+        for param, given, most in (
+            ("logit_bias", len(rules.logit_bias), self.biases),
+            ("top_logprobs", rules.logprobs or 0, self.logprobs),
+            ("min_tokens", rules.min_tokens, None if self.least_length else 0),
+        ):
+            if most is not None and given > most:
+                raise InvalidValue(f"{param}: at most {most}; got {given}.", param=param)
+
+    def _check_tokens(self, slug: str, tokens: Collection[int], param: str) -> None:
+        edges = (min(tokens), max(tokens)) if tokens else ()
+        for token in edges:
+            if not 0 <= token < self.vocabulary:
+                raise InvalidValue(
+                    f"{param} has the token id {shorten(str(token), 20)}; those of {slug} go from "
+                    f"0 to {self.vocabulary - 1}.",
+                    param=param,
+                )
+
+
 class Entrance:
     """Checks requests.
 
@@ -29,19 +79,21 @@ class Entrance:
         slug: of the model, for errors.
         most: how many tokens a request may have, with its answer.
         grammars: compiles forms.
+        limits: of the engine.
     """
 
-    def __init__(self, slug: str, most: int, grammars: Grammars) -> None:
+    def __init__(self, slug: str, most: int, grammars: Grammars, limits: Limits) -> None:
         self.most = most
         self._slug = slug
         self._grammars = grammars
+        self._limits = limits
 
     async def check(self, prompt: Prompt) -> Admission:
         """Cut the length of the answer to what fits.
 
         Raises:
             ContextLengthExceeded: the prompt is too long.
-            InvalidValue: the grammar cannot be honoured.
+            InvalidValue: the grammar cannot be honoured, or the engine would break on a value.
         """
         length = len(prompt.tokens)
         if length >= self.most:
@@ -50,6 +102,7 @@ class Entrance:
                 f"this request has {length} in {prompt.param}.",
                 param=prompt.param,
             )
+        self._limits.check(self._slug, prompt)
         room = self.most - length
         limit = min(prompt.sampling.max_tokens or room, room)
         prompt = replace(prompt, sampling=replace(prompt.sampling, max_tokens=limit))

@@ -1,8 +1,8 @@
-"""Attention over a paged cache on a CPU: each sequence by itself.
+"""Attention over a paged cache: each sequence by itself.
 
 The library lays all sequences of a step side by side and masks what is not a token's own, so that
-the work grows with the square of their number. Here each attends to its own stretch of the keys,
-as flash attention's variable-length kernels do on a GPU.
+the work grows with the square of their number. Here each attends to its own stretch of the keys: on
+a GPU in one kernel (``models.device.varlen``), on a CPU one sequence after the other.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def attend(
         scaling: of the scores.
         cache: of the library, which writes what is new and reads what is old.
         cu_seq_lens_q: where the sequences begin, and the last ends.
-        kwargs: what the cache wants, among it the same of the keys.
+        kwargs: what the cache wants, among it the same of the keys, and the longest of both.
 
     Returns:
         The values, shape (1, tokens, heads, size), and no weights.
@@ -57,6 +57,8 @@ def attend(
     key, value = cache.update(
         key_states=key, value_states=value, layer_idx=module.layer_idx, kwargs=kwargs
     )
+    if query.device.type != "cpu":
+        return _at_once(query, key, value, scaling, cu_seq_lens_q, kwargs), None
     groups = query.shape[1] // key.shape[1]
     out = torch.empty_like(query)
     asked, known = cu_seq_lens_q.tolist(), kwargs["cu_seq_lens_k"].tolist()
@@ -65,6 +67,43 @@ def attend(
             query[:, :, start:end], key[:, :, first:last], value[:, :, first:last], scaling, groups
         )
     return out.transpose(1, 2), None
+
+
+def suits(model: Any) -> bool:
+    """Whether the attention of a model on its device is better computed here.
+
+    On a CPU it is; on a GPU where the kernel runs: padded, a long prompt would make all the others
+    as long.
+    """
+    from models.device import varlen
+
+    if model.device.type == "cpu":
+        return True
+    config = model.config
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return varlen.knows_causal() and varlen.suits(model.device, model.dtype, width)
+
+
+def _at_once(
+    query: Any, key: Any, value: Any, scaling: float | None, begins: Any, cached: dict[str, Any]
+) -> Any:
+    """Of all sequences; shape (1, tokens, heads, size)."""
+    from models.device import varlen
+
+    packed = varlen.Packed(
+        begins, int(cached["max_length_q"]), _only(cached["cu_seq_lens_k"]),
+        int(_only(cached["max_length_k"])), causal=True, scale=scaling,
+    )  # fmt: skip
+    q, k, v = (one[0].transpose(0, 1) for one in (query, key, value))
+    return varlen.attend(q, k, v, packed)[None]
+
+
+def _only(value: Any) -> Any:
+    """The library has one for each kind of layer, of which there is one here."""
+    if not isinstance(value, dict):
+        return value
+    [found] = value.values()
+    return found
 
 
 def _one(query: Any, key: Any, value: Any, scaling: float | None, groups: int) -> Any:

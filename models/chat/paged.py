@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Any
 
-from models.chat.attention import register
+from models.chat.attention import register, suits
 
 VERSION = "5.23."
 _PAGE_TOKENS = 32  # prefixes are shared in pages
@@ -70,7 +70,7 @@ class Paged:
         plain = GenerationConfig(do_sample=False)
         manager = ContinuousBatchingManager(model, plain, config)
         self._model = model
-        if model.device.type == "cpu" and _looks_at_all(model.config):
+        if _looks_at_all(model.config) and suits(model):
             model.set_attn_implementation(register())
         self._processor = manager._create_batch_processor()
         self._scheduler, self.cache = self._processor.scheduler, self._processor.cache
@@ -132,8 +132,23 @@ class Paged:
             oldest_first = sorted(scheduler.waiting_requests_order, key=age)
             scheduler.waiting_requests_order = deque(oldest_first)
         if self._processor.prepare_next_batch():
+            self._wait_for_inputs()
             self._processor._generation_step(self._model)
             self._processor.update_batch()
+
+    def _wait_for_inputs(self) -> None:
+        """Have the library's stream, which computes, wait for this one, which prepared the step."""
+        import torch
+
+        stream = self._processor.inputs_and_outputs.compute_stream
+        if stream is not None:
+            stream.wait_stream(torch.get_device_module(self._model.device).current_stream())
+
+    def close(self) -> None:
+        """Let go of the model and the cache, which hold each other by what was replaced in them."""
+        del self._processor.model_runner._sample
+        del self.cache.search_prefix_match
+        del self._model, self._processor, self._scheduler, self.cache
 
     def restart(self) -> None:
         """After a step that failed: begin all again; what they have said counts as their prompt."""

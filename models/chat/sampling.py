@@ -17,6 +17,8 @@ from models.chat.grammar import Matcher
 from models.chat.request import Logprob
 from models.errors import InvalidValue
 
+_CANDIDATES = 1024  # likeliest tokens, among which those that may be drawn nearly always are
+_WORTH_CANDIDATES = 8  # times as large a vocabulary; a smaller one is sorted as quickly
 _BELOW_ONE = 1 - 1e-12  # a draw must fall short of the sum of all probabilities
 
 
@@ -178,7 +180,51 @@ def _sample(choices: Sequence[Choice], scores: Any) -> Any:
 
 
 def _likeliest(scores: Any, top_k: Any, top_p: Any) -> Any:
-    """Leave the ``top_k`` likeliest, and of those the likeliest that together have ``top_p``."""
+    """Leave the ``top_k`` likeliest, and of those the likeliest that together have ``top_p``.
+
+    Nearly always they are among a thousand candidates, which are found without sorting all scores;
+    rows where they are not are sorted whole.
+    """
+    import torch
+
+    size = scores.shape[-1]
+    if size < _WORTH_CANDIDATES * _CANDIDATES:
+        return _by_sorting(scores, top_k, top_p)
+    values, ids, whole = _candidates(scores)
+    place = torch.arange(_CANDIDATES, device=scores.device)
+    values = values.masked_fill(place >= top_k, -torch.inf)
+    total = torch.where(top_k < size, values.logsumexp(-1, True), scores.logsumexp(-1, True))
+    probabilities = (values - total).exp()
+    sums = probabilities.cumsum(-1)
+    beyond = (sums - probabilities >= top_p) & (top_p < 1) & (place > 0)
+    values = values.masked_fill(beyond, -torch.inf)
+    kept = torch.full_like(scores, -torch.inf).scatter_(-1, ids, values)
+    enough = (top_k <= _CANDIDATES) | ((top_k >= size) & (sums[:, -1:] >= top_p))
+    left = ~(whole & enough).squeeze(-1)
+    if left.any():
+        kept[left] = _by_sorting(scores[left], top_k[left], top_p[left])
+    return kept
+
+
+def _candidates(scores: Any) -> tuple[Any, Any, Any]:
+    """The likeliest of each row, in the order of a stable sort, and their ids.
+
+    And whether they are these without doubt, shape (rows, 1): none that is as likely as the last is
+    left out.
+    """
+    import torch
+
+    values, ids = scores.topk(_CANDIDATES + 1)
+    # Those that are as likely come in any order: by their ids first, then by their values.
+    ids, order = ids.sort(-1)
+    values, order = values.gather(-1, order).sort(dim=-1, descending=True, stable=True)
+    ids = ids.gather(-1, order)
+    last, beyond = values[:, -2:-1], values[:, -1:]
+    return values[:, :-1], ids[:, :-1], (last > beyond) | (beyond == -torch.inf)
+
+
+def _by_sorting(scores: Any, top_k: Any, top_p: Any) -> Any:
+    """As ``_likeliest``, whatever the scores."""
     import torch
 
     ordered, order = scores.sort(dim=-1, descending=True, stable=True)
@@ -186,5 +232,6 @@ def _likeliest(scores: Any, top_k: Any, top_p: Any) -> Any:
     ordered = ordered.masked_fill(place >= top_k, -torch.inf)
     probabilities = ordered.softmax(-1)
     before = probabilities.cumsum(-1) - probabilities
-    ordered = ordered.masked_fill((before >= top_p) & (place > 0), -torch.inf)
+    beyond = (before >= top_p) & (top_p < 1) & (place > 0)  # rounded sums reach 1 too early
+    ordered = ordered.masked_fill(beyond, -torch.inf)
     return torch.empty_like(scores).scatter_(-1, order, ordered)

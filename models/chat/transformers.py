@@ -11,11 +11,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from models.chat.admission import Admission, Entrance
+from models.chat.admission import Admission, Entrance, Limits
 from models.chat.grammar import Grammars
-from models.chat.paged import Paged
+from models.chat.paged import STEP_TOKENS, Paged
 from models.chat.request import Begun, Ended, Prompt, Tokens
 from models.chat.sampling import Choice, choose
+from models.chat.share import Model, Share, Steps
 from models.chat.text import ChatText, gguf
 from models.device.failures import is_out_of_memory, translate
 from models.device.hardware import Device
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 CPU_CACHE_TOKENS = 16_384
 _USUAL_TOKENS = 1024  # of a request, with its answer
+_USUAL_REQUESTS = 256  # that choose a token in one step, at most about
 
 
 class TransformersChat:
@@ -38,11 +40,13 @@ class TransformersChat:
         self.text = text
         self.context = _context(model, row)
         self._model = model
-        self.ends = text.ends(model.generation_config.eos_token_id)
-        grammars = Grammars(text.tokenizer, model.config.vocab_size, self.ends)
+        vocabulary = int(model.config.vocab_size)
+        ends = text.ends(model.generation_config.eos_token_id)
+        self.ends = frozenset(one for one in ends if one < vocabulary)
+        grammars = Grammars(text.tokenizer, vocabulary, self.ends)
         self._paged = Paged(model, cache_tokens, self._choose)
         most = min(self.context, self._paged.largest())
-        self._entrance = Entrance(row.slug, most, grammars)
+        self._entrance = Entrance(row.slug, most, grammars, Limits(vocabulary))
         self._choices: dict[str, Choice] = {}  # that the cache has, or waits to have
         self._later: dict[int, list[Choice]] = {}  # until the first has read the prompt
         self._begun: set[int] = set()
@@ -60,9 +64,7 @@ class TransformersChat:
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, device_map=device.kind, local_files_only=True, **gguf(folder)
         )
-        tokens = row.options.get("cache_tokens")
-        if tokens is None and device.kind == "cpu":
-            tokens = CPU_CACHE_TOKENS
+        tokens = cache_tokens(model, row, device)
         text = ChatText(folder, _context(model, row), row.options)
         return cls(model.eval(), text, row, tokens)
 
@@ -115,6 +117,7 @@ class TransformersChat:
     def close(self) -> None:
         """Drop the model and its cache."""
         self._entrance.close()
+        self._paged.close()
         self._model = self._paged = None  # type: ignore[assignment]
 
     def _made(self, key: int, item: Admission) -> Iterator[Choice]:
@@ -188,6 +191,21 @@ class TransformersChat:
         self._paged.restart()
         free_memory()
         self._events.append((newest, translate(error)))
+
+
+def cache_tokens(model: Any, row: Row, device: Device) -> int | None:
+    """How many tokens the cache holds; None = what is free, of a model that is not understood.
+
+    Raises:
+        ModelDoesNotFit: the row's memory has no room for a step beside the weights.
+    """
+    wanted: int | None = row.options.get("cache_tokens")
+    if device.kind == "cpu":
+        return wanted or CPU_CACHE_TOKENS
+    weights_bytes = sum(one.nbytes for one in {*model.parameters(), *model.buffers()})
+    steps = Steps(STEP_TOKENS[device.kind], _USUAL_REQUESTS)
+    known = Model(model.config.to_dict(), weights_bytes, model.dtype.itemsize)
+    return Share.of(row, known, steps).fitting(wanted)
 
 
 def _context(model: Any, row: Row) -> int:

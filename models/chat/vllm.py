@@ -9,33 +9,42 @@ llguidance here as there.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from models.chat.admission import Admission, Entrance
+from models.chat.admission import Admission, Entrance, Limits
 from models.chat.grammar import Grammars
 from models.chat.request import Begun, Ended, Prompt, Tokens
 from models.chat.text import ChatText
+from models.chat.vllm_start import arguments, environment
 from models.chat.vllm_words import logprobs, sampling
+from models.device import trial
 from models.device.hardware import Device
-from models.errors import DeviceLost, EngineFailed, InvalidValue, QuartetError, shorten
+from models.device.memory import free_memory
+from models.errors import (
+    DeviceLost,
+    EngineFailed,
+    InvalidValue,
+    ModelLoadFailed,
+    QuartetError,
+    shorten,
+)
 from models.quiet import hush
 from models.row import Row
+from models.stages import spent
 from models.surface import Done
 
 log = logging.getLogger(__name__)
 
 _USUAL_TOKENS = 1024  # of a request, with its answer
-_CPU_CACHE_GIB = 1
-_BLOCK_TOKENS = 32
-_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has kernels for
 _LOOK_S = 0.25  # between two looks whether vLLM's process lives
-_GPU_SHARE = 0.9  # of its memory: weights, cache and working space together
+# What its worker holds tables for (vllm/v1/worker/gpu/sample/logit_bias.py), and breaks beyond; the
+# ends of an answer are held where it has a least length.
+_MOST_BIASES, _MOST_ENDS = 1024, 128
 SILENT_S = 120.0  # a step, of thousands of tokens at most, takes seconds
 _HUNG = "The model's process gives no sign of life; the worker restarts. Send the request again."
 _LOST = "The model's process has ended; the worker restarts. Send the request again."
@@ -49,47 +58,65 @@ class VllmChat:
         self.text = text
         self.context = int(config.model_config.max_model_len)
         generation = config.model_config.try_get_generation_config()
-        self.ends = text.ends(generation.get("eos_token_id"))
+        vocabulary = int(config.model_config.get_vocab_size())
+        ends = text.ends(generation.get("eos_token_id"))
+        self.ends = frozenset(one for one in ends if one < vocabulary)
         self._engine = engine
-        grammars = Grammars(text.tokenizer, config.model_config.get_vocab_size(), self.ends)
+        grammars = Grammars(text.tokenizer, vocabulary, self.ends)
         self._cache_tokens = _cache_tokens(config)
-        self._entrance = Entrance(row.slug, min(self.context, self._cache_tokens), grammars)
+        most = min(self.context, self._cache_tokens)
+        limits = Limits(
+            vocabulary,
+            _MOST_BIASES,
+            int(config.model_config.max_logprobs),
+            least_length=len(self.ends) < _MOST_ENDS,  # vLLM adds the tokenizer's own end
+        )
+        self._entrance = Entrance(row.slug, most, grammars, limits)
         self._most_at_once = int(config.scheduler_config.max_num_seqs)
-        self._adapters = _adapters(row)
+        self._adapters = _adapters(engine, row)
         self._going: dict[int, _Going] = {}
         self._heard_at = time.monotonic()
 
     @classmethod
-    def load(cls, folder: Path, row: Row, device: Device) -> VllmChat:
-        """Start vLLM's process, which loads the folder; takes from half a minute to minutes."""
+    def load(
+        cls, folder: Path, row: Row, device: Device, is_broken: Callable[[], bool] = trial.is_broken
+    ) -> VllmChat:
+        """Start vLLM's process, which loads the folder; takes from half a minute to minutes.
+
+        Args:
+            folder: of the weights.
+            row: the model.
+            device: where it runs.
+            is_broken: tries the GPU, where the process does not start and cannot say why.
+
+        Raises:
+            DeviceLost: the process does not start, as the GPU does not compute.
+            ModelLoadFailed: an adapter cannot be loaded.
+            ModelDoesNotFit: the row's memory has no room for its weights and a step.
+        """
         hush("transformers")
         log.info("%s runs on vllm: %s", row.slug, row.options.get("why", "by its row"))
-        on_cpu = device.kind == "cpu"
-        # A forked child would inherit CUDA's context, and locks of our threads.
-        os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
-        if on_cpu:
-            os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(_CPU_CACHE_GIB))
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        from vllm import EngineArgs
-        from vllm.v1.engine.llm_engine import LLMEngine
-
-        arguments = {
-            "model": str(folder),
-            "dtype": row.options.get("dtype", device.dtype),
-            "tensor_parallel_size": row.options.get("gpus", 1),
-            "gpu_memory_utilization": _GPU_SHARE,
-            "enable_prefix_caching": True,
-            "structured_outputs_config": {"backend": "guidance"},
-            "enforce_eager": on_cpu,
-            "disable_log_stats": True,
-            "load_format": row.options.get("load_format", "auto"),
-            **_cache(folder, row),
-            **_lora(row),
-        }
-        engine = LLMEngine.from_engine_args(EngineArgs(**arguments), enable_multiprocessing=True)
-        engine.get_supported_tasks()  # kept; asked for at a request, a process that hangs holds it
-        context = int(engine.vllm_config.model_config.max_model_len)
-        return cls(engine, ChatText(folder, context, row.options), row)
+        for name, value in environment(row, device).items():
+            os.environ.setdefault(name, value)  # before vllm is imported, and for its processes
+        given = arguments(folder, row, device)
+        if device.kind == "cuda":
+            free_memory()  # vLLM wants its share to be free
+        try:
+            engine = _started(given)
+        except Exception as error:
+            if device.kind == "cuda" and is_broken():
+                raise DeviceLost(
+                    f"The GPU failed while {row.slug} loaded; the worker restarts."
+                ) from error
+            raise
+        try:
+            engine.get_supported_tasks()  # kept; at a request, a process that hangs holds it up
+            spent("compile", max(engine.collective_rpc("compile_seconds")))
+            context = int(engine.vllm_config.model_config.max_model_len)
+            return cls(engine, ChatText(folder, context, row.options), row)
+        except BaseException:
+            engine.engine_core.shutdown()  # it would keep the GPU's memory
+            raise
 
     @property
     def capacity(self) -> int:
@@ -236,48 +263,45 @@ class VllmChat:
             self._engine.abort_request(list(names), internal=True)
 
 
-def _cache(folder: Path, row: Row) -> dict[str, Any]:
-    """The size of the cache, where the operator says one, and the longest request.
+def _started(given: dict[str, Any]) -> Any:
+    """VLLM's synchronous client, whose process is up.
 
-    vLLM does not start with a cache that is smaller than the longest request, and keeps a block.
+    Batches are as large as those of vLLM's server: by itself the client takes the smallest.
     """
-    context, tokens = row.options.get("context"), row.options.get("cache_tokens")
-    if tokens is None:
-        return {"max_model_len": context}
-    reads = int(json.loads((folder / "config.json").read_text())["max_position_embeddings"])
-    return {
-        "max_model_len": min(context or reads, reads, tokens),
-        "block_size": _BLOCK_TOKENS,
-        "num_gpu_blocks_override": -(-tokens // _BLOCK_TOKENS) + 1,
-    }
+    from vllm import EngineArgs
+    from vllm.usage.usage_lib import UsageContext
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+    return LLMEngine.from_engine_args(
+        EngineArgs(**given),
+        usage_context=UsageContext.OPENAI_API_SERVER,
+        enable_multiprocessing=True,
+    )
 
 
-def _lora(row: Row) -> dict[str, Any]:
-    """Room for the adapters, as large as the largest of them."""
-    adapters = row.options.get("adapters", {})
-    if not adapters:
-        return {}
-    ranks = [
-        int(json.loads((folder / "adapter_config.json").read_text())["r"])
-        for folder in adapters.values()
-    ]
-    rank = next(one for one in _RANKS if one >= max(ranks))
-    # One more place, that stays empty: beside others, the build for a CPU takes a request without
-    # an adapter for one of the last place's.
-    return {"enable_lora": True, "max_loras": len(adapters) + 1, "max_lora_rank": rank}
+def _adapters(engine: Any, row: Row) -> dict[str, Any]:
+    """VLLM's requests for adapters, by their names; each is loaded.
 
-
-def _adapters(row: Row) -> dict[str, Any]:
-    """VLLM's requests for adapters, by their names."""
+    Raises:
+        ModelLoadFailed: one cannot be: at a request it would end vLLM's process.
+    """
     adapters = row.options.get("adapters", {})
     if not adapters:
         return {}
     from vllm.lora.request import LoRARequest
 
-    return {
+    made = {
         name: LoRARequest(name, number, str(folder))
         for number, (name, folder) in enumerate(sorted(adapters.items()), start=1)
     }
+    for name, request in made.items():
+        try:
+            engine.add_lora(request)
+        except Exception as error:
+            raise ModelLoadFailed(
+                f"{row.slug}: the adapter {name} cannot be loaded; the worker's log says why."
+            ) from error
+    return made
 
 
 class _Going:

@@ -17,11 +17,13 @@ from pathlib import Path
 from models.device.failures import Failure, attempt, is_out_of_memory
 from models.device.memory import free_memory, release_kept
 
+_WARM_UP = 64  # a run as small as there is: it finds the libraries and their first kernels
 _SMALLEST, _LARGEST = 1024, 262_144  # a device that is not too slow for it gets twice the smallest
 _BETTER = 1.03  # a size that is faster by less than this only delays those who wait
 _FURTHER = 4  # how far beyond the best size is looked: one step may be slow by chance
 _SHORT_S = 0.03  # runs that are shorter are timed again: once may be chance
 _TIMES = 3
+_UNUSUAL = 1.5  # times as slow as the size before: a kernel may have been loaded for this one
 
 
 def measure(
@@ -32,8 +34,11 @@ def measure(
     Args:
         probe: runs the device on a given size, and returns when it is done.
         working_bytes: memory that a run may take, besides what is taken before it.
-        patience_s: about how long this may take; a slow device keeps the size reached by then, so
-            that one run does not delay others for long.
+        patience_s: about how long this may take after the first run; a slow device keeps the size
+            reached by then, so that one run does not delay others for long.
+
+    The first run imports what it needs, makes the device's context and loads kernels, which takes
+    seconds on a GPU. It is a small one, and its time does not count.
     """
     found = [_SMALLEST]
     outcome = attempt(lambda: _climb(_within(probe, working_bytes), patience_s, found))
@@ -46,6 +51,7 @@ def measure(
 
 def _climb(probe: Callable[[int], None], patience_s: float, found: list[int]) -> None:
     """Try ever larger sizes, and note in ``found`` each that is worth it."""
+    probe(_WARM_UP)
     end = time.monotonic() + patience_s
     best, size = math.inf, _SMALLEST
     probe(size)  # allocations and choices of kernels are made here
@@ -54,7 +60,7 @@ def _climb(probe: Callable[[int], None], patience_s: float, found: list[int]) ->
         if time.monotonic() + 2 * size * each > end:
             break
         size *= 2
-        each = _seconds(probe, size) / size
+        each = _seconds(probe, size, size * each) / size
         if each * _BETTER < best:
             best = each
             found.append(size)
@@ -96,13 +102,18 @@ def peak_resident_bytes() -> int:
     return int(peak[1]) * 1024 if peak else 0
 
 
-def _seconds(probe: Callable[[int], None], size: int) -> float:
-    """The shortest of a few runs, or the only one where it takes long."""
+def _seconds(probe: Callable[[int], None], size: int, expected_s: float = math.inf) -> float:
+    """The shortest of a few runs, or the only one where it takes long.
+
+    A long one that is much slower than ``expected_s`` is run once more: what was loaded or compiled
+    for its size is there then.
+    """
     shortest, end = math.inf, time.perf_counter() + _SHORT_S
-    for _ in range(_TIMES):
+    for count in range(1, _TIMES + 1):
         start = time.perf_counter()
         probe(size)
         shortest = min(shortest, time.perf_counter() - start)
-        if time.perf_counter() > end:
+        unusual = count == 1 and shortest > _UNUSUAL * expected_s
+        if time.perf_counter() > end and not unusual:
             break
     return shortest

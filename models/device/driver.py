@@ -1,11 +1,13 @@
-"""Whether an NVIDIA driver carries the CUDA that torch or ctranslate2 is built with.
+"""Whether a machine carries what torch or ctranslate2 is built for: its driver, and its GPU.
 
-Seen without importing either: a worker that cannot run should say so in a second, not after a load.
+The driver is judged without importing either: a worker that cannot run should say so in a second,
+not after a load. For which GPUs torch has kernels only torch says.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -53,3 +55,50 @@ def is_doubtful(driver: str) -> bool:
     """Whether ctranslate2 may fail with a driver that ``too_old`` lets pass."""
     major = driver.partition(".")[0]
     return major.isdigit() and int(major) < _DRIVER_OF_CTRANSLATE2
+
+
+def architectures_of_torch() -> list[str]:
+    """For which GPUs the installed torch has kernels, as ``sm_90`` and ``compute_90``.
+
+    Empty where it cannot be imported, or does not say.
+    """
+    try:
+        import torch
+    except ImportError:
+        return []
+    return list(torch.cuda.get_arch_list())
+
+
+def without_kernels(
+    architectures: Sequence[str], capability: tuple[int, int] | None, cuda: str | None
+) -> str | None:
+    """What is wrong with a GPU for a build of torch, and what to do; None where it is fine.
+
+    Machine code runs on GPUs of its own major version with the same minor one or a later one; an
+    intermediate form (``compute_``) is compiled by the driver for any later GPU (NVIDIA's CUDA
+    Programming Guide, "Binary Compatibility" and "PTX Compatibility").
+
+    Args:
+        architectures: as ``architectures_of_torch`` says; none are not judged.
+        capability: of the GPU; None is not judged.
+        cuda: that torch is built with.
+    """
+    parsed = [re.fullmatch(r"(sm|compute)_(\d+)(\d)[af]?", one) for one in architectures]
+    known = [(one[1], (int(one[2]), int(one[3]))) for one in parsed if one]
+    if capability is None or not known:
+        return None
+    for kind, built in known:
+        same = kind == "compute" or built[0] == capability[0]
+        if same and built <= capability:
+            return None
+    oldest, latest = (edge(built for _, built in known) for edge in (min, max))
+    other = "13.0" if capability > latest else "12.6"
+    return (
+        f"torch for CUDA {cuda} has kernels for compute capability {_dotted(oldest)} to "
+        f"{_dotted(latest)}, and this GPU has {_dotted(capability)}: build the image with "
+        f"--build-arg CUDA={other}, or choose another GPU for the endpoint"
+    )
+
+
+def _dotted(capability: tuple[int, int]) -> str:
+    return ".".join(map(str, capability))

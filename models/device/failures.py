@@ -50,17 +50,37 @@ def translate(error: BaseException) -> QuartetError:
 
 
 def is_device_lost(error: BaseException) -> bool:
-    """Recognise the words of torch and ctranslate2 for CUDA errors that stay."""
-    said = str(error)
-    return any(one in said for one in _LOST) and not is_out_of_memory(error)
+    """Recognise the errors of torch, Triton and ctranslate2 after which the device is of no use."""
+    if isinstance(error, DeviceLost):
+        return True
+    if isinstance(error, QuartetError) or is_out_of_memory(error):
+        return False
+    words = str(error)
+    if any(harmless in words for harmless in _HARMLESS):
+        return False
+    return any(lost in words for lost in _LOST)
 
 
-_LOST = ("CUDA error", "CUDA failed with error", "cuBLAS failed with status")
+# Of torch, the driver's API, Triton, and ctranslate2. Most of CUDA's errors stay with the process:
+# each later call fails, too. Without a GPU there is nothing to come back to.
+_LOST = (
+    "CUDA error", "CUDA driver error", "Triton Error [CUDA]", "CUDA failed with error",
+    "cuBLAS failed with status", "CUDNN_STATUS_EXECUTION_FAILED", "CUDNN_STATUS_MAPPING_ERROR",
+    "No CUDA GPUs are available", "cudaGetDeviceCount",
+)  # fmt: skip
 
+# What CUDA and its libraries refuse before they begin; the process's context is as it was.
+_HARMLESS = (
+    "STATUS_NOT_SUPPORTED", "STATUS_INVALID_VALUE", "STATUS_BAD_PARAM",
+    "CUDA error: invalid argument", "CUDA error: invalid configuration argument",
+    "CUDA error: operation not supported", "CUDA error: too many resources requested for launch",
+    "Triton Error [CUDA]: invalid argument", "Triton Error [CUDA]: operation not supported",
+)  # fmt: skip
 
-# torch on a GPU and ctranslate2; torch on a CPU; onnxruntime; C++ underneath any of them.
+# torch on a GPU and ctranslate2; CUDA's libraries; torch on a CPU; onnxruntime; C++ underneath.
 _OUT_OF_MEMORY = (
-    "out of memory", "can't allocate memory", "failed to allocate memory", "std::bad_alloc"
+    "out of memory", "_status_alloc_failed", "device_allocation_failed", "can't allocate memory",
+    "failed to allocate memory", "std::bad_alloc",
 )  # fmt: skip
 
 

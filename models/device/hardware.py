@@ -20,12 +20,16 @@ class Device:
         memory_bytes: memory of the first GPU, or this process's share of RAM.
         bf16: whether bfloat16 arithmetic is native, so that it is worth using.
         wanted_dtype: what the operator wants instead of the device's own choice.
+        capability: the GPU's compute capability, which says for what kernels are built.
+        name: the GPU's, as ``NVIDIA H100 80GB HBM3``.
     """
 
     kind: str
     memory_bytes: int
     bf16: bool
     wanted_dtype: str | None = None
+    capability: tuple[int, int] | None = None
+    name: str = ""
 
     @property
     def dtype(self) -> str:
@@ -58,8 +62,10 @@ def detect(wanted: str = "auto") -> Device:
 
 
 def _first_gpu() -> Device | None:
-    import pynvml
-
+    try:
+        import pynvml
+    except ImportError:
+        return _first_gpu_of_torch()
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
@@ -68,19 +74,40 @@ def _first_gpu() -> Device | None:
         if pynvml.nvmlDeviceGetCount() == 0:
             return None
         handle = pynvml.nvmlDeviceGetHandleByIndex(0)
-        major, _minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+        major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
         total = pynvml.nvmlDeviceGetMemoryInfo(handle).total
-        return Device("cuda", int(total), bf16=major >= 8)  # Ampere brought bfloat16
+        return Device(
+            "cuda",
+            int(total),
+            bf16=major >= 8,  # Ampere brought it
+            capability=(int(major), int(minor)),
+            name=str(pynvml.nvmlDeviceGetName(handle)),
+        )
     except pynvml.NVMLError:
         return None
     finally:
         pynvml.nvmlShutdown()
 
 
+def _first_gpu_of_torch() -> Device | None:
+    """The same as torch tells it, where NVIDIA's own library is not installed."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    if not torch.cuda.is_available():
+        return None
+    found = torch.cuda.get_device_properties(0)
+    capability = (int(found.major), int(found.minor))
+    return Device("cuda", int(found.total_memory), capability[0] >= 8, None, capability, found.name)
+
+
 def driver_version() -> str:
     """The NVIDIA driver's, as ``570.86.15``; ``unknown`` where none says it."""
-    import pynvml
-
+    try:
+        import pynvml
+    except ImportError:
+        return "unknown"
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:

@@ -43,7 +43,8 @@ def collect_rarely() -> None:
 def settle() -> None:
     """Look for garbage as usual again, and never more through what is there now.
 
-    What a loaded model is made of stays: each look at it would halt jobs for a while.
+    What a loaded model is made of stays: each look at it would halt jobs for a while. Only
+    ``free_memory`` looks at it again.
     """
     gc.collect()
     gc.freeze()
@@ -51,8 +52,17 @@ def settle() -> None:
 
 
 def free_memory() -> None:
-    """Give back what nobody uses any more, also what torch's allocator and the C library keep."""
+    """Give back what nobody uses any more, also what torch's allocator and the C library keep.
+
+    What ``settle`` has set aside is looked at, too: a model that is closed may hang together in
+    circles, which nothing but a collection takes apart.
+    """
+    settled = gc.get_freeze_count() > 0
+    if settled:
+        gc.unfreeze()
     gc.collect()
+    if settled:
+        gc.freeze()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()

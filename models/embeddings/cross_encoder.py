@@ -14,6 +14,7 @@ from models.embeddings.inputs.pairs import Pairs
 from models.embeddings.inputs.texts import Texts, Tokens
 from models.embeddings.request import Ranked, RankRequest
 from models.row import Row
+from models.stages import stage
 from models.surface import Ticket, Work
 
 _USUAL_PAIRS = 8  # of a request
@@ -27,7 +28,7 @@ class CrossEncoder:
 
     def __init__(self, classifier: Any, texts: Texts, row: Row) -> None:
         self._classifier = classifier
-        self.packs = classifier.packs
+        self.packs, self.rounds = classifier.packs, classifier.rounds
         self._pairs = Pairs(texts)
         self.texts = texts
         self.row = row
@@ -50,7 +51,8 @@ class CrossEncoder:
         def probe(tokens: int) -> None:
             engine.forward(engine.texts.filler(tokens))
 
-        engine.budget = measure(probe, row.memory_bytes - classifier.weights_bytes)
+        with stage("warm"):
+            engine.budget = measure(probe, row.memory_bytes - classifier.weights_bytes)
         return engine
 
     def prepare(self, request: RankRequest) -> Work:

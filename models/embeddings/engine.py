@@ -26,6 +26,7 @@ from models.embeddings.request import (
 )
 from models.errors import EngineFailed, InvalidValue, UnsupportedParameter, shorten
 from models.row import Row
+from models.stages import stage
 from models.surface import Ticket, Work
 
 log = logging.getLogger(__name__)
@@ -126,7 +127,8 @@ class Embeddings(ABC):
         def probe(tokens: int) -> None:
             self.forward(self.texts.filler(tokens), frozenset({DENSE}))
 
-        self.budget = measure(probe, self.row.memory_bytes - weights_bytes)
+        with stage("warm"):
+            self.budget = measure(probe, self.row.memory_bytes - weights_bytes)
         log.info("%s: a run holds %d tokens", self.row.slug, self.budget)
 
     def _embedding(self, request: EmbedRequest) -> Work:

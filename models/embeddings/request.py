@@ -53,10 +53,17 @@ class Vectors:
 
 @dataclass(frozen=True)
 class Cut:
-    """An input that was cut to the model's limit: its place, and the tokens that it had."""
+    """An input that was cut to the model's limit.
+
+    Attributes:
+        index: its place.
+        tokens: how many it has, special ones included.
+        at_least: whether it has more, which were not counted.
+    """
 
     index: int
     tokens: int
+    at_least: bool = False
 
 
 @dataclass(frozen=True)

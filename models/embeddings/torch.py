@@ -23,7 +23,7 @@ class TorchEmbeddings(Embeddings):
         super().__init__(texts, row)
         self._encoder = encoder
         self._heads = heads
-        self.packs = encoder.packs
+        self.packs, self.rounds = encoder.packs, encoder.rounds
         self.kinds = frozenset({DENSE, *heads})
         self.width = encoder.width
 

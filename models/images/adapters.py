@@ -13,7 +13,7 @@ from models.errors import InvalidValue
 from models.images.request import Adapter
 
 # Of a layer's pair of matrices, in the two ways that adapters are written.
-_PAIRS = {".lora_A.weight": ".lora_B.weight", ".lora.down.weight": ".lora.up.weight"}
+PAIRS = {".lora_A.weight": ".lora_B.weight", ".lora.down.weight": ".lora.up.weight"}
 
 
 class Adapters:
@@ -75,7 +75,14 @@ class Adapters:
             self._pipeline.delete_adapters([name])
 
     def _read(self, adapter: Adapter) -> dict[str, Any]:
-        """Its weights, known to fit: diffusers would change the model for some that do not."""
+        """Its weights, known to fit."""
+        return self._known(adapter)[0]
+
+    def _known(self, adapter: Adapter) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """Its weights as they are, as diffusers names them, and what scales which of them.
+
+        They are known to fit: diffusers would change the model for some that do not.
+        """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
@@ -89,17 +96,17 @@ class Adapters:
             converted = self._pipeline.lora_state_dict(dict(weights))
         except (KeyError, RuntimeError, ValueError) as error:
             raise self._unfit(adapter) from error
-        pairs = converted[0] if isinstance(converted, tuple) else converted
+        pairs, alphas = converted[:2] if isinstance(converted, tuple) else (converted, None)
         if not self._fits(dict(pairs)):
             raise self._unfit(adapter)
-        return weights
+        return weights, pairs, alphas or {}
 
     def _fits(self, tensors: dict[str, Any]) -> bool:
         """Whether there is a layer of its shape for each pair of matrices, and nothing else."""
-        ends = [(name, end) for name in tensors for end in _PAIRS if name.endswith(end)]
+        ends = [(name, end) for name in tensors for end in PAIRS if name.endswith(end)]
         for name, end in ends:
             path = name.removesuffix(end)
-            down, up = tensors.pop(name), tensors.pop(path + _PAIRS[end], None)
+            down, up = tensors.pop(name), tensors.pop(path + PAIRS[end], None)
             shape = self._shape(path)
             if up is None or len(shape) < 2 or min(down.ndim, up.ndim) < 2:
                 return False

@@ -15,11 +15,14 @@ from models.device.hardware import Device
 from models.errors import InvalidValue
 from models.images import honoured
 from models.images.edits import finish, left_out, read
+from models.images.encoding import check_delivery
 from models.images.request import ImageRequest
+from models.images.transparency import on_white
 from models.row import Row
 from models.surface import Differences, Ticket, Work
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as in training
+_BEHIND = (128, 128, 128)  # what the network sees where there is nothing: neither white nor black
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,12 @@ class Cutout:
         """Read the picture; it runs alone.
 
         Raises:
-            InvalidValue: there is none, or its format holds no transparency.
+            InvalidValue: there is none, or the result's format holds no transparency, or none of
+                this size.
             UnsupportedParameter: of a strict request, a field that changes nothing here.
             MediaUndecodable: it cannot be read.
         """
-        picture = read(request, "whose background is to go", alpha=False)
+        picture = read(request, "whose background is to go", alpha=True)
         opaque = request.background == "opaque"
         if request.output.format == "jpeg" and not opaque:
             raise InvalidValue(
@@ -65,6 +69,7 @@ class Cutout:
                 '"opaque" for white.',
                 param="output_format",
             )
+        check_delivery(request.output, 1, *picture.size, opaque=opaque)
         vain = left_out(request, self._row)
         item = _Item(picture, opaque)
         return Work((item,), finish=finish(request.output, vain), beside=True)
@@ -85,18 +90,26 @@ class Cutout:
         raise NotImplementedError
 
     def _cut(self, item: _Item) -> Any:
+        """The picture without its background; what was transparent before stays so."""
         import numpy as np
-        from PIL import Image
+        from PIL import Image, ImageChops
 
-        picture = item.picture
-        square = picture.resize((self._side, self._side), Image.Resampling.LANCZOS)
+        colours = item.picture.convert("RGB")
+        seen, before = colours, None
+        if item.picture.mode == "RGBA":
+            before = item.picture.getchannel("A")
+            seen = Image.new("RGB", colours.size, _BEHIND)
+            seen.paste(colours, mask=before)
+        square = seen.resize((self._side, self._side), Image.Resampling.LANCZOS)
         front = self.alpha(np.asarray(square, np.float32))
-        alpha = Image.fromarray(_stretched(front)).resize(picture.size, Image.Resampling.BILINEAR)
-        if not item.opaque:
-            cut = picture.copy()
-            cut.putalpha(alpha)
-            return cut
-        return Image.composite(picture, Image.new("RGB", picture.size, "white"), alpha)
+        alpha = Image.fromarray(_stretched(front)).resize(seen.size, Image.Resampling.BILINEAR)
+        if before is not None:
+            alpha = ImageChops.darker(alpha, before)
+        if item.opaque:
+            on_white(colours, alpha)
+        else:
+            colours.putalpha(alpha)
+        return colours
 
 
 def _normal(pixels: Any, largest: float) -> Any:

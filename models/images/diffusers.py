@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,17 @@ from models.device.hardware import Device
 from models.images import checkpoint, honoured, tuning
 from models.images.adapters import Adapters
 from models.images.edits import check_task
+from models.images.encoding import encoded, preview
 from models.images.families import FAMILIES
+from models.images.hotswap import HotSwap
 from models.images.items import ImageItem, Items
-from models.images.pictures import crop, encoded, preview
 from models.images.previews import Previews, estimate
 from models.images.prompts import Prompts
 from models.images.request import ImageRequest, Images, Preview
+from models.images.resizing import crop
 from models.images.tiling import Tiling
 from models.images.tokens import TokenCounter
+from models.images.transparency import changed_where
 from models.quiet import hush
 from models.row import Row
 from models.surface import Differences, Leniency, Progress, Stopped, Ticket, Work
@@ -35,7 +39,8 @@ class DiffusersImages:
 
     Row options: ``family`` (of ``models.images.families``), ``prompt_tokens`` (the longest prompt),
     ``most_pixels`` (the largest picture), ``offloaded_bytes`` (its memory with the option
-    ``offload``), and those of ``models.images.tuning``.
+    ``offload``), ``denoiser_bytes`` and ``encoder_bytes`` (of the part that denoises, which can be
+    quantised, and of the largest other one), and those of ``models.images.tuning``.
     """
 
     packs = False
@@ -54,7 +59,9 @@ class DiffusersImages:
         self._prompts = Prompts(pipeline.encode_prompt)
         self._pipelines = {self._family.pipelines["txt2img"]: self._ours(pipeline)}
         self._previews = Previews(pipeline, self._family.unpacked)
-        self._adapters = Adapters(pipeline, row.slug, int(row.memory_bytes * _ADAPTERS_SHARE))
+        swapped = row.options.get("compiled") is not None
+        kept_bytes = int(row.memory_bytes * _ADAPTERS_SHARE)
+        self._adapters = (HotSwap if swapped else Adapters)(pipeline, row.slug, kept_bytes)
         self._tiling = Tiling(pipeline.vae)
 
     @classmethod
@@ -121,7 +128,10 @@ class DiffusersImages:
             return [None] * len(batch)
 
     def close(self) -> None:
-        """Drop the pipelines."""
+        """Drop the pipelines, and what of ours they hold that holds them."""
+        for pipeline in self._pipelines.values():
+            del pipeline.encode_prompt
+        tuning.unhooked(self._first, self._row)
         del self._first, self._scheduler, self._prompts, self._previews, self._adapters
         del self._tiling
         self._pipelines = {}
@@ -140,13 +150,16 @@ class DiffusersImages:
         dice = [torch.Generator(self._device).manual_seed(item.seed) for item in items]
         watch = _Watch(batch, pipeline, self._previews)
         self._prompts.marked = tuple((one.name, one.scale) for one in first.adapters)
-        with self._adapters.on(first.adapters):
-            made = pipeline(
-                prompt=[item.prompt for item in items],
-                generator=dice,
-                callback_on_step_end=watch.after_step,
-                **arguments,
-            )
+        try:
+            with self._adapters.on(first.adapters):
+                made = pipeline(
+                    prompt=[item.prompt for item in items],
+                    generator=dice,
+                    callback_on_step_end=watch.after_step,
+                    **arguments,
+                )
+        finally:
+            pipeline.scheduler = self._scheduler  # the run's own holds the watch, and that the run
         return list(made.images)
 
     def _pipeline(self, task: str) -> Any:
@@ -182,6 +195,7 @@ class _Watch:
         self._done = 0
         self._step = pipeline.scheduler.step
         if any(ticket.item.previews for ticket in batch):
+            shown.prepare()
             pipeline.scheduler.step = self._seen_step
 
     def after_step(self, _pipeline: Any, _step: int, _timestep: Any, kwargs: Any) -> Any:
@@ -215,22 +229,25 @@ class _Watch:
 
 
 def _shown_after(steps: int, previews: int) -> dict[int, int]:
-    """After which steps a preview is shown, spread evenly; not after the last."""
-    after = [round(steps * (order + 1) / (previews + 1)) for order in range(previews)]
-    return {step: order for order, step in enumerate(after) if 0 < step < steps}
+    """After which steps a preview is shown, and which it is; as evenly as may be.
+
+    None is shown after the last step, so that few steps have fewer previews.
+    """
+    after = {round(steps * (order + 1) / (previews + 1)) for order in range(previews)}
+    return {step: order for order, step in enumerate(sorted(after - {0, steps}))}
 
 
 def _finish(
     made: Callable[..., Images], items: Sequence[ImageItem], pictures: Sequence[Any]
 ) -> Images:
     """Cut the pictures to the size that was asked for and encode them."""
-    from PIL import Image
-
     cut = [
         crop(picture, item.width, item.height)
         for picture, item in zip(pictures, items, strict=True)
     ]
     if items[0].kept is not None:
         source, mask = items[0].kept
-        cut = [Image.composite(picture, source, mask) for picture in cut]
-    return made(encoded(cut, [item.seed for item in items], items[0].output))
+        cut = [changed_where(mask, picture, source) for picture in cut]
+    leaving = encoded(cut, [item.seed for item in items], items[0].output)
+    images = made(leaving.pictures)
+    return replace(images, left_out=(*images.left_out, *leaving.left_out))

@@ -7,15 +7,16 @@ from functools import partial
 from typing import Any
 
 from models.errors import InvalidValue, UnsupportedParameter
-from models.images.pictures import decode, encoded
+from models.images.encoding import encoded
+from models.images.pictures import decode
 from models.images.request import ImageRequest, Images, Output
 from models.row import Row
 from models.surface import LeftOut, Leniency, only
 
 # Of requests for pictures, what nothing here depends on.
 _VAIN = (
-    "negative_prompt", "n", "size", "steps", "guidance", "seed", "strength", "mask", "scheduler",
-    "loras", "partial_images",
+    "negative_prompt", "n", "size", "aspect_ratio", "steps", "guidance", "seed", "strength", "mask",
+    "scheduler", "loras", "partial_images",
 )  # fmt: skip
 
 
@@ -87,4 +88,5 @@ def finish(output: Output, vain: tuple[LeftOut, ...]) -> Any:
 
 
 def _encoded(output: Output, vain: tuple[LeftOut, ...], outputs: Sequence[Any]) -> Images:
-    return Images(encoded([only(outputs)], [None], output), vain)
+    made = encoded([only(outputs)], [None], output)
+    return Images(made.pictures, (*vain, *made.left_out))

@@ -25,8 +25,10 @@ def _normalised(pipeline: Any, latents: Any, width: int, height: int) -> Any:
     """The same, each channel by its own mean and deviation."""
     side, norm = 2 * pipeline.vae_scale_factor, pipeline.vae.bn
     grid = latents.movedim(1, -1).unflatten(-1, (height // side, width // side))
-    deviation = (norm.running_var + pipeline.vae.config.batch_norm_eps).sqrt()
-    whole = grid * deviation.view(1, -1, 1, 1) + norm.running_mean.view(1, -1, 1, 1)
+    # A decoder that is offloaded lies in the RAM while the latents are made.
+    variance, mean = (one.to(latents.device) for one in (norm.running_var, norm.running_mean))
+    deviation = (variance + pipeline.vae.config.batch_norm_eps).sqrt()
+    whole = grid * deviation.view(1, -1, 1, 1) + mean.view(1, -1, 1, 1)
     return pipeline._unpatchify_latents(whole)
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 
 class Int8Linear(nn.Linear):  # type: ignore[misc]  # torch is not read by mypy
-    """A linear layer whose weights are made whole for each use.
+    """A linear layer whose weights are one byte each.
 
     Args:
         weight: int8, shape (out, in).
@@ -25,9 +25,19 @@ class Int8Linear(nn.Linear):  # type: ignore[misc]  # torch is not read by mypy
         self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Shape (…, in) to (…, out)."""
-        weight = (self.weight.to(self.scale.dtype) * self.scale).to(x.dtype)
-        return nn.functional.linear(x, weight, self.bias)
+        """Shape (…, in) to (…, out).
+
+        Whole numbers up to 127 are exact in bfloat16 and float32: the scale is applied to what
+        they give, a number for each output instead of one for each weight. In float16 such sums
+        might overflow.
+        """
+        if x.dtype is torch.float16:
+            weight = (self.weight.to(self.scale.dtype) * self.scale).to(x.dtype)
+            return nn.functional.linear(x, weight, self.bias)
+        out = nn.functional.linear(x, self.weight.to(x.dtype)) * self.scale[:, 0]
+        if self.bias is not None:
+            out = out + self.bias
+        return out.to(x.dtype)
 
 
 def quantise(model: Any) -> None:

@@ -7,16 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from models.errors import ContextLengthExceeded, InvalidValue, UnsupportedParameter
+from models.images.encoding import check_delivery
 from models.images.families import FAMILIES
-from models.images.pictures import check_delivery, decode, fitted, mask_of, padded
 from models.images.request import Adapter, ImageRequest, Output
+from models.images.sources import Sizes, Sources, decoded
 from models.row import Row
 from models.surface import Leniency
 
 _NEGATIVE_GUIDANCE = 2.0  # where a negative prompt comes without
 _EDIT_PIXELS = 1024 * 1024  # Flux2KleinPipeline reads input pictures at no more than this
-_LEAST_SIDE, _MOST_STRETCHED = 64, 8  # what it reads; diffusers raises otherwise
-_STRENGTH = 0.6
 
 
 @dataclass(frozen=True)
@@ -71,6 +70,7 @@ class Items:
         self._row = row
         self._family = FAMILIES[row.options["family"]]
         self._count = count
+        self._sources = Sources(row)
 
     def __call__(self, request: ImageRequest, leniency: Leniency) -> list[ImageItem]:
         """Check a request and decode its pictures; one item for each picture that is to be made.
@@ -83,13 +83,17 @@ class Items:
             MediaUndecodable: an input picture cannot be read.
         """
         self._check_prompt("prompt", request.prompt)
-        task = self._task(request)
-        pictures = _decoded(request.images)
+        pictures, task = [], self._task(request)
+        if request.images:
+            pictures = decoded(request.images)
+            task = self._sources.task(request, task, pictures[0], leniency)
         width, height = self._size(request, pictures)
-        check_delivery(request.output, len(request.seeds), width, height)
+        opaque = request.mask is None or pictures[0].mode == "RGB"
+        check_delivery(request.output, len(request.seeds), width, height, opaque=opaque)
         up = (self._up(width), self._up(height))
         negative, guided = self._guided(request, leniency)
-        edited, kept = self._edited(request, task, pictures, (width, height), leniency)
+        sizes = Sizes((width, height), up)
+        edited, kept = self._sources.arguments(request, task, pictures, sizes, leniency)
         arguments: dict[str, Any] = {
             "width": up[0],
             "height": up[1],
@@ -181,55 +185,8 @@ class Items:
             scale = usual
         return request.negative_prompt, {family.negative: scale}
 
-    def _edited(
-        self,
-        request: ImageRequest,
-        task: str,
-        pictures: Sequence[Any],
-        size: tuple[int, int],
-        leniency: Leniency,
-    ) -> tuple[dict[str, Any], tuple[Any, Any] | None]:
-        """The arguments of input pictures, and the picture and mask of what is kept."""
-        if task == "txt2img":
-            if request.strength is not None:
-                leniency.leave_out("strength", "strength is of an input picture, and there is none")
-            return {}, None
-        if task == "img2img" and self._family.whole:
-            if request.strength is not None:
-                leniency.leave_out("strength", f"{self._row.slug} reads input pictures whole")
-            for picture in pictures:
-                self._check_whole(picture)
-            return {"image": list(pictures) if len(pictures) > 1 else pictures[0]}, None
-        source, up = fitted(pictures[0], *size), [self._up(side) for side in size]
-        arguments = {"image": padded(source, *up), "strength": self._strength(request)}
-        if task == "img2img":
-            return arguments, None
-        mask = fitted(mask_of(request.mask or b"", pictures[0].size), *size)
-        return {**arguments, "mask_image": padded(mask, *up)}, (source, mask)
-
-    def _check_whole(self, picture: Any) -> None:
-        short, long = sorted(picture.size)
-        if short < _LEAST_SIDE or long > _MOST_STRETCHED * short:
-            raise InvalidValue(
-                f"image has {picture.width}x{picture.height} pixels; {self._row.slug} reads "
-                f"pictures of at least {_LEAST_SIDE} pixels a side, not longer than "
-                f"{_MOST_STRETCHED} times their width.",
-                param="image",
-            )
-
     def _steps(self, request: ImageRequest) -> int:
         return request.steps or int(self._row.defaults["steps"])
-
-    def _strength(self, request: ImageRequest) -> float:
-        steps = self._steps(request)
-        strength = _STRENGTH if request.strength is None else request.strength
-        if steps * strength < 1:
-            raise InvalidValue(
-                f"strength {strength:g} of {steps} steps leaves none; send at least "
-                f"{1 / steps:.2g}, or more steps.",
-                param="strength",
-            )
-        return strength
 
     def _size(self, request: ImageRequest, pictures: Sequence[Any]) -> tuple[int, int]:
         most = self._row.options["most_pixels"]
@@ -263,10 +220,3 @@ class Items:
         raise UnsupportedParameter(
             f"scheduler is not supported by {self._row.slug}; {instead}.", param="scheduler"
         )
-
-
-def _decoded(images: Sequence[bytes]) -> list[Any]:
-    """The input pictures; of several, an error says which it is about."""
-    if len(images) == 1:
-        return [decode(images[0])]
-    return [decode(one, f"image[{index}]") for index, one in enumerate(images)]

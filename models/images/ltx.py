@@ -7,7 +7,7 @@ another model's: each of its guidances has to be switched off, or every step cos
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -17,9 +17,11 @@ from models.device.hardware import Device
 from models.errors import ContextLengthExceeded, InvalidValue, UnsupportedParameter
 from models.images import honoured, tuning
 from models.images.checkpoint import ltx_transformer
+from models.images.clips import fitting, smaller_copy
 from models.images.mp4 import likely_bytes, mp4, stills
-from models.images.pictures import decode, fitted
-from models.images.request import ImageRequest, Images, Picture, Video
+from models.images.pictures import decode, without_transparency
+from models.images.request import ImageRequest, Images, Output, Picture, Video
+from models.images.resizing import fitted
 from models.images.tiling import Tiling
 from models.images.tokens import TokenCounter
 from models.quiet import hush
@@ -30,7 +32,7 @@ _GRID = 32  # pixels that a side is a multiple of
 _LEAST = 64
 _GROUP = 8  # frames that are one inside the model, besides the first
 _STEPS = 8
-_TELEVISION = Fraction(1, 1000)  # so near a rate means that one
+_TELEVISION = 2e-4  # so near a rate means that one; whole ones are five times as far away
 _BASE64 = 4 / 3
 # What diffusers would spend two further runs of the transformer on at each step.
 _UNGUIDED: dict[str, Any] = {
@@ -146,7 +148,7 @@ class LtxVideo:
                 code="output_too_large",
             )
         [tokens] = self._count([clip.prompt])
-        finish = partial(_finish, clip, tuple(leniency.left_out), tokens)
+        finish = partial(_finish, clip, request.output, tuple(leniency.left_out), tokens)
         return Work((clip,), finish=finish, beside=True)
 
     def run(self, batch: Sequence[Ticket[Clip]]) -> list[Any]:
@@ -163,6 +165,7 @@ class LtxVideo:
 
     def close(self) -> None:
         """Drop the pipelines."""
+        tuning.unhooked(self._first, self._row)
         del self._first, self._tiling
         self._pipelines = {}
 
@@ -206,8 +209,8 @@ class LtxVideo:
 
     def _clip(self, request: ImageRequest, leniency: Leniency) -> Clip:
         video = request.video or Video()
-        first = decode(request.images[0]) if request.images else None
-        last = decode(video.last, "last_image") if video.last else None
+        first = self._read(request.images[0], "image", leniency) if request.images else None
+        last = self._read(video.last, "last_image", leniency) if video.last else None
         width, height = self._size(request, first or last, leniency)
         fps = _exact(video.fps or self._row.defaults["fps"])
         frames = self._frames(video, fps, leniency)
@@ -222,6 +225,10 @@ class LtxVideo:
         sound = True if video.sound is None else video.sound
         seed = request.seeds[0]
         return Clip(request.prompt, seed, width, height, frames, fps, sound, *pictures)
+
+    def _read(self, content: bytes, param: str, leniency: Leniency) -> Any:
+        picture = decode(content, param, alpha=True)
+        return without_transparency(picture, param, self._row.slug, leniency)
 
     def _size(self, request: ImageRequest, picture: Any, leniency: Leniency) -> tuple[int, int]:
         if request.width and request.height:
@@ -291,9 +298,11 @@ class LtxVideo:
 
 
 def _exact(fps: float) -> Fraction:
-    """Frames a second as television has them: 23.976 is 24000/1001."""
+    """Frames a second, exact. What is near a rate of television is that: 23.98 is 24000/1001."""
+    if fps == round(fps):
+        return Fraction(round(fps))
     television = Fraction(round(fps) * 1000, 1001)
-    if abs(television - Fraction(fps)) < _TELEVISION:
+    if abs(float(television) / fps - 1) < _TELEVISION:
         return television
     return Fraction(fps).limit_denominator(1000)
 
@@ -329,10 +338,15 @@ def _after_step(ticket: Ticket[Clip], pipeline: Any, step: int, _: Any, kwargs: 
 
 
 def _finish(
-    clip: Clip, left_out: tuple[LeftOut, ...], tokens: int, outputs: Sequence[Any]
+    clip: Clip,
+    output: Output,
+    left_out: tuple[LeftOut, ...],
+    tokens: int,
+    outputs: Sequence[Any],
 ) -> Images:
     frames, (sound, rate_hz) = only(outputs)
-    content = mp4(frames, clip.fps, sound, rate_hz)
+    encode = partial(mp4, frames, clip.fps, sound, rate_hz)
+    content, warnings = fitting(encode, output)
     picture = Picture(
         content,
         "mp4",
@@ -343,4 +357,8 @@ def _finish(
         fps=float(clip.fps),
         stills=partial(stills, content),
     )
-    return Images((picture,), left_out, prompt_tokens=tokens)
+    if output.copy_limit_bytes is not None:
+        picture = replace(
+            picture, copy=partial(smaller_copy, picture, encode, output.copy_limit_bytes)
+        )
+    return Images((picture,), (*left_out, *warnings), prompt_tokens=tokens)

@@ -1,4 +1,8 @@
-"""Pictures and sound as an mp4: H.264 and AAC, the index first, so that it plays while it comes."""
+"""Pictures and sound as an mp4: H.264 and AAC, the index first, so that it plays while it comes.
+
+Colours are those of television in high definition (ITU-R BT.709), and the file says so: a player
+guesses of one that does not, by the size of its pictures.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,20 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-_QUALITY = "18"  # x264's constant rate factor: nothing is seen to be missing
+QUALITIES = (18, 23, 28)  # x264's constant rate factors: at the first nothing is seen to be missing
 _SOUND_BITS = 192_000
 # Of a second of video, per pixel of a frame: what x264 takes of busy scenes at this quality.
 _BYTES_PER_PIXEL_FRAME = 0.03
 
 
-def mp4(frames: Any, fps: Fraction, sound: Any = None, rate_hz: int = 48_000) -> bytes:
+def mp4(
+    frames: Any,
+    fps: Fraction,
+    sound: Any = None,
+    rate_hz: int = 48_000,
+    *,
+    quality: int = QUALITIES[0],
+) -> bytes:
     """Encode a video.
 
     Args:
@@ -22,19 +33,26 @@ def mp4(frames: Any, fps: Fraction, sound: Any = None, rate_hz: int = 48_000) ->
         fps: exact, frames a second.
         sound: shape (channels, samples), float in [-1, 1]; None = silent.
         rate_hz: of the sound.
+        quality: of ``QUALITIES``.
     """
     import av
+    from av.video.reformatter import ColorRange, Colorspace
 
     # A real file: the index goes to the front when all is written.
     with tempfile.TemporaryDirectory(prefix="quartet-video-") as folder:
         path = Path(folder) / "video.mp4"
         with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
-            picture = container.add_stream("libx264", rate=fps, options={"crf": _QUALITY})
+            picture = container.add_stream("libx264", rate=fps, options={"crf": str(quality)})
             picture.height, picture.width = frames.shape[1:3]
             picture.pix_fmt = "yuv420p"
+            _tag(picture.codec_context)
             heard = None if sound is None else _sound_stream(container, sound, rate_hz)
             for pixels in frames:
-                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
+                    format="yuv420p",
+                    dst_colorspace=Colorspace.ITU709,
+                    dst_color_range=ColorRange.MPEG,
+                )
                 container.mux(picture.encode(frame))
             container.mux(picture.encode(None))
             if heard is not None:
@@ -60,6 +78,16 @@ def stills(content: bytes, count: int = 3) -> list[bytes]:
 def likely_bytes(width: int, height: int, frames: int) -> int:
     """About how large a video will be, rather too much than too little."""
     return int(width * height * frames * _BYTES_PER_PIXEL_FRAME) + 100_000
+
+
+def _tag(codec: Any) -> None:
+    """Say how colours are to be read: the matrix, the primaries, the curve and the range."""
+    from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+
+    codec.colorspace = Colorspace.ITU709
+    codec.color_primaries = ColorPrimaries.BT709
+    codec.color_trc = ColorTrc.BT709
+    codec.color_range = ColorRange.MPEG
 
 
 def _sound_stream(container: Any, sound: Any, rate_hz: int) -> Any:

@@ -1,49 +1,95 @@
-"""Encoded pictures in and out."""
+"""Encoded pictures in."""
 
 from __future__ import annotations
 
+import hashlib
 import io
-import math
-from collections.abc import Sequence
 from typing import Any
 
 from models.errors import InvalidValue, MediaUndecodable
-from models.images.request import Output, Picture
+from models.images import colour, jpeg, png, transparency
+from models.surface import Leniency
 
 _INPUT_PIXELS = 64_000_000  # a larger input picture is a bomb, not a photo
 _MOST_SIDE = 16_384  # a longer picture is no photo either, and becomes very many tiles
-_SCAN = b"\xff\xda"  # of a progressive JPEG, which has some ten
-_MOST_SCANNED = 1_300_000_000  # scans times pixels: a second of a processor
+_MOST_SCANNED = 1_300_000_000  # scans of a JPEG times pixels: a second of a processor
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF")  # not all of Pillow's: EPS would start Ghostscript
-_QUALITY = 90  # of jpeg and webp
-_PREVIEW_QUALITY = 75
-_INLINE_QUALITIES = (95, 80, 60)  # of webp in place of a png that is too large
-_BASE64 = 4 / 3
-_BYTES = {"png": 2.2, "jpeg": 0.5, "webp": 0.4}  # of a pixel of a photo with much in it
+_BAND = 256  # rows that are compared at once
 
 
 def decode(content: bytes, param: str = "image", *, alpha: bool = False) -> Any:
-    """Read an encoded picture, upright, in RGB; in RGBA where it has ``alpha`` and may keep it.
+    """Read an encoded picture: upright, in sRGB, eight bits a channel.
+
+    Args:
+        content: a PNG, JPEG, WebP or GIF; of an animation the first picture is read.
+        param: the request's field, for errors.
+        alpha: whether transparency is kept. Otherwise the picture is laid on white.
+
+    Returns:
+        RGB; RGBA if ``alpha`` and a pixel is transparent. What is entirely transparent is white.
 
     Raises:
         MediaUndecodable: it is no picture that Pillow reads, or an absurdly large one.
     """
-    from PIL import Image, ImageOps
+    colours, opacity = _channels(content, param)
+    if opacity is None:
+        return colours
+    if not alpha:
+        transparency.on_white(colours, opacity)
+        return colours
+    transparency.whiten(colours, opacity)
+    colours.putalpha(opacity)
+    return colours
+
+
+def mask_of(content: bytes, size: tuple[int, int]) -> Any:
+    """What of a picture is to change: white there, black elsewhere, in grey.
+
+    As OpenAI has it, what is transparent in the mask is to change. In a mask where nothing is more
+    transparent than not, it is what is white.
+
+    Args:
+        content: the encoded mask.
+        size: of the picture, width and height.
+
+    Raises:
+        MediaUndecodable: it cannot be read.
+        InvalidValue: it is not as large as the picture.
+    """
+    colours, opacity = _channels(content, "mask", managed=False)
+    if colours.size != size:
+        raise InvalidValue(
+            f"mask has {colours.width}x{colours.height} pixels, image {size[0]}x{size[1]}; they "
+            "must be alike.",
+            param="mask",
+        )
+    if opacity is not None and transparency.has_holes(opacity):
+        return mask_of_holes(opacity)
+    return colours.convert("L")
+
+
+def mask_of_holes(opacity: Any) -> Any:
+    """The mask of a picture that is transparent where it is to change, by its alpha channel."""
+    from PIL import ImageChops
+
+    return ImageChops.invert(opacity)
+
+
+def _channels(content: bytes, param: str, *, managed: bool = True) -> tuple[Any, Any]:
+    """A picture's colours, in RGB, and its alpha channel, None where all is opaque.
+
+    Args:
+        content: the encoded picture.
+        param: the request's field, for errors.
+        managed: whether colours are converted to sRGB; the values of a mask are no colours.
+
+    Raises:
+        MediaUndecodable: as ``decode`` says.
+    """
+    from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
-            pixels = picture.width * picture.height
-            if pixels > _INPUT_PIXELS or max(picture.size) > _MOST_SIDE:
-                raise _too_large(f"{picture.width}x{picture.height}", param)
-            if picture.format == "JPEG" and content.count(_SCAN) * pixels > _MOST_SCANNED:
-                raise MediaUndecodable(
-                    f"The image is a JPEG of {content.count(_SCAN)} scans, too many for its "
-                    f"{pixels} pixels; save it with fewer.",
-                    param=param,
-                )
-            keeps = alpha and picture.has_transparency_data
-            ImageOps.exif_transpose(picture, in_place=True)
-            return picture.convert("RGBA" if keeps else "RGB")
+        return _read(content, param, managed)
     except MediaUndecodable:
         raise
     except Image.DecompressionBombError as error:  # beyond what Pillow itself would open
@@ -54,6 +100,118 @@ def decode(content: bytes, param: str = "image", *, alpha: bool = False) -> Any:
         ) from error
 
 
+def _read(content: bytes, param: str, managed: bool) -> tuple[Any, Any]:
+    from PIL import Image, ImageOps
+
+    profile: bytes | None = None
+    is_png = content.startswith(png.SIGNATURE)
+    if is_png:
+        content, profile = png.plain(content)
+    with Image.open(io.BytesIO(content), formats=_FORMATS) as opened:
+        _check_size(opened.size, content, param)
+        profile = profile or opened.info.get("icc_profile")
+        picture = _loaded(opened, content, param)
+        if is_png:
+            _scale_transparency(picture, png.depth(content))
+        ImageOps.exif_transpose(picture, in_place=True)
+        picture = _in_eight_bits(picture)
+        opacity = picture.getchannel("A") if picture.mode in ("LA", "RGBA") else None
+        if opacity is not None and opacity.getextrema()[0] == 255:
+            opacity = None
+        colours = colour.srgb(picture, profile if managed else None)
+        colours.info = {}  # encoders would write a profile and a comment that they find here
+        return colours, opacity
+
+
+def _check_size(size: tuple[int, int], content: bytes, param: str, tries: int = 1) -> None:
+    """Refuse a picture that is too large to be decoded ``tries`` times.
+
+    Raises:
+        MediaUndecodable: it is.
+    """
+    pixels = size[0] * size[1]
+    if pixels > _INPUT_PIXELS or max(size) > _MOST_SIDE:
+        raise _too_large(f"{size[0]}x{size[1]}", param)
+    if content.startswith(jpeg.START):
+        scans = jpeg.scans(content)
+        if scans * pixels * tries > _MOST_SCANNED:
+            raise MediaUndecodable(
+                f"The image is a JPEG of {scans} scans, too many for its {pixels} pixels; save it "
+                "with fewer.",
+                param=param,
+            )
+
+
+def _loaded(opened: Any, content: bytes, param: str) -> Any:
+    """Decode a picture; a JPEG that lacks nothing but its last marker, too."""
+    from PIL import Image
+
+    try:
+        opened.load()
+        return opened
+    except OSError:
+        if not content.startswith(jpeg.START):
+            raise
+        _check_size(opened.size, content, param, jpeg.TRIES)
+        whole = jpeg.completed(content, _digest)
+        if whole is None:
+            raise
+    picture = Image.open(io.BytesIO(whole), formats=_FORMATS)
+    picture.load()
+    return picture
+
+
+def _digest(content: bytes) -> bytes:
+    from PIL import Image
+
+    seen = hashlib.blake2b()
+    with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
+        for top in range(0, picture.height, _BAND):
+            bottom = min(top + _BAND, picture.height)
+            seen.update(picture.crop((0, top, picture.width, bottom)).tobytes())
+    return seen.digest()
+
+
+def _scale_transparency(picture: Any, depth: int) -> None:
+    """Give the transparent colour of a PNG in the samples that Pillow makes, which have 8 bits.
+
+    The file gives it in samples of its own depth (section 11.3.2.1).
+    """
+    value = picture.info.get("transparency")
+    if picture.mode == "L" and depth < 8 and isinstance(value, int):
+        picture.info["transparency"] = value * 255 // (2**depth - 1)
+    elif picture.mode == "RGB" and depth == 16 and isinstance(value, tuple):
+        picture.info["transparency"] = tuple(sample >> 8 for sample in value)
+
+
+def _in_eight_bits(picture: Any) -> Any:
+    """A picture without a palette and with eight bits a channel, its transparency as a channel."""
+    if picture.mode.startswith("I"):
+        return _from_sixteen_bits(picture)
+    if picture.mode == "CMYK":
+        return picture
+    grey = picture.mode in ("1", "L", "LA")
+    if picture.has_transparency_data:
+        return picture.convert("LA" if grey else "RGBA")
+    if grey or picture.mode == "RGB":
+        return picture
+    return picture.convert("RGB")
+
+
+def _from_sixteen_bits(picture: Any) -> Any:
+    """Grey of 16 bits in 8: Pillow itself would cut off what is larger than 255."""
+    import numpy as np
+    from PIL import Image
+
+    shades: Any = ((np.arange(65536, dtype=np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    values = np.asarray(picture)
+    grey = Image.fromarray(shades[values])
+    hidden = picture.info.get("transparency")
+    if isinstance(hidden, int):
+        grey.putalpha(Image.fromarray(np.where(values == hidden, 0, 255).astype(np.uint8)))
+    return grey
+
+
 def _too_large(pixels: str, param: str) -> MediaUndecodable:
     return MediaUndecodable(
         f"The image has {pixels} pixels; at most {_INPUT_PIXELS} are read, and {_MOST_SIDE} a "
@@ -62,143 +220,22 @@ def _too_large(pixels: str, param: str) -> MediaUndecodable:
     )
 
 
-def mask_of(content: bytes, size: tuple[int, int]) -> Any:
-    """What of a picture is to change: white there, black elsewhere, in grey.
-
-    As OpenAI has it, what is transparent in the mask is to change; of one without transparency,
-    what is white.
-
-    Args:
-        content: the encoded mask.
-        size: of the picture, width and height.
+def without_transparency(picture: Any, param: str, slug: str, leniency: Leniency) -> Any:
+    """Lay a picture on white for a model that sees no transparency, and say so.
 
     Raises:
-        MediaUndecodable: it cannot be read.
-        InvalidValue: it is not as large as the picture.
+        InvalidValue: it is transparent somewhere, and the request is strict.
     """
-    from PIL import ImageOps
-
-    picture = decode(content, "mask", alpha=True)
-    if picture.size != size:
-        raise InvalidValue(
-            f"mask has {picture.width}x{picture.height} pixels, image {size[0]}x{size[1]}; they "
-            "must be alike.",
-            param="mask",
-        )
-    if picture.mode == "RGBA":
-        return ImageOps.invert(picture.getchannel("A"))
-    return picture.convert("L")
-
-
-def fitted(picture: Any, width: int, height: int) -> Any:
-    """A picture of that size: what is too long on one side is cut off on both its ends."""
-    from PIL import Image, ImageOps
-
-    if picture.size == (width, height):
+    if picture.mode != "RGBA":
         return picture
-    return ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
+    leniency.adapt(param, f"{slug} sees no transparency: what is transparent is white to it")
+    return on_white(picture)
 
 
-def padded(picture: Any, width: int, height: int) -> Any:
-    """The picture in the middle of a larger one, its edges drawn out; undone by ``crop``."""
-    import numpy as np
-    from PIL import Image
-
-    left = (width - picture.width) // 2
-    top = (height - picture.height) // 2
-    sides = ((top, height - picture.height - top), (left, width - picture.width - left))
-    pixels = np.asarray(picture)
-    more = sides if pixels.ndim == 2 else (*sides, (0, 0))
-    return Image.fromarray(np.pad(pixels, more, mode="edge"))
-
-
-def crop(picture: Any, width: int, height: int) -> Any:
-    """The middle of a picture."""
-    left = (picture.width - width) // 2
-    top = (picture.height - height) // 2
-    return picture.crop((left, top, left + width, top + height))
-
-
-def encode(picture: Any, format_: str, quality: int = _QUALITY) -> bytes:
-    """Encode a picture; ``quality`` is of jpeg and webp, 0 to 100."""
-    options: dict[str, Any] = {"quality": quality}
-    if format_ == "png":
-        options = {"compress_level": 1}  # a quarter of the time of level 6, a fifth more bytes
-    buffer = io.BytesIO()
-    picture.save(buffer, format=format_.upper(), **options)
-    return buffer.getvalue()
-
-
-def check_delivery(output: Output, count: int, width: int, height: int) -> None:
-    """Refuse, before they are made, pictures that an answer could not hold.
-
-    Where the client names no format, one is found that they fit in.
-
-    Raises:
-        InvalidValue: they would be too large.
-    """
-    if output.format is None:
-        return
-    one_bytes = width * height * _BYTES[output.format] * _BASE64
-    for number, limit_bytes, what in (
-        (count, output.limit_bytes, "an answer"),
-        (1, output.each_limit_bytes, "an event of a stream"),
-    ):
-        if limit_bytes is not None and number * one_bytes > limit_bytes:
-            raise InvalidValue(
-                f"{number} {output.format} of {width}x{height} would be some "
-                f"{number * one_bytes / 1e6:.1f} MB, and {what} holds {limit_bytes / 1e6:.1f}; "
-                "ask for fewer or smaller ones or another output_format, or configure a bucket.",
-                param="output_format",
-                code="output_too_large",
-            )
-
-
-def encoded(
-    pictures: Sequence[Any], seeds: Sequence[int | None], output: Output
-) -> tuple[Picture, ...]:
-    """Encode pictures as the client wants them.
-
-    Where it names no format, it is png; webp where that would be too large for an answer.
-    """
-    format_ = output.format or "png"
-    quality = _QUALITY if output.compression is None else output.compression
-    contents = [encode(picture, format_, quality) for picture in pictures]
-    if output.format is None and _beyond(contents, output, output.inline_limit_bytes):
-        format_ = "webp"
-        for quality in _INLINE_QUALITIES:
-            contents = [encode(picture, format_, quality) for picture in pictures]
-            if not _beyond(contents, output):
-                break
-    return tuple(
-        Picture(content, format_, picture.width, picture.height, seed)
-        for content, picture, seed in zip(contents, pictures, seeds, strict=True)
-    )
-
-
-def preview(pixels: Any, up: tuple[int, int], size: tuple[int, int], output: Output) -> Picture:
-    """A picture of the size that is wanted, of one that is coarser.
-
-    Args:
-        pixels: RGB, shape (rows, columns, 3), uint8.
-        up: width and height of what the model makes.
-        size: of the picture, which is the middle of that.
-        output: how it leaves; a preview of no named format is webp.
-    """
-    from PIL import Image
-
-    picture = crop(Image.fromarray(pixels).resize(up, Image.Resampling.BICUBIC), *size)
-    format_ = output.format or "webp"
-    quality = _PREVIEW_QUALITY if output.compression is None else output.compression
-    content = encode(picture, format_, quality)
-    if _beyond([content], output):
-        format_, content = "webp", encode(picture, "webp", _INLINE_QUALITIES[-1])
-    return Picture(content, format_, *size)
-
-
-def _beyond(contents: Sequence[bytes], output: Output, inline_bytes: int | None = None) -> bool:
-    """Whether pictures are larger than they may be, together or one of them."""
-    sizes = [len(content) * _BASE64 for content in contents]
-    limits = [one for one in (inline_bytes, output.limit_bytes) if one is not None]
-    each = output.each_limit_bytes
-    return sum(sizes) > min(limits, default=math.inf) or (each is not None and max(sizes) > each)
+def on_white(picture: Any) -> Any:
+    """A picture without transparency, in RGB."""
+    if picture.mode != "RGBA":
+        return picture
+    colours = picture.convert("RGB")
+    transparency.on_white(colours, picture.getchannel("A"))
+    return colours

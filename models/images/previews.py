@@ -30,20 +30,28 @@ class Previews:
         self._unpacked = unpacked
         self._colours: Any = None
 
+    def prepare(self) -> None:
+        """Fit the map, once; before a run: it calls the encoder, which may wait in the RAM."""
+        if self._colours is None:
+            self._colours = _fitted(self._pipeline.vae, self._pipeline._execution_device)
+
     def __call__(self, latents: Any, width: int, height: int) -> Any:
         """The pictures of a batch's latents, one pixel for each latent.
 
         Returns:
             RGB from 0 to 255, shape (batch, rows, columns, 3), uint8, in numpy.
         """
+        return self.pixels(latents, width, height).cpu().numpy()
+
+    def pixels(self, latents: Any, width: int, height: int) -> Any:
+        """The same as a tensor, on the latents' device."""
         import torch
 
-        if self._colours is None:
-            self._colours = _fitted(self._pipeline.vae)
+        self.prepare()
         with torch.inference_mode():
             values = self._unpacked(self._pipeline, latents, width, height).float()
             rgb = _with_one(values.movedim(1, -1)) @ self._colours
-            return (rgb.clamp(0, 1) * 255).round().byte().cpu().numpy()
+            return (rgb.clamp(0, 1) * 255).round().byte()
 
 
 def estimate(scheduler: Any, said: Any, timestep: Any, latents: Any) -> Any:
@@ -65,25 +73,32 @@ def estimate(scheduler: Any, said: Any, timestep: Any, latents: Any) -> Any:
     return (latents - (1 - left) ** 0.5 * said) / left**0.5
 
 
-def _fitted(vae: Any) -> Any:
-    """The map from a latent and 1 to RGB from 0 to 1, shape (channels + 1, 3), float32."""
+def _fitted(vae: Any, device: Any) -> Any:
+    """The map from a latent and 1 to RGB from 0 to 1, shape (channels + 1, 3), float32.
+
+    Args:
+        vae: the encoder.
+        device: where the pipeline computes; an encoder that is offloaded lies elsewhere until it
+            is called.
+    """
     import torch
 
-    patterns = _patterns().to(vae.device)
+    patterns = _patterns()
     with torch.inference_mode():
-        latents = vae.encode((patterns * 2 - 1).to(vae.dtype)).latent_dist.mode().float()
+        encoded = vae.encode((patterns * 2 - 1).to(device, vae.dtype)).latent_dist
+        latents = encoded.mode().float().cpu()
         seen = torch.nn.functional.interpolate(patterns, latents.shape[-2:], mode="area")
         known = _with_one(latents.movedim(1, -1).flatten(0, 2)).double()
         wanted = seen.movedim(1, -1).flatten(0, 2).double()
         # A little of a ridge: channels may hold the same, or nothing.
-        square = known.T @ known + 1e-3 * torch.eye(known.shape[1], device=known.device)
-        return torch.linalg.solve(square, known.T @ wanted).float()
+        square = known.T @ known + 1e-3 * torch.eye(known.shape[1])
+        return torch.linalg.solve(square, known.T @ wanted).float().to(device)
 
 
 def _with_one(values: Any) -> Any:
     import torch
 
-    return torch.cat([values, torch.ones_like(values[..., :1])], dim=-1)
+    return torch.nn.functional.pad(values, (0, 1), value=1.0)
 
 
 def _patterns() -> Any:

@@ -14,12 +14,15 @@ class Output:
     """How pictures leave.
 
     Attributes:
-        format: ``png``, ``jpeg`` or ``webp``; None = png, or webp where png would be too large.
+        format: ``png``, ``jpeg`` or ``webp``; None = png, or what is smaller where png would be too
+            large.
         compression: quality of jpeg and webp, 0 to 100; None = ours.
         inline_limit_bytes: how large pictures that travel in the answer may be as base64, together,
             before ``format`` None means webp; None = however large.
         limit_bytes: how large they may be at all, for they would be lost; None = however large.
         each_limit_bytes: how large one of them may be, likewise.
+        copy_limit_bytes: how large the copy of one may be that an event carries beside a link to
+            it; None = there are no copies.
     """
 
     format: str | None = None
@@ -27,6 +30,7 @@ class Output:
     inline_limit_bytes: int | None = None
     limit_bytes: int | None = None
     each_limit_bytes: int | None = None
+    copy_limit_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,8 @@ class Picture:
     Attributes:
         frames, fps: of a video.
         stills: makes encoded pictures of it; worth a thread of its own.
+        copy: makes the copy that an event carries beside a link, None where it would be too large;
+            worth a thread of its own.
     """
 
     content: bytes
@@ -132,6 +138,7 @@ class Picture:
     frames: int | None = None
     fps: float | None = None
     stills: Callable[[], Sequence[bytes]] | None = None
+    copy: Callable[[], Picture | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -155,7 +162,7 @@ class Images:
 
     Attributes:
         pictures: one a seed.
-        left_out: the fields that the model has no use for.
+        left_out: the fields that the model has no use for, or that were made to fit.
         prompt_tokens: that its encoder read, 0 of a model that reads none.
         picture_tokens: that all pictures are made of inside the model, 0 where it has none.
     """

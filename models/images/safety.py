@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from models.device.hardware import Device
-from models.images.pictures import decode, fitted
+from models.images.pictures import decode
 from models.images.request import ScreenRequest
+from models.images.resizing import fitted
 from models.quiet import hush
 from models.row import Row
 from models.surface import Ticket, Work

@@ -6,11 +6,13 @@ each is not used, and between the margins one fades into the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 Span = tuple[int, int]
+_LOBES = 3  # of Lanczos' filter, in pixels of the result
 
 
 def spans(length: int, tile: int, overlap: int) -> list[Span]:
@@ -55,7 +57,14 @@ class Tiling:
 
 
 def enlarge(picture: Any, scale: int, tiling: Tiling, make: Callable[[Any], Any]) -> Any:
-    """Enlarge a picture tile by tile.
+    """Enlarge a picture tile by tile; returns what ``strips`` yields as one array."""
+    import numpy as np
+
+    return np.concatenate(list(strips(picture, scale, tiling, make)))
+
+
+def strips(picture: Any, scale: int, tiling: Tiling, make: Callable[[Any], Any]) -> Iterator[Any]:
+    """Enlarge a picture tile by tile, and yield it in strips from its top to its bottom.
 
     Args:
         picture: uint8, shape (h, w, 3).
@@ -63,15 +72,14 @@ def enlarge(picture: Any, scale: int, tiling: Tiling, make: Callable[[Any], Any]
         tiling: how it is cut.
         make: enlarges one tile: uint8 (h, w, 3) to float32 (h * scale, w * scale, 3), 0 to 255.
 
-    Returns:
-        uint8, shape (h * scale, w * scale, 3). Only a row of tiles is held besides.
+    Yields:
+        uint8, shape (rows, w * scale, 3). Only a row of tiles is held besides.
     """
     import numpy as np
 
     height, width, _ = picture.shape
     tile, overlap = tiling.tile, tiling.overlap
     rows, columns = spans(height, tile, overlap), spans(width, tile, overlap)
-    result = np.empty((height * scale, width * scale, 3), np.uint8)
     rest: Any = None  # of the row before, where this one overlaps it
     for index, (top, bottom) in enumerate(rows):
         row = _row(picture[top:bottom], scale, tiling, columns, make)
@@ -79,9 +87,57 @@ def enlarge(picture: Any, scale: int, tiling: Tiling, make: Callable[[Any], Any]
         if rest is not None:
             row[: len(rest)] += rest
         done = len(row) if index == len(rows) - 1 else len(row) - overlap * scale
-        result[top * scale : top * scale + done] = np.rint(row[:done]).clip(0, 255)
         rest = row[done:].copy()
-    return result
+        yield np.rint(row[:done]).clip(0, 255).astype(np.uint8)
+
+
+class Shrinker:
+    """Resizes a picture that comes in strips, as Pillow resizes it whole, by Lanczos' filter.
+
+    Args:
+        source: width and height of what comes.
+        size: width and height of the result; not larger.
+    """
+
+    def __init__(self, source: tuple[int, int], size: tuple[int, int]) -> None:
+        import numpy as np
+
+        self._source, self._size = source, size
+        self._ratio = source[1] / size[1]
+        self._reach = math.ceil(_LOBES * self._ratio) + 1  # rows of the source around a row
+        self._result: Any = np.empty((size[1], size[0], 3), np.uint8)
+        self._held: Any = np.empty((0, source[0], 3), np.uint8)
+        self._first = 0  # row of the source that is held
+        self._done = 0  # rows of the result
+
+    def add(self, strip: Any) -> None:
+        """Take the next rows; uint8, shape (rows, width, 3)."""
+        import numpy as np
+        from PIL import Image
+
+        held = strip if not len(self._held) else np.concatenate([self._held, strip])
+        end = self._first + len(held)
+        last = end == self._source[1]
+        ready = self._size[1] if last else int((end - self._reach) / self._ratio)
+        if ready > self._done:
+            box = (
+                0.0,
+                self._done * self._ratio - self._first,
+                float(self._source[0]),
+                min(ready * self._ratio - self._first, float(len(held))),
+            )
+            made = Image.fromarray(held).resize(
+                (self._size[0], ready - self._done), Image.Resampling.LANCZOS, box
+            )
+            self._result[self._done : ready] = made
+            self._done = ready
+        kept = max(self._first, int(self._done * self._ratio) - self._reach)
+        self._held, self._first = held[kept - self._first :].copy(), kept
+
+    @property
+    def picture(self) -> Any:
+        """The result, once all has come; uint8, shape (height, width, 3)."""
+        return self._result
 
 
 def _row(

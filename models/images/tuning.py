@@ -19,6 +19,10 @@ from models.row import Row
 
 log = logging.getLogger(__name__)
 
+FP8_ALONE = (
+    "IMAGES_QUANTIZATION is fp8 without IMAGES_COMPILE: each layer then quantises its input by "
+    "several small kernels, which is probably slower than bfloat16"
+)
 _FP8_CAPABILITY = (8, 9)  # the first GPUs that multiply in fp8
 
 
@@ -39,6 +43,8 @@ def placed(pipeline: Any, row: Row, kind: str) -> Any:
         quantise(core)
     elif wanted == "fp8":
         _to_fp8(core, row, kind)
+        if row.options.get("compiled") is None:
+            log.warning("%s: %s", row.slug, FP8_ALONE)
     if row.options.get("offload") and kind == "cuda":
         log.info("%s: larger than the memory; its parts wait in the RAM", row.slug)
         pipeline.enable_model_cpu_offload()
@@ -50,6 +56,18 @@ def placed(pipeline: Any, row: Row, kind: str) -> Any:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
         core.compile_repeated_blocks()
     return pipeline
+
+
+def unhooked(pipeline: Any, row: Row) -> None:
+    """Take diffusers' and accelerate's hooks off a pipeline's parts: each holds its part, and back.
+
+    Without them the parts go with the last one who holds the pipeline, and no collection is needed.
+    """
+    if row.options.get("offload"):
+        pipeline.remove_all_hooks()
+    parts = [one for one in pipeline.components.values() if hasattr(one, "modules")]
+    for module in (module for part in parts for module in part.modules()):
+        module.__dict__.pop("_diffusers_hook", None)
 
 
 def sibling(pipeline: Any, name: str) -> Any:
@@ -86,5 +104,6 @@ def _to_fp8(core: Any, row: Row, kind: str) -> None:
             f"{row.slug}: IMAGES_QUANTIZATION is fp8, which needs torchao; install "
             "builder/requirements/images-fast.txt."
         ) from None
-    core.to("cuda")
-    quantize_(core, Float8DynamicActivationFloat8WeightConfig(granularity=PerRow()))
+    # Layer by layer: the whole in bfloat16 may be larger than the GPU.
+    how = Float8DynamicActivationFloat8WeightConfig(granularity=PerRow())
+    quantize_(core, how, device="cuda")

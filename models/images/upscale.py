@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,10 @@ from models.device.memory import free_memory
 from models.errors import InvalidValue
 from models.images import honoured
 from models.images.edits import finish, left_out, read
-from models.images.pictures import check_delivery
+from models.images.encoding import check_delivery
 from models.images.request import ImageRequest
-from models.images.tiles import Tiling, enlarge
+from models.images.tiles import Shrinker, Tiling, enlarge, strips
+from models.images.transparency import enlarged_alpha, spread
 from models.row import Row
 from models.surface import Differences, Progress, Stopped, Ticket, Work
 
@@ -26,6 +30,7 @@ _TILINGS = {
 }
 SCALE = 4
 _MOST_PIXELS = 8192 * 8192  # of a result
+_MOST_INPUT_PIXELS = 4096 * 4096  # the network makes sixteen times as many
 _MOST_SIDE = 8192  # of a picture to enlarge; a strip becomes as many tiles as a square
 
 
@@ -82,16 +87,9 @@ class Upscaler:
             raise InvalidValue(
                 f"scale must be more than 1 and at most {SCALE}; got {scale:g}.", param="scale"
             )
+        self._check_size(picture.size, scale)
         width, height = round(picture.width * scale), round(picture.height * scale)
-        pixels = picture.width * picture.height
-        if pixels * SCALE**2 > _MOST_PIXELS or max(picture.size) > _MOST_SIDE:
-            most = _MOST_PIXELS // SCALE**2
-            raise InvalidValue(
-                f"The image has {picture.width}x{picture.height} pixels; {self._row.slug} enlarges "
-                f"at most {most}, such as 2048x2048, and {_MOST_SIDE} a side.",
-                param="image",
-            )
-        check_delivery(request.output, 1, width, height)
+        check_delivery(request.output, 1, width, height, opaque=picture.mode == "RGB")
         vain = left_out(request, self._row)
         item = _Item(picture, width, height)
         return Work((item,), finish=finish(request.output, vain), beside=True)
@@ -104,44 +102,75 @@ class Upscaler:
         """Drop the network."""
         self._net = None
 
+    def _check_size(self, size: tuple[int, int], scale: float) -> None:
+        """Refuse a picture whose enlarging would take too long, or too much memory.
+
+        Raises:
+            InvalidValue: it is too large.
+        """
+        most = min(_MOST_INPUT_PIXELS, int(_MOST_PIXELS / scale**2))
+        if size[0] * size[1] > most or max(size) > _MOST_SIDE:
+            side = math.isqrt(most)
+            raise InvalidValue(
+                f"The image has {size[0]}x{size[1]} pixels; {self._row.slug} enlarges at most "
+                f"{most} of them {scale:g} times, such as {side}x{side}, and {_MOST_SIDE} a side.",
+                param="image",
+            )
+
     def _enlarge(self, ticket: Ticket[_Item]) -> Any:
+        """The picture at its new size; colours and transparency are enlarged alike."""
         import numpy as np
         from PIL import Image
 
         item = ticket.item
+        layers = [np.asarray(item.picture)]
+        if item.picture.mode == "RGBA":
+            alpha = item.picture.getchannel("A")
+            layers = [np.asarray(spread(item.picture)), np.asarray(Image.merge("RGB", [alpha] * 3))]
         try:
-            pixels = self._tiled(ticket, np.asarray(item.picture.convert("RGB")))
+            colours, *others = self._tiled(ticket, layers)
         except Stopped:
             return item.picture
-        made = Image.fromarray(pixels)
-        if item.picture.mode == "RGBA":
-            made.putalpha(item.picture.getchannel("A").resize(made.size, Image.Resampling.BICUBIC))
-        if made.size != (item.width, item.height):
-            made = made.resize((item.width, item.height), Image.Resampling.LANCZOS)
+        made = Image.fromarray(colours)
+        for larger in others:
+            made.putalpha(enlarged_alpha(alpha, larger))
         return made
 
-    def _tiled(self, ticket: Ticket[_Item], pixels: Any) -> Any:
-        """Where memory does not suffice, again in smaller tiles, and from then on."""
+    def _tiled(self, ticket: Ticket[_Item], layers: Sequence[Any]) -> list[Any]:
+        """Enlarge layers; where memory does not suffice, again in smaller tiles, from then on."""
         while True:
             tiling = self._tilings[0]
-            tiles, done = tiling.count(*pixels.shape[:2]), 0
-
-            def make(tile: Any, tiles: int = tiles) -> Any:
-                nonlocal done
-                if ticket.cancelled:
-                    raise Stopped
-                made = self._tile(tile)
-                done += 1
-                ticket.emit(Progress(0, done, tiles, "tiles"), lasting=False)
-                return made
-
+            total = sum(tiling.count(*layer.shape[:2]) for layer in layers)
+            make = partial(self._watched, ticket, total, itertools.count(1))
             try:
-                return enlarge(pixels, SCALE, tiling, make)
+                return [self._layer(ticket.item, layer, tiling, make) for layer in layers]
             except Exception as error:
                 if not is_out_of_memory(error) or len(self._tilings) == 1:
                     raise
             self._tilings.pop(0)
             free_memory()
+
+    def _layer(self, item: _Item, pixels: Any, tiling: Tiling, make: Callable[[Any], Any]) -> Any:
+        """One layer at its new size, shape (height, width, 3)."""
+        source = (pixels.shape[1] * SCALE, pixels.shape[0] * SCALE)
+        if source == (item.width, item.height):
+            return enlarge(pixels, SCALE, tiling, make)
+        shrinker = Shrinker(source, (item.width, item.height))
+        for strip in strips(pixels, SCALE, tiling, make):
+            shrinker.add(strip)
+        return shrinker.picture
+
+    def _watched(self, ticket: Ticket[_Item], total: int, count: Iterator[int], tile: Any) -> Any:
+        """Enlarge a tile, and tell how many are done.
+
+        Raises:
+            Stopped: nobody waits any more.
+        """
+        if ticket.cancelled:
+            raise Stopped
+        made = self._tile(tile)
+        ticket.emit(Progress(0, next(count), total, "tiles"), lasting=False)
+        return made
 
     def _tile(self, tile: Any) -> Any:
         import torch

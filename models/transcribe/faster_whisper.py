@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from models.device.hardware import Device
+from models.device.kept import kept
 from models.errors import (
     ContextLengthExceeded,
     InvalidValue,
@@ -92,8 +93,9 @@ class FasterWhisper:
         Raises:
             DriverTooOld: it does not.
         """
-        if (kernels := row.options.get("kernels")) is not None:
-            # Read by the driver: what it compiles for this GPU is there at the next start.
+        shelf = row.options.get("kernels")
+        if shelf is not None and (kernels := kept(shelf)) is not None:
+            # Read by the driver, which makes no folder: the next start finds what it compiles.
             os.environ.setdefault("CUDA_CACHE_PATH", str(kernels))
         from faster_whisper import WhisperModel
 

@@ -230,7 +230,8 @@ class Batcher(Feeder):
 
     def _count(self, batch: Sequence[Ticket]) -> None:
         size = self._size(batch)
-        padded = rounded(size) if self._engine.packs else size
+        fills_up = getattr(self._engine, "rounds", self._engine.packs)
+        padded = rounded(size) if fills_up else size
         self.load.add(sum(ticket.size for ticket in batch), padded)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 
 from models.device.hardware import Device
 from models.row import Row
+from models.stages import spent, stage
 from models.surface import Differences, Engine
 from models.weights.prefetch import read_ahead
 from models.weights.store import WeightsStore
@@ -39,20 +40,25 @@ class Loader:
 
     store: WeightsStore
     device: Device
+    _read_s: dict[str, float] = field(default_factory=dict)  # by slug, of what was read ahead
 
     def __call__(self, row: Row) -> Engine:
         """Return a loaded engine."""
-        folder = self.store.resolve(row)
-        sources = {name: one for name, one in row.adapters.items() if one is not None}
-        if sources:
+        with stage("download"):
+            folder = self.store.resolve(row)
+            sources = {name: one for name, one in row.adapters.items() if one is not None}
             adapters = {name: self._adapter(row, name, one) for name, one in sources.items()}
+        if adapters:
             row = replace(row, options={**row.options, "adapters": adapters})
-        return engine_class(row).load(folder, row, self.device)
+        with stage("load"):
+            engine = engine_class(row).load(folder, row, self.device)
+        spent("read", self._read_s.pop(row.slug, 0.0))
+        return engine
 
     def prefetch(self, row: Row) -> None:
         """Begin to read the weights of a row that is about to be loaded, where they are here."""
         if (weights := self.store.locate(row)) is not None:
-            read_ahead(weights)
+            read_ahead(weights, lambda seconds: self._read_s.update({row.slug: seconds}))
 
     def _adapter(self, row: Row, name: str, weights: str) -> Path:
         """The folder of an adapter; one whose files are a model of its own."""

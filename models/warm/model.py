@@ -12,6 +12,7 @@ from typing import Any
 
 from models.errors import DeviceLost
 from models.row import Row
+from models.stages import Recorder
 from models.surface import Work
 from models.warm.batch import Batcher
 from models.warm.beside import beside, finished
@@ -21,7 +22,11 @@ from models.warm.watch import Load
 
 
 class Warm:
-    """A loaded model: its engine, and the one way to run it."""
+    """A loaded model: its engine, and the one way to run it.
+
+    Attributes:
+        start: what its start has spent its time on.
+    """
 
     def __init__(
         self,
@@ -31,9 +36,11 @@ class Warm:
         device: ThreadPoolExecutor,
         on_lost: Callable[[DeviceLost], None],
         hung_after_s: float,
+        start: Recorder | None = None,
     ) -> None:
         self.row = row
         self.engine = engine
+        self.start = start or Recorder()
         self._max_jobs = max_jobs
         self._feeder: Batcher | Steps = (
             Steps(engine, device, on_lost, hung_after_s)

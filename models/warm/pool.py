@@ -15,9 +15,10 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
-from models.device.failures import is_out_of_memory
+from models.device.failures import is_device_lost, is_out_of_memory
 from models.errors import DeviceLost, ModelDoesNotFit, ModelLoadFailed, OutOfMemory, QuartetError
 from models.row import Row
+from models.stages import Recorder, line, recording
 from models.surface import Engine
 from models.warm.model import Borrowed, Warm
 from models.warm.ticket import NEVER, Deadline
@@ -178,21 +179,33 @@ class Pool:
         # computed, and lets all of them doze between two steps when they outnumber the cores.
         device = ThreadPoolExecutor(1, thread_name_prefix=f"device-{row.slug}")
         try:
-            engine = await asyncio.get_running_loop().run_in_executor(device, self._load, row)
+            loop = asyncio.get_running_loop()
+            engine, stages = await loop.run_in_executor(device, self._recorded, row)
         except BaseException as error:
             device.shutdown(wait=False)
             del self._entries[row.slug]
             self._changed.set()
-            if isinstance(error, QuartetError) or not isinstance(error, Exception):
+            if not isinstance(error, Exception):
                 raise
-            raise _load_error(row, error) from error
-        entry.warm = Warm(row, engine, self._max_jobs, device, self._lose, self._hung_after_s)
+            named = error if isinstance(error, QuartetError) else _load_error(row, error)
+            if isinstance(named, DeviceLost):
+                self._lose(named)
+            raise named from (None if named is error else error)
+        entry.warm = Warm(
+            row, engine, self._max_jobs, device, self._lose, self._hung_after_s, stages
+        )
         entry.loading = None
         entry.last_used = time.monotonic()
         self._changed.set()
-        log.info("%s: warm after %.1f s", row.slug, time.monotonic() - start)
+        after_s = time.monotonic() - start
+        log.info("%s: warm after %.1f s (%s)", row.slug, after_s, line(stages.seconds))
         if row.notice is not None:
             log.warning("%s", row.notice)
+
+    def _recorded(self, row: Row) -> tuple[Engine, Recorder]:
+        """Load an engine, on its own thread, and note what that takes."""
+        with recording() as stages:
+            return self._load(row), stages
 
     def _lose(self, error: DeviceLost) -> None:
         """No model can be had any more, by nobody: they are all on the one device."""
@@ -233,4 +246,6 @@ def _load_error(row: Row, error: Exception) -> QuartetError:
     log.error("%s: load failed", row.slug, exc_info=error)
     if is_out_of_memory(error):
         return OutOfMemory(f"The device ran out of memory while {row.slug} loaded.")
+    if is_device_lost(error):
+        return DeviceLost(f"The GPU failed while {row.slug} loaded; the worker restarts.")
     return ModelLoadFailed(f"{row.slug} could not be loaded; the worker's log has the details.")

@@ -31,13 +31,12 @@ def hub(row: Row, source: HubSource, into: Path, token: str | None, endpoint: st
             f"{row.slug} is gated: set HF_TOKEN to a token of an account that has accepted the "
             f"licence ({row.licence}) on the page of {source.repo}."
         )
-    import httpx
-    from huggingface_hub import constants, errors, snapshot_download
+    from huggingface_hub import constants, get_session, snapshot_download
 
     patterns = [source.file] if source.file else list(row.files) or None
     try:
         # The library tries five times, 24 seconds, before it says that nobody is there.
-        httpx.head(endpoint or constants.ENDPOINT, timeout=_REACH_TIMEOUT_S)
+        get_session().head(endpoint or constants.ENDPOINT, timeout=_REACH_TIMEOUT_S)
         snapshot_download(
             source.repo,
             revision=source.revision,
@@ -46,8 +45,23 @@ def hub(row: Row, source: HubSource, into: Path, token: str | None, endpoint: st
             token=token or False,
             endpoint=endpoint,
         )
-    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, httpx.HTTPError) as error:
+    except _errors() as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of this machine's disk
         raise _refused(row, source, error) from error
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """What the hub's library raises where the hub refuses, breaks off or answers nonsense.
+
+    Its HTTP client is another one in each of its major versions; ``errors`` has that client's base
+    class. A file that comes too short is an ``OSError`` without a number, an answer that is no JSON
+    a ``ValueError``.
+    """
+    from huggingface_hub import errors
+
+    base: type[Exception] = errors.HTTPError
+    return base, errors.EntryNotFoundError, errors.XetDownloadError, OSError, ValueError
 
 
 def _refused(row: Row, source: HubSource, error: Exception) -> WeightsUnavailable:

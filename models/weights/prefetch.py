@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -32,13 +33,25 @@ class _Segment:
     start: int
 
 
-def read_ahead(weights: Path) -> list[threading.Thread]:
+def read_ahead(
+    weights: Path, on_end: Callable[[float], None] = lambda _: None
+) -> list[threading.Thread]:
     """Begin to read a folder, or a file; returns the threads, which end by themselves.
 
-    They end with the process too, and no error of theirs counts: who loads will meet it.
+    They end with the process too, and no error of theirs counts: who loads will meet it. The last
+    of them calls ``on_end`` with the seconds that all have taken.
     """
     waiting: SimpleQueue[_Segment | None] = SimpleQueue()
-    jobs = [partial(_list, weights, waiting), *[partial(_read_all, waiting)] * _THREADS]
+    ended: SimpleQueue[None] = SimpleQueue()
+    start = time.monotonic()
+
+    def read() -> None:
+        _read_all(waiting)
+        ended.put(None)
+        if ended.qsize() == _THREADS:
+            on_end(time.monotonic() - start)
+
+    jobs: list[Callable[[], None]] = [partial(_list, weights, waiting), *[read] * _THREADS]
     threads = [threading.Thread(target=job, name="prefetch", daemon=True) for job in jobs]
     for thread in threads:
         thread.start()

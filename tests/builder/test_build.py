@@ -24,7 +24,8 @@ from packaging.utils import canonicalize_name
 from handler.contract import SURFACES
 from handler.job import parse_job
 from handler.settings.variables import Settings
-from models.catalog import CATALOG
+from models.catalog import CATALOG, GB
+from models.device import driver
 from scripts import locks
 from tests.conftest import ROOT
 
@@ -53,14 +54,20 @@ def test_the_image_runs_the_worker_as_nobody_special():
 
 
 def test_the_default_image_has_one_copy_of_cuda_and_the_hub_knows_where_it_runs():
-    """The Hub builds with the defaults: every surface, for CUDA 12.6."""
+    """The Hub builds with the defaults: every surface, for CUDA 12.6.
+
+    One list of hosts holds for every preset, and transcription ends a worker below 12.8.
+    """
+    needed = tuple(map(int, driver.CUDA_OF_CTRANSLATE2.split(".")))
     assert INSTRUCTIONS[0] == "ARG CUDA=12.6"
     bases = [one.split()[1] for one in INSTRUCTIONS if one.startswith("FROM")]
     assert bases == ["ubuntu:24.04", "nvidia/cuda:13.0.2-base-ubuntu24.04", "cuda-${CUDA}"]
     assert "ARG SURFACE=all" in INSTRUCTIONS
     for name, inside in (("hub", "config"), ("tests", "config")):
         config = json.loads((ROOT / ".runpod" / f"{name}.json").read_text())[inside]
-        assert config["allowedCudaVersions"] == ["12.6", "12.7", "12.8", "12.9", "13.0"]
+        assert config["allowedCudaVersions"] == ["12.8", "12.9", "13.0"]
+        for version in config["allowedCudaVersions"]:
+            assert tuple(map(int, version.split("."))) >= needed
 
 
 INSTALL = ROOT / "builder" / "install.sh"
@@ -166,6 +173,37 @@ BY_LIBRARIES = {
     "gguf": "transformers reads GGUF files with it",
     "peft": "diffusers reads adapters with it",
 }
+
+
+# Headers that vllm's kernels include when they are compiled at a start, and NVIDIA's package of each.
+# FlashInfer's sampler (flashinfer/data/include/flashinfer/sampling.cuh) wants those of cuRAND.
+HEADERS = {
+    "cuda_runtime.h": "cuda-cudart-dev",
+    "nvrtc.h": "cuda-nvrtc-dev",
+    "cublasLt.h": "libcublas-dev",
+    "curand.h": "libcurand-dev",
+    "curand_kernel.h": "libcurand-dev",
+    "curand_philox4x32_x.h": "libcurand-dev",
+}
+
+
+def test_the_vllm_image_has_the_headers_of_what_is_compiled_in_it():
+    """All of the version of CUDA whose compiler there is, in the folder that CUDA_HOME names."""
+    [step] = [one for one in INSTRUCTIONS if "cuda-nvcc" in one]
+    assert 'if [ "$SURFACE-$CHAT_ENGINE" = chat-vllm ]' in step
+    [(major, minor)] = re.findall(r"cuda-nvcc-(\d+)-(\d+)", step)
+    for header, package in HEADERS.items():
+        assert f" {package}-{major}-{minor} " in step, header
+    assert f"ENV CUDA_HOME=/usr/local/cuda-{major}.{minor}" in INSTRUCTIONS
+
+
+def test_no_two_packages_of_cudas_python_write_the_same_files():
+    """Before 13 cuda-python holds all files of cuda-bindings; from then on it is empty."""
+    pinned = dict(
+        re.findall(r"^(cuda-[\w-]+)==(\S+)", (locks.FOLDER / "chat-vllm.lock").read_text(), re.M)
+    )
+    assert int(pinned["cuda-bindings"].partition(".")[0]) >= 13
+    assert int(pinned["cuda-python"].partition(".")[0]) >= 13
 
 
 @pytest.mark.parametrize("image", [one for one in locks.IMAGES if one != "all"])
@@ -440,6 +478,22 @@ def test_the_hubs_files_speak_of_what_there_is():
     for test in json.loads((ROOT / ".runpod/tests.json").read_text())["tests"]:
         job = parse_job({"input": test["input"]})
         SURFACES["embeddings"].operations[0].request.parse(job.body)
+
+
+KEPT_FREE = 0.1  # of the disk: below it the SDK's own look takes a worker for unfit
+BESIDE_GB = 3  # what is compiled, logs, temporary files
+
+
+def test_the_hubs_disk_holds_the_weights_of_every_preset():
+    hub = json.loads((ROOT / ".runpod/hub.json").read_text())["config"]
+    needed_gb = {
+        preset["name"]: (CATALOG.find(preset["defaults"]["MODEL_SLUG"]).disk_bytes / GB + BESIDE_GB)
+        / (1 - KEPT_FREE)
+        for preset in hub["presets"]
+    }
+    disk_gb = hub["containerDiskInGb"]
+    assert {name: size for name, size in needed_gb.items() if size > disk_gb} == {}
+    assert disk_gb < 1.2 * max(needed_gb.values())  # it is billed
 
 
 @pytest.mark.parametrize(

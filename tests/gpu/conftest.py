@@ -114,6 +114,26 @@ def here() -> Device:
     return CPU
 
 
+LIBRARIES = {
+    "chat": ("transformers", "llguidance"),
+    "images": ("diffusers", "PIL"),
+    "embeddings": ("tokenizers",),
+}
+
+
+def need(surface: str) -> None:
+    """Skip a test by the name of what an engine needs and this machine has not."""
+    for library in LIBRARIES[surface]:
+        pytest.importorskip(library, reason=f"{library} is not installed")
+    if surface == "chat":
+        import transformers
+
+        from models.chat.paged import VERSION
+
+        if not transformers.__version__.startswith(VERSION):
+            pytest.skip(f"transformers {VERSION}x is needed, this is {transformers.__version__}")
+
+
 def allocated_bytes(device: Device) -> int:
     """What tensors take on the device."""
     import gc

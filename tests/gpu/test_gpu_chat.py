@@ -11,16 +11,21 @@ import pytest
 
 from models.chat.request import Logprob, Prompt, Sampling
 from models.device.hardware import Device
+from models.errors import InvalidValue
 from models.row import Row
 from tests.conftest import row
-from tests.models.chatting import Heard, Reference, letters, together
+from tests.gpu.conftest import need
+from tests.models.chatting import Heard, Reference, letters, ready, together
 from tests.models.test_chat_engines import folder
 
 pytestmark = pytest.mark.gpu
 __all__ = ["folder"]  # a fixture
 
-# Without a size the cache takes all of a GPU's memory.
-LLAMA = replace(row("Tiny_Llama"), options={"family": "llama3", "cache_tokens": 16_384})
+LLAMA = replace(
+    row("Tiny_Llama"),
+    options={"family": "llama3", "cache_tokens": 16_384},
+    memory_bytes=6 * 10**9,  # of a GPU, whose libraries alone take a part of it
+)
 LENGTHS, SAID = (1, 5, 40, 200, 333), 24
 TOP, TIE = 8, 1e-4  # of two tokens that are as near to each other, rounding decides
 On = Callable[[Row, Device], Any]
@@ -29,12 +34,7 @@ On = Callable[[Row, Device], Any]
 @pytest.fixture(scope="module")
 def fits() -> None:
     """Our engine is made for one version of transformers."""
-    import transformers
-
-    from models.chat.paged import VERSION
-
-    if not transformers.__version__.startswith(VERSION):
-        pytest.skip(f"transformers {VERSION}x is needed, this is {transformers.__version__}")
+    need("chat")
 
 
 def prompts(**rules: Any) -> list[Prompt]:
@@ -113,6 +113,26 @@ def test_seeds_are_honoured_on_the_device(fits: None, on: On, exact: Device) -> 
     assert sum(agree_by_token) > 0.9 * SAID * len(LENGTHS)  # of dice near an edge rounding decides
 
 
+def refuses_what_would_break_it(engine: Any) -> None:
+    """And lives on: out of its tables it would read what ends the process for everybody."""
+    many = dict.fromkeys(range(256), 1.0)
+    fine = Prompt(tuple(letters(9)), Sampling(logit_bias=many, max_tokens=4, ignore_eos=True))
+    for wrong in (
+        replace(fine, tokens=(1, 10**6)),
+        replace(fine, tokens=(1, -1)),
+        replace(fine, sampling=Sampling(logit_bias={10**6: 1.0})),
+    ):
+        with pytest.raises(InvalidValue):
+            ready(engine, wrong)
+    [heard] = together(engine, [fine])
+    assert heard.error is None
+    assert len(heard.tokens[0]) == 4
+
+
+def test_a_request_that_would_break_the_engine_is_refused(fits: None, on: On, gpu: Device) -> None:
+    refuses_what_would_break_it(on(LLAMA, gpu))
+
+
 # vLLM ---------------------------------------------------------------------------------------------
 
 
@@ -155,6 +175,12 @@ def test_vllm_in_float32_says_what_plain_passes_say(
 ) -> None:
     """Its kernels may multiply in TF32, which has ten bits."""
     agree(answers(vllm(exact)), expected(reference, SAID), tolerance=0.1, tie=0.2)
+
+
+def test_a_request_that_would_end_vllms_process_is_refused(
+    vllm: Callable[[Device], Any], gpu: Device
+) -> None:
+    refuses_what_would_break_it(vllm(gpu))
 
 
 def test_vllm_in_its_own_precision_begins_alike(

@@ -121,7 +121,7 @@ def test_a_run_of_many_is_each_text_by_itself(
 def test_the_kernel_for_packed_texts_is_attention(gpu: Device, dtype: str, width: int) -> None:
     import torch
 
-    from models.embeddings.encoder import varlen
+    from models.device import varlen
 
     lengths = [1, 700, 33, 128, 8, 8]
     kind, half = torch.device(gpu.kind, None if gpu.kind == "cpu" else 0), getattr(torch, dtype)
@@ -130,9 +130,37 @@ def test_the_kernel_for_packed_texts_is_attention(gpu: Device, dtype: str, width
     dice = torch.manual_seed(5)
     q, k, v = torch.randn(sum(lengths), 3, 4, width, generator=dice).to(kind).unbind(1)
     begins = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=kind)
-    expected = varlen._padded(q, k, v, begins, max(lengths))
-    packed = varlen.attend(q.to(half), k.to(half), v.to(half), begins, max(lengths))
-    torch.testing.assert_close(packed.float(), expected, atol=0.02, rtol=0.02)
+    packed = varlen.Packed(begins, max(lengths))
+    expected = varlen.padded(q, k, v, packed)
+    attended = varlen.attend(q.to(half), k.to(half), v.to(half), packed)
+    torch.testing.assert_close(attended.float(), expected, atol=0.02, rtol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("new", "known"),
+    [([1, 1, 1, 1], [900, 1, 33, 256]), ([300, 1, 64], [300, 77, 512]), ([5], [5])],
+)
+def test_the_kernel_over_a_cache_is_causal_attention(
+    gpu: Device, new: list[int], known: list[int]
+) -> None:
+    """New tokens at the end of what is known, fewer heads of keys: as chat asks for it."""
+    import torch
+
+    from models.device import varlen
+
+    kind, half = torch.device(gpu.kind, None if gpu.kind == "cpu" else 0), torch.bfloat16
+    if gpu.kind == "cuda" and not (varlen.knows_causal() and varlen.suits(kind, half, 64)):
+        pytest.skip("this GPU, or this torch, has no such kernel")
+    dice = torch.manual_seed(5)
+    q = torch.randn(sum(new), 8, 64, generator=dice).to(kind)
+    k, v = torch.randn(sum(known), 2, 2, 64, generator=dice).to(kind).unbind(1)
+    begins = [
+        torch.tensor([0, *accumulate(one)], dtype=torch.int32, device=kind) for one in (new, known)
+    ]
+    packed = varlen.Packed(begins[0], max(new), begins[1], max(known), causal=True)
+    expected = varlen.padded(q, k, v, packed)
+    attended = varlen.attend(q.to(half), k.to(half), v.to(half), packed)
+    torch.testing.assert_close(attended.float(), expected, atol=0.02, rtol=0.02)
 
 
 def scores(engine: Any) -> list[float]:

@@ -10,13 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("PIL", reason="Pillow is not installed")
+pytest.importorskip("diffusers", reason="diffusers is not installed")
+
 from PIL import Image
 
 from models.device.hardware import Device
-from models.images.request import ImageRequest
+from models.images.request import ImageRequest, Preview
 from models.row import Row
+from models.warm.loader import Loader
 from tests.conftest import row, tiny
-from tests.models.driving import run
+from tests.models.driving import Ticket, run
 from tests.models.test_edits import drawing, encoded
 
 pytestmark = pytest.mark.gpu
@@ -127,6 +132,37 @@ def test_the_engine_loads_and_paints_as_it_is(on: On, model: Row, gpu: Device) -
     again = run(on(model, gpu), replace(asked, seeds=(7,))).pictures[0]
     assert np.abs(_pixels(first.content) - _pixels(again.content)).mean() < 4
     assert first.content != other.content
+
+
+@pytest.mark.parametrize("offload", [False, True])
+def test_previews_on_the_way(store: Any, model: Row, gpu: Device, offload: bool) -> None:
+    """Also of a model whose parts wait in the RAM, the one that shows them among them."""
+    engine = Loader(store, gpu)(replace(model, options={**model.options, "offload": offload}))
+    asked = ImageRequest("a fox", seeds=(7,), width=SIDE, height=SIDE, steps=STEPS, previews=2)
+    [item] = engine.prepare(asked).parts
+    ticket = Ticket(item)
+    [made] = engine.run([ticket])
+    shown = [event.encoded() for event in ticket.events if isinstance(event, Preview)]
+    assert [(one.width, one.height) for one in shown] == [(SIDE, SIDE)] * 2
+    [silent] = engine.run([Ticket(replace(item, previews=0))])
+    assert np.abs(np.asarray(made, np.float32) - np.asarray(silent, np.float32)).mean() < 4
+    engine.close()
+
+
+def test_layers_of_eight_bits(gpu: Device) -> None:
+    """As on the CPU in float32, to what bfloat16 leaves."""
+    import torch
+
+    from models.images.int8 import Int8Linear
+
+    dice = torch.manual_seed(6)
+    weight = torch.randint(-127, 128, (256, 512), generator=dice, dtype=torch.int8)
+    scale, bias = torch.rand(256, 1, generator=dice) / 1000, torch.randn(256, generator=dice)
+    x = torch.randn(33, 512, generator=dice)
+    expected = torch.nn.functional.linear(x, weight.float() * scale, bias)
+    half = Int8Linear(weight, scale, bias.bfloat16()).to(gpu.kind)
+    found = half(x.to(gpu.kind, torch.bfloat16)).float().cpu()
+    assert (found - expected).abs().max() < 0.03 * expected.abs().max()
 
 
 # Edits --------------------------------------------------------------------------------------------

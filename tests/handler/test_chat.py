@@ -219,7 +219,7 @@ async def test_the_first_event_comes_before_the_first_word(make_worker):
     [
         ({"stop_token_ids": [1]}, "stop_token_ids"),
         ({"guided_grammar": "root ::= x"}, "guided_grammar"),
-        ({"structured_outputs": {"regex": "a"}}, "structured_outputs"),
+        ({"structured_outputs": {"grammar": "a"}}, "structured_outputs.grammar"),
         ({"include_stop_str_in_output": True}, "include_stop_str_in_output"),
         ({"skip_special_tokens": False}, "skip_special_tokens"),
         ({"chat_template": "{{ x }}"}, "chat_template"),

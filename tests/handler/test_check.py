@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from handler.check import Finding, passes
+from handler.findings import Finding, passes
 from models.device import driver
 from models.weights.store import Places
 from tests.conftest import ROOT
@@ -32,6 +32,7 @@ def nvmlSystemGetDriverVersion(): return "550.54.15"
 def nvmlDeviceGetCount(): return 1
 def nvmlDeviceGetHandleByIndex(index): return index
 def nvmlDeviceGetCudaComputeCapability(handle): return 8, 9
+def nvmlDeviceGetName(handle): return "NVIDIA L4"
 def nvmlDeviceGetMemoryInfo(handle): return type("Info", (), {"total": 24 * 10**9})
 """
 
@@ -188,16 +189,24 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     assert "set QUARTET_CACHE to a folder that can be written" in printed
 
 
-def test_a_disk_that_is_too_small(tmp_path):
-    """As ``shutil.disk_usage`` says."""
+@pytest.mark.parametrize(
+    ("free", "total"), [(10**9, 20 * 10**9), (3 * 10**9, 20 * 10**9), (35 * 10**8, 10**10)]
+)
+def test_a_disk_that_is_too_small(tmp_path, free, total):
+    """As ``shutil.disk_usage`` says: 2.7 GB and a tenth of the disk are needed."""
     (tmp_path / "sitecustomize.py").write_text(
-        "import shutil\nshutil.disk_usage = lambda path: type('U', (), {'free': 10**9})\n"
+        "import shutil\n"
+        f"shutil.disk_usage = lambda path: type('U', (), {{'free': {free}, 'total': {total}}})\n"
     )
     env = {"PYTHONPATH": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9"}
     status, printed = checked(MODEL_SLUG="BGE_Large", QUARTET_CACHE=str(tmp_path / "cache"), **env)
     assert status == 1
-    assert "error   disk      1.0 GB free in " in printed
-    assert "BGE_Large takes about 3 GB: give the endpoint a larger container disk" in printed
+    small = free < 27 * 10**8 + total / 10
+    assert (f"error   disk      {free / 1e9:.1f} GB free in " in printed) == small
+    said = (
+        "BGE_Large takes about 3 GB, and 10% must stay free: give the endpoint a larger container"
+    )
+    assert (said in printed) == small
 
 
 def test_a_hub_that_nobody_is_to_ask(store, tmp_path):
@@ -290,6 +299,148 @@ def test_whisper_has_a_cuda_of_its_own(tmp_path, version, line):
     _, printed = checked(SURFACE="transcribe", **with_driver(tmp_path, version, "13.0"))
     [said] = [one for one in printed.splitlines() if " driver  " in one]
     assert said.startswith(line)
+
+
+TORCH_12 = ["sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90"]
+TORCH_13 = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120"]
+
+
+@pytest.mark.parametrize(
+    ("architectures", "capability", "other"),
+    [
+        (TORCH_12, (7, 5), None), (TORCH_12, (8, 9), None), (TORCH_12, (9, 0), None),
+        (TORCH_12, (10, 0), "13.0"), (TORCH_12, (10, 3), "13.0"), (TORCH_12, (12, 0), "13.0"),
+        (TORCH_13, (7, 0), "12.6"), (TORCH_13, (6, 1), "12.6"), (TORCH_13, (7, 5), None),
+        (TORCH_13, (8, 9), None), (TORCH_13, (10, 0), None), (TORCH_13, (10, 3), None),
+        (TORCH_13, (12, 0), None), (TORCH_13, (12, 1), None), (TORCH_13, (13, 0), None),
+        (["sm_90a"], (9, 0), None), (["compute_80"], (12, 0), None), (["sm_80"], (12, 0), "13.0"),
+        ([], (12, 0), None), (TORCH_12, None, None),
+    ],
+)  # fmt: skip
+def test_for_which_gpus_a_build_of_torch_has_kernels(architectures, capability, other):
+    complaint = driver.without_kernels(architectures, capability, "12.6")
+    assert (complaint is None) == (other is None)
+    if complaint is not None:
+        assert f"--build-arg CUDA={other}" in complaint
+        assert "compute capability" in complaint
+
+
+@pytest.mark.parametrize(
+    ("cuda", "capability", "architectures", "line"),
+    [
+        (
+            "12.6", (12, 0), TORCH_12,
+            "error   kernels   torch for CUDA 12.6 has kernels for compute capability 5.0 to 9.0, and "
+            "this GPU has 12.0 -> build the image with --build-arg CUDA=13.0, or choose another GPU",
+        ),
+        (
+            "13.0", (7, 0), TORCH_13,
+            "error   kernels   torch for CUDA 13.0 has kernels for compute capability 7.5 to 12.0, and "
+            "this GPU has 7.0 -> build the image with --build-arg CUDA=12.6, or choose another GPU",
+        ),
+        ("12.6", (9, 0), TORCH_12, None),
+    ],
+)  # fmt: skip
+def test_a_gpu_that_torch_has_no_kernels_for(tmp_path, cuda, capability, architectures, line):
+    env = with_driver(tmp_path, "580.95.05", cuda)
+    (tmp_path / "torch" / "__init__.py").write_text(
+        f"class cuda:\n    get_arch_list = staticmethod(lambda: {architectures!r})\n"
+    )
+    nvml = tmp_path / "pynvml.py"
+    nvml.write_text(nvml.read_text().replace("return 8, 9", f"return {capability}"))
+    status, printed = checked(MODEL_SLUG="Tiny_BGE_M3", **env)
+    found = [one for one in printed.splitlines() if " kernels " in one]
+    assert [one[: len(line or "")] for one in found] == ([] if line is None else [line])
+    assert status == (0 if line is None else 1)
+    status, printed = checked(SURFACE="transcribe", **env)
+    assert " kernels " not in printed  # it has no use for torch
+
+
+def test_a_worker_on_a_gpu_without_kernels_ends_before_it_loads(tmp_path):
+    env = with_driver(tmp_path, "580.95.05", "12.6")
+    (tmp_path / "torch" / "__init__.py").write_text(
+        f"class cuda:\n    get_arch_list = staticmethod(lambda: {TORCH_12!r})\n"
+    )
+    nvml = tmp_path / "pynvml.py"
+    nvml.write_text(nvml.read_text().replace("return 8, 9", "return 10, 0"))
+    done = subprocess.run(
+        [sys.executable, "-m", "handler"],
+        cwd=ROOT,
+        env={
+            **os.environ, **env, "MODEL_SLUG": "Tiny_BGE_M3",
+            "RUNPOD_WEBHOOK_GET_JOB": "http://127.0.0.1:9/job",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    [said] = done.stderr.splitlines()
+    assert said.startswith("quartet: kernels: torch for CUDA 12.6 has kernels for")
+    assert "--build-arg CUDA=13.0" in said
+
+
+def test_a_volume_that_cannot_be_written(tmp_path):
+    """As one that belongs to root, where the worker runs as user 10001."""
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    (volume / "quartet").write_text("")  # where our folder should be
+    env = {"VOLUME_DIR": str(volume), "QUARTET_CACHE": str(tmp_path / "cache")}
+    status, printed = checked(MODEL_SLUG="Tiny_BGE_M3", **env)
+    assert status == 0
+    line = (
+        f"warning volume    {volume} cannot be written by user {os.getuid()} -> let that user write"
+    )
+    assert [one for one in printed.splitlines() if one.startswith(line)], printed
+
+
+def test_a_folder_for_kernels_that_is_not_there(tmp_path):
+    env = {"CUDA_CACHE_PATH": str(tmp_path / "nowhere")}
+    status, printed = checked(MODEL_SLUG="Tiny_BGE_M3", **env)
+    assert status == 0
+    line = f"warning kernels   CUDA_CACHE_PATH: {tmp_path}/nowhere is no folder -> make it"
+    assert [one for one in printed.splitlines() if one.startswith(line)], printed
+    (tmp_path / "nowhere").mkdir()
+    assert "CUDA_CACHE_PATH" not in checked(MODEL_SLUG="Tiny_BGE_M3", **env)[1]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "size", "warned"), [(2, 64 << 20, True), (2, 8 << 30, False), (1, 64 << 20, False)]
+)
+def test_processes_on_several_gpus_that_cannot_talk(tmp_path, gpus, size, warned):
+    """A container's /dev/shm has 64 MB unless it is told otherwise."""
+    env = with_driver(tmp_path, "580.95.05", "13.0")
+    (tmp_path / "vllm.py").write_text("")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import shutil\n"
+        f"shutil.disk_usage = lambda path: type('U', (), {{'free': 10**12, 'total': {size}}})\n"
+    )
+    _, printed = checked(MODEL_SLUG="Tiny_Llama", RUNPOD_GPU_COUNT=str(gpus), **env)
+    line = (
+        f"warning memory    /dev/shm has {size / 1e9:.2f} GB for {gpus} GPUs -> start the container"
+    )
+    assert bool([one for one in printed.splitlines() if one.startswith(line)]) == warned, printed
+
+
+def test_a_part_of_the_memory_that_the_weights_do_not_fit_into(tmp_path):
+    env = with_driver(tmp_path, "580.95.05", "13.0")
+    _, printed = checked(MODEL_SLUG="Llama3_8B_Instruct", CHAT_MEMORY_GB="12", **env)
+    line = (
+        "error   memory    Llama3_8B_Instruct takes 12 GB of 21.6 for models -> its weights alone "
+        "have 16.1 GB: raise CHAT_MEMORY_GB"
+    )
+    assert line in printed.splitlines(), printed
+
+
+def test_fp8_that_is_not_compiled(tmp_path):
+    env = with_driver(tmp_path, "580.95.05", "13.0")
+    said = "warning settings  fp8 without IMAGES_COMPILE is probably slower -> set IMAGES_COMPILE=1 too"
+    _, printed = checked(MODEL_SLUG="Tiny_Flux", IMAGES_QUANTIZATION="fp8", **env)
+    assert said in printed
+    _, printed = checked(
+        MODEL_SLUG="Tiny_Flux", IMAGES_QUANTIZATION="fp8", IMAGES_COMPILE="1", **env
+    )
+    assert said not in printed
 
 
 def test_a_torch_without_cuda_on_a_gpu(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -278,6 +279,22 @@ async def test_cancellation_stops_the_work_and_is_not_swallowed(worker):
     assert stopped.is_set()
 
 
+async def test_the_log_says_that_a_job_was_stopped(worker, caplog):
+    caplog.set_level("INFO")
+    slow, _ = hanging()
+    task = asyncio.create_task(with_surface(worker, answer=slow).answer(JOB))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    events = worker.stream({"id": "s", "input": {**JOB["input"], "stream": True}})
+    await anext(events)
+    await events.aclose()
+    said = [(one.job_id, one.getMessage()) for one in caplog.records if "stopped" in one.message]
+    assert [job_id for job_id, _ in said] == [JOB["id"], "s"]
+    assert all(re.search(r"was stopped after \d+ ms", text) for _, text in said)
+
+
 async def test_a_closed_stream_frees_the_engine(make_worker):
     worker = make_worker(SURFACE="chat")
     row = worker.dispatcher.endpoint.catalog.rows[0]
@@ -298,7 +315,13 @@ async def test_an_answer_over_the_limit_is_refused_with_what_to_do(worker):
     assert error["code"] == "output_too_large"
     assert "200" in error["message"]
     assert "bucket" in error["message"]
-    events = [e async for e in replace(worker, output_limit_bytes=400).stream(JOB)]
+    small, kept = replace(worker, output_limit_bytes=200), list[Any]()
+    events = [e async for e in small.stream(JOB, kept.append)]
+    assert error_of(events[-1])["code"] == "output_too_large"
+    assert kept == []
+    # On the OpenAI route the platform keeps the list of the events.
+    route = {"openai_route": "/v1/chat/completions", "openai_input": JOB["input"]}
+    events = [e async for e in small.stream({"id": "j", "input": route})]
     assert error_of(events[-1])["code"] == "output_too_large"
 
 

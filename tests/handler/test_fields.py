@@ -100,6 +100,71 @@ def test_what_changes_nothing_is_taken(surface, sent):
     assert parse(surface, {**BODIES[surface], **sent}) == parse(surface, BODIES[surface])
 
 
+EMPTY: dict[str, dict[str, list[Any]]] = {
+    "chat": {
+        "": ["response_format", "stop", "temperature", "seed", "tool_choice", "model", "system"],
+        "[]": ["stop", "tools", "guided_choice"],
+        "{}": ["response_format", "stream_options", "logit_bias", "chat_template_kwargs"],
+    },
+    "images": {
+        "": ["negative_prompt", "size", "scheduler", "seed", "n", "output_format", "model", "mask"],
+        "[]": ["seed", "image", "loras"],
+        "{}": ["strength"],
+    },
+    "transcribe": {
+        "": ["language", "response_format", "temperature", "prompt", "chunking_strategy", "model"],
+        "[]": ["languages", "keywords", "timestamp_granularities", "include", "temperature"],
+        "{}": ["chunking_strategy", "vad_parameters"],
+    },
+    "embeddings": {
+        "": ["dimensions", "encoding_format", "input_type", "model", "user"],
+        "[]": ["embedding_types"],
+        "{}": ["dimensions"],
+    },
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("surface", EMPTY)
+@pytest.mark.parametrize("empty", ["null", "", "[]", "{}"])
+async def test_what_is_empty_counts_as_left_out(worker, surface, empty):
+    value = json.loads(empty) if empty else ""
+    names = EMPTY[surface]["" if empty == "null" else empty]
+    plain = parse(surface, BODIES[surface])
+    for name in names:
+        assert parse(surface, {**BODIES[surface], name: value}) == plain, name
+        assert "error" not in decoded(
+            await worker.answer({"input": {**BODIES[surface], name: value}})
+        )
+
+
+def test_what_is_empty_within_an_object_counts_as_left_out():
+    sent = {**TRANSCRIBE, "vad_parameters": {"threshold": "", "speech_pad_ms": 30}}
+    assert parse("transcribe", sent).vad_options == {"speech_pad_ms": 30}
+    strategy = {"type": "server_vad", "threshold": None, "prefix_padding_ms": ""}
+    assert parse("transcribe", {**TRANSCRIBE, "chunking_strategy": strategy}).vad is True
+    sent = {**CHAT, "stream": True, "stream_options": {"include_usage": ""}}
+    assert parse("chat", sent).stream_options.include_usage is None
+
+
+def test_the_name_that_is_not_empty_counts():
+    assert parse("chat", {**CHAT, "max_tokens": "", "max_new_tokens": 4}).max_tokens == 4
+    assert parse("chat", {"messages": [], "prompt": "Hello"}).messages[0].content == "Hello"
+    assert parse("embeddings", {"input": "", "texts": ["a"]}).input == ["a"]
+    with pytest.raises(InvalidValue) as caught:
+        parse("embeddings", {"texts": []})
+    assert caught.value.param == "texts"
+
+
+@pytest.mark.anyio
+async def test_what_is_empty_beside_the_input_counts_as_left_out(worker):
+    for beside in ({"s3Config": {}}, {"policy": {}}, {"policy": {"executionTimeout": ""}}):
+        answer = decoded(await worker.answer({"input": CHAT, **beside}))
+        assert answer["choices"]
+    answer = decoded(await worker.answer({"input": {**CHAT, "surface": "", "prompt": ""}}))
+    assert answer["choices"]
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     "sent",
@@ -139,7 +204,7 @@ async def test_an_engines_error_names_the_field_as_the_client_did(worker):
 
 
 def test_an_empty_list_of_pictures_is_none():
-    assert parse("images", {**IMAGES, "images": []}).image == []
+    assert parse("images", {**IMAGES, "images": []}).image is None
     with pytest.raises(InvalidValue, match="prompt is required"):
         parse("images", {"images": []})
 

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from tests.conftest import decoded, error_of
-from tests.models.test_hostile_audio import flac_of_one_frame, nothing_left, silent_flac
+from tests.models.test_hostile_audio import flac_of_large_frames, nothing_left, silent_flac
 from tests.models.test_speakers import children
 from tests.models.test_transcribe import WHISPER, silence, write
 from tests.servers import serve
@@ -72,7 +72,7 @@ def hostile(folder: Path) -> dict[str, tuple[Path, str]]:
         "a playlist": (raw(folder / "b", b"#EXTM3U\nfile:///etc/passwd\n"), "media_undecodable"),
         "a list": (raw(folder / "c", b"ffconcat version 1.0\nfile /a\n"), "media_undecodable"),
         "no samples": (write(folder / "d", silence(0)), "media_empty"),
-        "a frame of hours": (flac_of_one_frame(folder / "e", 1), "media_undecodable"),
+        "a frame of hours": (flac_of_large_frames(folder / "e", 1), "media_undecodable"),
     }
 
 

@@ -20,6 +20,9 @@ from PIL import Image
 
 from handler.doors.queue.updates import Updates
 from tests.conftest import error_of
+from tests.handler.test_bucket import read as get
+from tests.handler.test_bucket import store as store
+from tests.handler.test_bucket import variables
 from tests.handler.test_contract import check
 from tests.handler.test_images import by_route, data_uri
 from tests.handler.test_scaler import Platform, running, until, worker
@@ -119,6 +122,90 @@ async def test_an_event_fits_into_what_the_queue_takes(make_worker):
     [event] = await told(one, {"input": body})
     assert event["output_format"] in ("png", "webp")
     assert len(json.dumps(event)) < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("steps", "previews", "shown"),
+    [(1, 3, 0), (2, 1, 1), (2, 3, 1), (3, 2, 2), (3, 3, 2), (4, 3, 3), (5, 3, 3), (9, 2, 2)],
+)
+async def test_previews_are_counted_without_a_gap(make_worker, steps, previews, shown):
+    """Few steps have fewer of them; the first is always 0."""
+    one = make_worker(FAKE_ENGINES="0", SURFACE="images", MODEL_SLUG="Tiny_Flux")
+    body = {**BODY, "steps": steps, "partial_images": previews}
+    events = [event for event in await told(one, {"input": body}) if "partial" in event["type"]]
+    assert [event["partial_image_index"] for event in events] == list(range(shown))
+
+
+# Beside a link -------------------------------------------------------------------------------------
+
+
+async def test_an_event_has_its_picture_beside_the_link(make_worker, store):
+    """The package's users read ``b64_json`` of it; a link is what they do not know."""
+    kept, url = store
+    one = make_worker(**variables(url), FAKE_ENGINES="0", SURFACE="images", MODEL_SLUG="Tiny_Flux")
+    for job in ({"input": {**BODY, "n": 2}}, by_route("/v1/images/generations", **BODY, n=2)):
+        events = await told(one, job)
+        if "openai_route" in job["input"]:
+            events = [json.loads(line.split("data: ")[1]) for line in events]
+        for event in events:
+            read = ImageGenCompletedEvent.construct(**event)  # as the package does
+            stored = await get(event["url"])
+            assert base64.b64decode(read.b64_json) == stored
+            assert "warnings" not in event
+    assert len(kept.objects) == 4
+
+
+async def test_one_is_no_larger_than_an_event_may_be(make_worker, store):
+    """A picture of four megabytes as png: what the event carries is smaller, and says so."""
+    _, url = store
+    one = make_worker(**variables(url), FAKE_ENGINES="0", SURFACE="images")
+    body = {"model": "Tiny_ESRGAN", "image": data_uri(320, 320), "stream": True}
+    [event] = await told(one, {"input": {**body, "output_format": "png"}})
+    assert len(json.dumps(event)) < 1_000_000
+    assert event["output_format"] == "png"
+    stored = await get(event["url"])
+    assert len(stored) > 3_000_000
+    assert Image.open(io.BytesIO(stored)).size == (1280, 1280)
+    assert opened(event).format == "WEBP"
+    [warning] = event["warnings"]
+    assert warning["param"] == "b64_json"
+    assert "1280x1280 as it was made" in warning["message"]
+    ImageEditCompletedEvent.model_validate(event)
+
+
+async def test_several_are_no_larger_together_than_other_media(make_worker, store):
+    """The platform keeps a list of a stream's events, and it has a limit as a whole."""
+    _, url = store
+    limits = {"INLINE_LIMIT_BYTES": "20000"}
+    one = make_worker(**variables(url), **limits, FAKE_ENGINES="0", SURFACE="images")
+    body = {**BODY, "model": "Tiny_Flux", "size": "128x128", "n": 4, "steps": 1}
+    events = await told(one, {"input": {**body, "output_format": "png"}})
+    assert len(events) == 4
+    assert sum(len(event["b64_json"]) for event in events) <= 20_000
+    for event in events:
+        assert len(await get(event["url"])) > 15_000
+
+
+async def test_who_asks_for_links_has_no_more(make_worker, store):
+    _, url = store
+    one = make_worker(**variables(url))
+    [event] = await told(one, {"input": {**BODY, "response_format": "url"}})
+    assert "b64_json" not in event
+    assert await get(event["url"])
+    [event] = await told(one, {"input": {**BODY, "response_format": "b64_json"}})
+    assert "url" not in event
+    assert opened(event).size == (64, 64)
+
+
+async def test_a_video_that_an_event_cannot_hold_is_a_link_alone(make_worker, store):
+    _, url = store
+    limits = {"INLINE_LIMIT_BYTES": "1000"}
+    one = make_worker(**variables(url), **limits, FAKE_ENGINES="0", SURFACE="images")
+    body = {"model": "Tiny_Ltx2", "prompt": "waves", "size": "96x64", "frames": 9, "stream": True}
+    [event] = await told(one, {"input": body})
+    assert "b64_json" not in event
+    assert (await get(event["url"]))[4:8] == b"ftyp"
+    assert [warned["param"] for warned in event["warnings"]] == ["b64_json"]
 
 
 async def test_previews_without_a_stream_are_left_out(make_worker):

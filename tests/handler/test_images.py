@@ -76,7 +76,7 @@ async def test_without_a_model_the_routes_own_default_answers(make_worker):
 @pytest.mark.parametrize(
     ("job", "code", "param"),
     [
-        (by_route("/v1/images/upscale", model="Tiny_ESRGAN"), "missing_required_parameter", "prompt"),
+        (by_route("/v1/images/upscale", model="Tiny_ESRGAN"), "missing_required_parameter", "image"),
         (by_route("/v1/images/upscale", model="Tiny_ESRGAN", prompt="x"), "missing_required_parameter", "image"),
         (by_route("/v1/images/upscale", model="Tiny_Ben2", image=data_uri()), "model_not_supported", "model"),
         (by_route("/v1/images/background", model="Tiny_Flux", image=data_uri()), "model_not_supported", "model"),
@@ -111,6 +111,31 @@ async def test_what_a_gateway_can_keep(make_worker):
     named = await whole(worker, {"input": {**body, "output_format": "png"}})
     assert named.output_format == "png"
     assert opened(named).format == "PNG"
+
+
+async def test_what_a_gateway_can_keep_of_several_pictures(make_worker):
+    """Together, and in steps that warnings name; beyond the last the warning names the bucket."""
+    limits = {"FAKE_ENGINES": "0", "SURFACE": "images"}
+    body = {"prompt": "x", "model": "Tiny_Flux", "steps": 1, "size": "256x256", "n": 8, "seed": 1}
+    messages, sizes = {}, {}
+    for limit in (10**7, 300_000, 180_000, 1000):
+        worker = make_worker(**limits, INLINE_LIMIT_BYTES=str(limit))
+        answer = await whole(worker, {"input": body})
+        sizes[limit] = sum(len(one.b64_json) for one in answer.data)
+        messages[limit] = [
+            one["message"]
+            for one in (answer.model_extra or {}).get("warnings", ())
+            if one["param"] == "output_format"
+        ]
+        assert len(answer.data) == 8
+    assert messages[10**7] == []
+    assert sizes[10**7] > 300_000
+    for limit in (300_000, 180_000):
+        assert sizes[limit] <= limit
+        assert messages[limit][0].startswith("The 8 pictures are webp of quality ")
+    assert sizes[1000] > 1000
+    assert "quality 50" in messages[1000][0]
+    assert "s3Config" in messages[1000][0]
 
 
 async def test_what_could_not_be_delivered_is_refused_before_it_is_made(make_worker):

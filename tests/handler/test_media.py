@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import socket
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,18 @@ async def fetch(reference: str, hosts: frozenset[str] = LOOPBACK, **options: Any
         return (await one.fetch(reference, "audioUrl", limit)).read_bytes()
 
 
+async def packed(request: web.Request) -> web.Response:
+    """As stores send what they keep compressed, whatever they are asked for."""
+    assert request.headers["Accept-Encoding"] == "identity"
+    kind = request.query["kind"]
+    pack = {"gzip": gzip.compress, "deflate": zlib.compress, "x-gzip": gzip.compress}
+    size = int(request.query.get("size", len(BODY)))
+    content = pack.get(kind, bytes)(BODY[:size] if size <= len(BODY) else bytes(size))
+    if "broken" in request.query:
+        content = content[:20] + bytes(40)
+    return web.Response(body=content, headers={"Content-Encoding": kind})
+
+
 @pytest.fixture(scope="module")
 def site():
     async def file(request: web.Request) -> web.Response:
@@ -76,7 +90,7 @@ def site():
         return web.Response(status=404, body=b"<html>an internal page</html>")
 
     application = web.Application()
-    for handler in (file, chunked, slow, cut, redirect, missing):
+    for handler in (file, chunked, slow, cut, redirect, packed, missing):
         application.router.add_get(f"/{handler.__name__}", handler)
     with serve(application) as url:
         yield url
@@ -85,6 +99,30 @@ def site():
 async def test_a_url_comes_whole(site):
     assert await fetch(f"{site}/file") == BODY
     assert await fetch(f"{site}/redirect?to=/file") == BODY
+
+
+@pytest.mark.parametrize("kind", ["gzip", "x-gzip", "deflate", "identity"])
+async def test_what_comes_compressed_is_undone(site, kind):
+    assert await fetch(f"{site}/packed?kind={kind}") == BODY
+
+
+async def test_what_comes_compressed_is_undone_no_further_than_the_limit(site):
+    with pytest.raises(MediaTooLarge):
+        await fetch(f"{site}/packed?kind=gzip&size=50000000", limit=1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("query", "error", "words"),
+    [
+        ("kind=br", MediaRefused, "compressed (br)"),
+        ("kind=gzip&broken", MediaInvalid, "not compressed as its host says"),
+    ],
+)
+async def test_what_cannot_be_undone_is_named(site, query, error, words):
+    with pytest.raises(error) as caught:
+        await fetch(f"{site}/packed?{query}")
+    assert words in caught.value.message
+    assert caught.value.param == "audioUrl"
 
 
 @pytest.mark.parametrize(

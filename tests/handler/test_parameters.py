@@ -32,6 +32,7 @@ def test_every_parameter_is_known(route, parameters):
     """A new release of the package shows here what is new."""
     [request] = [one.request for s in SURFACES.values() if (one := s.operation(route))]
     known = {*request.model_fields, *request.unsupported, *request.aliases, *request.informational}
+    known.update(getattr(request, "unheeded", ()))
     sent = {name for one in parameters.__mro__ for name in getattr(one, "__annotations__", {})}
     assert sent - known == set()
     assert not set(request.unsupported) & set(request.model_fields)

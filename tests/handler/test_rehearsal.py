@@ -70,6 +70,17 @@ async def test_not_where_it_is_not_wanted(make_worker, answered):
     assert answered == []
 
 
+async def test_it_leaves_nothing_in_the_bucket(make_worker, answered):
+    """The store is nowhere: an upload would fail, and be logged."""
+    worker = make_worker(
+        SURFACE="images", BUCKET_ENDPOINT_URL="http://127.0.0.1:9", BUCKET_NAME="results",
+        BUCKET_ACCESS_KEY_ID="a", BUCKET_SECRET_ACCESS_KEY="b",
+    )  # fmt: skip
+    assert worker.dispatcher.bucket is not None
+    await worker.warm()
+    assert len(answered) == 1
+
+
 async def test_one_that_fails_is_logged_and_the_worker_is_warm(make_worker, caplog):
     worker = make_worker(SURFACE="embeddings")
     row = worker.expected

@@ -218,6 +218,47 @@ def test_an_edit_needs_a_picture(url):
     assert (error["code"], error["param"]) == ("missing_required_parameter", "image")
 
 
+@pytest.mark.parametrize("path", ["//v1/embeddings", "/v1//embeddings", "///v1/embeddings"])
+def test_a_base_url_that_ends_in_a_slash(url, path):
+    assert httpx.post(f"{url}{path}", json=EMBEDDINGS).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank", "/rerank"])
+def test_each_address_of_rankings(url, path):
+    answer = httpx.post(f"{url}{path}", json={"query": "a", "documents": ["b", "c"]}).json()
+    assert len(answer["results"]) == 2
+
+
+def test_a_page_asks_which_methods_there_are(url):
+    plain = httpx.options(f"{url}/v1/chat/completions")
+    assert plain.status_code == 204
+    assert plain.headers["allow"] == "POST"
+    assert httpx.options(f"{url}/v1/nothing").status_code == 404
+    headers = {
+        "Origin": url,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization, content-type",
+    }
+    asked = httpx.options(f"{url}/v1/chat/completions", headers=headers)
+    assert asked.status_code == 200
+    assert "POST" in asked.headers["access-control-allow-methods"]
+    assert "authorization" in asked.headers["access-control-allow-headers"]
+    answer = httpx.post(f"{url}/v1/chat/completions", json=CHAT, headers={"Origin": url})
+    assert answer.headers["access-control-allow-origin"] == "*"
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85"])
+def test_no_event_has_a_line_end_in_its_text(url, end):
+    """Readers that split at Unicode's line ends would see half an event."""
+    body = {"messages": [{"role": "user", "content": f"a{end}b"}], "stream": True}
+    text = httpx.post(f"{url}/v1/chat/completions", json=body).content.decode()
+    assert end not in text
+    assert len(text.splitlines()) == len(text.split("\n")) - 1
+    events = [json.loads(line[6:]) for line in text.split("\n\n")[:-2]]
+    said = "".join(event["choices"][0]["delta"].get("content") or "" for event in events)
+    assert said == f"a{end}b"
+
+
 # Health ------------------------------------------------------------------------------------------
 
 

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from handler.assemble import assemble
 from handler.contract import SURFACES
+from handler.entry import Worker
 from handler.settings.document import PLATFORM, document
-from handler.settings.endpoint import Endpoint
+from handler.settings.endpoint import Endpoint, renamed
+from handler.settings.engines import TRANSFORMERS, VLLM, fitted
 from handler.settings.variables import Settings, SettingsError
-from models.catalog import CATALOG
+from models import fake
+from models.catalog import CATALOG, GB
+from models.device.hardware import Device
 from models.errors import ModelNotFound
+from models.row import Row
+from models.warm.pool import Pool
 from tests.conftest import ROOT
 
 SERVED_ROWS = [row for row in CATALOG.rows if row.surface in SURFACES]
@@ -133,6 +143,29 @@ def test_an_endpoint_holds_its_configured_model_only():
     served = endpoint(MODEL_SLUG="BGE_Large")
     with pytest.raises(ModelNotFound, match=r"It holds: BGE_Large\.$"):
         served.pick("embeddings", "BGE_M3")
+
+
+def test_a_further_name_means_its_model_before_any_other():
+    settings = Settings.from_env({"SERVED_NAMES": "Ben2=Tiny_Ben2, small = Tiny_BGE_M3"})
+    catalog = renamed(CATALOG, settings.further_names())
+    assert catalog.find("ben2").slug == "Tiny_Ben2"
+    assert catalog.find("Tiny_Ben2").slug == "Tiny_Ben2"
+    assert catalog.find("small").slug == "Tiny_BGE_M3"
+    assert {row.slug for row in catalog.rows} == {row.slug for row in CATALOG.rows}
+    settings = Settings.from_env({"SERVED_NAMES": "Ben2=Tiny_Ben2", "MODEL_SLUG": "Ben2"})
+    served = Endpoint.build(settings, SURFACES, catalog, "cpu")
+    assert served.configured.slug == "Tiny_Ben2"
+
+
+@pytest.mark.parametrize("given", ["Ben2", "=Tiny_Ben2", "Ben2="])
+def test_a_further_name_without_a_model_is_refused(given):
+    with pytest.raises(SettingsError, match="SERVED_NAMES: must be NAME=MODEL"):
+        Settings.from_env({"SERVED_NAMES": given})
+
+
+def test_a_further_name_of_an_unknown_model_is_refused():
+    with pytest.raises(SettingsError, match="holds no Tiny_Ben; the nearest: Tiny_Ben2"):
+        renamed(CATALOG, {"Ben2": "Tiny_Ben"})
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -283,6 +316,79 @@ def test_a_value_that_makes_no_sense_stops_the_start_with_one_line(env, name):
     assert "hush" not in text
 
 
+def test_white_space_around_a_value_is_none_of_it(tmp_path):
+    settings = Settings.from_env(
+        {
+            "HF_TOKEN": "hf_abc\n",
+            "VOLUME_DIR": f"{tmp_path}\n",
+            "HF_ENDPOINT": " https://mirror.example ",
+            "BUCKET_ENDPOINT_URL": "https://s3.example.org\r\n",
+            "BUCKET_ACCESS_KEY_ID": " key\n",
+            "BUCKET_SECRET_ACCESS_KEY": "secret \n",
+            "BUCKET_NAME": "results\t",
+            "MODEL_SLUG": " BGE_Large ",
+            "PRELOAD": " false\n",
+        }
+    )
+    assert settings.hf_token == "hf_abc"
+    assert settings.places().volume == tmp_path / "quartet"
+    assert settings.hf_endpoint == "https://mirror.example"
+    bucket = settings.bucket()
+    assert (bucket.endpoint_url, bucket.access_key_id) == ("https://s3.example.org", "key")
+    assert (bucket.secret_access_key, bucket.name) == ("secret", "results")
+    assert (settings.model_slug, settings.preload) == ("BGE_Large", False)
+
+
+def test_an_empty_variable_is_unset():
+    names = Settings.names()
+    assert Settings.from_env(dict.fromkeys(names, "")) == Settings.from_env({})
+    assert Settings.from_env(dict.fromkeys(names, " \n")) == Settings.from_env({})
+
+
+@pytest.mark.parametrize(
+    ("env", "field", "value"),
+    [
+        ({"SURFACE": "Embeddings, CHAT"}, "surface", ("embeddings", "chat")),
+        ({"SURFACE": "ALL"}, "surface", ("all",)),
+        ({"DEVICE": "CPU"}, "device", "cpu"),
+        ({"CHAT_ENGINE": "vLLM"}, "chat_engine", "vllm"),
+        ({"RUNPOD_LOG_LEVEL": "WARNING"}, "log_level", "WARN"),
+        ({"RUNPOD_LOG_LEVEL": "warning"}, "log_level", "WARN"),
+        ({"RUNPOD_LOG_LEVEL": "debug"}, "log_level", "DEBUG"),
+    ],
+)
+def test_words_are_read_in_any_case(env, field, value):
+    assert getattr(Settings.from_env(env), field) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, "") for name in (
+            "RUNPOD_LOG_LEVEL", "HF_ENDPOINT", "HF_TOKEN", "RUNPOD_PING_INTERVAL",
+            "RUNPOD_WEBHOOK_GET_JOB", "RUNPOD_POD_ID", "RUNPOD_ENDPOINT_ID", "SERVE", "VOLUME_DIR",
+        )),
+        ("RUNPOD_WEBHOOK_GET_JOB", " \n"),
+        ("RUNPOD_LOG_LEVEL", "WARNING\n"),
+    ],
+)  # fmt: skip
+def test_an_empty_variable_of_the_platform_is_unset(name, value):
+    """The SDK and the hub's library read some of them at their import, and break on an empty one."""
+    code = (
+        "import sys; sys.argv = ['x', '--test_input', '{\"input\": {\"input\": \"a\"}}'];"
+        "from handler.__main__ import main; status = main();"
+        "from handler.doors.queue.start import import_runpod; import_runpod('INFO');"
+        "import runpod.serverless.modules.rp_ping, huggingface_hub, os; "
+        "print(status, 'RUNPOD_POD_ID' in os.environ)"
+    )
+    env = {k: v for k, v in os.environ.items() if not k.startswith("RUNPOD_")}
+    env |= {"FAKE_ENGINES": "1", "DEVICE": "cpu", name: value}
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "0 False"
+
+
 def test_secrets_do_not_show():
     env = {"HF_TOKEN": "hush", "BUCKET_SECRET_ACCESS_KEY": "hush", "BUCKET_ACCESS_KEY_ID": "hush"}
     more = {"BUCKET_ENDPOINT_URL": "https://s3.example.org", "BUCKET_NAME": "results"}
@@ -300,7 +406,11 @@ def test_no_variable_is_read_elsewhere():
     """Settings reads the environment; the entry points hand it over, the builder has its own."""
     known = {str(f.validation_alias) for f in Settings.model_fields.values()} | set(PLATFORM)
     for entry in ("handler/__main__.py", "builder/__main__.py"):
-        lines = [one for one in (ROOT / entry).read_text().splitlines() if "environ" in one]
+        lines = [
+            one
+            for one in (ROOT / entry).read_text().splitlines()
+            if "environ" in one or "_ENV" in one
+        ]
         named = {name for one in lines for name in re.findall(r'"([A-Z_]{4,})"', one)}
         assert named
         assert named <= known
@@ -313,15 +423,19 @@ def test_no_variable_is_read_elsewhere():
     ]
     # The others tell a library, which has no other way, and read nothing.
     told = [
-        "models/chat/vllm.py", "models/images/tuning.py", "models/transcribe/faster_whisper.py",
+        "models/chat/vllm.py", "models/images/tuning.py", "models/telemetry.py",
+        "models/transcribe/faster_whisper.py",
     ]  # fmt: skip
-    assert sorted(readers) == ["builder/__main__.py", "handler/__main__.py", *told]
-    said = [word for one in told for word in re.findall(r"environ\S*", (ROOT / one).read_text())]
+    # Named after it, and given what it works on; told how many threads there are to be.
+    kept = {"models/environ.py", "models/device/threads.py"}
+    assert sorted(set(readers) - kept) == ["builder/__main__.py", "handler/__main__.py", *told]
+    said = [
+        word for one in told for word in re.findall(r"\benviron\b\S*", (ROOT / one).read_text())
+    ]
     assert set(said) <= {
         'environ["TORCHINDUCTOR_CACHE_DIR"]',
-        'environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD",',
-        'environ.setdefault("VLLM_CPU_KVCACHE_SPACE",',
-        'environ.setdefault("VLLM_LOGGING_LEVEL",',
+        "environ.setdefault(name,",
+        "environ",  # all of it, to switch reports off
         'environ.setdefault("CUDA_CACHE_PATH",',
     }
 
@@ -349,7 +463,6 @@ def test_chats_engine_is_chosen(monkeypatch):
 @pytest.mark.parametrize("engine", ["vllm", "transformers"])
 def test_what_the_operator_says_of_chat_reaches_its_engine(engine, monkeypatch):
     monkeypatch.setattr("handler.settings.engines.find_spec", lambda name: object())
-    from handler.settings.engines import fitted
 
     env = {
         "CHAT_CONTEXT_TOKENS": "4096", "CHAT_CACHE_TOKENS": "8192", "RUNPOD_GPU_COUNT": "2",
@@ -379,12 +492,127 @@ def test_an_adapter_has_a_name_and_an_address(wrong):
         Settings.from_env({"LORA_ADAPTERS": wrong})
 
 
+def chat_row(slug: str, *, alone: bool, engine: str = VLLM, **env: str) -> Row:
+    """A row of chat on a GPU of 80 GB, of which models may have 72."""
+    told = {"CHAT_ENGINE": "vllm" if engine == VLLM else "transformers", **env}
+    settings = Settings.from_env(told)
+    return fitted(CATALOG, settings, "cuda", 72 * GB, chat_alone=alone).find(slug)
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handler.settings.engines.find_spec", lambda name: object())
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("engine", [VLLM, TRANSFORMERS])
+def test_a_worker_that_serves_chat_alone_gives_it_all(engine):
+    for slug in ("Llama3_8B_Instruct", "Llama3_2_1B_Instruct", "Qwen3_4B_Instruct"):
+        assert chat_row(slug, alone=True, engine=engine).memory_bytes == 72 * GB
+        assert chat_row(slug, alone=False, engine=engine) != chat_row(slug, alone=True)
+    # One that does not fit is still said not to.
+    large = chat_row("Mixtral_8x7B_Instruct", alone=True, engine=engine)
+    assert large.memory_bytes == 110 * GB
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("engine", [VLLM, TRANSFORMERS])
+def test_beside_other_surfaces_chat_has_its_part(engine):
+    row = chat_row("Llama3_8B_Instruct", alone=False, engine=engine)
+    assert row.memory_bytes == CATALOG.find(row.slug).memory_bytes
+    named = chat_row("Llama3_8B_Instruct", alone=False, engine=engine, CHAT_MEMORY_GB="40")
+    assert named.memory_bytes == 40 * GB
+    less = chat_row("Llama3_8B_Instruct", alone=True, engine=engine, CHAT_MEMORY_GB="40")
+    assert less.memory_bytes == 40 * GB
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("engine", [VLLM, TRANSFORMERS])
+@pytest.mark.parametrize("slug", ["Tiny_Llama", "SmolLM2_135M_Instruct"])
+def test_a_small_model_on_a_gpu_counts_for_what_its_engine_takes(engine, slug):
+    assert chat_row(slug, alone=False, engine=engine).memory_bytes == 4 * GB
+    settings = Settings.from_env({"CHAT_ENGINE": "transformers"})
+    on_cpu = fitted(CATALOG, settings, "cpu", 8 * GB).find(slug)
+    assert on_cpu.memory_bytes == CATALOG.find(slug).memory_bytes
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_model_on_several_gpus_counts_for_its_part_of_each():
+    """The budget is of one GPU; an image model is on the first alone, and counts in full there."""
+    mixtral = chat_row("Mixtral_8x7B_Instruct", alone=False, RUNPOD_GPU_COUNT="2")
+    assert mixtral.memory_bytes == 55 * GB
+    one = chat_row("Mixtral_8x7B_Instruct", alone=False, engine=TRANSFORMERS, RUNPOD_GPU_COUNT="2")
+    assert one.memory_bytes == 110 * GB  # it uses one
+
+
+def gpu_worker(monkeypatch: pytest.MonkeyPatch, **env: str) -> Worker:
+    gpu = Device("cuda", 80 * GB, bf16=True, capability=(9, 0), name="NVIDIA H100")
+    monkeypatch.setattr("handler.assemble.hardware.detect", lambda _: gpu)
+    return assemble(Settings.from_env({"CHAT_ENGINE": "vllm", **env}))
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("env", "share_gb"),
+    [
+        ({"SURFACE": "chat"}, 72),
+        ({"MODEL_SLUG": "Llama3_8B_Instruct"}, 72),
+        ({"SURFACE": "chat", "MEMORY_BUDGET_GB": "50"}, 50),
+        ({"SURFACE": "chat", "RUNPOD_GPU_COUNT": "2"}, 72),
+        ({"SURFACE": "all"}, 20),
+        ({"SURFACE": "chat,embeddings"}, 20),
+        ({"SURFACE": "chat,embeddings", "CHAT_MEMORY_GB": "60"}, 60),
+        ({"SURFACE": "all", "RUNPOD_GPU_COUNT": "2"}, 10),
+    ],
+)
+def test_the_pool_counts_what_vllm_is_handed(monkeypatch, env, share_gb):
+    worker = gpu_worker(monkeypatch, **env)
+    pool = worker.dispatcher.pool
+    row = worker.dispatcher.endpoint.pick("chat", None)
+    assert row.memory_bytes == share_gb * GB
+    assert pool.budget_bytes == int(env.get("MEMORY_BUDGET_GB", "72")) * GB
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("engine", ["vllm", "transformers"])
+async def test_a_second_chat_model_evicts_the_first(monkeypatch, engine):
+    """Both take all there is, and the pool knows: the first goes before the second is loaded."""
+    worker = gpu_worker(monkeypatch, SURFACE="chat", CHAT_ENGINE=engine)
+    warm: list[tuple[str, list[str]]] = []
+
+    def load(row: Row) -> Any:
+        warm.append((row.slug, pool.warm))
+        return fake.FakeEmbeddings(row)
+
+    pool = Pool(load, worker.dispatcher.pool.budget_bytes, 8)
+    for slug in ("Llama3_8B_Instruct", "Qwen3_4B_Instruct", "Llama3_8B_Instruct"):
+        async with pool.lease(worker.dispatcher.endpoint.pick("chat", slug)):
+            assert pool.warm == [slug]
+    assert [others for _, others in warm] == [[], [], []]
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("installed")
+async def test_all_surfaces_share_a_gpu_by_what_they_count_for(monkeypatch):
+    """As much as fits stays: chat has its part, and makes room for a video's 72 GB like any other."""
+    worker = gpu_worker(monkeypatch, SURFACE="all")
+    pool = Pool(fake.FakeEmbeddings, worker.dispatcher.pool.budget_bytes, 8)
+    rows = worker.dispatcher.endpoint.catalog
+    for slug, stay in (
+        ("Llama3_8B_Instruct", ["Llama3_8B_Instruct"]),
+        ("Flux1schnell", ["Llama3_8B_Instruct", "Flux1schnell"]),
+        ("Qwen3_4B_Instruct", ["Flux1schnell", "Qwen3_4B_Instruct"]),
+        ("Ltx2_3_22B_Dist_INT8", ["Ltx2_3_22B_Dist_INT8"]),
+    ):
+        async with pool.lease(rows.find(slug)):
+            assert pool.warm == stay
+
+
 # Images' engine ----------------------------------------------------------------------------------
 
 
 def test_what_the_operator_says_of_images_reaches_their_engine(tmp_path):
-    from handler.settings.engines import fitted
-    from models.catalog import GB
 
     def row(kind: str, budget_gb: int, **env: str):
         settings = Settings.from_env({"QUARTET_CACHE": str(tmp_path), **env})
@@ -407,8 +635,35 @@ def test_what_the_operator_says_of_images_reaches_their_engine(tmp_path):
         row("cuda", 80, IMAGES_QUANTIZATION="nf4")
 
 
+@pytest.mark.parametrize("kind", ["int8", "fp8"])
+def test_eight_bits_lower_what_a_model_counts_for(kind):
+    """Of Flux's 38 GB 23.8 are the part that denoises: in eight bits the whole fits where 38 do not."""
+
+    def row(slug: str, budget_gb: float, **env: str) -> Row:
+        settings = Settings.from_env({"IMAGES_QUANTIZATION": kind, **env})
+        return fitted(CATALOG, settings, "cuda", int(budget_gb * GB)).find(slug)
+
+    flux = row("Flux1schnell", 30)
+    assert "offload" not in flux.options
+    assert flux.memory_bytes == (38 - 11.9) * GB
+    offloaded = row("Flux1schnell", 21.6)
+    assert offloaded.options["offload"] is True
+    assert offloaded.memory_bytes == pytest.approx((28 - 11.9) * GB)
+    # The text encoder, 8 GB, is the largest part then, and nothing of that is saved.
+    klein = row("Flux_2_Klein_4B_BF16", 80, IMAGES_OFFLOAD="always")
+    assert klein.memory_bytes == pytest.approx(12 * GB)
+    assert row("Flux_2_Klein_4B_BF16", 80).memory_bytes == pytest.approx((19 - 3.9) * GB)
+    assert row("SDXL", 80).memory_bytes == pytest.approx((14 - 2.55) * GB)
+
+
+@pytest.mark.parametrize("slug", ["ZImageTurbo_INT8", "Ltx2_3_22B_Dist_INT8"])
+def test_what_is_stored_in_eight_bits_already_counts_as_before(slug):
+    settings = Settings.from_env({"IMAGES_QUANTIZATION": "int8"})
+    stored = fitted(CATALOG, settings, "cuda", 100 * GB).find(slug)
+    assert stored.memory_bytes == CATALOG.find(slug).memory_bytes
+
+
 def test_what_transcription_computes_in(tmp_path):
-    from handler.settings.engines import fitted
 
     told = fitted(CATALOG, Settings.from_env({"COMPUTE_TYPE": "int8_float16"}), "cuda", 10**12)
     assert told.find("WhisperLargeV3").options["compute_type"] == "int8_float16"

@@ -207,6 +207,38 @@ def test_a_model_that_is_missing_is_one_line_and_the_worker_lives(tmp_path):
         assert "weights_unavailable" in done["error"]
 
 
+@pytest.mark.parametrize("scale", [(), ("--scale", "requests:4")])
+def test_an_endpoint_of_a_model_that_does_not_exist_is_named_before_anything_starts(scale):
+    wrong = "small=embeddings:Tiny_BGE"
+    one = Command("--port", "0", "--endpoint", wrong, *scale, FAKE_ENGINES="")
+    assert one.wait() == 1
+    [line] = one.lines
+    assert line.startswith("local: --endpoint small: MODEL_SLUG: this worker holds no Tiny_BGE; ")
+    assert "the nearest: Tiny_BGE_M3" in line
+
+
+def test_a_stand_in_that_does_not_exist_is_named_too():
+    one = Command("--port", "0", "--endpoint", "ben2=images:Ben2~Tiny_Ben", FAKE_ENGINES="")
+    assert one.wait() == 1
+    assert "SERVED_NAMES: this worker holds no Tiny_Ben; the nearest: Tiny_Ben2" in one.text()
+
+
+@pytest.mark.parametrize("scale", [(), ("--scale", "requests:4")])
+def test_a_small_model_stands_in_for_one_that_the_gateway_names(scale):
+    stand_in = "bge=embeddings:Bge_M3_INT8~Tiny_BGE_M3"
+    with command("--port", "0", "--endpoint", stand_in, *scale, FAKE_ENGINES="") as one:
+        wait_until(lambda: "ready" in one.text(), 120)
+        queued = httpx.post(
+            f"{one.url}/v1/embeddings",
+            json={"input": "Hello", "model": "Bge_M3_INT8"},
+            headers=KEY,
+        ).json()
+        assert queued["endpoint_id"] == "bge"
+        status = f"{one.url}/v2/bge/status/{queued['id']}"
+        wait_until(lambda: httpx.get(status, headers=KEY).json()["status"] == "COMPLETED", 120)
+        assert httpx.get(status, headers=KEY).json()["output"]["model"] == "Tiny_BGE_M3"
+
+
 @contextmanager
 def by_hand(one: Command) -> Iterator[subprocess.Popen[bytes]]:
     """The worker that the platform says how to start."""

@@ -46,6 +46,39 @@ def test_a_worker_killed_in_mid_job_loses_nothing():
         local.ready(2)  # another one took its place
 
 
+@pytest.mark.parametrize("route", [None, "/v1/chat/completions"])
+def test_a_stream_that_begins_anew_says_so(route):
+    """Who has read the beginning would take what comes for its continuation."""
+    body: dict[str, Any] = {**SLOW, "stream": True}
+    if route is not None:
+        body = {"openai_route": route, "openai_input": body}
+    with run_local(2, SURFACE="chat", surfaces=("chat",), FAKE_DELAY_S="0.02") as local:
+        job_id, read = local.run("chat", body), list[Any]()
+
+        def more() -> list[Any]:
+            with local.http() as http:
+                read.extend(
+                    one["output"] for one in http.get(f"/v2/chat/stream/{job_id}").json()["stream"]
+                )
+            return read
+
+        wait_until(lambda: len(more()) > 1)
+        local.kill(local.status("chat", job_id)["workerId"], signal.SIGKILL)
+        local.end("chat", job_id, 20)
+        more()
+    marks = [index for index, one in enumerate(read) if "stream.restarted" in json.dumps(one)]
+    assert len(marks) == 1
+    mark, after = read[marks[0]], read[marks[0] + 1 :]
+    if route is not None:
+        assert mark.startswith("event: stream.restarted\ndata: {")
+        mark = json.loads(mark.split("data: ")[1])
+        lines = "".join(after).split("\n\n")[:-2]
+        after = [json.loads(line[6:]) for line in lines]
+    assert (mark["type"], mark["attempt"], mark["choices"]) == ("stream.restarted", 2, [])
+    said = "".join(one["choices"][0]["delta"].get("content") or "" for one in after)
+    assert said == "x" * 100
+
+
 @pytest.mark.slow
 def test_many_jobs_over_three_workers_while_one_is_killed():
     """200 jobs, a kill -9 in the middle: each ends once, with its own answer."""

@@ -112,6 +112,57 @@ def test_the_coldest_sampling_is_greedy(llama, temperature):
     assert cold == alone(llama, prompt, temperature=0.0, max_tokens=10)[0]
 
 
+def spread(kind: str, rows: int = 6, size: int = 32_000) -> torch.Tensor:
+    """Scores of a vocabulary."""
+    dice = torch.manual_seed(4)
+    scores = torch.randn(rows, size, generator=dice)
+    made = {
+        "a model's": scores * 3,
+        "sharp": scores * 12,
+        "flat": scores * 0.01,  # a thousand tokens have a thirtieth of the mass
+        "equal": torch.zeros(rows, size),
+        "rounded": (scores * 4).round() / 2,  # many are as likely
+        "masked": scores.masked_fill(torch.rand(rows, size, generator=dice) < 0.999, -torch.inf),
+    }
+    return made[kind]
+
+
+@pytest.mark.parametrize("kind", ["a model's", "sharp", "flat", "equal", "rounded", "masked"])
+@pytest.mark.parametrize("top_k", [0, 1, 20, 1000, 1024, 1025, 5000])
+@pytest.mark.parametrize("top_p", [0.0, 0.3, 0.9, 0.999, 1.0])
+def test_the_likeliest_are_those_of_a_whole_sort(kind, top_k, top_p):
+    """Which tokens stay, those that are as likely as the last one included."""
+    from models.chat.sampling import _by_sorting, _likeliest
+
+    scores = spread(kind)
+    size = scores.shape[-1]
+    k = torch.full((len(scores), 1), float(top_k or size))
+    p = torch.full((len(scores), 1), top_p)
+    found, expected = _likeliest(scores, k, p), _by_sorting(scores, k, p)
+    different = (found != expected).sum(-1)
+    # Sums of probabilities round otherwise: of two neighbours at the border one may be in or out.
+    assert int(different.max()) <= (1 if 0 < top_p < 1 else 0)
+    assert torch.equal(scores[found > -torch.inf], found[found > -torch.inf])
+
+
+def test_each_row_has_its_own_rules(monkeypatch):
+    """One that needs the whole vocabulary is sorted, the others are not."""
+    from models.chat import sampling
+
+    rows = torch.cat([spread("sharp", 2), spread("flat", 2)])
+    k, p = torch.tensor([[32_000.0], [5.0]] * 2), torch.tensor([[0.9], [0.5]] * 2)
+    expected, by_sorting = sampling._by_sorting(rows, k, p), sampling._by_sorting
+    sorted_rows: list[int] = []
+
+    def counted(scores: Any, *rules: Any) -> Any:
+        sorted_rows.append(len(scores))
+        return by_sorting(scores, *rules)
+
+    monkeypatch.setattr(sampling, "_by_sorting", counted)
+    assert torch.equal(sampling._likeliest(rows, k, p), expected)
+    assert sorted_rows == [1]  # flat, and all of it is wanted
+
+
 def test_without_a_seed_chance_is_fresh(llama):
     prompt = list(b"Once upon")
     answers = {tuple(alone(llama, prompt, max_tokens=20)[0]) for _ in range(4)}
@@ -179,6 +230,41 @@ def test_no_page_is_lost_when_requests_are_dropped(llama):
     assert llama._paged.held() == 0.0
     assert not llama._choices
     assert not llama._paged._hits
+
+
+class Stream:
+    """A device's stream, which notes when it is to wait and for whom."""
+
+    def __init__(self, noted: list[str]) -> None:
+        self.noted = noted
+
+    def wait_stream(self, other: Any) -> None:
+        assert other is torch.cpu.current_stream()
+        self.noted.append("waits")
+
+    def synchronize(self) -> None:
+        self.noted.append("is waited for")
+
+
+def test_a_step_computes_when_its_inputs_are_there(llama, monkeypatch):
+    """The library prepares a step on one stream and computes on another; on a GPU they overlap."""
+    noted: list[str] = []
+    processor = llama._paged._processor
+    prepare, compute = processor.prepare_next_batch, processor.model_runner.compute_batch
+
+    def prepared() -> bool:
+        noted.append("prepared")
+        return bool(prepare())
+
+    def computed(*args: Any) -> None:
+        noted.append("computed")
+        compute(*args)
+
+    monkeypatch.setattr(processor.inputs_and_outputs, "compute_stream", Stream(noted))
+    monkeypatch.setattr(processor, "prepare_next_batch", prepared)
+    monkeypatch.setattr(processor.model_runner, "compute_batch", computed)
+    alone(llama, [1, 2, 3], max_tokens=2, ignore_eos=True)
+    assert noted[:4] == ["prepared", "waits", "computed", "is waited for"]
 
 
 def test_who_finds_no_room_waits_in_turn(llama):

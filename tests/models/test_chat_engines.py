@@ -254,3 +254,20 @@ def test_what_only_the_engine_refuses_is_the_clients_error_too(engine):
     else:
         [heard] = together(engine, [prompt])
         assert engine.text.decode(heard.tokens[0]) == "a\x00b"
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"tokens": (1, 2, 10**6)}, "messages"),
+        ({"tokens": (1, -2, 3), "param": "prompt"}, "prompt"),
+        ({"tokens": ()}, "messages"),
+        ({"sampling": Sampling(logit_bias={10**6: 1.0})}, "logit_bias"),
+    ],
+)
+def test_a_token_outside_the_vocabulary_is_refused(engine, changes, param):
+    """On a GPU it is read outside of a table, which ends the process for everybody."""
+    with pytest.raises(InvalidValue) as caught:
+        ready(engine, replace(Prompt((1, 2, 3), Sampling(max_tokens=2)), **changes))
+    assert caught.value.param == param
+    assert alone(engine, [1, 2, 3], max_tokens=2, ignore_eos=True)[1] == "length"

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from builder.__main__ import main
 from models.errors import WeightsUnavailable
@@ -73,6 +74,43 @@ def test_every_layout_computes_what_was_stored(saved, layout, one_scale):
     error = (model(given) - whole(given)).abs().max()
     assert error < (0.02 if layout == "plain" else 0.1)
     assert not any(one.requires_grad for one in model.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_layer_of_eight_bits_is_as_exact_as_its_weights_made_whole(dtype, bias):
+    """Against double precision, beside the same layer with weights multiplied out in float32."""
+    dice = torch.manual_seed(2)
+    weight = torch.randint(-127, 128, (64, 3072), generator=dice, dtype=torch.int8)
+    scale = torch.rand(64, 1, generator=dice) / 4000 + 1e-5
+    shift = torch.randn(64, generator=dice).to(dtype) if bias else None
+    x = (torch.randn(40, 3072, generator=dice) * 3).to(dtype)
+    true = torch.nn.functional.linear(
+        x.double(), weight.double() * scale.double(), None if shift is None else shift.double()
+    )
+    whole = torch.nn.functional.linear(x, (weight.float() * scale).to(dtype), shift)
+    got = Int8Linear(weight, scale, shift)(x)
+    assert got.dtype == dtype
+    assert torch.isfinite(got).all()
+    ours, theirs = ((one.double() - true).pow(2).mean().sqrt() for one in (got, whole))
+    assert ours < 1.25 * theirs
+
+
+def test_a_layer_of_eight_bits_makes_no_float32_of_its_weights():
+    """It would write and read four bytes a weight where one is stored."""
+    made: list[torch.dtype] = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None):
+            out = operator(*args, **(kwargs or {}))
+            if isinstance(out, torch.Tensor) and out.shape == (256, 512):
+                made.append(out.dtype)
+            return out
+
+    layer = Int8Linear(torch.ones(256, 512, dtype=torch.int8), torch.ones(256, 1))
+    with Watch(), torch.inference_mode():
+        layer(torch.ones(3, 512, dtype=torch.bfloat16))
+    assert set(made) == {torch.bfloat16}
 
 
 def test_what_is_missing_and_what_is_too_much_is_named():

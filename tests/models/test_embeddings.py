@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,11 @@ from models.device.hardware import Device
 from models.device.rounding import rounded
 from models.embeddings.cross_encoder import CrossEncoder
 from models.embeddings.encoder import attention, checkpoint, onednn
+from models.embeddings.encoder.bert import Bert
 from models.embeddings.encoder.checkpoint import Shape
 from models.embeddings.encoder.heads import BertClassifier, BertEncoder
 from models.embeddings.inputs import token_ids
+from models.embeddings.inputs.counting import pieces
 from models.embeddings.inputs.texts import Tokens
 from models.embeddings.lexical import by_token
 from models.embeddings.onnx import OnnxEmbeddings
@@ -198,6 +200,7 @@ def test_packed_texts_have_the_vectors_of_padded_ones(model, bf16, store, monkey
     padding = load(model)
     assert packing.packs
     assert not padding.packs
+    assert packing.rounds  # on a CPU
     parts = sorted(packing.prepare(EmbedRequest((*TEXTS, *TEXTS[:9]))).parts, key=len)
     assert sum(map(len, parts)) != rounded(sum(map(len, parts)))
     most = {"dense": 1e-5, "sparse": 1e-5, "colbert": 1e-3}  # ColBERT is float16
@@ -211,11 +214,45 @@ def test_packed_texts_have_the_vectors_of_padded_ones(model, bf16, store, monkey
                 assert np.abs(one - other).max(initial=0) < (5e-3 if bf16 else most[kind])
 
 
+@pytest.mark.parametrize("model", [MINILM, RERANKER], ids=["vectors", "scores"])
+def test_on_a_gpu_no_run_is_filled_up(model, store, monkeypatch):
+    """A round size is oneDNN's wish; to a kernel of attention it would be one long text more."""
+    engine = Loader(store, Device("cpu", 8 * 10**9, bf16=False))(model)
+    part = Tokens([5, 6, 7, 8, 9])
+    encoder = engine._encoder if hasattr(engine, "_encoder") else engine._classifier
+    rows: list[int] = []
+    within = attention.within
+
+    def noted(lengths: Sequence[int], device: Any) -> Any:
+        rows.append(sum(lengths))
+        return within(lengths, device)
+
+    monkeypatch.setattr(attention, "within", noted)
+    filled = encoder.run([part] * 23)
+    encoder.bert.rounds = False
+    exact = encoder.run([part] * 23)
+    assert rows == [rounded(115), 115] == [120, 115]
+    for one, other in zip(np.atleast_1d(filled[0]), np.atleast_1d(exact[0]), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_where_a_run_is_filled_up(store):
+    shape = Shape.of(store.resolve(MINILM))
+    there = Bert(checkpoint.weights(store.resolve(MINILM), "cpu", torch.float32), shape)
+    assert there.rounds
+    away = {
+        name: one.to("meta")
+        for name, one in checkpoint.weights(store.resolve(MINILM), "cpu", torch.float32).items()
+    }
+    assert not Bert(away, shape).rounds
+
+
 @pytest.mark.slow
 def test_one_long_text_among_many_short_ones_takes_no_memory_for_them():
     """In a process of its own. As a rectangle, the last hidden states alone would be 786 MB."""
     script = """
 from models.device.budget import peak_resident_bytes
+from models.embeddings.inputs.counting import pieces
 from models.embeddings.inputs.texts import Tokens
 from models.embeddings.torch import TorchEmbeddings
 from tests.conftest import CPU, row
@@ -438,16 +475,89 @@ def test_the_catalogs_prefixes():
     assert set(row("BGE_Large").options["prefixes"]) == {"query"}
 
 
-def test_what_is_absurdly_long_is_refused_before_it_is_tokenised(minilm):
-    absurd = [("word " * 1_000_000, "characters"), ((90280,) * 1_000_000, "token ids")]
-    for one, counted in absurd:
+TABLE = "\n".join(f"row {n:<400} value {n}" for n in range(40)) + "\nthe last line"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" + " " * 60_000 + "the last line",
+        "a" + "\n\t" * 30_000 + "the last line",
+        "x" * 30_000 + " the last line",  # WordPiece: one unknown word
+        TABLE,
+    ],
+    ids=["blanks", "lines", "a long word", "a padded table"],
+)
+def test_nothing_is_cut_by_its_characters(minilm, text):
+    assert len(text) > 64 * minilm.texts.limit
+    for truncate in (False, True):
+        embedded = embed(minilm, text, truncate=truncate)
+        assert embedded.cut == ()
+        without = embed(minilm, text.removesuffix("the last line"))
+        assert embedded.tokens == without.tokens + 3, "the last line is read"
+
+
+def test_token_ids_are_not_cut_by_their_number_either(minilm):
+    blank, word = 220, 1820
+    ids = (blank,) * 20_000 + (word,) * 3
+    for truncate in (False, True):
+        embedded = embed(minilm, ids, truncate=truncate)
+        assert (embedded.tokens, embedded.cut) == (5, ())
+
+
+def test_documents_are_not_cut_by_their_characters(minilm):
+    long = "a" + " " * 60_000 + "fox"
+    ranked = run(minilm, RankRequest("fox", (long, "a"), truncate=True))
+    assert ranked.cut == ()
+    assert ranked.scores[0] > ranked.scores[1]
+
+
+@pytest.mark.parametrize(
+    "slug", ["All_MiniLM_L6_v2", "Tiny_BGE_M3", "Tiny_BGE_Reranker", "SmolLM2_135M_Instruct"]
+)
+def test_a_text_in_pieces_has_the_tokens_of_the_whole(store, slug):
+    from tokenizers import Tokenizer
+
+    folder = store.resolve(row(slug))
+    file = next(iter(sorted(folder.rglob("tokenizer.json"))), None)
+    if file is None:
+        pytest.skip(f"{slug} has no tokenizer.json")
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    chance = random.Random(7)
+    words = [
+        "fox",
+        "naïve",
+        "日本語",
+        "don't",
+        "3.14",
+        "e\u0301te",
+        "x" * 40,
+        "—",
+        "A-B",
+        "\n",
+        "  ",
+    ]
+    text = " ".join(chance.choice(words) for _ in range(3000))
+    whole = tokenizer.encode(text, add_special_tokens=False).ids
+    for characters in (300, 500, 4096):
+        parts = list(pieces(text, characters))
+        assert "".join(part for part, _ in parts) == text
+        assert [is_last for _, is_last in parts] == [False] * (len(parts) - 1) + [True]
+        ids = [i for part, _ in parts for i in tokenizer.encode(part, add_special_tokens=False).ids]
+        assert ids == whole
+
+
+def test_of_what_is_absurdly_long_no_more_is_counted_than_says_so(minilm):
+    for absurd in ("word " * 1_000_000, (90280,) * 1_000_000):
         start = time.monotonic()
-        with pytest.raises(ContextLengthExceeded, match=counted):
-            embed(minilm, one)
-        cut = embed(minilm, one, truncate=True)
-        assert [one.index for one in cut.cut] == [0]
-        assert cut.tokens == 256
-        assert time.monotonic() - start < 3
+        with pytest.raises(ContextLengthExceeded, match=r"has \d+ tokens and more; "):
+            embed(minilm, absurd)
+        [cut] = embed(minilm, absurd, truncate=True).cut
+        assert cut.at_least
+        assert 256 < cut.tokens < 20_000
+        assert time.monotonic() - start < 5
 
 
 def test_colbert_vectors_that_would_fill_the_memory_are_refused(bge):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import sys
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from models.errors import InvalidValue, ModelLoadFailed, OutOfMemory
 from models.images.prompts import Prompts
@@ -42,6 +45,10 @@ def asked(prompt: str = "a fox", **changes: Any) -> ImageRequest:
 
 def pixels(picture: Any) -> np.ndarray:
     return np.asarray(picture, dtype=np.int16)
+
+
+def opened(content: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(content))
 
 
 def content(engine: Any, request: ImageRequest) -> list[bytes]:
@@ -255,12 +262,61 @@ def test_the_map_of_colours_is_found():
     from models.images.previews import Previews
 
     vae = Averaging()
-    pipeline = type("Pipeline", (), {"vae": vae})
+    pipeline = type("Pipeline", (), {"vae": vae, "_execution_device": vae.device})
     previews = Previews(pipeline, lambda _, latents, width, height: latents)
     drawn = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(4))
     seen = previews(vae.encode(drawn * 2 - 1).latent_dist.mode(), 64, 64)
     wanted = torch.nn.functional.avg_pool2d(drawn, 8)[0].permute(1, 2, 0).numpy() * 255
     assert np.abs(seen[0] - wanted).max() <= 1
+
+
+ELSEWHERE = torch.device("hpu:0")
+"""A device that is not the CPU. Within ``FakeTensorMode`` torch knows where each tensor lies, refuses
+to mix them, and computes nothing."""
+
+
+def movable(made: torch.nn.Module) -> torch.nn.Module:
+    """A module whose tensors are replaced when it moves: those that are not real cannot be swapped."""
+
+    def to(device: Any) -> torch.nn.Module:
+        for module in made.modules():
+            for name, one in [*module._parameters.items()]:
+                if one is not None:
+                    module._parameters[name] = torch.nn.Parameter(one.to(device), False)
+            for name, one in [*module._buffers.items()]:
+                module._buffers[name] = torch.empty(one.shape, dtype=one.dtype, device=device)
+        return made
+
+    made.to = to  # type: ignore[method-assign]
+    return made
+
+
+@families
+def test_previews_of_a_model_that_waits_in_the_ram(load, family):
+    """As accelerate offloads it: its parts lie on the CPU, and come to the device when called."""
+    from accelerate import cpu_offload_with_hook
+    from diffusers.models.attention_processor import AttnProcessor
+
+    from models.images.families import FAMILIES
+    from models.images.previews import Previews
+
+    real = load(MODELS[family])._first
+    packed = family in ("flux", "flux2-klein")
+    channels = real.vae.config.latent_channels
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        vae = movable(type(real.vae).from_config(real.vae.config).eval())
+        vae.set_attn_processor(AttnProcessor())  # of plain products, which any device has
+        parts = dict.fromkeys(real.components) | {"vae": vae}
+        pipeline = type(real)(**{**parts, "scheduler": real.scheduler})
+        cpu_offload_with_hook(vae, ELSEWHERE)
+        assert pipeline._execution_device == ELSEWHERE
+        previews = Previews(pipeline, FAMILIES[family].unpacked)
+        previews.prepare()
+        vae.to("cpu")  # where the hook of the next part puts it
+        shape = (2, 16, 4 * channels) if packed else (2, channels, 8, 8)
+        seen = previews.pixels(torch.empty(shape, device=ELSEWHERE), 64, 64)
+    assert seen.device == ELSEWHERE
+    assert (len(seen), seen.shape[-1]) == (2, 3)
 
 
 @pytest.mark.parametrize(
@@ -339,6 +395,91 @@ def test_an_adapter_fits_what_is_stored_in_eight_bits(load, tmp_path):
     adapter = lora(tmp_path, "first", engine, layer_of(engine))
     assert content(engine, asked(adapters=(adapter,))) != before
     assert content(engine, asked()) == before
+
+
+@families
+def test_a_compiled_models_adapters_are_written_over_each_other(load, family, tmp_path):
+    """Each counts for as much as on a model that is not compiled, whatever its rank and scale."""
+    from models.images.hotswap import HotSwap
+
+    whole = MODELS[family]
+    engine, plain = load(replace(whole, slug=f"{family}-swapped")), load(whole)
+    engine._adapters = HotSwap(engine._first, whole.slug, 0)
+    layer = layer_of(plain)
+    small, large, strong = (
+        lora(tmp_path, name, plain, layer, rank=rank)
+        for name, rank in (("small", 2), ("larger", 16), ("strongest", 4))
+    )
+    before = content(engine, asked())
+    cases = [
+        (small,), (large,), (replace(large, scale=-0.5),), (strong, small), (small,),
+        (small, large), (replace(strong, scale=2.0), small),
+    ]  # fmt: skip
+    for adapters in cases:
+        [ours], [theirs] = (content(one, asked(adapters=adapters)) for one in (engine, plain))
+        difference = np.abs(pixels(opened(ours)) - pixels(opened(theirs)))
+        assert difference.max() <= 1, adapters
+        assert content(engine, asked()) == before
+    core = "unet" if family == "sdxl" else "transformer"
+    assert engine._first.get_list_adapters()[core] == ["slot_0", "slot_1"]
+    ranks = {
+        one.shape[0]
+        for name, one in getattr(engine._first, core).named_parameters()
+        if "lora_A" in name
+    }
+    assert ranks == {128}  # to torch's compiler all of them are one
+
+
+def test_a_compiled_models_adapter_of_other_layers_begins_anew(load, tmp_path, caplog):
+    from models.images.hotswap import HotSwap
+
+    engine, plain = load(replace(FLUX, slug="anew")), load(FLUX)
+    engine._adapters = HotSwap(engine._first, "Tiny_Flux", 0)
+    layer = layer_of(plain)
+    first = lora(tmp_path, "first", plain, layer)
+    other = lora(tmp_path, "other", plain, layer.replace("to_q", "to_k"))
+    for adapters in ((first,), (other,), (first, other), (other, first)):
+        [ours], [theirs] = (content(one, asked(adapters=adapters)) for one in (engine, plain))
+        assert np.abs(pixels(opened(ours)) - pixels(opened(theirs))).max() <= 1, adapters
+    wrong = lora(tmp_path, "wrong", plain, layer, wide=32)
+    before = content(engine, asked())
+    with pytest.raises(InvalidValue):
+        run(engine, asked(adapters=(first, wrong)))
+    assert content(engine, asked()) == before
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's compiler itself
+def test_who_compiles_swaps(store, tmp_path, monkeypatch):
+    from models.images.adapters import Adapters
+    from models.images.diffusers import DiffusersImages
+    from models.images.hotswap import HotSwap
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # what the load says in it is undone
+    compiled = replace(FLUX, options={**FLUX.options, "compiled": tmp_path})
+    for model, kind in ((FLUX, Adapters), (compiled, HotSwap)):
+        engine = DiffusersImages.load(store.resolve(FLUX), model, CPU)
+        assert type(engine._adapters) is kind
+        engine.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_second_adapter_compiles_nothing(load, tmp_path):
+    """Minutes: the compiler. By their own names dynamo would compile anew for each, and give up."""
+    from torch._dynamo.utils import counters
+
+    options = {**FLUX.options, "compiled": tmp_path / "compiled"}
+    engine = load(replace(FLUX, slug="compiled adapters", options=options))
+    layer = layer_of(load(FLUX))
+    content(engine, asked())
+    graphs = []
+    for number, rank in enumerate((4, 8, 2)):
+        adapter = lora(tmp_path, "x" * (number + 1), load(FLUX), layer, rank=rank)
+        content(engine, asked(adapters=(replace(adapter, scale=1.0 + number),)))
+        content(engine, asked())
+        graphs.append(counters["stats"]["unique_graphs"])
+    assert graphs[0] == graphs[1] == graphs[2]
 
 
 def test_adapters_are_loaded_once_and_the_oldest_goes(load, tmp_path, monkeypatch):
@@ -439,6 +580,27 @@ def test_fp8_says_what_it_needs(store):
     wanted = replace(FLUX, options={**FLUX.options, "quantization": "fp8"})
     with pytest.raises(ModelLoadFailed, match="IMAGES_QUANTIZATION is fp8, which needs a GPU"):
         DiffusersImages.load(store.resolve(FLUX), wanted, CPU)
+
+
+def test_fp8_never_has_the_whole_of_it_on_the_gpu(monkeypatch, caplog):
+    """torchao moves a layer, quantises it and goes on; 24 GB of Flux would not fit where 12 do."""
+    from models.images.tuning import placed
+
+    asked_for = []
+    torchao = ModuleType("torchao.quantization")
+    torchao.Float8DynamicActivationFloat8WeightConfig = lambda **kwargs: kwargs
+    torchao.PerRow = lambda: "per row"
+    torchao.quantize_ = lambda core, how, **kwargs: asked_for.append((core, how, kwargs))
+    monkeypatch.setitem(sys.modules, "torchao", ModuleType("torchao"))
+    monkeypatch.setitem(sys.modules, "torchao.quantization", torchao)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    pipeline = Placed()
+    moved: list[Any] = []
+    monkeypatch.setattr(pipeline.transformer, "to", moved.append)
+    placed(pipeline, replace(FLUX, options={**FLUX.options, "quantization": "fp8"}), "cuda")
+    assert asked_for == [(pipeline.transformer, {"granularity": "per row"}, {"device": "cuda"})]
+    assert moved == []
+    assert "Tiny_Flux: IMAGES_QUANTIZATION is fp8 without IMAGES_COMPILE" in caplog.text
 
 
 class Placed:

@@ -103,23 +103,29 @@ from models.errors import DriverTooOld
 from models.fake import FakeTranscribe
 
 def load(folder, row, device):
-    raise DriverTooOld("this driver is too old")
+    raise {}
 
 FakeTranscribe.load = load
 sys.argv = ["handler"]
 sys.exit(main())
 """
+ENDS = {
+    'DriverTooOld("this driver is too old")': "this driver is too old",
+    'RuntimeError("CUDA error: uncorrectable ECC error encountered")': "The GPU failed while ",
+    'RuntimeError("No CUDA GPUs are available")': "The GPU failed while ",
+}
 
 
-def test_a_worker_that_can_do_nothing_takes_no_job():
+@pytest.mark.parametrize("error", ENDS)
+def test_a_worker_that_can_do_nothing_takes_no_job(error):
     env = {
         **os.environ, "FAKE_ENGINES": "1", "SURFACE": "transcribe", "DEVICE": "cpu",
         "RUNPOD_WEBHOOK_GET_JOB": "http://127.0.0.1:9/job",
     }  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], cwd=ROOT, env=env, capture_output=True, text=True,
-        timeout=120,
+        [sys.executable, "-c", PROGRAM.format(error)], cwd=ROOT, env=env, capture_output=True,
+        text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1] == "quartet: this driver is too old"
+    assert done.stderr.strip().splitlines()[-1].startswith(f"quartet: {ENDS[error]}")
     assert "ready after" not in done.stderr

@@ -162,16 +162,14 @@ def test_who_does_not_wait_leaves_no_process(engine, tmp_path):
 
 def runs_sherpa(pid: str) -> bool:
     try:
-        return "diarizer.py" in Path(f"/proc/{pid}/cmdline").read_text()
+        return "models.transcribe.diarizer" in Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
         return False
 
 
-def test_a_process_that_takes_no_samples_is_heard(monkeypatch, tmp_path):
-    script = tmp_path / "dies.py"
-    script.write_text("import sys; sys.stderr.write('first\\nno such model\\n'); sys.exit(3)")
-    monkeypatch.setattr(diarizer, "__file__", str(script))
-    with pytest.raises(diarizer.DiarizerFailed, match="^no such model$"):
+def test_a_process_that_takes_no_samples_is_heard():
+    """It ends at its task, which lacks the models, before it has read a sample."""
+    with pytest.raises(diarizer.DiarizerFailed, match="KeyError"):
         asyncio.run(diarizer.diarize({}, [np.zeros(30_000_000, np.int16)]))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ from models.errors import (
     WeightsUnavailable,
 )
 from models.images import checkpoint, ltx
+from models.images.clips import fitting
 from models.images.ltx import LtxVideo
-from models.images.mp4 import mp4, stills
+from models.images.mp4 import QUALITIES, mp4, stills
 from models.images.request import Adapter, ImageRequest, Images, Output, Picture, Video
 from models.surface import Progress
 from tests.conftest import CPU, row
@@ -154,7 +156,12 @@ def test_a_seed_is_a_video(engine):
 
 @pytest.mark.parametrize(
     ("fps", "exact"),
-    [(24.0, Fraction(24)), (23.976, Fraction(24_000, 1001)), (12.5, Fraction(25, 2))],
+    [
+        (24.0, Fraction(24)),
+        (23.976, Fraction(24_000, 1001)),
+        (12.5, Fraction(25, 2)),
+        (1.0, Fraction(1)),
+    ],
 )
 def test_a_player_finds_what_was_made(engine, fps, exact):
     request = replace(ASKED, video=Video(frames=17, fps=fps))
@@ -175,6 +182,129 @@ def test_a_player_finds_what_was_made(engine, fps, exact):
         assert samples / 48000 == pytest.approx(17 / fps, abs=0.1)
     assert video.content.index(b"moov") < video.content.index(b"mdat")  # plays while it comes
     assert made.prompt_tokens == 5
+
+
+@pytest.mark.parametrize(
+    ("fps", "exact"),
+    [
+        (1, Fraction(1)), (1.5, Fraction(3, 2)), (2, Fraction(2)), (12, Fraction(12)),
+        (23.976, Fraction(24_000, 1001)), (23.98, Fraction(24_000, 1001)), (24, Fraction(24)),
+        (25, Fraction(25)), (29.97, Fraction(30_000, 1001)), (30, Fraction(30)),
+        (59.94, Fraction(60_000, 1001)), (60, Fraction(60)), (119.88, Fraction(120_000, 1001)),
+        (120, Fraction(120)), (24.5, Fraction(49, 2)), (7.3, Fraction(73, 10)),
+    ],
+)  # fmt: skip
+def test_a_rate_is_kept_exactly(engine, fps, exact):
+    """A whole one above all: one frame a second became 0.999."""
+    clip = prepare(engine, replace(ASKED, video=Video(frames=9, fps=float(fps))))
+    assert clip.fps == exact
+    frames = np.zeros((9, 64, 96, 3), np.uint8)
+    with av.open(io.BytesIO(mp4(frames, clip.fps))) as container:
+        seen = container.streams.video[0]
+        assert seen.average_rate == exact
+        times = [frame.pts * frame.time_base for frame in container.decode(seen)]
+        assert times[-1] - times[0] == 8 / exact
+
+
+COLOURS = [
+    (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255), (255, 0, 255),
+    (200, 80, 40), (30, 90, 160), (128, 128, 128), (255, 255, 255), (0, 0, 0),
+]  # fmt: skip
+
+
+def of_colours(side: int = 64) -> Any:
+    return np.broadcast_to(
+        np.array(COLOURS, np.uint8)[:, None, None], (len(COLOURS), side, side, 3)
+    )
+
+
+def test_colours_are_those_of_television_in_high_definition():
+    """By the formula of BT.709, and the file says so: for players that would guess BT.601."""
+    content = mp4(of_colours(), Fraction(24))
+    with av.open(io.BytesIO(content)) as container:
+        codec = container.streams.video[0].codec_context
+        tags = (codec.colorspace, codec.color_primaries, codec.color_trc, codec.color_range)
+        assert tags == (1, 1, 1, 1)  # BT.709 thrice, and the range of television
+        frames = list(container.decode(video=0))
+    for frame, colour in zip(frames, COLOURS, strict=True):
+        planes = frame.to_ndarray(format="yuv420p")
+        stored = planes[10, 10], planes[64:80].ravel()[100], planes[80:].ravel()[100]
+        red, green, blue = (value / 255 for value in colour)
+        luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+        expected = (
+            16 + 219 * luma,
+            128 + 224 * (blue - luma) / 1.8556,
+            128 + 224 * (red - luma) / 1.5748,
+        )
+        assert np.abs(np.array(stored, float) - expected).max() <= 2, colour
+        assert frame.colorspace == 1
+    assert content[content.index(b"colr") :][:15] == b"colrnclx\0\1\0\1\0\1\0"
+
+
+def test_colours_come_back_as_they_were():
+    shown = stills(mp4(of_colours(), Fraction(24)), len(COLOURS))
+    for still, colour in zip(shown, COLOURS, strict=True):
+        assert np.abs(np.asarray(opened(still)).astype(int) - colour).max() <= 4, colour
+
+
+def test_a_video_for_an_answer_is_made_smaller_in_steps_and_it_is_said():
+    chance = np.random.default_rng(1)
+    frames = chance.integers(0, 256, (9, 64, 96, 3), np.uint8)
+    encode = partial(mp4, frames, Fraction(24))
+    sizes = {quality: len(encode(quality=quality)) * 4 / 3 for quality in QUALITIES}
+    assert sizes[18] > sizes[23] > sizes[28]
+    for quality in QUALITIES:
+        limit = int(sizes[quality]) + 1
+        content, warnings = fitting(encode, Output(inline_limit_bytes=limit))
+        assert len(content) * 4 / 3 == sizes[quality]
+        assert [f"factor of {quality}" in one.message for one in warnings] == [True] * (
+            quality > 18
+        )
+    content, [warning] = fitting(encode, Output(inline_limit_bytes=100))
+    assert len(content) * 4 / 3 == sizes[28]
+    assert "s3Config" in warning.message
+    assert "more than the 0.0" in warning.message
+    for output in (Output("mp4", inline_limit_bytes=100), Output()):
+        assert fitting(encode, output) == (encode(), ())
+
+
+def test_a_copy_of_a_video_fits_an_event_or_there_is_none(engine):
+    [whole] = run(engine, replace(ASKED, output=Output(copy_limit_bytes=10**6))).pictures
+    assert whole.copy is not None
+    assert whole.copy() == replace(whole, copy=None)
+    size = len(whole.content) * 4 / 3
+    [video] = run(engine, replace(ASKED, output=Output(copy_limit_bytes=int(size) - 1))).pictures
+    assert video.copy is not None
+    copy = video.copy()
+    assert copy is not None
+    assert len(copy.content) < len(video.content)
+    [video] = run(engine, replace(ASKED, output=Output(copy_limit_bytes=100))).pictures
+    assert video.copy is not None
+    assert video.copy() is None
+
+
+def test_a_transparent_frame_lies_on_white_and_it_is_said(engine):
+    hidden = Image.new("RGBA", SIZE, (0, 255, 0, 0))
+    hidden.paste((200, 40, 90, 255), (20, 10, 70, 50))
+    white = Image.new("RGB", SIZE, "white")
+    white.paste((200, 40, 90), (20, 10, 70, 50))
+    contents = []
+    for one in (hidden, white):
+        buffer = io.BytesIO()
+        one.save(buffer, "PNG")
+        contents.append(buffer.getvalue())
+    for fields in ("images", "last"):
+        requests = [
+            replace(ASKED, images=(one,))
+            if fields == "images"
+            else replace(ASKED, video=Video(frames=9, last=one))
+            for one in contents
+        ]
+        seen, plain = (prepare(engine, one) for one in requests)
+        shown = [one.first if fields == "images" else one.last for one in (seen, plain)]
+        assert shown[0].tobytes() == shown[1].tobytes()
+        warnings = run(engine, requests[0]).left_out
+        assert [one.param for one in warnings] == ["image" if fields == "images" else "last_image"]
 
 
 def test_one_frame_is_a_video_too(engine):

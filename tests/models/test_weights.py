@@ -165,10 +165,10 @@ def hub(refuse: str | None = None, hits: list[str] | None = None) -> web.Applica
         return web.Response(body=content, headers={"ETag": f'"{etag}"', "X-Repo-Commit": SHA})
 
     application = web.Application(middlewares=[refusal])
-    base = "/api/models/Some-Org/Some.Model"
-    application.router.add_get(base + "/revision/{revision}", info)
-    application.router.add_get(base + "/tree/{revision}", tree)
-    application.router.add_get("/Some-Org/Some.Model/resolve/{revision}/{name:.+}", file)
+    for repo in ("Some-Org/Some.Model", "Other-Org/Mirror"):
+        application.router.add_get(f"/api/models/{repo}/revision/{{revision}}", info)
+        application.router.add_get(f"/api/models/{repo}/tree/{{revision}}", tree)
+        application.router.add_get(f"/{repo}/resolve/{{revision}}/{{name:.+}}", file)
     return application
 
 
@@ -201,6 +201,51 @@ def test_what_the_hub_refuses_is_said_clearly(tmp_path, refuse, error, says):
         with pytest.raises(error, match=says) as caught:
             store.resolve(HUB_ROW)
     assert "127.0.0.1" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "where",
+    # The library tries a listing five times, and again for the mirror.
+    ["head", "file", "page", pytest.param("listing", marks=pytest.mark.slow)],
+)
+def test_a_hub_that_breaks_off_is_no_failed_load(tmp_path, where):
+    """The connection is cut, or a page of somebody else's answers; a mirror is asked then."""
+
+    @web.middleware
+    async def cut(request: web.Request, handler: Handler) -> web.StreamResponse:
+        path = request.path
+        in_listing = path.startswith("/api/models/Some-Org")
+        if where == "page" and in_listing:
+            return web.Response(text="<html>Sign in to this network</html>")
+        if where == "file" and path.startswith("/Some-Org") and request.method == "GET":
+            response = web.StreamResponse(headers={"Content-Length": "7", "ETag": '"a"'})
+            await response.prepare(request)
+            await response.write(b"wei")
+            request.transport.close()
+            return response
+        if (where == "head" and path == "/") or (where == "listing" and in_listing):
+            request.transport.close()
+        return await handler(request)
+
+    application = hub()
+    application.middlewares.append(cut)
+    with serve(application) as url:
+        store = WeightsStore(places(tmp_path, endpoint=url))
+        with pytest.raises(WeightsUnavailable, match="hub cannot be reached"):
+            store.resolve(HUB_ROW)
+        if where != "head":
+            row = replace(HUB_ROW, mirrors=(f"hf://Other-Org/Mirror@{SHA}",))
+            assert (store.resolve(row) / "config.json").read_bytes() == FILES["config.json"]
+
+
+def test_a_full_disk_is_not_the_hubs_fault(tmp_path):
+    (tmp_path / "volume").mkdir()
+    (tmp_path / "volume/quartet").write_text("no folder")
+    (tmp_path / "cache").write_text("no folder")
+    with serve(hub()) as url:
+        store = WeightsStore(places(tmp_path, endpoint=url))
+        with pytest.raises(WeightsUnavailable, match="could not be stored"):
+            store.resolve(HUB_ROW)
 
 
 def test_a_hub_that_is_not_there(tmp_path):

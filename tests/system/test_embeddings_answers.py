@@ -227,7 +227,36 @@ async def test_rerank_by_every_form(make_worker):
 async def test_no_address_leaves_as_if_it_were_a_result(worker):
     body = {"query": "a", "documents": ["https://x.y/z", "text"], "return_documents": True}
     results = (await ask(worker, **body))["results"]
-    assert {one["index"]: one.get("document") for one in results} == {0: None, 1: {"text": "text"}}
+    documents = {one["index"]: one["document"]["text"] for one in results}
+    assert documents == {0: " https://x.y/z", 1: "text"}
+    routed = {"openai_route": "/v1/rerank", "openai_input": body}
+    results = decoded(await worker.answer({"input": routed}))["results"]
+    assert {one["document"]["text"] for one in results} == {"https://x.y/z", "text"}
+
+
+@pytest.mark.parametrize("name", ["documents", "texts"])
+async def test_an_error_calls_a_document_as_the_client_does(make_worker, name):
+    worker = make_worker(**REAL)
+    body = {"model": "Tiny_BGE_M3", "query": "a", name: ["b", "word " * 20_000]}
+    job = {"input": {"openai_route": "/v1/rerank", "openai_input": body}}
+    error = error_of(await worker.answer(job))
+    assert error["param"] == f"{name}[1]"
+    assert error["message"].startswith(f"{name}[1] has ")
+
+
+@pytest.mark.parametrize("name", ["input", "texts", "inputs"])
+async def test_an_error_calls_a_text_as_the_client_does(make_worker, name):
+    worker = make_worker(**REAL)
+    body = {"model": "Tiny_BGE_M3", name: ["b", "word " * 20_000]}
+    error = error_of(await worker.answer({"input": body}))
+    assert error["param"] == f"{name}[1]"
+    assert error["message"].startswith(f"{name}[1] has ")
+
+
+@pytest.mark.parametrize("value", [False, 0, None, "", []])
+async def test_a_switch_that_is_off_is_taken_in_each_spelling(worker, value):
+    answer = await ask(worker, query="a", documents=["b"], raw_scores=value)
+    assert answer["object"] == "rerank"
 
 
 @pytest.mark.parametrize("slug", ["Tiny_BGE_M3", "Tiny_BGE_Reranker"])
@@ -239,7 +268,8 @@ async def test_stand_ins_say_that_they_are(make_worker, slug):
 
 async def test_documents_beside_another_surfaces_mark_are_its_own_business(worker):
     chat = {"messages": [{"role": "user", "content": "Hello"}], "documents": [{"text": "x"}]}
-    assert (await ask(worker, **chat))["object"] == "chat.completion"
+    refused = error_of(await worker.answer({"input": chat}))  # by chat, not as a ranking
+    assert (refused["code"], refused["param"]) == ("unsupported_parameter", "documents")
     assert "data" in await ask(worker, prompt="a fox", documents=["x"])
 
 

@@ -12,7 +12,7 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from tests.conftest import error_of, needs
-from tests.handler.test_contract import CHAT, EMBEDDINGS, WAV, check
+from tests.handler.test_contract import CHAT, EMBEDDINGS, IMAGES, TRANSCRIBE, WAV, check
 from tests.running import Local, run_local, wait_until
 
 
@@ -35,11 +35,75 @@ def test_a_stream_arrives_in_pieces_and_whole(local):
     job_id = local.run("chat", {**CHAT, "stream": True})
     done = local.end("chat", job_id)
     chunks = local.job("chat", job_id).chunks
-    assert done["output"] == chunks
+    whole = check(ChatCompletion, done["output"])
+    assert whole.choices[0].message.content == "Hello"
+    assert whole.id == chunks[0]["id"]
     for chunk in chunks:
         check(ChatCompletionChunk, chunk)
     said = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
     assert said == "Hello"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body"),
+    [
+        ("chat", {**CHAT, "n": 2, "logprobs": True, "seed": 1}),
+        ("images", {**IMAGES, "n": 2, "seed": 1}),
+        ("transcribe", TRANSCRIBE),
+        ("transcribe", {**TRANSCRIBE, "response_format": "vtt"}),
+        ("transcribe", {**TRANSCRIBE, "response_format": "verbose_json"}),
+    ],
+)
+def test_the_output_of_a_streamed_job_is_that_of_one_without(local, endpoint, body):
+    """The gateway takes a job for done only when its output is an object."""
+    formats = {"srt", "vtt"}
+    stream = {**body, "stream": True}
+    if body.get("response_format") in formats:
+        stream = body
+    plain, streamed = (
+        local.end(endpoint, local.run(endpoint, one))["output"] for one in (body, stream)
+    )
+    assert isinstance(streamed, dict)
+    for moving in ("id", "created"):
+        plain.pop(moving, None)
+        streamed.pop(moving, None)
+    assert streamed == plain
+
+
+def test_nothing_of_a_client_is_logged_at_any_level():
+    """The SDK formats every answer and every event for its log of DEBUG."""
+    secret = "hidden-words"
+    bodies = {
+        "chat": {"messages": [{"role": "user", "content": secret}]},
+        "images": {**IMAGES, "prompt": secret},
+        "transcribe": {**TRANSCRIBE, "prompt": secret},
+        "embeddings": {"input": secret},
+    }
+    with run_local(CONCURRENCY="16", RUNPOD_LOG_LEVEL="DEBUG") as local:
+        for endpoint, body in bodies.items():
+            for job in (
+                body,
+                {**body, "stream": True},
+                {"openai_route": ROUTES[endpoint], "openai_input": body},
+                {"openai_route": ROUTES[endpoint], "openai_input": {**body, "stream": True}},
+            ):
+                if endpoint == "embeddings" and (job.get("stream") or "stream" in str(job)):
+                    continue
+                done = local.end(endpoint, local.run(endpoint, job))
+                assert done["status"] == "COMPLETED", done
+        lines = "\n".join(local.lines)
+    assert "DEBUG" in lines
+    assert secret not in lines
+    assert "12 bytes" not in lines, "a transcript was logged"
+    assert "b64_json" not in lines
+
+
+ROUTES = {
+    "chat": "/v1/chat/completions",
+    "images": "/v1/images/generations",
+    "transcribe": "/v1/audio/transcriptions",
+    "embeddings": "/v1/embeddings",
+}
 
 
 def test_a_stream_on_the_openai_route_is_sse(local):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -14,7 +14,7 @@ from handler.contract.chat.generation import Asked, Progress, deltas, lane, usag
 from handler.contract.chat.request import ChatRequest
 from handler.contract.chat.tools import asked_form, call_id
 from handler.contract.chat.voices import Delta, Spelled, merged
-from handler.contract.streaming import to_client
+from handler.contract.streaming import Whole, to_client
 from models.chat.request import Called, Said
 from models.warm.model import Borrowed
 
@@ -69,12 +69,15 @@ async def answer(call: Call) -> Json:
     async with call.lease() as model:
         async for delta in converse(call, model, progress):
             said[delta.choice].append(delta)
-    completion = {
-        **_head(call, "chat.completion"),
-        "choices": [_choice(index, parts) for index, parts in said.items()],
-        "usage": usage(progress),
-    }
-    return with_notice(completion, call.row)
+    return _completion(call, _head(call, "chat.completion"), said, progress)
+
+
+def _completion(
+    call: Call, head: dict[str, Any], said: Mapping[int, Sequence[Delta]], progress: Progress
+) -> Json:
+    """OpenAI's ChatCompletion of what each choice said."""
+    choices = [_choice(index, parts) for index, parts in said.items()]
+    return with_notice({**head, "choices": choices, "usage": usage(progress)}, call.row)
 
 
 def _choice(index: int, parts: Sequence[Delta]) -> dict[str, Any]:
@@ -101,13 +104,14 @@ def stream(call: Call) -> AsyncGenerator[Json, None]:
     return to_client(_chunks(call), _merge, call.route, lane)
 
 
-async def _chunks(call: Call) -> AsyncGenerator[dict[str, Any], None]:
-    """Of each choice: its role, its pieces, and the finish reason; then the usage."""
+async def _chunks(call: Call) -> AsyncGenerator[dict[str, Any] | Whole, None]:
+    """Of each choice: its role, its pieces, the finish reason; then the usage, and the whole."""
     request: ChatRequest = call.request
     include_usage = request.stream_options.include_usage
     progress = Progress()
     head = with_notice(_head(call, "chat.completion.chunk"), call.row)
     calls = dict.fromkeys(range(request.n), 0)
+    said: dict[int, list[Delta]] = {index: [] for index in range(request.n)}
 
     def chunk(
         index: int,
@@ -131,6 +135,7 @@ async def _chunks(call: Call) -> AsyncGenerator[dict[str, Any], None]:
                 begun = True
                 for index in range(request.n):
                     yield chunk(index, {"role": "assistant", "content": ""})
+            said[part.choice].append(part)
             told = list(_told(part, calls))
             for at, delta in enumerate(told):
                 yield chunk(part.choice, delta, part.logprobs if at == 0 else ())
@@ -140,6 +145,9 @@ async def _chunks(call: Call) -> AsyncGenerator[dict[str, Any], None]:
                 yield chunk(part.choice, {}, reason=part.finish_reason)
     if include_usage:
         yield {**head, "choices": [], "usage": usage(progress)}
+    if call.route is None:
+        whole_head = {**_head(call, "chat.completion"), "id": head["id"]}
+        yield Whole(_completion(call, whole_head, said, progress))
 
 
 def _told(part: Delta, calls: dict[int, int]) -> Iterator[dict[str, Any]]:

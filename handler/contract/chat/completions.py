@@ -41,6 +41,7 @@ class CompletionRequest(GenerationRequest):
 
     unsupported: ClassVar = {
         **GenerationRequest.unsupported,
+        "add_special_tokens": Unsupported(True),
         "best_of": Unsupported(1),
         "suffix": Unsupported(),
         "top_logprobs": Unsupported(0, instead="send logprobs"),

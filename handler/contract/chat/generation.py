@@ -8,12 +8,20 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from handler.contract.base import Call
+from handler.contract.chat import foreign
 from handler.contract.chat.tools import ResponseFormat
 from handler.contract.chat.voices import Delta, Voice
-from handler.contract.request import Integer, Items, JsonObject, NonEmpty, Request, Unsupported
+from handler.contract.request import (
+    Integer,
+    Items,
+    JsonObject,
+    NonEmpty,
+    Part,
+    Request,
+)
 from models.chat.request import Begun, Ended, Grammar, Prompt, Sampling, Tokens
 from models.errors import InvalidValue, UnsupportedParameter
 from models.warm.model import Borrowed
@@ -28,10 +36,8 @@ Stop = Annotated[NonEmpty, Field(max_length=1000)]  # what may begin it is looke
 Penalty = Annotated[float, Field(ge=-2, le=2)]  # OpenAI's range
 
 
-class StreamOptions(BaseModel):
+class StreamOptions(Part):
     """What a stream carries besides the text."""
-
-    model_config = ConfigDict(strict=True)
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None  # random padding; taken, never sent
@@ -40,35 +46,10 @@ class StreamOptions(BaseModel):
 class GenerationRequest(Request):
     """The fields of every conversation and completion: sampling, stops, streams, forms."""
 
-    aliases: ClassVar = {
-        "max_new_tokens": "max_tokens",
-        "max_completion_tokens": "max_tokens",
-        "max_output_tokens": "max_tokens",
-        "stop_sequences": "stop",
-    }
-
-    # Of vLLM's and others' servers.
-    unsupported: ClassVar = {
-        "allowed_token_ids": Unsupported(instead="send logit_bias"),
-        "bad_words": Unsupported(instead="send logit_bias"),
-        "guided_grammar": Unsupported(instead="send guided_regex or guided_json"),
-        "include_stop_str_in_output": Unsupported(False),
-        "length_penalty": Unsupported(1),
-        "num_beams": Unsupported(1),
-        "prompt_logprobs": Unsupported(),
-        "repeat_penalty": Unsupported(1, instead="send repetition_penalty"),
-        "return_token_ids": Unsupported(False),
-        "skip_special_tokens": Unsupported(True),
-        "spaces_between_special_tokens": Unsupported(True, False),
-        "stop_token_ids": Unsupported(instead="send stop"),
-        "structured_outputs": Unsupported(
-            instead="send guided_json, guided_regex or guided_choice"
-        ),
-        "thinking": Unsupported(),
-        "typical_p": Unsupported(1),
-        "truncate_prompt_tokens": Unsupported(instead="send less"),
-        "use_beam_search": Unsupported(False),
-    }
+    aliases: ClassVar = foreign.ALIASES
+    translates: ClassVar = foreign.TRANSLATED
+    informational: ClassVar = Request.informational | foreign.INFORMATIONAL
+    unsupported: ClassVar = foreign.UNSUPPORTED
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -90,6 +71,12 @@ class GenerationRequest(Request):
     guided_json: JsonObject | None = None
     guided_regex: Annotated[NonEmpty, Field(max_length=MAX_REGEX)] | None = None
     guided_choice: Annotated[list[Choice], Items(1000, least=1)] | None = None
+
+    @classmethod
+    def translated(cls, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        """Put other servers' fields into our words; see ``foreign``."""
+        made = foreign.translated(given)
+        return made.body, made.called
 
     @property
     def asked_tokens(self) -> int | None:

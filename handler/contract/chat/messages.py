@@ -132,7 +132,8 @@ def check(messages: object) -> None:
     for index, message in enumerate(messages):
         if not isinstance(message, dict):
             continue
-        refuse_unsupported(message, _UNSUPPORTED, f"messages[{index}].")
+        named = {name: f"messages[{index}].{name}" for name in _UNSUPPORTED}
+        refuse_unsupported(message, _UNSUPPORTED, named)
         parts, calls = (_listed(message.get(name)) for name in ("content", "tool_calls"))
         count += len(parts) + len(calls)
         if count > MAX_ALL_PARTS:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from handler.contract.chat.generation import MAX_TOP_LOGPROBS, GenerationRequest
 from handler.contract.chat.messages import MAX_MESSAGES, Message, check
 from handler.contract.chat.tools import MAX_TOOLS, NamedTool, Tool, ToolChoice, chosen
-from handler.contract.request import Integer, Items, JsonObject, Text, Unsupported
+from handler.contract.request import Integer, Items, JsonObject, Text, Unsupported, is_left_out
 from models.errors import InvalidValue, UnsupportedParameter
 
 # What a template gets from elsewhere.
@@ -29,10 +29,13 @@ class ChatRequest(GenerationRequest):
 
     unsupported: ClassVar = {
         **GenerationRequest.unsupported,
+        "add_special_tokens": Unsupported(False),
+        "apply_chat_template": Unsupported(True, instead="send it to /v1/completions"),
         "audio": Unsupported(),
         "best_of": Unsupported(1),
         "function_call": Unsupported("none", instead="send tools and tool_choice"),
         "chat_template": Unsupported(instead="send chat_template_kwargs"),
+        "documents": Unsupported(instead="write them into a message"),
         "echo": Unsupported(False, instead="send it to /v1/completions"),
         "functions": Unsupported(instead="send tools"),
         "modalities": Unsupported(["text"]),
@@ -66,6 +69,16 @@ class ChatRequest(GenerationRequest):
     add_generation_prompt: bool | None = None
 
     @classmethod
+    def translated(cls, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        """Put other servers' fields into our words; vLLM's ``logprobs`` is a number."""
+        body, called = super().translated(given)
+        count = body.get("logprobs")
+        if isinstance(count, int) and not isinstance(count, bool):
+            body["logprobs"], body["top_logprobs"] = True, body.get("top_logprobs", count)
+            called["top_logprobs"] = called.get("logprobs", "logprobs")
+        return body, called
+
+    @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Self:
         """Validate a body; also inside the messages nothing known is ignored in silence."""
         check(body.get("messages"))
@@ -76,7 +89,7 @@ class ChatRequest(GenerationRequest):
     def _prompt_as_message(cls, body: Any) -> Any:
         if not isinstance(body, dict) or body.get("prompt") is None:
             return body
-        if "messages" in body:
+        if not is_left_out(body.get("messages")):
             raise InvalidValue(
                 "prompt and messages both say what is to be answered; send one of them.",
                 param="prompt",

@@ -15,10 +15,10 @@ import orjson
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from handler.contract.base import Call, Operation, Surface, with_notice
-from handler.contract.embeddings import rerank
+from handler.contract.embeddings import foreign, rerank
 from handler.contract.embeddings.rerank import MAX_INPUTS, truncated, usage
 from handler.contract.embeddings.vectors import as_file, convert
-from handler.contract.request import Integer, Items, NonEmpty, Request, Unsupported, whole
+from handler.contract.request import Integer, Items, NonEmpty, Request, Unsupported, alike, whole
 from handler.media.bucket import Bucket
 from handler.wire import Encoded
 from models.embeddings.request import COLBERT, DENSE, SPARSE, Embedded, EmbedRequest, Vectors
@@ -61,15 +61,26 @@ class EmbeddingsRequest(Request):
     """The body of an embeddings request."""
 
     unsupported: ClassVar = {
+        **foreign.UNSUPPORTED,
         "stream": Unsupported(False),
-        "normalize": Unsupported(True, instead="every vector is a unit vector; leave it out"),
+        **alike(
+            ("normalize", "normalized", "normalize_embeddings"),
+            "every vector is a unit vector; leave it out",
+            True,
+        ),
+        "prompt": Unsupported(instead="write it before each input yourself"),
         "query": Unsupported(instead="send texts to rank for it as documents, or leave it out"),
         "instruction": Unsupported(
             instead="write it before each input yourself, or send input_type (query or passage) "
             "to a model that has prefixes of its own",
         ),
     }
-    aliases: ClassVar = {"texts": "input", "sentences": "input"}
+    aliases: ClassVar = {
+        **dict.fromkeys(("texts", "sentences", "inputs"), "input"),
+        **dict.fromkeys(("output_dimension", "truncate_dim"), "dimensions"),
+        "truncation": "truncate",
+    }
+    translates: ClassVar = frozenset(foreign.EMBEDDING)
 
     input: Annotated[
         Annotated[NonEmpty, Tag("str")]
@@ -89,6 +100,12 @@ class EmbeddingsRequest(Request):
     input_type: InputType | None = None
     truncate: bool = False
     token_encoding: TokenEncoding = "auto"  # noqa: S105 - no secret
+
+    @classmethod
+    def translated(cls, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        """Put other APIs' fields into our words; see ``foreign``."""
+        made = foreign.translated(given, foreign.EMBEDDING)
+        return made.body, made.called
 
     @property
     def inputs(self) -> tuple[str | tuple[int, ...], ...]:
@@ -217,7 +234,7 @@ SURFACE = Surface(
             EmbeddingsRequest,
             ("/v1/embeddings",),
             answer,
-            marks=("input", "texts", "sentences"),
+            marks=("input", "inputs", "texts", "sentences"),
             task="txt2embedding",
             rehearsal=lambda _: {"input": "one"},
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 
 from handler.contract.base import Call
 from handler.contract.images.request import ImagesRequest
@@ -41,15 +42,11 @@ async def engine_request(call: Call, leniency: Leniency) -> ImageRequest:
         MediaError: a file cannot be had.
     """
     request: ImagesRequest = call.request
-    if (call.route or "").endswith("/edits") and not request.image:
-        raise InvalidValue(
-            "image is required: the picture to edit.",
-            param="image",
-            code="missing_required_parameter",
-        )
     makes_videos = "txt2video" in call.row.tasks
     _check_kind(call, makes_videos)
-    width, height = request.sides
+    for name, reason in request.unheeded_fields.items():
+        leniency.leave_out(name, f"{name}: {reason}")
+    width, height = _sides(call)
     images = [
         await _fetched(call, one, request.called("image") if len(request.inputs) == 1 else name)
         for one, name in zip(request.inputs, _places(request), strict=True)
@@ -74,15 +71,31 @@ async def engine_request(call: Call, leniency: Leniency) -> ImageRequest:
         adapters=await _adapters(call),
         previews=previews,
         video=await _video(call) if makes_videos else None,
-        output=_output(call, previews * len(seeds)),
+        output=_output(call, len(seeds), previews * len(seeds)),
         given=request.given,
         strict=request.strict,
     )
 
 
-def _check_kind(call: Call, makes_videos: bool) -> None:
-    """Refuse what is of videos for a model of pictures, and the other way round."""
+def _sides(call: Call) -> tuple[int | None, int | None]:
+    """Width and height that are asked for, None where the model chooses."""
     request: ImagesRequest = call.request
+    usual = call.default("size")
+    if usual is None:
+        return request.sides
+    width, height = map(int, usual.split("x"))
+    return request.sides_of(width * height)
+
+
+def _check_kind(call: Call, makes_videos: bool) -> None:
+    """Refuse edits of nothing, videos of a model of pictures, and the other way round."""
+    request: ImagesRequest = call.request
+    if (call.route or "").endswith("/edits") and not request.image:
+        raise InvalidValue(
+            "image is required: the picture to edit.",
+            param="image",
+            code="missing_required_parameter",
+        )
     if not makes_videos and request.of_video:
         first, *others = request.of_video
         also = f" So {'is' if len(others) == 1 else 'are'} {', '.join(others)}." if others else ""
@@ -124,13 +137,16 @@ def _previews(call: Call, leniency: Leniency) -> int:
     return wanted
 
 
-def _output(call: Call, previews: int) -> Output:
+def _output(call: Call, pictures: int, previews: int) -> Output:
+    """How the pictures leave; ``previews`` of all of them together."""
     request: ImagesRequest = call.request
     format_, compression = request.output_format, request.output_compression
+    each = call.event_limit_bytes
     if as_url(call):
-        return Output(format_, compression)
+        carried = _copy_limit_bytes(call, pictures) if carries_copies(call) else None
+        return Output(format_, compression, copy_limit_bytes=carried)
     around_bytes = _SHAPE_BYTES + previews * _PREVIEW_BYTES
-    whole, each = call.output_limit_bytes, call.event_limit_bytes
+    whole = call.output_limit_bytes
     return Output(
         format_,
         compression,
@@ -138,6 +154,25 @@ def _output(call: Call, previews: int) -> Output:
         limit_bytes=None if whole is None else whole - around_bytes,
         each_limit_bytes=each if request.stream else None,
     )
+
+
+def carries_copies(call: Call) -> bool:
+    """Whether an event has its picture as base64 beside the link to it.
+
+    OpenAI's events have no links, and who reads them finds the picture in ``b64_json``. Who asks
+    for links by name wants no more.
+    """
+    return bool(call.request.stream) and as_url(call) and call.request.response_format is None
+
+
+def _copy_limit_bytes(call: Call, pictures: int) -> int:
+    """How large such a copy may be: all of them are no more than other media in an answer."""
+    each, together = call.event_limit_bytes, call.inline_limit_bytes
+    limits = (
+        sys.maxsize if each is None else each - _SHAPE_BYTES,
+        sys.maxsize if together is None else together // pictures,
+    )
+    return min(limits)
 
 
 def _places(request: ImagesRequest) -> list[str]:

@@ -7,7 +7,6 @@ what is done.
 from __future__ import annotations
 
 import asyncio
-import base64
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -21,37 +20,15 @@ from handler.contract.base import (
     with_notice,
     with_warnings,
 )
-from handler.contract.images.asked import as_url, engine_request
-from handler.contract.images.request import IMAGE_NAMES, ImagesRequest
-from handler.contract.streaming import to_client
+from handler.contract.images.asked import engine_request
+from handler.contract.images.data import ImageData, all_data, as_base64, copy_of, data_of
+from handler.contract.images.fields import IMAGE_NAMES
+from handler.contract.images.request import ImagesRequest, PictureRequest
+from handler.contract.streaming import Whole, to_client
 from models.errors import ContentWithheld
 from models.images.request import Images, Picture, Preview
 from models.row import Row
-from models.surface import Leniency
-
-
-class ContentFilter(TypedDict):
-    """What the safety checker says of a picture; one that is flagged does not leave."""
-
-    checked_by: str
-    flagged: bool
-
-
-class ImageData(TypedDict):
-    """One picture: a URL or base64, and (our extensions) its seed and true size in pixels.
-
-    Of a video also how many frames it has, how many a second, and its length.
-    """
-
-    url: NotRequired[str]
-    b64_json: NotRequired[str]
-    seed: NotRequired[int]
-    width: int
-    height: int
-    frames: NotRequired[int]
-    fps: NotRequired[float]
-    seconds: NotRequired[float]
-    content_filter: NotRequired[ContentFilter]
+from models.surface import LeftOut, Leniency
 
 
 class ImagesAnswer(TypedDict):
@@ -73,15 +50,22 @@ async def answer(call: Call) -> dict[str, Any]:
     if not isinstance(made, Images):
         raise TypeError(f"{call.row.slug} ended with {type(made).__name__}")
     withheld = await _withheld(call, made.pictures)
+    data = await all_data(call, made.pictures, withheld)
+    return _whole(call, made, data, [*leniency.left_out, *made.left_out])
+
+
+def _whole(
+    call: Call, made: Images, data: list[ImageData], left_out: Sequence[LeftOut]
+) -> dict[str, Any]:
+    """OpenAI's ImagesResponse."""
     shaped: ImagesAnswer = {
         "created": int(time.time()),
-        "data": await _all_data(call, made.pictures, withheld),
+        "data": data,
         "output_format": made.pictures[0].format,
         "usage": _usage(made.prompt_tokens, made.picture_tokens),
         "model": call.row.slug,
     }
-    vain = [*leniency.left_out, *made.left_out]
-    return with_warnings(with_notice({**shaped}, call.row), vain)
+    return with_warnings(with_notice({**shaped}, call.row), left_out)
 
 
 async def stream(call: Call) -> AsyncGenerator[Any, None]:
@@ -94,24 +78,29 @@ async def stream(call: Call) -> AsyncGenerator[Any, None]:
             yield event
 
 
-async def _events(call: Call) -> AsyncGenerator[dict[str, Any], None]:
+async def _events(call: Call) -> AsyncGenerator[dict[str, Any] | Whole, None]:
     leniency = Leniency(call.request.strict)
     request = await engine_request(call, leniency)
     async with call.lease() as model, aclosing(model.stream(request)) as events:
         async for event in events:
             if isinstance(event, Preview):
                 picture = await asyncio.to_thread(event.encoded)
-                shown = {**_shown(call, event.part, picture), "b64_json": _base64(picture)}
+                shown = {**_shown(call, event.part, picture), "b64_json": as_base64(picture)}
                 yield _event(call, "partial_image", shown, partial_image_index=event.order)
             made = event
     withheld = await _withheld(call, made.pictures)
     share = made.picture_tokens // len(made.pictures)
     vain = [*leniency.left_out, *made.left_out]
+    sent: list[ImageData] = []
     for index, picture in enumerate(made.pictures):
-        data = await _data(call, picture, index, withheld)
-        facts = {**_shown(call, index, picture), **data}
+        data = await data_of(call, picture, index, withheld)
+        sent.append(data)
+        copied, notes = await copy_of(call, picture) if "url" in data else ({}, [])
+        facts = {**_shown(call, index, picture), **copied, **data}
         done = _event(call, "completed", facts, usage=_usage(made.prompt_tokens, share))
-        yield with_warnings(with_notice({**done, "model": call.row.slug}, call.row), vain)
+        event = with_notice({**done, "model": call.row.slug}, call.row)
+        yield with_warnings(event, [*vain, *notes])
+    yield Whole(_whole(call, made, sent, vain))
 
 
 def _apart(_: Any, __: Any) -> None:
@@ -167,48 +156,6 @@ async def _withheld(call: Call, pictures: Sequence[Picture]) -> Sequence[bool] |
     return flagged
 
 
-async def _all_data(
-    call: Call, pictures: Sequence[Picture], withheld: Sequence[bool] | None
-) -> list[ImageData]:
-    """Uploads go on together; the first that fails is told when all are over."""
-    told = await asyncio.gather(
-        *(_data(call, picture, index, withheld) for index, picture in enumerate(pictures)),
-        return_exceptions=True,
-    )
-    for one in told:
-        if isinstance(one, BaseException):
-            raise one
-    return [one for one in told if not isinstance(one, BaseException)]
-
-
-async def _data(
-    call: Call, picture: Picture, index: int, withheld: Sequence[bool] | None
-) -> ImageData:
-    facts: ImageData = {"width": picture.width, "height": picture.height}
-    if picture.seed is not None:
-        facts["seed"] = picture.seed
-    if picture.frames is not None and picture.fps is not None:
-        facts["frames"], facts["fps"] = picture.frames, round(picture.fps, 3)
-        facts["seconds"] = round(picture.frames / picture.fps, 3)
-    if withheld is not None:
-        checked_by = call.screened_by or ""
-        facts["content_filter"] = {"checked_by": checked_by, "flagged": withheld[index]}
-        if withheld[index]:
-            return facts
-    if as_url(call) and call.bucket is not None:
-        url = await call.bucket.store(
-            f"{call.job_id}/{index if picture.seed is None else picture.seed}.{picture.format}",
-            picture.content,
-            f"{'image' if picture.frames is None else 'video'}/{picture.format}",
-        )
-        return {"url": url, **facts}
-    return {"b64_json": _base64(picture), **facts}
-
-
-def _base64(picture: Picture) -> str:
-    return base64.b64encode(picture.content).decode("ascii")
-
-
 _MARKS = ("prompt", "image", *IMAGE_NAMES)
 
 _SQUARE = (  # 64 by 64 pixels of one colour
@@ -236,8 +183,8 @@ SURFACE = Surface(
             marks=_MARKS,
             rehearsal=_rehearsal,
         ),
-        Operation(ImagesRequest, ("/v1/images/upscale",), answer, stream, task="img-upscale"),
-        Operation(ImagesRequest, ("/v1/images/background",), answer, stream, task="img-rmbg"),
+        Operation(PictureRequest, ("/v1/images/upscale",), answer, stream, task="img-upscale"),
+        Operation(PictureRequest, ("/v1/images/background",), answer, stream, task="img-rmbg"),
         Operation(
             ImagesRequest,
             ("/v1/images/variations",),

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     ConfigDict,
     Field,
     field_validator,
     model_validator,
 )
 
-from handler.contract.request import Integer, Items, NonEmpty, Request, Text
+from handler.contract.request import Integer, Items, NonEmpty, Part, Request, Text
+from handler.contract.transcribe import foreign
 from handler.contract.transcribe.languages import ANY, CODES
 from models.errors import InvalidValue
 from models.transcribe.request import FALLBACK
@@ -49,7 +50,7 @@ Temperature = Annotated[float, Field(ge=0, le=1)]
 Milliseconds = Annotated[float, Field(ge=0, le=60_000)]
 
 
-class Vad(BaseModel):
+class Vad(Part):
     """Of voice activity, in faster-whisper's words."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
@@ -62,7 +63,7 @@ class Vad(BaseModel):
     speech_pad_ms: Milliseconds | None = None
 
 
-class ServerVad(BaseModel):
+class ServerVad(Part):
     """Of voice activity, in OpenAI's words."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
@@ -81,7 +82,12 @@ class TranscriptionRequest(Request):
     ``diarize`` for ``diarized_json``.
     """
 
-    aliases: ClassVar = dict.fromkeys((*URL_NAMES, "file", "audio", "audio_base64"), "audioUrl")
+    aliases: ClassVar = {
+        **foreign.ALIASES,
+        **dict.fromkeys((*URL_NAMES, "file", "audio", "audio_base64"), "audioUrl"),
+    }
+    unsupported: ClassVar = foreign.UNSUPPORTED
+    translates: ClassVar = frozenset(foreign.TABLE)
     files: ClassVar = {"file": "audioUrl"}
 
     audioUrl: NonEmpty
@@ -113,6 +119,12 @@ class TranscriptionRequest(Request):
     stream: bool = False
     max_line_width: Annotated[Integer, Field(ge=10, le=200)] | None = None
     max_line_count: Annotated[Integer, Field(ge=1, le=10)] | None = None
+
+    @classmethod
+    def translated(cls, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        """Put other APIs' fields into our words; see ``foreign``."""
+        made = foreign.translated(given)
+        return made.body, made.called
 
     @model_validator(mode="after")
     def _times_need_a_place(self) -> Self:

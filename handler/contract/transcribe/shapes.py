@@ -1,7 +1,8 @@
 """A transcript in OpenAI's shapes.
 
-An object for ``json``, ``verbose_json`` and ``diarized_json``, a plain string for ``text``, ``srt``
-and ``vtt``.
+An object for ``json``, ``verbose_json`` and ``diarized_json``. For ``text``, ``srt`` and ``vtt`` a
+plain string on OpenAI's routes, and on a plain job an object that holds it: who reads a job's
+output expects one.
 """
 
 from __future__ import annotations
@@ -62,16 +63,17 @@ def shaped(transcript: Transcript, call: Call, turns: Sequence[Turn] | None = No
     request: TranscriptionRequest = call.request
     text = "".join(segment["text"] for segment in transcript.segments).strip()
     usage = {"type": "duration", "seconds": math.ceil(transcript.duration_s)}
-    if request.format == "text":
-        return text
-    if request.format in ("srt", "vtt"):
-        write = srt if request.format == "srt" else vtt
-        return write(transcript.segments, request.max_line_width, request.max_line_count)
     facts = {
         "language_code": transcript.language,
         "language_probability": transcript.language_probability,
         "model": call.row.slug,
     }
+    if request.format in ("text", "srt", "vtt"):
+        plain_text = _plain_text(transcript, request, text)
+        if call.route is not None:
+            return plain_text
+        held = {"text": plain_text, "format": request.format, "usage": usage, **facts}
+        return _with_warnings(with_notice(held, call.row), transcript, call)
     if request.format == "json":
         languages = [{"code": transcript.language}] if transcript.segments else []
         duration = round(transcript.duration_s, 3)
@@ -108,6 +110,14 @@ def shaped(transcript: Transcript, call: Call, turns: Sequence[Turn] | None = No
             for word in segment["words"] or ()
         ]
     return _with_warnings(with_notice(verbose, call.row), transcript, call)
+
+
+def _plain_text(transcript: Transcript, request: TranscriptionRequest, text: str) -> str:
+    """The transcript in a format that is no JSON."""
+    if request.format == "text":
+        return text
+    write = srt if request.format == "srt" else vtt
+    return write(transcript.segments, request.max_line_width, request.max_line_count)
 
 
 def _with_warnings(answer: dict[str, Any], transcript: Transcript, call: Call) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from handler.contract.base import (
     Surface,
     run_told,
 )
-from handler.contract.streaming import to_client
+from handler.contract.streaming import Whole, to_client
 from handler.contract.transcribe.events import InOrder, Telling, merged
 from handler.contract.transcribe.request import URL_NAMES, TranscriptionRequest
 from handler.contract.transcribe.shapes import shaped
@@ -66,7 +66,7 @@ async def stream(call: Call) -> AsyncGenerator[Any, None]:
             yield event
 
 
-async def _events(call: Call) -> AsyncGenerator[dict[str, Any], None]:
+async def _events(call: Call) -> AsyncGenerator[dict[str, Any] | Whole, None]:
     request = await _to_engine(call)
     order, telling = InOrder(), Telling()
     heard: Turns | None = None
@@ -89,6 +89,7 @@ async def _events(call: Call) -> AsyncGenerator[dict[str, Any], None]:
     tokens = sum(len(one["tokens"]) for one in transcript.segments)
     usage = {"type": "tokens", "input_tokens": 0, "output_tokens": tokens, "total_tokens": tokens}
     yield {"type": "transcript.text.done", **fields, "usage": usage}
+    yield Whole(whole)
 
 
 @asynccontextmanager
@@ -175,7 +176,13 @@ SURFACE = Surface(
         }
     ),
     operations=(
-        Operation(TranscriptionRequest, _ROUTES, answer, stream, marks=("audioUrl", *URL_NAMES)),
+        Operation(
+            TranscriptionRequest,
+            _ROUTES,
+            answer,
+            stream,
+            marks=("audioUrl", *URL_NAMES, "audio", "audio_base64"),
+        ),
     ),
     concurrency=2,
 )

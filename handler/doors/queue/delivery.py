@@ -191,9 +191,11 @@ async def _try(post: Post, timeout_s: float) -> _Failure | None:
 def encoded(result: Mapping[str, Any]) -> bytes:
     """A result of the SDK, ``{"output": …}`` and perhaps more, as JSON.
 
-    An answer of ours is JSON already, and not looked through again.
+    An answer of ours is JSON already, and not looked through again; so are the events of a list.
     """
     output, others = result.get("output"), dict(result)
+    if isinstance(output, list) and all(isinstance(event, Encoded) for event in output):
+        output = Encoded(b"[" + b", ".join(event.content for event in output) + b"]")
     if not isinstance(output, Encoded):
         return json.dumps(result, ensure_ascii=False).encode()
     del others["output"]

@@ -37,6 +37,7 @@ from handler.doors.queue.updates import Updates
 from handler.doors.watch import LoopWatch
 from handler.entry import Worker
 from handler.errors import code_of
+from handler.wire import Encoded, encode
 
 if TYPE_CHECKING:  # it would bring Prometheus' library, and few workers behind a queue count
     from handler.doors.metrics import Metrics
@@ -249,12 +250,13 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
                 async for event in events:
                     if (code := code_of(event)) != "ok":
                         outcome.code = code  # now: the SDK stops at it
-                    yield event
+                    # Encoded, so that the SDK's log of each event holds its size alone.
+                    yield event if code != "ok" else Encoded(encode(event))
                 outcome.code = code
 
         # The SDK leaves a generator open when its job is stopped amid a delivery: the engine would
         # go on until somebody collects the garbage.
-        async with aclosing(worker.stream(job)) as events:
+        async with aclosing(worker.stream(job, taken.keep)) as events:
             await rp_job.handle_job(session, {**config, "handler": stream}, taken)
 
     def _measured(self, job: object) -> AbstractContextManager[Outcome]:
@@ -275,8 +277,10 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         """Deliver, in place of the SDK's own: a chunk is waited for, a result is not.
 
         A stream ends with a chunk that is lost: one that ends early shows it, one with a hole does
-        not. The whole answer follows as the result.
+        not. The whole answer follows as the result: of a plain job an object, as without a stream.
         """
+        if template == rp_http.JOB_DONE_URL and job.whole is not None and "error" not in data:
+            data = {**data, "output": job.whole}
         url = f"{template.replace('$ID', job['id'])}&isStream={str(is_stream).lower()}"
         post = Post(session, job["id"], url, encoded(data), job.deadline)
         if template == rp_http.JOB_DONE_URL:

@@ -17,7 +17,7 @@ from handler.entry import Worker
 from handler.errors import error_object
 from handler.settings.variables import Settings
 from models.device.memory import settle
-from models.errors import DriverTooOld, QuartetError
+from models.errors import DeviceLost, DriverTooOld, QuartetError
 
 if TYPE_CHECKING:
     from handler.doors.metrics import Metrics
@@ -42,11 +42,13 @@ def run(
 
     Raises:
         DriverTooOld: nothing can run on this machine.
+        DeviceLost: its GPU failed while the model was loaded.
     """
     runpod = import_runpod(settings.log_level)
     from handler.doors.queue.scaler import replace_scaler
 
     replace_scaler(worker, partial(_exposed, worker, settings))
+    _ask_the_platform_alone()
     for one in fitness:
         runpod.serverless.register_fitness_check(one)
     imported = time.monotonic()
@@ -107,15 +109,32 @@ def import_runpod(log_level: str) -> ModuleType:
     return module
 
 
+def _ask_the_platform_alone() -> None:
+    """Leave out the SDK's look at the network, which opens a connection to 8.8.8.8.
+
+    Whether there is a network shows when the platform is asked for the first job, a moment later.
+    """
+    from runpod.serverless.modules import rp_system_fitness
+
+    async def leave_out() -> None:
+        """Nobody is asked."""
+
+    rp_system_fitness._check_network_connectivity = leave_out
+
+
 def _preload(worker: Worker) -> None:
     """Warm the model that most jobs will ask for, and try it, before the first job is taken.
 
     A failure is logged and the worker goes on: each job then gets the clear error, where a worker
     that exits would be started again and again, and billed.
+
+    Raises:
+        DriverTooOld: no model can run on this machine.
+        DeviceLost: its GPU fails.
     """
     try:
         asyncio.run(worker.warm())
-    except DriverTooOld:
+    except (DriverTooOld, DeviceLost):
         raise  # no job could be done: the platform is to try another machine
     except QuartetError as error:
         log.error("not preloaded: %s", error_object(error)["message"])

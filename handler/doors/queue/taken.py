@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from handler.entry import Worker
+from handler.wire import Encoded
 
 _REMEMBERED = 1000
 
@@ -17,6 +18,7 @@ class Taken(dict[str, Any]):
         job: what ``Worker`` read in them.
         deadline: by when its answer must be there, by ``time.monotonic``.
         broken: whether a chunk of its stream is lost.
+        whole: the answer that its stream makes up, once it is there.
     """
 
     def __init__(self, raw: dict[str, Any], worker: Worker) -> None:
@@ -24,6 +26,11 @@ class Taken(dict[str, Any]):
         self.job = worker.read(raw)
         self.deadline = time.monotonic() + worker.platform_timeout_s(self.job)
         self.broken = False
+        self.whole: Encoded | None = None
+
+    def keep(self, whole: Encoded) -> None:
+        """Note the answer that the job's stream makes up."""
+        self.whole = whole
 
 
 class Recent:

@@ -3,7 +3,6 @@
 checkpoint   a folder of the hub, read without a library that knows all architectures
 bert         the forward pass of BERT and XLM-RoBERTa, without padding
 attention    within each text of a run
-varlen       the same in one kernel, on a GPU
 onednn       torch's linear layers on a CPU
 library      sentence-transformers and transformers, for every other architecture
 """

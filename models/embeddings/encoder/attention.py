@@ -1,7 +1,7 @@
 """Attention of texts that lie one after another in a single row: each token sees all of its text.
 
 On a CPU texts of one length go together; on a GPU, where that would be a launch for each length,
-all of them (``varlen``).
+all of them (``models.device.varlen``).
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ def _by_length(lengths: Sequence[int]) -> Attend:
 
 
 def _by_ends(lengths: Sequence[int], device: torch.device) -> Attend:
-    from models.embeddings.encoder import varlen  # a second, for torch's machinery of operators
+    from models.device import varlen  # a second, for torch's machinery of operators
 
     ends = torch.tensor([0, *lengths]).cumsum(0).to(device, torch.int32)
-    longest = max(lengths)
+    packed = varlen.Packed(ends, max(lengths))
 
     def attend(qkv: torch.Tensor) -> torch.Tensor:
         q, k, v = qkv.unbind(1)
-        return varlen.attend(q, k, v, ends, longest).flatten(1)
+        return varlen.attend(q, k, v, packed).flatten(1)
 
     return attend

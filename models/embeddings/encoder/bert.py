@@ -31,6 +31,8 @@ class Bert:
         width: of the hidden states.
         dtype: the precision it computes in.
         weights_bytes: what its weights take.
+        rounds: whether a run is filled up to a round size: oneDNN prepares itself for each that is
+            new. On a GPU it would be one long text, by which the kernel of attention is laid out.
         head: what a checkpoint holds besides, by name: a classifier, a pooler.
     """
 
@@ -44,6 +46,7 @@ class Bert:
         self.width = self._words.shape[1]
         self.dtype = self._words.dtype
         self.weights_bytes = sum(one.nbytes for one in weights.values())
+        self.rounds = self._words.device.type == "cpu"
         own = ("embeddings.", "encoder.")
         self.head = {name: one for name, one in weights.items() if not name.startswith(own)}
 
@@ -60,7 +63,8 @@ class Bert:
         """The last hidden states of all texts' tokens, of shape (tokens, width)."""
         lengths = [len(part) for part in parts]
         total = sum(lengths)
-        more = rounded(total) - total  # filled up, as a text of its own; see docs/decisions.md
+        # Filled up, as a text of its own; see docs/decisions.md.
+        more = rounded(total) - total if self.rounds else 0
         ids = np.fromiter((one for part in parts for one in part.ids), np.int64, total)
         places = self._positions(ids, lengths)
         hidden = self._norm(

@@ -33,6 +33,7 @@ class BertEncoder:
         self.longest = longest
         self.width = bert.width
         self.weights_bytes = bert.weights_bytes
+        self.rounds = bert.rounds
         self._pooling = pooling
 
     @classmethod
@@ -62,6 +63,7 @@ class BertClassifier:
         self.bert = bert
         self.tokenizer = tokenizer
         self.weights_bytes = bert.weights_bytes
+        self.rounds = bert.rounds
         self._inner, self._outer = next(
             (linear_of(head, inner), linear_of(head, outer))
             for inner, outer in _HEADS

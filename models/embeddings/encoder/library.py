@@ -27,6 +27,7 @@ class Library:
     """
 
     packs = False
+    rounds = False
 
     def __init__(self, model: Any, tokenizer: Any, longest: int) -> None:
         self.model = model.eval()

@@ -39,20 +39,24 @@ class Pairs:
                 and ``truncate`` does not allow to cut it.
         """
         texts = self._texts
-        [asked] = texts.tokenise([texts.short(query, "query", truncate=False)], special=False)
-        taken = len(asked) + sum(map(len, self._ids))
+        [asked] = texts.counter.count([query], texts.limit)
+        taken = asked.count + sum(map(len, self._ids))
         room = texts.limit - taken
         if room < 1:
-            raise texts.too_long("query", f"{taken} tokens")
-        given = [texts.short(one, f"documents[{at}]", truncate) for at, one in enumerate(documents)]
+            raise texts.too_long("query", taken, exactly=asked.whole)
         tokens, cut = [], []
-        for index, ids in enumerate(texts.tokenise(given, special=False)):
-            if len(ids) > room:
+        for index, document in enumerate(texts.counter.count(documents, room)):
+            if document.count > room:
+                together = taken + document.count
                 if not truncate:
-                    got = f"{taken + len(ids)} tokens, those of the query included"
-                    raise texts.too_long(f"documents[{index}]", got)
-                cut.append(Cut(index, taken + len(ids)))
-            tokens.append(self._pair(asked, ids[:room]))
+                    raise texts.too_long(
+                        f"documents[{index}]",
+                        together,
+                        ", those of the query included",
+                        exactly=document.whole,
+                    )
+                cut.append(Cut(index, together, at_least=not document.whole))
+            tokens.append(self._pair(asked.ids, document.ids[:room]))
         return Read(tuple(tokens), tuple(cut))
 
     def _pair(self, first: Sequence[int], second: Sequence[int]) -> Tokens:

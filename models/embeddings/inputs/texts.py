@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from models.embeddings.inputs import token_ids
+from models.embeddings.inputs.counting import Counted, Counter
 from models.embeddings.request import AUTO, CL100K, MODEL, Cut, Input
 from models.errors import ContextLengthExceeded, InvalidValue, UnsupportedParameter, shorten
 from models.row import Row
 
 _FILLER_TOKENS = 256
-# More characters than this for each token of the limit are not tokenised at all: only blanks would
-# fit, and tokenising takes some hundred times the memory of its text.
-_CHARACTERS_A_TOKEN = 64
-_AT_ONCE_CHARACTERS = 500_000
 Name = Callable[[int], str]  # how the request calls its input number n
 
 
@@ -68,6 +65,7 @@ class Texts:
         self._size = tokenizer.get_vocab_size(with_added_tokens=True)
         self._head, self._tail = _special(tokenizer)
         self.limit = limit
+        self.counter = Counter(tokenizer, limit)
         self.pad = padding_id(tokenizer)
         names = ("<s>", "</s>", "<pad>", "<unk>", "[CLS]", "[SEP]", "[PAD]", "[UNK]")
         known = (tokenizer.token_to_id(name) for name in names)
@@ -91,29 +89,27 @@ class Texts:
         """
         prefix = self._row.options.get("prefixes", {}).get(input_type, "")
         texts: dict[int, str] = {}
-        own: dict[int, Sequence[int]] = {}
+        own: dict[int, Counted] = {}
         encodings: set[str] = set()
         for index, one in enumerate(inputs):
             if isinstance(one, str):
-                texts[index] = self.short(prefix + one, name(index), truncate)
+                texts[index] = prefix + one
             elif self._is_own(one, token_encoding):
                 own[index] = self._own(one, name(index), prefix)
                 encodings.add(MODEL)
             else:
                 encodings.add(CL100K)
-                ids = self.short(one, name(index), truncate)
-                text = prefix + token_ids.decode(ids, name(index))
-                texts[index] = self.short(text, name(index), truncate)
-        encoded = zip(texts, self.tokenise(list(texts.values())), strict=True)
+                texts[index] = prefix + token_ids.decode(one, name(index))
+        counted = zip(texts, self.counter.count(list(texts.values()), self.room), strict=True)
         tokens: dict[int, Tokens] = {}
         cut: dict[int, Cut] = {}
-        for index, ids in chain(encoded, own.items()):
-            tokens[index] = Tokens(ids)
-            if len(ids) > self.limit:
+        for index, text in chain(counted, own.items()):
+            tokens[index] = Tokens([*self._head, *text.ids[: self.room], *self._tail])
+            if text.count > self.room:
+                count = text.count + self.limit - self.room
                 if not truncate:
-                    raise self.too_long(name(index), f"{len(ids)} tokens")
-                cut[index] = Cut(index, len(ids))
-                tokens[index] = Tokens([*ids[: self.limit - len(self._tail)], *self._tail])
+                    raise self.too_long(name(index), count, exactly=text.whole)
+                cut[index] = Cut(index, count, at_least=not text.whole)
         return Read(
             tuple(tokens[index] for index in range(len(inputs))),
             tuple(cut[index] for index in sorted(cut)),
@@ -124,36 +120,16 @@ class Texts:
         """Read the query of a ranking, which is never cut; raises as ``read`` does."""
         return self.read([query], lambda _: "query", input_type="query")
 
-    def tokenise(self, texts: Sequence[str], *, special: bool = True) -> Iterator[Sequence[int]]:
-        """The token ids of each text, some texts at a time."""
-        start = 0
-        while start < len(texts):
-            end, characters = start, 0
-            while end < len(texts) and (end == start or characters < _AT_ONCE_CHARACTERS):
-                characters += len(texts[end])
-                end += 1
-            encoded = self.tokenizer.encode_batch_fast(
-                list(texts[start:end]), add_special_tokens=special
-            )
-            yield from (one.ids for one in encoded)
-            start = end
+    @property
+    def room(self) -> int:
+        """How many tokens of a text the model reads, beside the special ones."""
+        return self.limit - len(self._head) - len(self._tail)
 
-    def short(self, one: Any, param: str, truncate: bool) -> Any:
-        """What of a text, or of token ids to decode, may be short enough; more is cut or refused.
-
-        Raises:
-            ContextLengthExceeded: it is so long that counting its tokens would be wasted.
-        """
-        longest = _CHARACTERS_A_TOKEN * self.limit
-        if len(one) <= longest:
-            return one
-        if not truncate:
-            what = "characters" if isinstance(one, str) else "token ids"
-            raise self.too_long(param, f"{len(one)} {what}")
-        return one[:longest]
-
-    def too_long(self, param: str, got: str) -> ContextLengthExceeded:
-        """The error for an input with ``got`` too many tokens."""
+    def too_long(
+        self, param: str, tokens: int, more: str = "", *, exactly: bool = True
+    ) -> ContextLengthExceeded:
+        """The error for an input with so many tokens, or more where the rest was not counted."""
+        got = f"{tokens} tokens{'' if exactly else ' and more'}{more}"
         advice = 'Split it, or send "truncate": true to have it cut.'
         if param == "query":
             advice = "Shorten it; a query is never cut."
@@ -175,8 +151,8 @@ class Texts:
             return encoding == MODEL
         return self._begins(ids) and self._ends(ids)
 
-    def _own(self, ids: Sequence[int], param: str, prefix: str) -> Sequence[int]:
-        """Token ids of the model's vocabulary, checked, with its special tokens around them."""
+    def _own(self, ids: Sequence[int], param: str, prefix: str) -> Counted:
+        """Token ids of the model's vocabulary, checked, without its special tokens around them."""
         if prefix:
             raise UnsupportedParameter(
                 f"{self._row.slug} is told the input type by a text before the input, which cannot "
@@ -190,9 +166,9 @@ class Texts:
                     f"{self._row.slug} has token ids from 0 to {self._size - 1}.",
                     param=f"{param}[{position}]",
                 )
-        head = [] if self._begins(ids) else self._head
-        tail = [] if self._ends(ids) else self._tail
-        return [*head, *ids, *tail]
+        first = len(self._head) if self._begins(ids) else 0
+        last = len(ids) - (len(self._tail) if self._ends(ids) else 0)
+        return Counted(ids[first:last], last - first)
 
     def _begins(self, ids: Sequence[int]) -> bool:
         return list(ids[: len(self._head)]) == self._head

@@ -13,7 +13,13 @@ import pytest
 
 from models import fake
 from models.embeddings.request import EmbedRequest
-from models.errors import DeviceLost, ModelDoesNotFit, ModelLoadFailed, WeightsUnavailable
+from models.errors import (
+    DeviceLost,
+    ModelDoesNotFit,
+    ModelLoadFailed,
+    OutOfMemory,
+    WeightsUnavailable,
+)
 from models.row import Row
 from models.warm.pool import Pool
 from models.warm.ticket import Deadline
@@ -170,6 +176,49 @@ async def test_a_failed_load_fails_those_who_wait_and_the_next_tries_afresh(erro
     assert "secret" not in str(results)
     assert await use(pool, model("a")) == "a"
     assert loads.loaded == {"a": 2}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA error: an illegal memory access was encountered",
+        "No CUDA GPUs are available",
+        "CUDA driver error: unknown error",
+    ],
+)
+async def test_a_device_that_fails_at_a_load_is_lost_to_every_model(words):
+    """It would fail the next load, too: the worker is to end, and no job to wait for it."""
+    loads = Loads(0.05)
+    loads.fail = [RuntimeError(words)]
+    pool = Pool(loads, 20, 8)
+    asked = [use(pool, model("a")) for _ in range(3)]
+    results = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(one) for one in results] == [DeviceLost] * 3
+    assert pool.lost.is_set()
+    with pytest.raises(DeviceLost):
+        await use(pool, model("b"))
+    assert loads.loaded == {"a": 1}
+
+
+async def test_an_engine_that_names_its_device_lost_at_a_load_is_believed():
+    loads = Loads()
+    loads.fail = [DeviceLost("The model's process did not start: the GPU does not answer.")]
+    pool = Pool(loads, 20, 8)
+    with pytest.raises(DeviceLost, match="does not answer"):
+        await use(pool, model("a"))
+    assert pool.lost.is_set()
+
+
+async def test_a_load_that_is_out_of_memory_leaves_the_device():
+    loads = Loads()
+    loads.fail = [
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`")
+    ]
+    pool = Pool(loads, 20, 8)
+    with pytest.raises(OutOfMemory):
+        await use(pool, model("a"))
+    assert not pool.lost.is_set()
+    assert await use(pool, model("a")) == "a"
 
 
 async def test_a_failed_load_gives_its_memory_back():

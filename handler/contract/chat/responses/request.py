@@ -16,6 +16,7 @@ from handler.contract.request import (
     Items,
     JsonObject,
     NonEmpty,
+    Part,
     Request,
     Text,
     Unsupported,
@@ -41,10 +42,8 @@ class TextFormat(BaseModel):
     strict: bool | None = None
 
 
-class TextOptions(BaseModel):
+class TextOptions(Part):
     """What the answer's text is like."""
-
-    model_config = ConfigDict(strict=True)
 
     format: TextFormat | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
@@ -69,15 +68,6 @@ class FlatChoice(BaseModel):
 
     type: Literal["function"]
     name: NonEmpty
-
-
-# Chat's fields that OpenAI's Responses do not have, and that are honoured all the same.
-_CHATS = (
-    "add_generation_prompt", "chat_template_kwargs", "continue_final_message", "frequency_penalty",
-    "guided_choice", "guided_json", "guided_regex",
-    "ignore_eos", "logit_bias", "min_p", "min_tokens", "presence_penalty", "repetition_penalty",
-    "seed", "stop", "stop_sequences", "top_k", *ChatRequest.unsupported,
-)  # fmt: skip
 
 
 class ResponsesRequest(Request):
@@ -137,7 +127,8 @@ class ResponsesRequest(Request):
                 'text.verbosity is not supported; leave it out or send "medium".',
                 param="text.verbosity",
             )
-        chats = set(_CHATS) - cls.model_fields.keys()
+        # Chat's fields that OpenAI's Responses do not have are honoured, or refused, all the same.
+        chats = ChatRequest.known() - cls.known()
         more = {name: body[name] for name in chats if body.get(name) is not None}
         try:
             request._chat = ChatRequest.parse({**more, **request._as_chat()})

@@ -1,0 +1,88 @@
+"""Bodies that are for a task which this endpoint does not do, by fields that no other task has.
+
+A gateway's direct route sends whatever it gets to the endpoint of its path, and unknown keys are
+left aside: without this, a request for speech gets a picture of its text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from handler.contract.request import is_left_out
+
+_PICTURES = frozenset({"image", "image_url", "images"})
+_SPOKEN = frozenset({"input", "text"})  # what is to be spoken is a text; others nest objects there
+_RECORDINGS = frozenset({"audio", "audioUrl", "audio_base64", "audio_url", "video_url"})
+_TEXTS = frozenset({"messages", "prompt"})
+_PICTURE_FORMATS = frozenset({"png", "jpg", "jpeg", "webp"})
+
+
+@dataclass(frozen=True)
+class Lookalike:
+    """A task, and how its bodies are known.
+
+    Attributes:
+        surface: the surface that does it; None = none does yet.
+        called: what a request for it is called in an error.
+        fields: has one of the fields of each group.
+        without: has none of these.
+    """
+
+    surface: str | None
+    called: str
+    fields: tuple[frozenset[str], ...]
+    without: frozenset[str] = frozenset()
+
+    def found_in(self, body: Mapping[str, Any]) -> list[str]:
+        """The fields by which a body is known as one for this task; none where it is not."""
+        given = {
+            name
+            for name, value in body.items()
+            if not is_left_out(value) and (name not in _SPOKEN or isinstance(value, str))
+        }
+        if given & self.without or not all(given & group for group in self.fields):
+            return []
+        return [min(given & group) for group in self.fields]
+
+
+_ALL = (
+    Lookalike(
+        None,
+        "speech",
+        (frozenset({"voice", "ref_audio", "instruct", "instructions"}), frozenset({"text"})),
+        _TEXTS,
+    ),
+    Lookalike(None, "speech", (frozenset({"input"}), frozenset({"voice"})), _TEXTS),
+    Lookalike(None, "music", (frozenset({"caption"}), frozenset({"lyrics"}))),
+    Lookalike(
+        None, "the text in a picture", (_PICTURES, frozenset({"format", "language"})), _TEXTS
+    ),
+    Lookalike(
+        "chat",
+        "a text",
+        (frozenset({"prompt"}), frozenset({"max_new_tokens", "max_tokens", "temperature"})),
+        _RECORDINGS | {"input"},
+    ),
+    Lookalike(
+        "images",
+        "pictures",
+        (
+            frozenset({"prompt"}),
+            frozenset({"frames", "height", "num_inference_steps", "size", "steps", "width"}),
+        ),
+        frozenset({"messages"}),
+    ),
+)
+
+
+def lookalike(body: Mapping[str, Any], served: Iterable[str]) -> tuple[str, Sequence[str]] | None:
+    """The task that a body is for and no served surface does, and the fields that say so."""
+    if str(body.get("format", "")).lower() in _PICTURE_FORMATS:
+        body = {name: value for name, value in body.items() if name != "format"}
+    served = set(served)
+    for task in _ALL:
+        if task.surface not in served and (fields := task.found_in(body)):
+            return task.called, fields
+    return None

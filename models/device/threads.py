@@ -1,0 +1,49 @@
+"""How many threads numeric libraries take, and how they wait for each other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+from contextlib import suppress
+from pathlib import Path
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def share_cores(env: MutableMapping[str, str], cores: int | None = None) -> None:
+    """Have OpenMP take the cores that this process really has, and sleep where it waits.
+
+    By default it counts the machine's cores, of which a container may have few, and a thread that
+    waits for another one spins. Beside other work, or with more threads than cores, threads then
+    spin in the place of those that they wait for: on two busy cores, six tokens of a small model
+    take 11 s and, with sleeping threads, 1 s.
+
+    Args:
+        env: the process's environment, before any library with OpenMP is loaded; what the operator
+            has set stays.
+        cores: how many there are; None = ask the machine.
+    """
+    env.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    cores = usable_cores() if cores is None else cores
+    if cores < (os.cpu_count() or 1):
+        env.setdefault("OMP_NUM_THREADS", str(cores))
+
+
+def usable_cores(cgroup: Path = _CGROUP) -> int:
+    """Return the cores that this process may use: by its affinity, and by its group's quota."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    quota = _quota(cgroup)
+    return cores if quota is None else max(1, min(cores, round(quota)))
+
+
+def _quota(cgroup: Path) -> float | None:
+    """Return the processor time per time of a control group, None without a limit."""
+    with suppress(OSError, ValueError):  # version 2: "200000 100000", or "max 100000"
+        quota, period = (cgroup / "cpu.max").read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
+    with suppress(OSError, ValueError):  # version 1: -1 without a limit
+        quota_us = int((cgroup / "cpu" / "cpu.cfs_quota_us").read_text())
+        period_us = int((cgroup / "cpu" / "cpu.cfs_period_us").read_text())
+        return None if quota_us < 0 else quota_us / period_us
+    return None

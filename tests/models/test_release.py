@@ -1,0 +1,187 @@
+"""A model that is closed leaves the memory, also one that was loaded before the worker settled.
+
+``settle`` sets everything that is loaded aside from collections, so that a model in a circle of
+references would stay for as long as the process.
+"""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from models.catalog import CATALOG
+from models.device.memory import free_memory, settle
+from models.embeddings.encoder.library import LibraryClassifier, LibraryEncoder
+from models.embeddings.inputs.texts import Texts
+from models.images.request import ImageRequest, ScreenRequest
+from models.row import Row
+from models.transcribe.request import TranscribeRequest
+from models.transcribe.selftest import CLIP
+from models.warm.loader import Loader, engine_class
+from tests.conftest import CPU, needs, row, tiny
+from tests.models.chatting import alone, letters
+from tests.models.driving import run
+from tests.models.test_edits import drawing, encoded
+
+Use = Callable[[Any], Any]
+
+
+def say(engine: Any) -> None:
+    alone(engine, letters(20), max_tokens=4, ignore_eos=True)
+
+
+def paint(engine: Any) -> None:
+    asked = ImageRequest("a fox", seeds=(1, 2), width=64, height=64, steps=2, previews=1)
+    run(engine, asked)
+
+
+def film(engine: Any) -> None:
+    run(engine, ImageRequest("waves", seeds=(1,)))
+
+
+def edit(engine: Any) -> None:
+    run(engine, ImageRequest("", images=(encoded(drawing(40, 40)),)))
+
+
+def screen(engine: Any) -> None:
+    run(engine, ScreenRequest((encoded(drawing(40, 40)),)))
+
+
+def transcribe(engine: Any) -> None:
+    run(engine, TranscribeRequest(CLIP, language="en"))
+
+
+def embed(engine: Any) -> None:
+    kinds = () if not hasattr(engine, "kinds") else (frozenset({"dense"}),)
+    engine.forward(engine.texts.read(("a", "b c"), str).tokens, *kinds)
+
+
+LLAMA = replace(row("Tiny_Llama"), options={"family": "llama3", "cache_tokens": 8192})
+USES: dict[str, tuple[Row, Use]] = {
+    "chat": (LLAMA, say),
+    "flux": (row("Tiny_Flux"), paint),
+    "klein": (tiny("Flux_2_Klein_4B_BF16", "flux2-klein"), paint),
+    "sdxl": (tiny("SDXL", "sdxl"), paint),
+    "z-image": (tiny("ZImageTurbo_INT8", "z-image"), paint),
+    "ltx": (row("Tiny_Ltx2"), film),
+    "esrgan": (row("Tiny_ESRGAN"), edit),
+    "ben2": (row("Tiny_Ben2"), edit),
+    "u2net": (row("U2Net_P"), edit),
+    "safety": (row("Tiny_Safety_Checker"), screen),
+    "whisper": (row("Tiny_Whisper"), transcribe),
+    "embeddings": (row("Tiny_BGE_M3"), embed),
+    "reranker": (row("Tiny_BGE_Reranker"), embed),
+}
+# The graph's own test has weights that are made there; speakers are told apart in processes.
+ELSEWHERE = {
+    "models.embeddings.onnx:OnnxEmbeddings",
+    "models.transcribe.speakers:SherpaSpeakers",
+}
+
+
+@pytest.fixture
+def thawed() -> Iterator[None]:
+    """What a test sets aside counts again after it."""
+    yield
+    gc.unfreeze()
+
+
+def tensors() -> list[torch.Tensor]:
+    gc.collect()
+    return [one for one in gc.get_objects() if type(one) in (torch.Tensor, torch.nn.Parameter)]
+
+
+def largest(engine: Any, before: set[int]) -> weakref.ref[Any]:
+    """The largest tensor that came with an engine; of a library in C++ the model itself."""
+    new = [one for one in tensors() if id(one) not in before]
+    if new:
+        return weakref.ref(max(new, key=lambda one: one.nbytes))
+    held = engine._session if hasattr(engine, "_session") else engine._model.model
+    return weakref.ref(held)
+
+
+def loaded(load: Callable[[], Any]) -> tuple[Any, weakref.ref[Any]]:
+    before = {id(one) for one in tensors()}
+    engine = load()
+    return engine, largest(engine, before)
+
+
+def test_every_engine_is_looked_at():
+    assert {one.engine for one in CATALOG.rows} == {
+        *(one.engine for one, _ in USES.values()),
+        *ELSEWHERE,
+    }
+
+
+NAMES = [pytest.param(name, marks=needs("U2Net_P") if name == "u2net" else ()) for name in USES]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_engine_that_was_settled_is_gone_once_it_is_closed(store, thawed, name):
+    """At once, as it hangs in no circle: nobody has to look through all objects for it."""
+    model, use = USES[name]
+    engine, weights = loaded(lambda: Loader(store, CPU)(model))
+    use(engine)
+    assert weights() is not None
+    settle()
+    gc.disable()
+    try:
+        engine.close()
+        at_once = weights() is None
+    finally:
+        gc.enable()
+    free_memory()
+    assert weights() is None
+    assert at_once
+
+
+def test_what_hangs_in_a_circle_and_was_set_aside_is_given_back(thawed):
+    class Pipeline:
+        """As a library's, whose parts know it."""
+
+    pipeline = Pipeline()
+    pipeline.itself, pipeline.weights = pipeline, torch.zeros(1000)
+    weights = weakref.ref(pipeline.weights)
+    settle()
+    del pipeline
+    gc.collect()
+    assert weights() is not None
+    free_memory()
+    assert weights() is None
+
+
+@pytest.mark.parametrize(
+    ("slug", "kind"), [("Tiny_BGE_M3", LibraryEncoder), ("Tiny_BGE_Reranker", LibraryClassifier)]
+)
+def test_what_a_library_made_is_gone_too(store, thawed, slug, kind):
+    folder: Path = store.resolve(row(slug))
+
+    def load() -> Any:
+        model = kind.load(folder, "cpu", torch.float32)
+        texts = Texts(model.tokenizer, 64, row(slug))
+        made = engine_class(row(slug))
+        return made(model, *({} for _ in range(slug == "Tiny_BGE_M3")), texts, row(slug))
+
+    engine, weights = loaded(load)
+    embed(engine)
+    settle()
+    engine.close()
+    free_memory()
+    assert weights() is None
+
+
+def test_a_collection_that_sets_nothing_aside_leaves_it_so(thawed):
+    gc.unfreeze()
+    free_memory()
+    assert gc.get_freeze_count() == 0
+    settle()
+    before = gc.get_freeze_count()
+    free_memory()
+    assert gc.get_freeze_count() > 0.9 * before
