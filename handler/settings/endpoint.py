@@ -26,6 +26,7 @@ class Endpoint:
         device_kind: ``cuda`` or ``cpu``, which decides the defaults.
         tasks: what the environment says the model is to do, of one that it does not name.
         stand_ins: the row that serves in place of a default whose weights are not here, by slug.
+        further_names: those that the environment gives to models, in lower case.
     """
 
     surfaces: Mapping[str, Surface]
@@ -34,6 +35,7 @@ class Endpoint:
     device_kind: str
     tasks: tuple[str, ...] = ()
     stand_ins: Mapping[str, Row] = field(default_factory=dict)
+    further_names: frozenset[str] = frozenset()
 
     @classmethod
     def build(
@@ -72,7 +74,8 @@ class Endpoint:
             )
         held = _held(served, catalog, configured)
         stand_ins = _stand_ins(held, is_here)
-        return cls(served, held, configured, device_kind, settings.model_tasks, stand_ins)
+        further = frozenset(name.lower() for name in settings.further_names())
+        return cls(served, held, configured, device_kind, settings.model_tasks, stand_ins, further)
 
     def pick(self, surface: str, wanted: str | None, task: str | None = None) -> Row:
         """The row for a request: the model it names, else the endpoint's, else the task's default.
@@ -81,7 +84,7 @@ class Endpoint:
             ModelNotFound: it names one that this worker does not hold for that surface.
         """
         held = self.catalog.of(surface)
-        if wanted is not None and not self.surfaces[surface].is_generic(wanted):
+        if wanted is not None and not self._is_generic(wanted, self.surfaces[surface]):
             return held.find(wanted)
         if self.configured is not None and self.configured.surface == surface:
             return self.configured
@@ -97,9 +100,13 @@ class Endpoint:
             ModelNotFound: none does.
         """
         for surface in self.surfaces.values():
-            if surface.is_generic(name):
+            if self._is_generic(name, surface):
                 return self.pick(surface.name, None)
         return self.catalog.find(name)
+
+    def _is_generic(self, name: str, surface: Surface) -> bool:
+        """Whether a name means whatever is served, and the environment gives it to no model."""
+        return name.lower() not in self.further_names and surface.is_generic(name)
 
     def seen_at(self, origin: Origin | None) -> Endpoint:
         """What a job sees that was queued at an endpoint of its own.
