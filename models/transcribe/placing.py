@@ -9,7 +9,7 @@ pause is two.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -71,18 +71,17 @@ class Placing:
                 return [{**segment, **self._times(voices, segment)}]
         placed = [self._word(word) for word in words]
         divisible = bool(self._voices) and _text(placed) == segment["text"]
-        parts = list(_parts(words, placed)) if divisible else [placed]
-        if len(parts) == 1:
-            times = {"start": placed[0]["start"], "end": placed[-1]["end"]}
-            return [{**segment, **times, "words": placed if timed else segment.get("words")}]
-        tokens = _shared(segment, [_text(part) for part in parts], tokenizer)
+        parts = list(self._parts(words, placed)) if divisible else [placed]
+        tokens: Iterable[dict[str, Any]] = [{}]
+        if len(parts) > 1:
+            tokens = _shared(segment, [_text(part) for part in parts], tokenizer)
         return [
             {
                 **segment,
                 **mine,
                 "start": part[0]["start"],
                 "end": part[-1]["end"],
-                "text": _text(part),
+                "text": _text(part) if divisible else segment["text"],
                 "words": part if timed else segment.get("words"),
             }
             for part, mine in zip(parts, tokens, strict=True)
@@ -100,6 +99,46 @@ class Placing:
         shares = [sum(_overlap(voice, start, end) for voice in group) for group in groups]
         voices = groups[shares.index(max(shares))] if groups else []
         return {**word, **self._times(voices, word)}
+
+    def _parts(self, heard: Sequence[Word], placed: Sequence[Word]) -> Iterator[list[Word]]:
+        """Yield the words between pauses.
+
+        Args:
+            heard: the words at the model's times.
+            placed: the same where they are said.
+        """
+        part = list[Word]()
+        for at, word in enumerate(placed):
+            if part and word["start"] - part[-1]["end"] >= _PAUSE_S:
+                begun = [part.pop()] if self._begins_behind(part, heard[at - 1]) else []
+                if part:
+                    yield part
+                part = [{**early, "start": word["start"], "end": word["start"]} for early in begun]
+            part.append(word)
+        yield part
+
+    def _begins_behind(self, part: Sequence[Word], heard: Word) -> bool:
+        """Whether the last word before a pause is rather the first of a sentence behind it.
+
+        The model begins such a word too early, up to half a second before the pause. The first word
+        of a segment begins where the segment does, so that its end counts: in the speech behind the
+        pause it belongs there. Of another word, little lies in the speech before.
+
+        Args:
+            part: the words before the pause.
+            heard: the last of them at the model's time.
+        """
+        last = part[-1]
+        if last["word"].strip().endswith(_SENTENCE_ENDS):
+            return False
+        if len(part) == 1:
+            behind = self._of(heard["start"], heard["end"])[-1:]
+            if any(voice.start + voice.later > last["end"] for voice in behind):
+                return True
+        seconds = last["end"] - last["start"]
+        cut_short = heard["end"] - heard["start"] - seconds > _TOUCH_S
+        first = len(part) == 1 or part[-2]["word"].strip().endswith(_SENTENCE_ENDS)
+        return bool(first and cut_short and seconds < _SHORT_S)
 
     def _times(self, voices: Sequence[_Voice], said: dict[str, Any]) -> dict[str, float]:
         """Return when something begins and ends, within speech as far as it has part in it."""
@@ -165,36 +204,6 @@ def _gap(left: _Voice, right: _Voice) -> float:
 
 def _overlap(voice: _Voice, start: float, end: float) -> float:
     return min(voice.end, end) - max(voice.start, start)
-
-
-def _parts(heard: Sequence[Word], placed: Sequence[Word]) -> Iterator[list[Word]]:
-    """Yield the words between pauses.
-
-    Args:
-        heard: the words at the model's times.
-        placed: the same where they are said.
-    """
-    part = list[Word]()
-    for at, word in enumerate(placed):
-        if part and word["start"] - part[-1]["end"] >= _PAUSE_S:
-            begun = [part.pop()] if _begins_behind(part, heard[at - 1]) else []
-            if part:
-                yield part
-            part = [{**early, "start": word["start"], "end": word["start"]} for early in begun]
-        part.append(word)
-    yield part
-
-
-def _begins_behind(part: Sequence[Word], last: Word) -> bool:
-    """Whether the last word before a pause is rather the first of a sentence behind it.
-
-    The model begins such a word too early: little of it lies in the speech before.
-    """
-    word = part[-1]["word"].strip()
-    seconds = part[-1]["end"] - part[-1]["start"]
-    cut_short = last["end"] - last["start"] - seconds > _TOUCH_S
-    first = len(part) == 1 or part[-2]["word"].strip().endswith(_SENTENCE_ENDS)
-    return first and cut_short and seconds < _SHORT_S and not word.endswith(_SENTENCE_ENDS)
 
 
 def _text(words: Sequence[Word]) -> str:
