@@ -1,6 +1,6 @@
 # One image per surface:
 #   docker build --platform linux/amd64 --build-arg SURFACE=embeddings -t quartet-embeddings .
-# With weights inside, for the shortest cold start:
+# With weights inside, for the shortest cold start; that model is then the one that is served:
 #   docker build … --build-arg SURFACE=embeddings --build-arg MODEL=BGE_Large
 # Chat without vllm, which makes the image smaller and chat slower:
 #   docker build … --build-arg SURFACE=chat --build-arg CHAT_ENGINE=transformers
@@ -8,19 +8,26 @@
 #   docker build … --build-arg SURFACE=images --build-arg EXTRA=images-fast
 # Transcription that tells speakers apart:
 #   docker build … --build-arg SURFACE=transcribe --build-arg EXTRA=diarize
+# Without a GPU, for a laptop or a test, on x86-64 or arm64:
+#   docker build --build-arg CUDA=none -t quartet-all .
+#   docker run -p 8000:8000 -e SERVE=1 -e SERVE_HOST=0.0.0.0 quartet-all
 # A gated model's token comes as a secret, which no layer keeps:
 #   HF_TOKEN=… docker build … --secret id=HF_TOKEN --build-arg MODEL=Llama3_8B_Instruct
+#
+# CUDA=12.6 (the default, but for chat on vllm) runs on hosts from CUDA 12.6 on, and on GPUs up to Hopper;
+# CUDA=13.0 is for Blackwell, and what vllm is built for.
 
-# CUDA=12.6 (the default) runs on hosts from CUDA 12.6 on, and on GPUs up to Hopper. For Blackwell, and
-# for chat on vllm, which is built for nothing else:
-#   docker build … --build-arg SURFACE=chat --build-arg CUDA=13.0
+# What is to be installed: arguments that do not go together end the build here, in a line.
+FROM ubuntu:24.04 AS choice
+ARG SURFACE=all
+ARG CHAT_ENGINE=""
+ARG EXTRA=""
+ARG CUDA=""
+ARG TORCH_INDEX
+COPY builder/choose.sh builder/requirements/*.lock builder/requirements/cuda-12.txt /build/
+RUN sh /build/choose.sh /choice
 
-# CUDA's libraries come as packages, once, and the driver from the host; vllm compiles with NVIDIA's tools.
-ARG CUDA=12.6
-FROM ubuntu:24.04 AS cuda-12.6
-FROM nvidia/cuda:13.0.2-base-ubuntu24.04 AS cuda-13.0
-# hadolint ignore=DL3006
-FROM cuda-${CUDA}
+FROM ubuntu:24.04 AS system
 
 # hadolint ignore=DL3008
 RUN apt-get update \
@@ -49,37 +56,34 @@ RUN useradd --create-home --uid 10001 quartet \
     && chown quartet /models /app \
     && python3 -m venv /opt/venv
 
+# torch and CUDA's libraries, once. No build argument is known here: images of the same torch share the layer.
+RUN --mount=type=bind,from=choice,source=/choice/torch,target=/choice \
+    for file in /choice/*.txt; do \
+        [ ! -e "$file" ] || pip install --no-cache-dir -r "$file"; \
+    done
+
+# Compilers, where kernels are compiled at a start.
+# hadolint ignore=DL3008,SC2046
+RUN --mount=type=bind,from=choice,source=/choice/system,target=/choice \
+    if [ -s /choice/packages ]; then \
+        apt-get update \
+        && apt-get install -y --no-install-recommends $(cat /choice/packages) \
+        && rm -rf /var/lib/apt/lists/*; \
+    fi
+
+# The other libraries, as they are written: the lock has the whole tree but torch and CUDA's libraries.
+RUN --mount=type=bind,from=choice,source=/choice/rest,target=/choice \
+    --mount=type=bind,source=builder/toolkit.sh,target=/toolkit.sh \
+    pip install --no-cache-dir --no-deps --require-hashes -r /choice/lock.txt \
+    && if [ -e /choice/toolkit ]; then sh /toolkit.sh python; fi
+
 WORKDIR /app
 
-# The libraries: rebuilt when a requirement changes. Chat alone runs on vllm, which compiles kernels when
-# it starts: with gcc and CUDA's compiler.
-ARG SURFACE=all
-ARG CHAT_ENGINE=vllm
-ARG EXTRA=""
-# hadolint ignore=DL3008
-RUN if [ "$SURFACE-$CHAT_ENGINE" = chat-vllm ]; then \
-        apt-get update \
-        && apt-get install -y --no-install-recommends gcc g++ python3-dev \
-            cuda-nvcc-13-0 cuda-nvrtc-dev-13-0 cuda-cudart-dev-13-0 libcublas-dev-13-0 libcurand-dev-13-0 \
-        && rm -rf /var/lib/apt/lists/*; \
-    fi
-# hadolint ignore=DL3008
-RUN if [ "$EXTRA" = images-fast ]; then \
-        apt-get update \
-        && apt-get install -y --no-install-recommends gcc g++ python3-dev \
-        && rm -rf /var/lib/apt/lists/*; \
-    fi
-ENV CUDA_HOME=/usr/local/cuda-13.0
-ARG CUDA
-COPY builder/install.sh builder/install.sh
-COPY builder/requirements/cuda-12.txt builder/requirements/cuda-12.txt
-RUN sh builder/install.sh cuda
-COPY builder/requirements builder/requirements
-RUN sh builder/install.sh rest
-
 # The weights: rebuilt when a catalog row or the code that fetches changes, not with an engine.
+ARG SURFACE=all
+ARG EXTRA=""
 ARG MODEL=""
-COPY --chown=quartet builder builder
+COPY --chown=quartet builder/*.py builder/
 COPY --chown=quartet models/*.py models/
 COPY --chown=quartet models/device models/device
 COPY --chown=quartet models/weights models/weights
@@ -99,8 +103,19 @@ COPY --chown=quartet models models
 COPY --chown=quartet handler handler
 COPY --chown=quartet playground playground
 COPY --chown=quartet test_input.json ./
-# Bytecode once, and not at each start: pip has compiled the libraries'.
-RUN python -m compileall -q handler models playground
-ENV SURFACE=$SURFACE
+# Bytecode once, and not at each start: pip has compiled the libraries'. The job that runs without another
+# is of the image's surface.
+RUN --mount=type=bind,source=examples,target=/examples \
+    python -m compileall -q handler models playground \
+    && if [ -e "/examples/$SURFACE.json" ]; then cp "/examples/$SURFACE.json" test_input.json; fi
+ENV SURFACE=$SURFACE \
+    BAKED_MODEL=$MODEL
+
+ARG VERSION=""
+ARG REVISION=""
+LABEL org.opencontainers.image.title="Quartet" \
+    org.opencontainers.image.description="OpenAI-style requests from warm models: $SURFACE" \
+    org.opencontainers.image.version="$VERSION" \
+    org.opencontainers.image.revision="$REVISION"
 
 CMD ["python", "-u", "-m", "handler"]

@@ -47,8 +47,8 @@ def assemble(settings: Settings) -> Worker:
         budget_bytes = int(settings.memory_budget_gb * GB)
     everything = renamed(_catalog(settings), settings.further_names())
     only = Endpoint.build(settings, SURFACES, everything, device.kind).only
-    chat_alone = only is not None and only is SURFACES["chat"]
-    catalog = fitted(everything, settings, device.kind, budget_bytes, chat_alone=chat_alone)
+    alone = None if only is None else only.name
+    catalog = fitted(everything, settings, device.kind, budget_bytes, alone)
     endpoint = Endpoint.build(settings, SURFACES, catalog, device.kind, store.has)
     output_limit_bytes = settings.output_limit_bytes or _OUTPUT_LIMIT_BYTES[settings.serve]
     loader = Loader(store, device)

@@ -17,13 +17,14 @@ from handler.assemble import assemble
 from handler.entry import Worker
 from handler.errors import error_object
 from handler.findings import ERROR, OK, WARNING, Finding
-from handler.machine import kept, machine
+from handler.machine import kept, machine, volume
 from handler.settings.engines import VLLM
 from handler.settings.spelling import misspelt
 from handler.settings.variables import Settings, SettingsError
 from models.catalog import GB
 from models.errors import QuartetError
 from models.row import Row
+from models.warm.loader import missing_libraries
 from models.weights.sources import HubSource, parse
 from models.weights.store import WeightsStore
 
@@ -41,7 +42,7 @@ def check(environment: Mapping[str, str]) -> list[Finding]:
     except SettingsError as error:
         return [Finding(ERROR, "settings", str(error), "set the variable that it names", True)]
     served = ", ".join(worker.dispatcher.endpoint.surfaces)
-    found = [Finding(OK, "settings", f"serves {served}")]
+    found = [Finding(OK, "settings", f"serves {served}"), *_baked(worker)]
     for name, near in misspelt(environment):
         do = f"set {near}, if that is meant"
         found.append(Finding(WARNING, "settings", f"{name} is no variable of this worker", do))
@@ -57,7 +58,12 @@ def at_start(settings: Settings, worker: Worker, *, weigh: bool = False) -> list
     rows = [] if settings.fake_engines else _expected(worker)
     found = [*machine(settings, rows), *_tuning(settings, rows)]
     for row in rows:
-        found += [*_model(row), *_weights(settings, row, weigh), *_memory(row, worker)]
+        found += [
+            *_model(row),
+            *_engine(row),
+            *_weights(settings, row, weigh),
+            *_memory(row, worker),
+        ]
     return found
 
 
@@ -75,6 +81,8 @@ def before_loading(settings: Settings, worker: Worker) -> None:
             raise SettingsError(f"{finding.subject}: {finding.found}; {finding.do}")
         if finding.level == ERROR:
             log.warning("%s: %s; %s", finding.subject, finding.found, finding.do)
+    for finding in volume(settings):
+        log.warning("%s: %s; %s", finding.subject, finding.found, finding.do)
 
 
 def bucket_fitness(worker: Worker) -> Callable[[], Awaitable[None]]:
@@ -106,6 +114,27 @@ def _model(row: Row) -> Iterator[Finding]:
     yield Finding(OK, "model", f"{row.slug} serves {row.surface}; licence {row.licence}")
     if row.notice is not None:
         yield Finding(WARNING, "model", row.notice, "set MODEL_SLUG")
+
+
+def _engine(row: Row) -> Iterator[Finding]:
+    """Whether what runs the model is installed."""
+    missing = missing_libraries(row)
+    if missing:
+        do = f"use an image that is built for SURFACE={row.surface}, or install it"
+        yield Finding(ERROR, "engine", f"{row.slug} needs {', '.join(missing)}", do)
+
+
+def _baked(worker: Worker) -> Iterator[Finding]:
+    """Whether the model whose weights are in the image is the one that is served."""
+    baked = worker.dispatcher.endpoint.baked
+    if baked is None:
+        return
+    served = [row.slug for row in _expected(worker)]
+    if baked.slug in served:
+        yield Finding(OK, "baked", f"{baked.slug} is in the image, and is served")
+    else:
+        do = f"leave MODEL_SLUG out, or build the image with MODEL={served[0]}"
+        yield Finding(WARNING, "baked", f"{baked.slug} is in the image, {served[0]} is served", do)
 
 
 def _weights(settings: Settings, row: Row, weigh: bool) -> Iterator[Finding]:

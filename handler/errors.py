@@ -22,6 +22,7 @@ The handler's own part of the tree that ``models.errors`` begins:
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from models.errors import DeviceLost, QuartetError, RequestError, WorkerError
@@ -169,6 +170,17 @@ _STATUS = {
 def http_status(error: ErrorObject) -> int:
     """The status that an error has over HTTP, as OpenAI's clients tell errors apart by it."""
     return _STATUS.get(error["code"], 400 if error["type"] == "invalid_request_error" else 500)
+
+
+def statuses() -> Mapping[int, Sequence[str]]:
+    """Return each status that an error may have, and the codes that have it.
+
+    400 has every other code of an ``invalid_request_error``, 500 those of a ``server_error``.
+    """
+    codes: dict[int, list[str]] = {400: [], 500: []}
+    for code, status in _STATUS.items():
+        codes.setdefault(status, []).append(code)
+    return dict(sorted(codes.items()))
 
 
 def wire(error: BaseException) -> dict[str, str | bool]:

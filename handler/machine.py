@@ -88,15 +88,20 @@ def _shared_memory(settings: Settings, rows: list[Row]) -> Iterator[Finding]:
 
 def kept(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
     """Whether what is fetched and compiled can be kept where it is meant to be."""
+    yield from volume(settings)
+    compiled = environment.get("CUDA_CACHE_PATH")
+    if compiled and not Path(compiled).is_dir():
+        do = "make it: the driver does not, and compiles its kernels at each start"
+        yield Finding(WARNING, "kernels", f"CUDA_CACHE_PATH: {compiled} is no folder", do)
+
+
+def volume(settings: Settings) -> Iterator[Finding]:
+    """Whether this user can write the volume, where there is one."""
     places = settings.places()
     if places.volume is not None and places.shelf != places.volume:
         found = f"{settings.volume_dir} cannot be written by user {getuid()}"
         do = f"let that user write {places.volume}; else all is fetched and compiled at each start"
         yield Finding(WARNING, "volume", found, do)
-    compiled = environment.get("CUDA_CACHE_PATH")
-    if compiled and not Path(compiled).is_dir():
-        do = "make it: the driver does not, and compiles its kernels at each start"
-        yield Finding(WARNING, "kernels", f"CUDA_CACHE_PATH: {compiled} is no folder", do)
 
 
 def _carries(library: str, cuda: str, version: str) -> Finding:

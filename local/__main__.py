@@ -30,7 +30,7 @@ from local.processes import WorkerDied, Workers
 from local.queue.endpoints import EVERYTHING
 from local.queue.platform import Platform
 
-HOST = "127.0.0.1"
+_ANY, _LOOPBACK = "0.0.0.0", "127.0.0.1"  # noqa: S104 - the first only where it is asked for
 _LOOK_S = 0.05
 # Longer than clients keep an idle connection (aiohttp: 15 s): a result that a worker posts on one
 # that is closed at that moment must be sent again, and one that does not do so loses it.
@@ -44,7 +44,7 @@ def main() -> int:
         env = with_stand_ins(os.environ, arguments.options.further)
         if wrong := complaints(arguments.options.further, env):
             raise Usage("; ".join(f"--endpoint {line}" for line in wrong))
-        listener = _listen(arguments.port)
+        listener = _listen(arguments.host, arguments.port)
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
         asyncio.run(_run(arguments, listener, env))
     except (Usage, WorkerDied) as error:
@@ -53,13 +53,15 @@ def main() -> int:
     return 0
 
 
-def _listen(port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     # The protocol said, asyncio turns Nagle's algorithm off: with it each answer waits for 40 ms.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((HOST, port))
+        listener.bind((host, port))
     except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+            raise Usage(f"--host {host} is no address of this machine") from None
         taken = error.errno == errno.EADDRINUSE
         reason = "is taken; choose another with --port" if taken else "cannot be used"
         raise Usage(f"port {port} {reason}") from None
@@ -88,7 +90,9 @@ def _server(application: ASGIApp) -> _Server:
 async def _run(arguments: Arguments, listener: socket.socket, env: Mapping[str, str]) -> None:
     options, shared = arguments.options, arguments.workers
     application, platform = build(options)
-    url = f"http://{HOST}:{listener.getsockname()[1]}"
+    # Workers, and who reads this, are on this machine.
+    host = _LOOPBACK if arguments.host == _ANY else arguments.host
+    url = f"http://{host}:{listener.getsockname()[1]}"
     server = _server(application)
     scale, surfaces = options.scale, ",".join(options.surfaces)
     beside = shared if scale is None else scale.max_workers
@@ -99,6 +103,8 @@ async def _run(arguments: Arguments, listener: socket.socket, env: Mapping[str, 
     while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.01)
     _introduce(url, options)
+    if arguments.host != _LOOPBACK and options.key is None:
+        _say(f"  whoever reaches {arguments.host} may ask: LOCAL_API_KEY sets a key")
     if not (shared or scaled):
         _say_how_by_hand(url, options.token)
     least = sum(pool.least for pool in scaled) if scaled else max(1, shared)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
-from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import PlainTextResponse, Response
@@ -49,6 +49,7 @@ class Options:
         key: the key that clients must bring; None = any.
         webhook_secret: signs the gateway's webhooks.
         token: the secret in the workers' addresses.
+        names: further host names that clients may call this server by.
         limits: the platform's numbers.
         faults: what is to go wrong with workers' requests, for tests; None = nothing.
     """
@@ -59,6 +60,7 @@ class Options:
     key: str | None = None
     webhook_secret: str = "local"  # noqa: S105 - documented, for trying signatures out
     token: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+    names: frozenset[str] = frozenset()
     limits: Limits = field(default_factory=Limits)
     faults: Faults | None = None
 
@@ -79,7 +81,7 @@ def build(options: Options) -> tuple[ASGIApp, Platform]:
         watching.cancel()
         await webhooks.close()
 
-    application = FastAPIOffline(
+    application = _framework()(
         title="Quartet, locally",
         version="1",
         summary="The gateway's routes, with RunPod's behind them below /v2.",
@@ -108,11 +110,24 @@ def build(options: Options) -> tuple[ASGIApp, Platform]:
     ]
     application.include_router(gateway_routes(front))
     application.add_exception_handler(WebSocketRequestValidationError, _invalid_socket)
-    application.add_middleware(Gate, front=front)
+    application.add_middleware(Gate, front=front, names=options.names)
     application.add_middleware(Origins, has_key=options.key is not None)
     if options.faults is not None:
         return Faulty(application, options.faults), platform
     return application, platform
+
+
+def _framework() -> Callable[..., FastAPI]:
+    """FastAPI with a page at ``/docs`` of our own; without its package there is no such page.
+
+    FastAPI's own page loads its scripts from another server.
+    """
+    try:
+        from fastapi_offline import FastAPIOffline
+    except ImportError:
+        return partial(FastAPI, docs_url=None)
+    made: Callable[..., FastAPI] = FastAPIOffline
+    return made
 
 
 async def _refused(http: Request, error: Exception) -> Response:

@@ -11,6 +11,7 @@ from local.app import SURFACES, Options
 from local.queue.endpoints import EVERYTHING, Served, read_further
 from local.queue.scale import Rule, Scale, read_rule
 
+_LOOPBACK = "127.0.0.1"
 _DEFAULT_PORT = 8000
 _MOST_WORKERS = 64
 
@@ -25,11 +26,13 @@ class Arguments:
 
     Attributes:
         options: how the platform is set up.
+        host: the address where it listens.
         port: where it listens; 0 = any.
         workers: how many are started that all endpoints share; none where they are scaled.
     """
 
     options: Options
+    host: str
     port: int
     workers: int
 
@@ -50,9 +53,10 @@ def read_arguments() -> Arguments:
         scale=scale,
         key=os.environ.get("LOCAL_API_KEY", "").strip() or None,
         webhook_secret=os.environ.get("WEBHOOK_SIGNING_SECRET") or Options.webhook_secret,
+        names=frozenset(name.lower() for name in given.name),
     )
     none_shared = given.no_worker or scale is not None
-    return Arguments(options, given.port, 0 if none_shared else given.workers or 1)
+    return Arguments(options, given.host, given.port, 0 if none_shared else given.workers or 1)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,6 +70,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=_number(1, _MOST_WORKERS), metavar="N", help="default: 1")
     parser.add_argument(
         "--port", type=_number(0, 65535), default=_DEFAULT_PORT, help="default: 8000; 0: any"
+    )
+    parser.add_argument(
+        "--host",
+        default=_LOOPBACK,
+        metavar="ADDRESS",
+        help=f"default: {_LOOPBACK}; another one is for a container, whose port is published",
+    )
+    parser.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        help="a further host name of this server, which clients of other machines call it by; may "
+        "be given again",
     )
     parser.add_argument(
         "--surfaces",

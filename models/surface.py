@@ -10,7 +10,8 @@ Stepping   takes many small steps, at each of which requests come and go: text, 
            ``models.warm.steps`` lets them in and out.
 
 Engines take bytes and typed requests, never URLs. A class method ``honours(row)`` may say, before
-any load, in which fields a model differs from its surface (``Differences``).
+any load, in which fields a model differs from its surface (``Differences``). A class attribute
+``libraries`` names the modules that a load imports.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The page's files, and the rules that a browser is to keep to."""
+"""The pages' files, and the rules that a browser is to keep to."""
 
 from __future__ import annotations
 
@@ -43,6 +43,9 @@ _HEADERS = {
     "Cache-Control": "no-cache",
 }
 
+# What the page of reference is made of.
+_OF_REFERENCE = frozenset({"reference.js", "reference.css", "style.css", "dom.js", "icon.svg"})
+
 
 def page_routes(about: Mapping[str, Any]) -> list[Route]:
     """The page at ``/`` and ``/playground``, its files below, and ``about.json`` among them.
@@ -73,6 +76,21 @@ def page_routes(about: Mapping[str, Any]) -> list[Route]:
         Route("/playground/about.json", tell),
         Route("/playground/{name}", asset),
     ]
+
+
+def reference_routes() -> list[Route]:
+    """The page at ``/docs`` that shows the server's ``/openapi.json``, and its files below."""
+
+    async def index(_: Request) -> Response:
+        return _file(STATIC / "reference.html")
+
+    async def asset(http: Request) -> Response:
+        name = http.path_params["name"]
+        if name not in _OF_REFERENCE:
+            return Response("There is no such file.", 404, _HEADERS, "text/plain")
+        return _file(STATIC / name)
+
+    return [Route("/docs", index), Route("/docs/{name}", asset)]
 
 
 def _file(path: Path) -> Response:

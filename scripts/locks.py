@@ -4,7 +4,8 @@
     ./scripts/lock --check     see that they are those of the .txt files; no network
     ./scripts/lock --sizes     print how large the wheels of each image are (needs uv)
 
-torch and CUDA's libraries are in no lock: they follow the build argument CUDA.
+torch and CUDA's libraries are in no lock: they follow the build argument CUDA. The hashes are
+those of the wheels for x86-64 and, but for vllm's, for arm64, whose trees are the same.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "builder" / "requirements"
 IMAGES = ("all", "embeddings", "transcribe", "diarize", "images", "images-fast", "chat")
 VLLM = "chat-vllm"  # its .txt is the whole tree already, as its requirements contradict each other
-PYTHON, PLATFORM = "3.12", "x86_64-manylinux_2_39"  # Ubuntu 24.04's
+PYTHON = "3.12"  # Ubuntu 24.04's
+MACHINES = ("x86_64", "aarch64")
 _TORCH = "torch==2.13.0"
 _CUDA = re.compile(r"(torch|triton|nvidia-(?!ml-py)[\w-]+|cuda-[\w-]+)==")
 _PIN = re.compile(r"^([\w.-]+)==(\S+)", re.MULTILINE)
@@ -53,13 +55,14 @@ def digest(name: str) -> str:
     return hashlib.sha256("\n".join(sorted(set(lines(name)))).encode()).hexdigest()
 
 
-def uv_compile(given: Path, *options: str) -> str:
-    """What uv makes of requirements, for the image's Python and platform."""
+def uv_compile(given: Path, *options: str, machine: str = MACHINES[0]) -> str:
+    """What uv makes of requirements, for the image's Python and a machine."""
     uv = shutil.which("uv")
     if uv is None:
         sys.exit("uv is needed: pip install uv")
-    command = [uv, "pip", "compile", "--quiet", "--python-version", PYTHON, "--python-platform"]
-    command += [PLATFORM, "--generate-hashes", "--no-annotate", "--no-header", *options, str(given)]
+    command = [uv, "pip", "compile", "--quiet", "--python-version", PYTHON]
+    command += ["--python-platform", f"{machine}-manylinux_2_39", "--generate-hashes"]
+    command += ["--no-annotate", "--no-header", *options, str(given)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
@@ -75,11 +78,16 @@ def make(name: str) -> None:
     entries = compiled(name, *{VLLM: ("--no-deps",), "all": ()}.get(name, together))
     if name != VLLM:
         entries = [one for one in entries if not _CUDA.match(one)]
-    files = fitting_files("\n".join(entries), "--no-deps").values()
-    fitting = {one["hashes"]["sha256"] for held in files for one in held}
+    text = "\n".join(entries)
+    fitting = {
+        file["hashes"]["sha256"]
+        for machine in (MACHINES if name != VLLM else MACHINES[:1])
+        for files in fitting_files(text, "--no-deps", machine=machine).values()
+        for file in files
+    }
     entries = [_only(entry, fitting) for entry in entries]
-    text = "\n".join([f"{_MADE_FROM}{digest(name)}", *entries])
-    (FOLDER / f"{name}.lock").write_text(f"{text}\n")
+    made = "\n".join([f"{_MADE_FROM}{digest(name)}", *entries])
+    (FOLDER / f"{name}.lock").write_text(f"{made}\n")
 
 
 def _only(entry: str, fitting: set[str]) -> str:
@@ -118,16 +126,20 @@ def wheels(requirements: str, *options: str) -> dict[str, int]:
     return {name: files[0]["size"] for name, files in found.items()}
 
 
-def fitting_files(requirements: str, *options: str) -> dict[str, list[dict[str, Any]]]:
-    """Of each package the wheels that fit the image, the best first; else its source.
+def fitting_files(
+    requirements: str, *options: str, machine: str = MACHINES[0]
+) -> dict[str, list[dict[str, Any]]]:
+    """Of each package the wheels that fit the image on a machine, the best first; else its source.
 
     Raises as ``wheels``.
     """
-    best = {str(tag): place for place, tag in enumerate(_tags())}
+    best = {str(tag): place for place, tag in enumerate(_tags(machine))}
     with tempfile.TemporaryDirectory() as scratch:
         given, made = Path(scratch) / "given.txt", Path(scratch) / "pylock.toml"
         given.write_text(requirements)
-        uv_compile(given, "--format", "pylock.toml", "--output-file", str(made), *options)
+        uv_compile(
+            given, "--format", "pylock.toml", "--output-file", str(made), *options, machine=machine
+        )
         packages = tomllib.loads(made.read_text())["packages"]
     found = {}
     for package in packages:
@@ -137,16 +149,17 @@ def fitting_files(requirements: str, *options: str) -> dict[str, list[dict[str, 
         )
         files = [one for _, one in fitting] or [one for one in [package.get("sdist")] if one]
         if not files:
-            raise LookupError(f"{package['name']} has no file for Python {PYTHON} on {PLATFORM}")
+            raise LookupError(f"{package['name']} has no file for Python {PYTHON} on {machine}")
         found[package["name"]] = files
     return found
 
 
-def _tags() -> Iterator[Tag]:
+def _tags(machine: str = MACHINES[0]) -> Iterator[Tag]:
     """What the image's Python installs, the best first."""
     version = (3, int(PYTHON.partition(".")[2]))
-    platforms = [f"manylinux_2_{minor}_x86_64" for minor in range(39, 4, -1)]
-    platforms += ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64"]
+    named = ("manylinux2014", "manylinux2010", "manylinux1")
+    platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(39, 4, -1)]
+    platforms += [f"{name}_{machine}" for name in named]
     yield from cpython_tags(version, platforms=platforms)
     yield from compatible_tags(version, platforms=platforms)
 

@@ -7,6 +7,7 @@ queue.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -75,6 +76,13 @@ class Door:
         self._body_limits = body_limits
         self.threads = ThreadWatch()
         self._playground = playground
+        self._description: bytes | None = None
+        self._describing = asyncio.Lock()
+
+    @property
+    def only_warms(self) -> bool:
+        """Whether the model is being loaded and no request waits for it."""
+        return self.state == "warming" and not self._metrics.in_flight
 
     def application(self) -> ASGIApp:
         """The ASGI application."""
@@ -91,6 +99,7 @@ class Door:
                 Route("/v1/models/{model:path}", self._models),
                 Route("/ping", self.ping),
                 Route("/metrics", self._expose),
+                Route("/openapi.json", self._describe),
                 *self._pages(),
             ],
             exception_handlers={
@@ -105,17 +114,17 @@ class Door:
         return PlainPaths(Limited(application, self._body_limits))
 
     def _pages(self) -> list[Route]:
-        if not self._playground:
-            return []
-        from playground.pages import page_routes
+        from playground.pages import page_routes, reference_routes
 
+        if not self._playground:
+            return reference_routes()
         surfaces = list(self._worker.dispatcher.endpoint.surfaces)
         about = {
             "kind": "worker",
             "surfaces": surfaces,
             "limit_bytes": self._body_limits.size_bytes,
         }
-        return page_routes(about)
+        return [*page_routes(about), *reference_routes()]
 
     async def ping(self, http: HttpRequest) -> Response:
         """The balancer's health check."""
@@ -147,6 +156,26 @@ class Door:
 
     async def _expose(self, http: HttpRequest) -> Response:
         return Response(self._metrics.expose(), media_type=self._metrics.content_type)
+
+    async def _describe(self, http: HttpRequest) -> Response:
+        """The interface as an OpenAPI document, made when it is first asked for."""
+        async with self._describing:
+            if self._description is None:
+                self._description = await asyncio.to_thread(self._document)
+        return Response(self._description, media_type="application/json")
+
+    def _document(self) -> bytes:
+        # Most workers are never asked: what it takes is not imported at their start.
+        from handler.openapi import document
+
+        endpoint = self._worker.dispatcher.endpoint
+        models = {}
+        for name in endpoint.surfaces:
+            default = endpoint.pick(name, None)
+            others = (row for row in endpoint.catalog.of(name).rows if row.slug != default.slug)
+            models[name] = [default, *others]
+        described = document(endpoint.surfaces, models, self._body_limits.size_bytes)
+        return json.dumps(described, ensure_ascii=False).encode()
 
     async def _models(self, http: HttpRequest) -> Response:
         output = await self._worker.answer(Job(id="models", body={}, route=http.url.path))

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import socket
+from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
@@ -24,7 +26,7 @@ from handler.doors.protection import (
     OwnPages,
     PatientProtocol,
 )
-from handler.doors.watch import end_process
+from handler.ending import end_process
 from handler.entry import Worker
 from handler.settings.variables import Settings, SettingsError
 
@@ -33,6 +35,8 @@ log = logging.getLogger(__name__)
 
 def run(worker: Worker, settings: Settings, on_runpod: bool) -> None:
     """Serve until SIGTERM or Ctrl-C; requests in flight are finished first.
+
+    While the model is being loaded and no request waits for it, the process ends at once.
 
     Args:
         worker: answers.
@@ -60,7 +64,7 @@ def run(worker: Worker, settings: Settings, on_runpod: bool) -> None:
     log.info("listening on %s", address)
     if settings.playground:
         log.info("a page to try it: %s/playground", address)
-    asyncio.run(_serve(listeners))
+    asyncio.run(_serve(door, listeners))
     if worker.lost.is_set():
         end_process(1)
 
@@ -75,12 +79,29 @@ def _bind(name: str, host: str, port: int) -> socket.socket:
         return listener
     except OSError as error:
         listener.close()
-        taken = error.errno == errno.EADDRINUSE
-        reason = "is taken; choose another" if taken else f"of {host} cannot be listened on"
+        reasons = {
+            errno.EADDRINUSE: "is taken; choose another",
+            errno.EACCES: f"is not for user {os.getuid()}; choose one from 1024 on",
+        }
+        reason = reasons.get(error.errno or 0, f"of {host} cannot be listened on")
         raise SettingsError(f"{name}: {port} {reason}") from None
 
 
-def _server(app: ASGIApp) -> uvicorn.Server:
+class _Server(uvicorn.Server):
+    """uvicorn's, which need not wait for a model that nobody has asked for."""
+
+    def __init__(self, config: uvicorn.Config, door: Door) -> None:
+        super().__init__(config)
+        self._door = door
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop after the requests in flight; a load that runs alone is cut off."""
+        if self._door.only_warms:
+            end_process(128 + sig)
+        super().handle_exit(sig, frame)
+
+
+def _server(door: Door, app: ASGIApp) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
         http=PatientProtocol,
@@ -88,8 +109,8 @@ def _server(app: ASGIApp) -> uvicorn.Server:
         access_log=False,
         timeout_keep_alive=KEEP_ALIVE_S,
     )
-    return uvicorn.Server(config)
+    return _Server(config, door)
 
 
-async def _serve(listeners: list[tuple[ASGIApp, socket.socket]]) -> None:
-    await asyncio.gather(*(_server(app).serve([listener]) for app, listener in listeners))
+async def _serve(door: Door, listeners: list[tuple[ASGIApp, socket.socket]]) -> None:
+    await asyncio.gather(*(_server(door, app).serve([listener]) for app, listener in listeners))

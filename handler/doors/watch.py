@@ -1,17 +1,15 @@
-"""Watching over the process: an event loop that stands still, an end that must not wait."""
+"""Watching over the process: an event loop that stands still, threads that do not come free."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import multiprocessing
-import os
 import sys
 import threading
 import time
 import traceback
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import Self
 
 log = logging.getLogger(__name__)
 
@@ -116,14 +114,3 @@ def _where(thread: int) -> str:
     stack = traceback.extract_stack(frame)[-_FRAMES:] if frame is not None else []
     places = (f"{one.filename}:{one.lineno} {one.name}" for one in reversed(stack))
     return " < ".join(places)
-
-
-def end_process(status: int) -> NoReturn:
-    """End now: the interpreter would wait for a device thread that never comes back."""
-    try:
-        for child in multiprocessing.active_children():
-            child.terminate()
-        logging.shutdown()
-        sys.stdout.flush()  # it may be closed, or full
-    finally:
-        os._exit(status)

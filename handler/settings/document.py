@@ -17,7 +17,7 @@ GATEWAY_ONLY = {
     "MODEL_WORKER_CLASS": "the gateway's name for a kind of worker",
 }
 
-# Set by RunPod on every worker, and read by ``handler.__main__`` before the settings.
+# Set by RunPod on every worker, and read by ``handler.command`` before the settings.
 PLATFORM = {
     "RUNPOD_WEBHOOK_GET_JOB": "where jobs come from: with it the SDK's loop starts",
     "RUNPOD_ENDPOINT_ID": "on an endpoint, logs are JSON lines",

@@ -24,6 +24,7 @@ class Endpoint:
         catalog: the rows held: of a configured model's surface only that model.
         configured: the model that the environment names, None without one.
         device_kind: ``cuda`` or ``cpu``, which decides the defaults.
+        baked: the model whose weights the image holds, None without one.
         tasks: what the environment says the model is to do, of one that it does not name.
         stand_ins: the row that serves in place of a default whose weights are not here, by slug.
         further_names: those that the environment gives to models, in lower case.
@@ -33,6 +34,7 @@ class Endpoint:
     catalog: Catalog
     configured: Row | None
     device_kind: str
+    baked: Row | None = None
     tasks: tuple[str, ...] = ()
     stand_ins: Mapping[str, Row] = field(default_factory=dict)
     further_names: frozenset[str] = frozenset()
@@ -74,11 +76,19 @@ class Endpoint:
             )
         held = _held(served, catalog, configured)
         stand_ins = _stand_ins(held, is_here)
-        further = frozenset(name.lower() for name in settings.further_names())
-        return cls(served, held, configured, device_kind, settings.model_tasks, stand_ins, further)
+        return cls(
+            surfaces=served,
+            catalog=held,
+            configured=configured,
+            device_kind=device_kind,
+            baked=_baked(settings, catalog),
+            tasks=settings.model_tasks,
+            stand_ins=stand_ins,
+            further_names=frozenset(name.lower() for name in settings.further_names()),
+        )
 
     def pick(self, surface: str, wanted: str | None, task: str | None = None) -> Row:
-        """The row for a request: the model it names, else the endpoint's, else the task's default.
+        """The row for a request: the model it names, else the endpoint's, the image's, the task's.
 
         Raises:
             ModelNotFound: it names one that this worker does not hold for that surface.
@@ -90,6 +100,9 @@ class Endpoint:
             return self.configured
         able = {task for row in held.rows for task in row.tasks}
         task = task or next((one for one in self.tasks if one in able), None)
+        baked = self.baked
+        if baked is not None and baked.surface == surface and task in {None, *baked.tasks}:
+            return baked
         row = held.default(surface, self.device_kind, task)
         return self.stand_ins.get(row.slug, row)
 
@@ -194,6 +207,20 @@ def _configured(settings: Settings, catalog: Catalog) -> Row | None:
             )
         return _at_revision(row, settings)
     return None
+
+
+def _baked(settings: Settings, catalog: Catalog) -> Row | None:
+    """The row whose weights the image holds.
+
+    Raises:
+        SettingsError: the catalog has none of that name.
+    """
+    if settings.baked_model is None:
+        return None
+    row = _find(catalog, settings.baked_model)
+    if row is None:
+        raise SettingsError(f"BAKED_MODEL: this worker holds no {settings.baked_model}")
+    return row
 
 
 def _at_revision(row: Row, settings: Settings) -> Row:

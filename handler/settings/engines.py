@@ -28,8 +28,7 @@ def fitted(
     settings: Settings,
     device_kind: str,
     budget_bytes: int,
-    *,
-    chat_alone: bool = False,
+    alone: str | None = None,
 ) -> Catalog:
     """The catalog as the operator wants it, and as it suits the machine.
 
@@ -38,7 +37,7 @@ def fitted(
         settings: the operator's words.
         device_kind: ``cuda`` or ``cpu``.
         budget_bytes: of all warm models, on each GPU.
-        chat_alone: whether the worker serves chat and nothing else.
+        alone: the surface that the worker serves, where it serves one.
 
     Raises:
         SettingsError: an engine is not installed.
@@ -50,7 +49,7 @@ def fitted(
         WHISPER: partial(_whisper, settings=settings, kind=device_kind),
     }
     if any(row.engine == TRANSFORMERS for row in catalog.rows):
-        fits[TRANSFORMERS] = _chat(settings, device_kind, budget_bytes if chat_alone else None)
+        fits[TRANSFORMERS] = _chat(settings, device_kind, budget_bytes if alone == "chat" else None)
     return Catalog(fits[row.engine](row) if row.engine in fits else row for row in catalog.rows)
 
 

@@ -49,6 +49,11 @@ class Settings(BaseModel):
         (),
     )
     model_slug: str | None = _env("MODEL_SLUG", "The model that this endpoint serves.")
+    baked_model: str | None = _env(
+        "BAKED_MODEL",
+        "The model whose weights the image holds; the image sets it (build argument MODEL). It is "
+        "the default of its surface where no variable names another.",
+    )
     model_tasks: tuple[str, ...] = _env(
         "MODEL_TASKS", "The model's tasks, comma-separated (txt2img, txt2embedding, …).", ()
     )

@@ -24,9 +24,12 @@ class Gate:
     knows no limit and asks for no key first; so both happen here.
     """
 
-    def __init__(self, application: ASGIApp, front: Front) -> None:
+    def __init__(
+        self, application: ASGIApp, front: Front, names: frozenset[str] = frozenset()
+    ) -> None:
         self._application = application
         self._front = front
+        self._names = _NAMES | names
 
     async def __call__(  # noqa: D102 - ASGI
         self, scope: Scope, receive: Receive, send: Send
@@ -34,7 +37,7 @@ class Gate:
         if scope["type"] == "lifespan":
             await self._application(scope, receive, send)
             return
-        if not _is_ours(scope):
+        if _host(scope) not in self._names:
             refusal = Response("This is not one of this server's names.", 421)
             await (refusal(scope, receive, send) if scope["type"] == "http" else _close(send))
             return
@@ -81,10 +84,11 @@ class Gate:
         return receive
 
 
-def _is_ours(scope: Scope) -> bool:
+def _host(scope: Scope) -> str:
+    """The name by which the client calls this server, without a port."""
     host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
-    name = host if host.endswith("]") else host.rpartition(":")[0] or host
-    return name.lower() in _NAMES
+    name: str = host if host.endswith("]") else host.rpartition(":")[0] or host
+    return name.lower()
 
 
 async def _close(send: Send) -> None:

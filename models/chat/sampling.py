@@ -182,6 +182,7 @@ def _sample(choices: Sequence[Choice], scores: Any) -> Any:
 def _likeliest(scores: Any, top_k: Any, top_p: Any) -> Any:
     """Leave the ``top_k`` likeliest, and of those the likeliest that together have ``top_p``.
 
+    A ``top_p`` of 1 cuts nothing, nor does a ``top_k`` of the vocabulary's size or more.
     Nearly always they are among a thousand candidates, which are found without sorting all scores;
     rows where they are not are sorted whole.
     """
@@ -199,8 +200,11 @@ def _likeliest(scores: Any, top_k: Any, top_p: Any) -> Any:
     beyond = (sums - probabilities >= top_p) & (top_p < 1) & (place > 0)
     values = values.masked_fill(beyond, -torch.inf)
     kept = torch.full_like(scores, -torch.inf).scatter_(-1, ids, values)
+    # A top_p of 1 switches the filter off: a sum that is rounded to 1 says nothing about the rest.
+    unlimited = (top_k >= size) & (top_p >= 1)
+    kept = torch.where(unlimited, scores, kept)
     enough = (top_k <= _CANDIDATES) | ((top_k >= size) & (sums[:, -1:] >= top_p))
-    left = ~(whole & enough).squeeze(-1)
+    left = ~((whole & enough) | unlimited).squeeze(-1)
     if left.any():
         kept[left] = _by_sorting(scores[left], top_k[left], top_p[left])
     return kept

@@ -36,6 +36,8 @@ _USUAL_REQUESTS = 256  # that choose a token in one step, at most about
 class TransformersChat:
     """A causal language model of transformers."""
 
+    libraries = ("torch", "transformers", "llguidance")
+
     def __init__(self, model: Any, text: ChatText, row: Row, cache_tokens: int | None) -> None:
         self.text = text
         self.context = _context(model, row)

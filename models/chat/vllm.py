@@ -53,6 +53,8 @@ _LOST = "The model's process has ended; the worker restarts. Send the request ag
 class VllmChat:
     """A causal language model of vLLM."""
 
+    libraries = ("vllm", "llguidance")
+
     def __init__(self, engine: Any, text: ChatText, row: Row) -> None:
         config = engine.vllm_config
         self.text = text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sysconfig
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,13 @@ def environment(row: Row, device: Device) -> dict[str, str]:
     }
     if device.kind == "cpu":
         return {**made, "VLLM_CPU_KVCACHE_SPACE": str(_CPU_CACHE_GIB)}
-    return {**made, **_caches(row, device)}
+    return {**made, **_compiler(), **_caches(row, device)}
+
+
+def _compiler() -> dict[str, str]:
+    """Where CUDA's compiler is, where it is installed as a wheel (builder/toolkit.sh)."""
+    home = Path(sysconfig.get_path("purelib")) / "nvidia" / "cu13"
+    return {"CUDA_HOME": str(home)} if (home / "bin" / "nvcc").is_file() else {}
 
 
 def _caches(row: Row, device: Device) -> dict[str, str]:

@@ -26,6 +26,8 @@ class CrossEncoder:
     Its score is the sigmoid of the model's only output, from 0 to 1.
     """
 
+    libraries = ("torch", "transformers", "tokenizers")
+
     def __init__(self, classifier: Any, texts: Texts, row: Row) -> None:
         self._classifier = classifier
         self.packs, self.rounds = classifier.packs, classifier.rounds

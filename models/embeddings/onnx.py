@@ -46,6 +46,8 @@ class OnnxEmbeddings(Embeddings):
     ``mean``, where the graph returns hidden states).
     """
 
+    libraries = ("onnxruntime", "tokenizers")
+
     def __init__(self, session: Any, texts: Texts, row: Row) -> None:
         super().__init__(texts, row)
         self._session = session

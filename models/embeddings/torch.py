@@ -19,6 +19,8 @@ class TorchEmbeddings(Embeddings):
     BERT and XLM-RoBERTa run in our own forward pass, without padding; others in the library's.
     """
 
+    libraries = ("torch", "transformers", "tokenizers")
+
     def __init__(self, encoder: Any, heads: Mapping[str, Any], texts: Texts, row: Row) -> None:
         super().__init__(texts, row)
         self._encoder = encoder

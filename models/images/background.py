@@ -133,6 +133,8 @@ def _stretched(front: Any) -> Any:
 class Ben2Cutout(Cutout):
     """BEN2 in torch; row options ``network`` (its sizes) and ``side`` are for smaller ones."""
 
+    libraries = ("torch", "safetensors")
+
     def __init__(self, net: Any, row: Row, side: int) -> None:
         super().__init__(row, side)
         self._net = net
@@ -164,6 +166,8 @@ class Ben2Cutout(Cutout):
 
 class U2NetCutout(Cutout):
     """U²-Net as an ONNX graph."""
+
+    libraries = ("onnxruntime",)
 
     def __init__(self, session: Any, row: Row) -> None:
         super().__init__(row, session.get_inputs()[0].shape[-1])

@@ -43,6 +43,7 @@ class DiffusersImages:
     quantised, and of the largest other one), and those of ``models.images.tuning``.
     """
 
+    libraries = ("torch", "diffusers", "transformers", "accelerate")
     packs = False
 
     def __init__(self, pipeline: Any, row: Row) -> None:

@@ -87,6 +87,7 @@ class LtxVideo:
     and those of ``models.images.tuning``.
     """
 
+    libraries = ("torch", "diffusers", "transformers", "accelerate", "av")
     budget = None
     capacity = 1
     packs = False

@@ -26,6 +26,7 @@ _RUN_PICTURES = 8
 class SafetyChecker:
     """Says of each picture whether it is to be withheld."""
 
+    libraries = ("torch", "diffusers", "transformers")
     budget = _RUN_PICTURES
     capacity = _RUN_PICTURES
     packs = False

@@ -46,6 +46,7 @@ class _Item:
 class Upscaler:
     """Enlarges four times, tile by tile; emits ``Progress`` as it goes."""
 
+    libraries = ("torch", "safetensors")
     budget = None
     capacity = 1
     packs = False

@@ -69,6 +69,7 @@ class FasterWhisper:
     ``kernels``: the folder where the driver keeps what it compiles.
     """
 
+    libraries = ("faster_whisper", "ctranslate2", "av")
     packs = False
 
     def __init__(self, model: Any, row: Row, kind: str) -> None:

@@ -32,6 +32,7 @@ class SherpaSpeakers:
     Row options ``segmentation`` and ``embedding``: the models' file names.
     """
 
+    libraries = ("sherpa_onnx",)
     budget = None
     capacity = 1
     packs = False

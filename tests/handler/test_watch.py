@@ -50,12 +50,12 @@ def test_a_loop_that_is_busy_with_many_short_things_is_well(monkeypatch, caplog)
     assert not caplog.records
 
 
-@pytest.mark.parametrize("how", ["watch.end_process(3)", "sys.exit(3)"])
+@pytest.mark.parametrize("how", ["ending.end_process(3)", "sys.exit(3)"])
 def test_a_thread_that_never_comes_back_does_not_hold_up_the_end(how):
     code = f"""
 import sys, threading
 from concurrent.futures import ThreadPoolExecutor
-from handler.doors import watch
+from handler import ending
 ThreadPoolExecutor(1).submit(threading.Event().wait)
 print("said")
 {how}

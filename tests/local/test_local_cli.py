@@ -330,3 +330,18 @@ def test_the_key_of_the_environment():
         health = f"{one.url}/v2/all/health"
         assert httpx.get(health, headers=KEY).status_code == 401
         assert httpx.get(health, headers={"Authorization": "Bearer right"}).status_code == 200
+
+
+def test_further_names_are_answered_and_others_are_not():
+    with command("--no-worker", "--port", "0", "--name", "Laptop") as one:
+        wait_until(lambda: "no worker is started" in one.text())
+        for name, status in (("laptop:8000", 200), ("127.0.0.1", 200), ("evil.example", 421)):
+            answer = httpx.get(f"{one.url}/metrics", headers={**KEY, "Host": name})
+            assert answer.status_code == status, name
+        assert "may ask" not in one.text()
+
+
+def test_an_address_of_another_machine_is_named():
+    with command("--no-worker", "--port", "0", "--host", "192.0.2.1") as one:
+        assert one.wait() == 1
+        assert one.text() == "local: --host 192.0.2.1 is no address of this machine\n"

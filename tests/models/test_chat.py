@@ -145,6 +145,22 @@ def test_the_likeliest_are_those_of_a_whole_sort(kind, top_k, top_p):
     assert torch.equal(scores[found > -torch.inf], found[found > -torch.inf])
 
 
+@pytest.mark.parametrize("top_k", [0, 1, 1024, 1025, 5000])
+def test_a_top_p_of_1_cuts_nothing_whatever_sums_round_to(top_k):
+    """The likeliest token has all of float32's mass; the others are kept all the same."""
+    from models.chat.sampling import _by_sorting, _likeliest
+
+    size = 32_000
+    scores = -50 - torch.arange(float(size)).unsqueeze(0) / size
+    scores[0, 0] = 0.0
+    assert scores.softmax(-1)[0, :1000].sum() == 1
+    k, p = torch.tensor([[float(top_k or size)]]), torch.ones(1, 1)
+    for cut in (_likeliest, _by_sorting):
+        kept = cut(scores, k, p)
+        assert int((kept > -torch.inf).sum()) == (top_k or size)
+        assert torch.equal(kept[:, : top_k or size], scores[:, : top_k or size])
+
+
 def test_each_row_has_its_own_rules(monkeypatch):
     """One that needs the whole vocabulary is sorted, the others are not."""
     from models.chat import sampling

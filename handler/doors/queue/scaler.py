@@ -4,7 +4,7 @@ The SDK looks for work ten times a second, and a second after it was full; a job
 waits for the next look. Here a job starts as it arrives, in a slot that is free, and a slot that
 falls free is asked for at once. Besides, two gaps are closed by which jobs are lost: the poll that
 is open at SIGTERM may bring one in, which is run; and a stop that comes before its job starts, or
-overtakes it, counts.
+overtakes it, counts. That poll is closed after a few seconds, so that an idle worker ends soon.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ Measuring = Callable[[], AbstractAsyncContextManager["Metrics | None"]]
 
 _HELD_S = 0.25  # a poll that is answered with nothing sooner was not held open
 _EMPTY_PAUSE_S = 1.0  # at most, after such a poll; a job may be waiting
+# How long the poll that is open at SIGTERM may still bring a job: a container is killed after 10 s.
+_LAST_POLL_S = 5.0
 
 # From 2.0 on the SDK waits for events, too, and is woken by its signal handler.
 _SDK_WAITS_FOR_EVENTS = hasattr(rp_scale.JobScaler, "_wait_for_dispatch_event")
@@ -155,6 +157,7 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         """Take no more jobs, and end when those that are left have ended."""
         super().kill_worker()
         self._changed.set()
+        self._close_poll_in(_LAST_POLL_S)
 
     if not _SDK_WAITS_FOR_EVENTS:
 
@@ -299,9 +302,15 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         await self._worker.lost.wait()
         log.error("the device is lost: this worker ends")
         self.kill_worker()
-        if self._polling is not None:  # what it brought would fail here, and not elsewhere
-            with suppress(RuntimeError):  # it is over
-                self._polling.reschedule(0)
+        self._close_poll_in(0)  # what it brought would fail here, and not elsewhere
+
+    def _close_poll_in(self, seconds: float) -> None:
+        """Let the open poll, if there is one, last so long at most."""
+        if self._polling is None or self._loop is None:
+            return
+        ends = self._loop.time() + seconds
+        with suppress(RuntimeError):  # it is over
+            self._polling.reschedule(min(ends, self._polling.when() or ends))
 
     async def _pause(self, pause_s: float) -> None:
         with suppress(TimeoutError):

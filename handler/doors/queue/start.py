@@ -12,7 +12,7 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from handler.doors.watch import end_process
+from handler.ending import end_process
 from handler.entry import Worker
 from handler.errors import error_object
 from handler.settings.variables import Settings

@@ -1,0 +1,167 @@
+"""What each field of a body does, in a sentence. docs/ has the pages of the surfaces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_SHARED: Mapping[str, str] = {
+    "model": "A model that this worker holds, by slug or repository, in any letter case; without "
+    "one, the endpoint's default.",
+    "strict": "Fail where the model has no use for a field, instead of answering with `warnings`.",
+    "stream": "Answer as server-sent events.",
+    "n": "How many answers.",
+    "seed": "The same seed and request give the same answer on the same machine.",
+    "truncate": "Cut an input that is longer than the model reads, and say so in `truncated`; "
+    "without it such an input is refused.",
+}
+
+_SAMPLING: Mapping[str, str] = {
+    "temperature": "0 is greedy; without one, the model's own.",
+    "top_p": "Sample from the likeliest tokens that have this probability together.",
+    "top_k": "Sample from so many of the likeliest tokens; 0 or -1: from all.",
+    "min_p": "Leave out tokens below this share of the likeliest one's probability.",
+    "repetition_penalty": "Above 1, tokens of the prompt and the answer become less likely.",
+    "frequency_penalty": "Lower a token by this for each time it was said.",
+    "presence_penalty": "Lower a token by this once it was said.",
+    "logit_bias": "By token id, what is added to its logit.",
+    "max_tokens": "The longest answer, in tokens.",
+    "min_tokens": "The shortest answer, in tokens.",
+    "best_of": "The same as `n`, where it is sent: every answer that is made is returned.",
+    "ignore_eos": "Go on past the token that ends an answer.",
+    "stop": "Texts that end the answer; they are not part of it.",
+    "stream_options": "`include_usage` adds an event with the token counts.",
+    "response_format": "`text`, any JSON object, or JSON by a schema; the form is always kept.",
+    "guided_json": "vLLM's word for an answer by a JSON schema.",
+    "guided_regex": "An answer that matches a regular expression.",
+    "guided_choice": "An answer that is one of these texts.",
+}
+
+_TOOLS: Mapping[str, str] = {
+    "tools": "Functions that the model may call.",
+    "tool_choice": "`none`, `auto`, `required`, or the one function to call.",
+    "parallel_tool_calls": "Whether an answer may hold several calls.",
+}
+
+_CHAT: Mapping[str, str] = {
+    **_SAMPLING,
+    **_TOOLS,
+    "messages": "The conversation so far.",
+    "system": "A first message of the role `system`.",
+    "logprobs": "Return the log probability of each token.",
+    "top_logprobs": "How many other likely tokens to return with each.",
+    "chat_template_kwargs": "Variables of the model's chat template, such as `enable_thinking`.",
+    "continue_final_message": "The last message is the beginning of the answer.",
+    "add_generation_prompt": "The opposite of `continue_final_message`.",
+}
+
+_COMPLETIONS: Mapping[str, str] = {
+    **_SAMPLING,
+    "prompt": "A text, up to 20 of them, or token ids.",
+    "echo": "Repeat the prompt before the answer.",
+    "logprobs": "How many likely tokens to return with each, with their log probabilities.",
+}
+
+_RESPONSES: Mapping[str, str] = {
+    **_TOOLS,
+    "input": "A text, or messages, calls and their outputs.",
+    "instructions": "What a system message says.",
+    "max_output_tokens": "The longest answer, in tokens.",
+    "metadata": "Comes back as it is.",
+    "temperature": _SAMPLING["temperature"],
+    "top_p": _SAMPLING["top_p"],
+    "text": "`format` is the form of the answer.",
+}
+
+_IMAGES: Mapping[str, str] = {
+    "prompt": "What to make, or how to change `image`.",
+    "negative_prompt": "What to avoid, where the model reads it.",
+    "n": "How many pictures.",
+    "size": "`WIDTHxHEIGHT` in pixels, each from 64 to 2048, or `auto`.",
+    "aspect_ratio": "`WIDTH:HEIGHT`, from 1:4 to 4:1, or `auto`, in the model's usual area.",
+    "width": "Pixels, with `height`, in place of `size`.",
+    "height": "Pixels, with `width`, in place of `size`.",
+    "response_format": "`url` needs a bucket; without this, a URL where there is one.",
+    "output_format": "`mp4` is for videos.",
+    "output_compression": "The quality of jpeg and webp, in percent.",
+    "steps": "Steps of denoising.",
+    "guidance": "How closely to follow the prompt.",
+    "seed": "Of the first picture, or one for each.",
+    "image": "Input pictures: URLs, data URIs or base64.",
+    "mask": "What of `image` to change: white, or transparent in OpenAI's form.",
+    "strength": "How much of `image` to change.",
+    "scheduler": "How to step, such as `euler` or `dpmpp_2m_karras`.",
+    "scale": "How much larger to make a picture.",
+    "background": "`transparent` keeps an alpha channel.",
+    "loras": "Adapters that the operator allows.",
+    "frames": "Of a video: how many.",
+    "seconds": "Of a video: how long, in place of `frames`.",
+    "fps": "Of a video: frames a second.",
+    "audio": "Of a video: with sound.",
+    "last_image": "Of a video: its last frame.",
+    "partial_images": "How many previews a stream shows of each picture.",
+}
+
+_TRANSCRIPTION: Mapping[str, str] = {
+    "audioUrl": "The recording: a URL, a data URI or base64.",
+    "file": "The recording, in any format that FFmpeg reads; of a video its sound.",
+    "language": "The language spoken, such as `en`, `pt-BR` or `german`.",
+    "languages": "The languages to choose from.",
+    "prompt": "What was said before, or how words are spelled.",
+    "response_format": "`text`, `srt` and `vtt` come as plain text.",
+    "temperature": "0 is greedy; of a list, each is tried where the one before went wrong.",
+    "temperature_increment_on_fallback": "The step between tries; 0: no further try.",
+    "beam_size": "Beams of the search.",
+    "timestamp_granularities": "What gets times in `verbose_json`.",
+    "include_ts": "Ask for times: `verbose_json` unless a format is named.",
+    "word_timestamps": "Ask for the times of words.",
+    "task": "`translate` writes English.",
+    "translate": "The same as the task `translate`.",
+    "vad_filter": "Skip what is no speech.",
+    "vad_parameters": "How speech is found, in faster-whisper's words.",
+    "chunking_strategy": "How speech is found, in OpenAI's words.",
+    "hotwords": "Words to expect.",
+    "keywords": "Words to expect, as a list.",
+    "condition_on_previous_text": "Let each window read the text before it.",
+    "hallucination_silence_threshold": "Skip text that would be in a silence of so many seconds.",
+    "mode": "`batched` runs windows together; `sequential` one after another.",
+    "include": "`logprobs` adds the tokens' log probabilities to a `json` answer.",
+    "diarize": "Say who speaks: the same as `diarized_json`.",
+    "num_speakers": "How many speakers there are.",
+    "known_speaker_names": "Names of speakers whose voices are given.",
+    "known_speaker_references": "A recording of each, in the order of their names.",
+    "max_line_width": "Of subtitles: characters a line.",
+    "max_line_count": "Of subtitles: lines at once.",
+}
+
+_EMBEDDINGS: Mapping[str, str] = {
+    "input": "A text, up to 2,048 of them, or token ids.",
+    "dimensions": "Cut vectors to so many numbers, where the model is made for it.",
+    "encoding_format": "`base64` is shorter; `npy` stores a file in the bucket.",
+    "output_dtype": "Vectors in fewer bytes.",
+    "embedding_types": "`sparse` and `colbert` vectors, where the model has them.",
+    "input_type": "`query` or `passage`, for models that tell them apart.",
+    "token_encoding": "Whose token ids `input` holds.",
+}
+
+_RERANK: Mapping[str, str] = {
+    "query": "What the documents are to answer.",
+    "documents": "Texts, or objects that have a `text`.",
+    "top_n": "Return so many of the best.",
+    "return_documents": "Repeat each document's text.",
+}
+
+_OF_KIND: Mapping[str, Mapping[str, str]] = {
+    "ChatRequest": _CHAT,
+    "CompletionRequest": _COMPLETIONS,
+    "ResponsesRequest": _RESPONSES,
+    "ImagesRequest": _IMAGES,
+    "PictureRequest": _IMAGES,
+    "TranscriptionRequest": _TRANSCRIPTION,
+    "EmbeddingsRequest": _EMBEDDINGS,
+    "RerankRequest": _RERANK,
+}
+
+
+def described(kind: str, name: str) -> str | None:
+    """Return the sentence about a field of a request type, None where there is none."""
+    return _OF_KIND.get(kind, {}).get(name, _SHARED.get(name))
