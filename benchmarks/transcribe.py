@@ -145,7 +145,7 @@ def _worker(compute_type: str) -> Worker:
 
 
 def _row(worker: Worker) -> Any:
-    return worker.dispatcher.endpoint.pick("transcribe", None)
+    return worker.endpoint.pick("transcribe", None)
 
 
 # Speed -------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib.util import find_spec
 
+from handler.acceptance import Reception
 from handler.contract import SURFACES
 from handler.dispatch import Dispatcher
 from handler.entry import Worker
@@ -53,8 +54,8 @@ def assemble(settings: Settings) -> Worker:
     output_limit_bytes = settings.output_limit_bytes or _OUTPUT_LIMIT_BYTES[settings.serve]
     loader = Loader(store, device)
     return Worker(
+        reception=Reception(endpoint, settings.job_timeout_s),
         dispatcher=Dispatcher(
-            endpoint=endpoint,
             pool=Pool(
                 loader,
                 budget_bytes,
@@ -72,7 +73,6 @@ def assemble(settings: Settings) -> Worker:
             diarizer=_diarizer(settings, catalog, device.kind),
         ),
         output_limit_bytes=output_limit_bytes,
-        job_timeout_s=settings.job_timeout_s,
         rehearses=settings.rehearse,
     )
 

@@ -601,7 +601,7 @@ def gpu_worker(monkeypatch: pytest.MonkeyPatch, **env: str) -> Worker:
 def test_the_pool_counts_what_vllm_is_handed(monkeypatch, env, share_gb):
     worker = gpu_worker(monkeypatch, **env)
     pool = worker.dispatcher.pool
-    row = worker.dispatcher.endpoint.pick("chat", None)
+    row = worker.endpoint.pick("chat", None)
     assert row.memory_bytes == share_gb * GB
     assert pool.budget_bytes == int(env.get("MEMORY_BUDGET_GB", "72")) * GB
 
@@ -620,7 +620,7 @@ async def test_a_second_chat_model_evicts_the_first(monkeypatch, engine):
 
     pool = Pool(load, worker.dispatcher.pool.budget_bytes, 8)
     for slug in ("Llama3_8B_Instruct", "Qwen3_4B_Instruct", "Llama3_8B_Instruct"):
-        async with pool.lease(worker.dispatcher.endpoint.pick("chat", slug)):
+        async with pool.lease(worker.endpoint.pick("chat", slug)):
             assert pool.warm == [slug]
     assert [others for _, others in warm] == [[], [], []]
 
@@ -631,7 +631,7 @@ async def test_all_surfaces_share_a_gpu_by_what_they_count_for(monkeypatch):
     """As much as fits stays: chat has its part, and makes room for a video's 72 GB like any other."""
     worker = gpu_worker(monkeypatch, SURFACE="all")
     pool = Pool(fake.FakeEmbeddings, worker.dispatcher.pool.budget_bytes, 8)
-    rows = worker.dispatcher.endpoint.catalog
+    rows = worker.endpoint.catalog
     for slug, stay in (
         ("Llama3_8B_Instruct", ["Llama3_8B_Instruct"]),
         ("Flux1schnell", ["Llama3_8B_Instruct", "Flux1schnell"]),

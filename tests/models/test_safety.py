@@ -137,7 +137,7 @@ async def test_the_checker_is_a_model_like_others(make_worker):
     assert [one["content_filter"]["flagged"] for one in answer["data"]] == [False, False]
     assert base64.b64decode(answer["data"][0]["b64_json"])
     assert set(worker.dispatcher.pool.warm) == {"Tiny_Flux", "Tiny_Safety_Checker"}
-    listed = worker.dispatcher.endpoint.catalog.rows
+    listed = worker.endpoint.catalog.rows
     assert "Tiny_Safety_Checker" not in [one.slug for one in listed]
 
 
