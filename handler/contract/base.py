@@ -6,6 +6,7 @@ functions that answer it. ``handler.dispatch`` reads nothing else of a surface.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
@@ -144,6 +145,8 @@ class Surface:
         name: as in ``SURFACE`` and in a job's explicit ``surface`` key.
         operations: what it does; a job without an OpenAI route and without a mark is for the first.
         companions: marks of other surfaces that are ordinary fields here, and so mean nothing.
+        generic: OpenAI's own models, by which its clients mean whatever this endpoint serves; lower
+            case, without a snapshot's date.
         concurrency: how many jobs the worker takes at once at least: one for the device and one in
             the making, and of jobs of milliseconds as many as come in one round trip.
     """
@@ -152,6 +155,11 @@ class Surface:
     operations: tuple[Operation, ...]
     concurrency: int
     companions: frozenset[str] = field(default_factory=frozenset)
+    generic: frozenset[str] = field(default_factory=frozenset)
+
+    def is_generic(self, model: str) -> bool:
+        """Whether a model's name means the one that this endpoint serves."""
+        return re.sub(r"-\d{4}-\d{2}-\d{2}$", "", model.lower()) in self.generic
 
     @property
     def routes(self) -> tuple[str, ...]:

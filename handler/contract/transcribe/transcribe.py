@@ -149,7 +149,8 @@ async def _to_engine(call: Call) -> TranscribeRequest:
         task="translate" if translate else "transcribe",
         prompt=request.prompt,
         temperatures=request.temperatures,
-        words=request.words or request.format == "diarized_json",
+        # Speakers and lines of subtitles change between words.
+        words=request.words or request.format == "diarized_json" or request.bounded,
         vad=request.vad,
         vad_options=request.vad_options,
         hotwords=request.expected,
@@ -168,6 +169,15 @@ _ROUTES = ("/v1/audio/transcriptions", "/v1/audio/translations")
 SURFACE = Surface(
     name="transcribe",
     companions=frozenset({"prompt", "documents"}),
+    generic=frozenset(
+        {
+            "whisper-1",
+            "gpt-transcribe",
+            "gpt-4o-transcribe",
+            "gpt-4o-mini-transcribe",
+            "gpt-4o-transcribe-diarize",
+        }
+    ),
     operations=(
         Operation(
             TranscriptionRequest,
