@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from models.device.hardware import Device
-from models.images.pictures import decode
+from models.images.pictures.decoding import decode
+from models.images.pictures.resizing import fitted
 from models.images.request import ScreenRequest
-from models.images.resizing import fitted
 from models.quiet import hush
 from models.row import Row
 from models.surface import Ticket, Work

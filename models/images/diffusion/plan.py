@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from models.errors import ContextLengthExceeded, InvalidValue, UnsupportedParameter
-from models.images.encoding import check_delivery
-from models.images.families import FAMILIES
+from models.images.diffusion.families import FAMILIES
+from models.images.diffusion.inputs import InputPictures, Sizes, decoded
+from models.images.pictures.encoding import check_delivery
 from models.images.request import Adapter, ImageRequest, Output
-from models.images.sources import Sizes, Sources, decoded
 from models.row import Row
 from models.surface import Leniency
 
@@ -27,7 +27,7 @@ class ImageItem:
         arguments: of the pipeline, but for the prompts.
         negative: None = without a negative prompt.
         part, parts: which of the request's pictures, of how many.
-        up: width and height that the model makes, of which the picture is the middle.
+        generated_size: width and height that the model makes, of which the picture is the middle.
         scheduler: other than the model's own.
         kept: the picture and the mask of what is to change in it; the rest is kept, bit by bit.
     """
@@ -41,7 +41,7 @@ class ImageItem:
     parts: int
     width: int
     height: int
-    up: tuple[int, int]
+    generated_size: tuple[int, int]
     output: Output
     scheduler: str | None = None
     adapters: tuple[Adapter, ...] = ()
@@ -58,7 +58,7 @@ class ImageItem:
         return (arguments, self.negative is None, self.scheduler, loras)
 
 
-class Items:
+class ImagePlan:
     """Checks requests against a model.
 
     Args:
@@ -70,7 +70,7 @@ class Items:
         self._row = row
         self._family = FAMILIES[row.options["family"]]
         self._count = count
-        self._sources = Sources(row)
+        self._inputs = InputPictures(row)
 
     def __call__(self, request: ImageRequest, leniency: Leniency) -> list[ImageItem]:
         """Check a request and decode its pictures; one item for each picture that is to be made.
@@ -86,17 +86,17 @@ class Items:
         pictures, task = [], self._task(request)
         if request.images:
             pictures = decoded(request.images)
-            task = self._sources.task(request, task, pictures[0], leniency)
+            task = self._inputs.task(request, task, pictures[0], leniency)
         width, height = self._size(request, pictures)
         opaque = request.mask is None or pictures[0].mode == "RGB"
         check_delivery(request.output, len(request.seeds), width, height, opaque=opaque)
-        up = (self._up(width), self._up(height))
+        generated_size = (self._up(width), self._up(height))
         negative, guided = self._guided(request, leniency)
-        sizes = Sizes((width, height), up)
-        edited, kept = self._sources.arguments(request, task, pictures, sizes, leniency)
+        sizes = Sizes((width, height), generated_size)
+        edited, kept = self._inputs.arguments(request, task, pictures, sizes, leniency)
         arguments: dict[str, Any] = {
-            "width": up[0],
-            "height": up[1],
+            "width": generated_size[0],
+            "height": generated_size[1],
             "num_inference_steps": self._steps(request),
             "guidance_scale": self._row.defaults["guidance"],
             **guided,
@@ -114,7 +114,7 @@ class Items:
             parts=len(request.seeds),
             width=width,
             height=height,
-            up=up,
+            generated_size=generated_size,
             output=request.output,
             scheduler=self._scheduler(request),
             adapters=request.adapters,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from models.images.mp4 import QUALITIES
 from models.images.request import Output, Picture
+from models.images.video.mp4 import QUALITIES
 from models.surface import LeftOut
 
 _BASE64 = 4 / 3

@@ -9,7 +9,7 @@ from typing import Any
 from models.device.failures import is_out_of_memory
 
 
-class Tiling:
+class VaeTiling:
     """Remembers that a run was out of memory, for it is begun again.
 
     Args:

@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any
 
 from models.errors import InvalidValue
-from models.images.pictures import on_white
+from models.images.pictures.decoding import on_white
+from models.images.pictures.resizing import crop
 from models.images.request import Output, Picture
-from models.images.resizing import crop
 from models.surface import LeftOut
 
 _QUALITY = 90  # of jpeg and webp

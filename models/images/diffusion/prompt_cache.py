@@ -10,7 +10,7 @@ from typing import Any
 _KEPT_BYTES = 1 << 27
 
 
-class Prompts:
+class PromptCache:
     """Stands in for a pipeline's ``encode_prompt``, and has it encode each prompt by itself, once.
 
     A prompt among others so has the embedding that it has alone. The least recently used ones go

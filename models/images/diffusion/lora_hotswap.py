@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from models.images.adapters import PAIRS, Adapters
+from models.images.diffusion.lora import PAIRS, Adapters
 from models.images.request import Adapter
 
 log = logging.getLogger(__name__)

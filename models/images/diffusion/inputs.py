@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.errors import InvalidValue
-from models.images.families import FAMILIES
-from models.images.pictures import decode, mask_of, mask_of_holes, on_white, without_transparency
+from models.images.diffusion.families import FAMILIES
+from models.images.pictures.decoding import (
+    decode,
+    mask_of,
+    mask_of_holes,
+    on_white,
+    without_transparency,
+)
+from models.images.pictures.resizing import fitted, padded
+from models.images.pictures.transparency import has_holes, spread
 from models.images.request import ImageRequest
-from models.images.resizing import fitted, padded
-from models.images.transparency import has_holes, spread
 from models.row import Row
 from models.surface import Leniency
 
@@ -35,7 +41,7 @@ def decoded(images: Sequence[bytes]) -> list[Any]:
     return [decode(content, f"image[{index}]", alpha=True) for index, content in enumerate(images)]
 
 
-class Sources:
+class InputPictures:
     """Reads input pictures for a model; its row's options are those of ``DiffusersImages``."""
 
     def __init__(self, row: Row) -> None:

@@ -32,7 +32,7 @@ def placed(pipeline: Any, row: Row, kind: str) -> Any:
     Raises:
         ModelLoadFailed: the machine cannot do that.
     """
-    from models.images.int8 import Int8Linear, quantise
+    from models.images.pipelines.int8 import Int8Linear, quantise
 
     name = "unet" if hasattr(pipeline, "unet") else "transformer"
     core = getattr(pipeline, name)

@@ -7,7 +7,7 @@ import io
 from typing import Any
 
 from models.errors import InvalidValue, MediaUndecodable
-from models.images import colour, jpeg, png, transparency
+from models.images.pictures import colour, jpeg, png, transparency
 from models.surface import Leniency
 
 _INPUT_PIXELS = 64_000_000  # a larger input picture is a bomb, not a photo

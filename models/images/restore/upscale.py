@@ -14,12 +14,12 @@ from models.device.failures import is_out_of_memory
 from models.device.hardware import Device
 from models.device.memory import free_memory
 from models.errors import InvalidValue
-from models.images import honoured
-from models.images.edits import finish, left_out, read
-from models.images.encoding import check_delivery
+from models.images.pictures.encoding import check_delivery
+from models.images.pictures.transparency import enlarged_alpha, spread
 from models.images.request import ImageRequest
-from models.images.tiles import Shrinker, Tiling, enlarge, strips
-from models.images.transparency import enlarged_alpha, spread
+from models.images.restore import fields
+from models.images.restore.source import finish, read
+from models.images.restore.tiles import Shrinker, Tiling, enlarge, strips
 from models.row import Row
 from models.surface import Differences, Progress, Stopped, Ticket, Work
 
@@ -58,8 +58,8 @@ class Upscaler:
 
     @classmethod
     def honours(cls, row: Row) -> Differences:
-        """The fields that are refused or left out."""
-        return honoured.of_a_picture(row)
+        """Return where the model differs from the surface's fields."""
+        return fields.differences(row)
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> Upscaler:
@@ -67,7 +67,7 @@ class Upscaler:
         import torch
         from safetensors.torch import load_file
 
-        from models.images.rrdb import RRDBNet
+        from models.images.restore.networks.rrdb import RRDBNet
 
         path = folder if folder.is_file() else next(iter(sorted(folder.glob("*.safetensors"))))
         net = RRDBNet.of(load_file(path))
@@ -91,9 +91,9 @@ class Upscaler:
         self._check_size(picture.size, scale)
         width, height = round(picture.width * scale), round(picture.height * scale)
         check_delivery(request.output, 1, width, height, opaque=picture.mode == "RGB")
-        vain = left_out(request, self._row)
+        left_out = fields.left_out(request, self._row)
         item = _Item(picture, width, height)
-        return Work((item,), finish=finish(request.output, vain), beside=True)
+        return Work((item,), finish=finish(request.output, left_out), beside=True)
 
     def run(self, batch: Sequence[Ticket[_Item]]) -> list[Any]:
         """Enlarge; stops at the next tile once a ticket is cancelled."""
