@@ -1,4 +1,4 @@
-"""Families of diffusers' pipelines: which there are for a task, and how they are called."""
+"""Families of diffusers' pipelines: the class for each task, and how their arguments differ."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 
 def _scaled(pipeline: Any, latents: Any, width: int, height: int) -> Any:
-    """Latents of the shape that the decoder reads, (batch, channels, rows, columns)."""
+    """Undo the scaling of latents of shape (batch, channels, rows, columns), the decoder's."""
     config = pipeline.vae.config
     return latents / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)
 
 
 def _packed(pipeline: Any, latents: Any, width: int, height: int) -> Any:
-    """Latents in a row, four to a token."""
+    """Unpack latents of shape (batch, tokens, channels), four latents to a token."""
     factor = pipeline.vae_scale_factor
     return _scaled(
         pipeline, pipeline._unpack_latents(latents, height, width, factor), width, height
@@ -22,11 +22,11 @@ def _packed(pipeline: Any, latents: Any, width: int, height: int) -> Any:
 
 
 def _normalised(pipeline: Any, latents: Any, width: int, height: int) -> Any:
-    """The same, each channel by its own mean and deviation."""
+    """Unpack latents that are normalised per channel by a mean and a deviation."""
     side, norm = 2 * pipeline.vae_scale_factor, pipeline.vae.bn
     grid = latents.movedim(1, -1).unflatten(-1, (height // side, width // side))
-    # A decoder that is offloaded lies in the RAM while the latents are made.
-    variance, mean = (one.to(latents.device) for one in (norm.running_var, norm.running_mean))
+    # An offloaded decoder is in RAM during the denoising steps.
+    variance, mean = norm.running_var.to(latents.device), norm.running_mean.to(latents.device)
     deviation = (variance + pipeline.vae.config.batch_norm_eps).sqrt()
     whole = grid * deviation.view(1, -1, 1, 1) + mean.view(1, -1, 1, 1)
     return pipeline._unpatchify_latents(whole)
@@ -37,18 +37,18 @@ class Family:
     """How the pipelines of a model are called.
 
     Attributes:
-        pipelines: the class in diffusers for each task; all share one set of weights.
-        negative: the argument that switches a negative prompt on; None = it takes none.
-        guided: whether guidance changes a picture by itself.
-        unguided: up to this, guidance is off.
-        whole: whether img2img reads pictures whole, several of them and without a strength.
-        prompt_limit: whether the pipelines are told how long a prompt may be.
-        thinks: how its chat template is asked for; None = a prompt is read as it is.
-        grid: what a side of a picture is a multiple of, in pixels; a token's, or a latent's.
-        unpacked: latents as the decoder reads them, of those that the scheduler has: of a pipeline,
-            latents, width and height in pixels.
-        schedulers: further ones than the model's own, by their names here: the class in diffusers,
-            and what of its configuration differs.
+        pipelines: diffusers' class for each task; all share one set of weights.
+        negative: the argument that switches a negative prompt on; None = not supported.
+        guided: whether guidance has an effect without a negative prompt.
+        unguided: guidance up to this value is off.
+        whole: whether img2img conditions on entire pictures: several, and without a strength.
+        prompt_limit: whether the pipelines take ``max_sequence_length``.
+        thinks: ``enable_thinking`` of the chat template around a prompt; None = no template.
+        grid: pixels that a side is a multiple of; the size of a token or a latent.
+        unpacked: converts the scheduler's latents to the shape and scale of the decoder's; takes
+            the pipeline, latents, and width and height in pixels.
+        schedulers: alternatives to the model's own, by their names in requests: diffusers' class,
+            and the changes to its configuration.
     """
 
     pipelines: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""Input pictures: what a pipeline is called with, and what of them is kept."""
+"""Input pictures and masks: a pipeline's arguments, and the pixels that are kept."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ from models.images.request import ImageRequest
 from models.row import Row
 from models.surface import Leniency
 
-_LEAST_SIDE, _MOST_STRETCHED = 64, 8  # what Flux2KleinPipeline reads; it raises otherwise
+_LEAST_SIDE, _MOST_STRETCHED = 64, 8  # limits of Flux2KleinPipeline, which raises
 _STRENGTH = 0.6
-_WHOLE = 1.0  # where nothing is known of what is filled
+_WHOLE = 1.0  # the strength for holes, whose content is unknown
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Width and height of a picture as it is wanted, and as the model makes it around that."""
+    """Width and height of a picture as requested, and as the model makes it."""
 
-    wanted: tuple[int, int]
-    made: tuple[int, int]
+    requested: tuple[int, int]
+    generated: tuple[int, int]
 
 
 def decoded(images: Sequence[bytes]) -> list[Any]:
-    """The input pictures; of several, an error says which it is about."""
+    """Decode the input pictures; if there are several, an error names the index."""
     if len(images) == 1:
         return [decode(images[0], alpha=True)]
     return [decode(content, f"image[{index}]", alpha=True) for index, content in enumerate(images)]
 
 
 class InputPictures:
-    """Reads input pictures for a model; its row's options are those of ``DiffusersImages``."""
+    """Prepares input pictures for a model; its row's options are those of ``DiffusersImages``."""
 
     def __init__(self, row: Row) -> None:
         self._row = row
         self._family = FAMILIES[row.options["family"]]
 
     def task(self, request: ImageRequest, task: str, picture: Any, leniency: Leniency) -> str:
-        """The task of a request with a picture: what is transparent in it may be its mask.
+        """Return the task of a request with a picture: transparent parts may serve as the mask.
 
-        That is the rule of dall-e-2. It is not for models that read pictures whole, nor where a
-        strength says how much of all of it is to change.
+        This is dall-e-2's rule. It does not apply to models that condition on entire pictures, nor
+        to a request with a strength, which changes the entire picture.
         """
         if task != "img2img" or self._family.whole or picture.mode != "RGBA":
             return task
@@ -74,11 +74,11 @@ class InputPictures:
         sizes: Sizes,
         leniency: Leniency,
     ) -> tuple[dict[str, Any], tuple[Any, Any] | None]:
-        """The arguments of input pictures, and the picture and mask of what is kept.
+        """Return the pipeline's arguments, and the picture and mask of what is kept, if any.
 
         Raises:
-            InvalidValue: a picture that the model cannot read, a mask of another size, or a
-                strength that leaves no step.
+            InvalidValue: the model cannot read a picture, the mask has another size, or the
+                strength leaves no step.
             MediaUndecodable: the mask cannot be read.
         """
         slug = self._row.slug
@@ -97,24 +97,24 @@ class InputPictures:
                 self._check_whole(picture)
             return {"image": list(pictures) if len(pictures) > 1 else pictures[0]}, None
         if task == "img2img":
-            source = padded(fitted(pictures[0], *sizes.wanted), *sizes.made)
+            source = padded(fitted(pictures[0], *sizes.requested), *sizes.generated)
             return {"image": source, "strength": self._strength(request)}, None
         return self._masked(request, pictures[0], sizes)
 
     def _masked(
         self, request: ImageRequest, picture: Any, sizes: Sizes
     ) -> tuple[dict[str, Any], tuple[Any, Any]]:
-        """The arguments of a picture that changes where a mask is white; and the two of them."""
-        source = fitted(picture, *sizes.wanted)
-        if request.mask is None:  # the picture is its own
+        """Return the arguments to change a picture where its mask is white, and both of them."""
+        source = fitted(picture, *sizes.requested)
+        if request.mask is None:  # the picture's holes are the mask
             mask, source = mask_of_holes(source.getchannel("A")), spread(source)
             strength = _WHOLE
         else:
-            mask = fitted(mask_of(request.mask, picture.size), *sizes.wanted)
+            mask = fitted(mask_of(request.mask, picture.size), *sizes.requested)
             strength = self._strength(request)
         arguments = {
-            "image": padded(on_white(source), *sizes.made),
-            "mask_image": padded(mask, *sizes.made),
+            "image": padded(on_white(source), *sizes.generated),
+            "mask_image": padded(mask, *sizes.generated),
             "strength": strength,
         }
         return arguments, (source, mask)

@@ -1,4 +1,4 @@
-"""LoRA adapters of one request: switched on for it, and off after it."""
+"""LoRA adapters, switched on for a request and off after it."""
 
 from __future__ import annotations
 
@@ -12,76 +12,79 @@ from typing import Any
 from models.errors import InvalidValue
 from models.images.request import Adapter
 
-# Of a layer's pair of matrices, in the two ways that adapters are written.
+# Suffixes of a layer's two matrices, as peft and as diffusers name them.
 PAIRS = {".lora_A.weight": ".lora_B.weight", ".lora.down.weight": ".lora.up.weight"}
 
 
 class Adapters:
-    """The adapters of a pipeline; those used last stay loaded.
+    """The adapters of a pipeline; the most recently used ones stay loaded.
 
     Args:
-        pipeline: that they are of; its parts are what every task shares.
+        pipeline: of any task; all share the same parts.
         slug: the model's, for errors.
-        kept_bytes: how large those that stay may be together.
+        kept_bytes: limit of the adapters that stay loaded, together.
     """
 
     def __init__(self, pipeline: Any, slug: str, kept_bytes: int) -> None:
         self._pipeline = pipeline
         self._slug = slug
         self._kept_bytes = kept_bytes
-        self._loaded: OrderedDict[str, int] = OrderedDict()  # their bytes, by their names here
+        self._loaded: OrderedDict[str, int] = OrderedDict()  # sizes in bytes, by peft's names
 
     @contextmanager
     def on(self, adapters: Sequence[Adapter]) -> Iterator[None]:
-        """Switch adapters on in the block; after it the model is what it was, bit by bit.
+        """Switch adapters on in the block; after it the model computes exactly as before.
 
         Raises:
-            InvalidValue: one of them is none, or of another model.
+            InvalidValue: a file is no LoRA adapter, or is for another model.
         """
         if not adapters:
             yield
             return
         try:
-            scales = {self._ready(one): one.scale for one in adapters}
+            scales = {self._ready(adapter): adapter.scale for adapter in adapters}
             self._pipeline.enable_lora()
             self._pipeline.set_adapters(list(scales), list(scales.values()))
             yield
         finally:
-            if self._loaded:  # one that is loaded is on
+            if self._loaded:  # a newly loaded adapter is on
                 self._pipeline.disable_lora()
             self._forget(len(adapters))
 
     def _ready(self, adapter: Adapter) -> str:
-        """Its name here, once it is loaded."""
+        """Load an adapter if it is not, and return peft's name for it."""
         name = f"lora_{sha256(adapter.name.encode()).hexdigest()[:16]}"
         if name not in self._loaded:
             weights = self._read(adapter)
             try:
-                with warnings.catch_warnings():  # peft's, of every adapter beside another
+                with warnings.catch_warnings():  # peft warns of every second adapter
                     warnings.simplefilter("ignore", UserWarning)
                     self._pipeline.load_lora_weights(weights, adapter_name=name)
             except (KeyError, RuntimeError, ValueError) as error:
-                self._pipeline.unload_lora_weights()  # and whatever it has done half
+                self._pipeline.unload_lora_weights()  # removes what was half loaded, too
                 self._loaded.clear()
                 raise self._unfit(adapter) from error
-            self._loaded[name] = sum(one.nbytes for one in weights.values())
+            self._loaded[name] = sum(tensor.nbytes for tensor in weights.values())
         self._loaded.move_to_end(name)
         return name
 
     def _forget(self, used: int) -> None:
-        """Let the least recently used ones go; those just used stay."""
+        """Unload the least recently used adapters beyond the limit, but not those just used."""
         while len(self._loaded) > used and sum(self._loaded.values()) > self._kept_bytes:
             name, _ = self._loaded.popitem(last=False)
             self._pipeline.delete_adapters([name])
 
     def _read(self, adapter: Adapter) -> dict[str, Any]:
-        """Its weights, known to fit."""
-        return self._known(adapter)[0]
+        """Return an adapter's weights, checked against the model."""
+        return self._checked(adapter)[0]
 
-    def _known(self, adapter: Adapter) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        """Its weights as they are, as diffusers names them, and what scales which of them.
+    def _checked(self, adapter: Adapter) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """Return an adapter's weights as stored, by diffusers' names, and the alphas of its layers.
 
-        They are known to fit: diffusers would change the model for some that do not.
+        They are checked here, because diffusers would change the model for some that do not fit.
+
+        Raises:
+            InvalidValue: the file is no LoRA adapter, or is for another model.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -102,7 +105,7 @@ class Adapters:
         return weights, pairs, alphas or {}
 
     def _fits(self, tensors: dict[str, Any]) -> bool:
-        """Whether there is a layer of its shape for each pair of matrices, and nothing else."""
+        """Whether each pair of matrices fits a layer of the model, and nothing is left over."""
         ends = [(name, end) for name in tensors for end in PAIRS if name.endswith(end)]
         for name, end in ends:
             path = name.removesuffix(end)
@@ -115,7 +118,7 @@ class Adapters:
         return bool(ends) and not tensors
 
     def _shape(self, path: str) -> Sequence[int]:
-        """Of the weights of a layer; empty where there is none."""
+        """Return the shape of a layer's weights; empty if there is no such layer."""
         part, _, rest = path.partition(".")
         try:
             layer = getattr(self._pipeline, part).get_submodule(rest)

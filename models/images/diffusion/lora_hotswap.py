@@ -1,8 +1,8 @@
-"""LoRA adapters of a compiled model: another one's numbers are written where the last one's were.
+"""LoRA adapters of a compiled model: a new adapter's weights overwrite those of the last.
 
-torch's compiler looks at the names, shapes and scales of what a model holds, compiles anew where
-one differs, and gives up after some of them. So adapters are put into slots of fixed names, all of
-one rank, and their scales are multiplied into their weights.
+torch's compiler guards on the names, shapes and scales of a model's parameters. It recompiles when
+one of them changes, and gives up after a few times. So adapters are loaded into slots with fixed
+names and a common rank, and their scales are multiplied into their weights.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from models.images.request import Adapter
 
 log = logging.getLogger(__name__)
 
-_RANK = 128  # of a slot; a smaller one's is filled up with zeros
+_RANK = 128  # of a slot; adapters of lower rank are padded with zeros
 
 
 class HotSwap(Adapters):
@@ -35,9 +35,14 @@ class HotSwap(Adapters):
             yield
             return
         try:
-            slots = [self._place(f"slot_{number}", one) for number, one in enumerate(adapters)]
-            if any(slot not in self._held for slot in slots):  # a later one had to clear them
-                slots = [self._place(slot, one) for slot, one in zip(slots, adapters, strict=True)]
+            slots = [
+                self._place(f"slot_{number}", adapter) for number, adapter in enumerate(adapters)
+            ]
+            if any(slot not in self._held for slot in slots):  # a later adapter cleared them
+                slots = [
+                    self._place(slot, adapter)
+                    for slot, adapter in zip(slots, adapters, strict=True)
+                ]
             self._pipeline.enable_lora()
             self._pipeline.set_adapters(slots, [1.0] * len(slots))
             yield
@@ -46,28 +51,28 @@ class HotSwap(Adapters):
                 self._pipeline.disable_lora()
 
     def _place(self, slot: str, adapter: Adapter) -> str:
-        """Put an adapter into a slot; if its layers differ from the slot's, empty all first."""
-        wanted = (adapter.name, adapter.scale)
-        if self._held.get(slot) == wanted:
+        """Load an adapter into a slot; if its layers differ from the slot's, clear all first."""
+        key = (adapter.name, adapter.scale)
+        if self._held.get(slot) == key:
             return slot
-        _, pairs, alphas = self._known(adapter)
-        weights = _of_one_rank(pairs, alphas, adapter.scale)
+        _, pairs, alphas = self._checked(adapter)
+        weights = _with_slot_rank(pairs, alphas, adapter.scale)
         if slot in self._held:
             try:
                 self._pipeline.load_lora_weights(weights, adapter_name=slot, hotswap=True)
-                self._held[slot] = wanted
+                self._held[slot] = key
                 return slot
             except (KeyError, RuntimeError, ValueError):
                 log.info("%s has other layers: what was compiled is compiled again", adapter.param)
                 self._clear()
         try:
-            with warnings.catch_warnings():  # peft's, of every adapter beside another
+            with warnings.catch_warnings():  # peft warns of every second adapter
                 warnings.simplefilter("ignore", UserWarning)
                 self._pipeline.load_lora_weights(weights, adapter_name=slot)
         except (KeyError, RuntimeError, ValueError) as error:
             self._clear()
             raise self._unfit(adapter) from error
-        self._held[slot] = wanted
+        self._held[slot] = key
         return slot
 
     def _clear(self) -> None:
@@ -75,13 +80,13 @@ class HotSwap(Adapters):
         self._held.clear()
 
 
-def _of_one_rank(pairs: dict[str, Any], alphas: dict[str, Any], scale: float) -> dict[str, Any]:
-    """Pairs of matrices of the rank of a slot, which count for as much without a scale."""
+def _with_slot_rank(pairs: dict[str, Any], alphas: dict[str, Any], scale: float) -> dict[str, Any]:
+    """Pad pairs of matrices to the rank of a slot, and multiply the scale into them."""
     import torch
 
-    made = {}
+    padded = {}
     for name, down in pairs.items():
-        end = next((one for one in PAIRS if name.endswith(one)), None)
+        end = next((suffix for suffix in PAIRS if name.endswith(suffix)), None)
         if end is None:
             continue
         path = name.removesuffix(end)
@@ -89,6 +94,6 @@ def _of_one_rank(pairs: dict[str, Any], alphas: dict[str, Any], scale: float) ->
         factor = scale * float(alphas.get(f"{path}.alpha", rank)) / rank
         more = max(0, _RANK - rank)
         rest = [0, 0] * (down.ndim - 1)
-        made[name] = torch.nn.functional.pad(down, [*rest, 0, more])
-        made[path + PAIRS[end]] = torch.nn.functional.pad(up * factor, [*rest[2:], 0, more])
-    return made
+        padded[name] = torch.nn.functional.pad(down, [*rest, 0, more])
+        padded[path + PAIRS[end]] = torch.nn.functional.pad(up * factor, [*rest[2:], 0, more])
+    return padded

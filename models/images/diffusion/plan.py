@@ -1,4 +1,4 @@
-"""From a request to what a pipeline is called with, or to what is wrong with it."""
+"""From a request to the arguments of a pipeline, or to an error."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from models.images.request import Adapter, ImageRequest, Output
 from models.row import Row
 from models.surface import Leniency
 
-_NEGATIVE_GUIDANCE = 2.0  # where a negative prompt comes without
+_NEGATIVE_GUIDANCE = 2.0  # with a negative prompt, if the request names no guidance
 _EDIT_PIXELS = 1024 * 1024  # Flux2KleinPipeline reads input pictures at no more than this
 
 
 @dataclass(frozen=True)
 class ImageItem:
-    """One picture of a checked request: what its pipeline is called with, and how it leaves.
+    """One picture of a checked request: the arguments of its pipeline, and its output.
 
     Attributes:
-        task: which pipeline.
-        arguments: of the pipeline, but for the prompts.
-        negative: None = without a negative prompt.
-        part, parts: which of the request's pictures, of how many.
-        generated_size: width and height that the model makes, of which the picture is the middle.
-        scheduler: other than the model's own.
-        kept: the picture and the mask of what is to change in it; the rest is kept, bit by bit.
+        task: selects the pipeline.
+        arguments: of the pipeline, except the prompts.
+        negative: the negative prompt, or None.
+        part, parts: index among the request's pictures, and their number.
+        generated_size: width and height that the model makes; the picture is its middle.
+        scheduler: None = the model's own.
+        kept: a picture and the mask of what changes in it; its other pixels are kept exactly.
     """
 
     task: str
@@ -50,11 +50,11 @@ class ImageItem:
 
     @property
     def kind(self) -> Hashable:
-        """What pictures that are made together have in common; None = this one is made alone."""
+        """Equal for pictures that may share a run; None = this picture runs alone."""
         if self.task != "txt2img":
             return None
         arguments = tuple(sorted(self.arguments.items()))
-        loras = tuple((one.name, one.scale) for one in self.adapters)
+        loras = tuple((adapter.name, adapter.scale) for adapter in self.adapters)
         return (arguments, self.negative is None, self.scheduler, loras)
 
 
@@ -63,7 +63,7 @@ class ImagePlan:
 
     Args:
         row: the model; its options are those of ``DiffusersImages``.
-        count: the tokens of texts.
+        count: counts the tokens of texts.
     """
 
     def __init__(self, row: Row, count: Callable[[Sequence[str]], Sequence[int]]) -> None:
@@ -73,13 +73,13 @@ class ImagePlan:
         self._inputs = InputPictures(row)
 
     def __call__(self, request: ImageRequest, leniency: Leniency) -> list[ImageItem]:
-        """Check a request and decode its pictures; one item for each picture that is to be made.
+        """Check a request, decode its pictures, and return an item for each picture to be made.
 
         Raises:
-            UnsupportedParameter: what the model cannot do: an input picture, a mask, a scheduler;
-                of a strict request, a field that changes nothing, too.
-            InvalidValue: fields that do not go together, or a picture larger than the model makes.
-            ContextLengthExceeded: a prompt that the text encoder would cut.
+            UnsupportedParameter: the model cannot honour a field: an input picture, a mask, a
+                scheduler; of a strict request, also a field that would change nothing.
+            InvalidValue: fields contradict each other, or the picture is too large for the model.
+            ContextLengthExceeded: the text encoder would cut the prompt.
             MediaUndecodable: an input picture cannot be read.
         """
         self._check_prompt("prompt", request.prompt)
@@ -90,7 +90,7 @@ class ImagePlan:
         width, height = self._size(request, pictures)
         opaque = request.mask is None or pictures[0].mode == "RGB"
         check_delivery(request.output, len(request.seeds), width, height, opaque=opaque)
-        generated_size = (self._up(width), self._up(height))
+        generated_size = (self._on_grid(width), self._on_grid(height))
         negative, guided = self._guided(request, leniency)
         sizes = Sizes((width, height), generated_size)
         edited, kept = self._inputs.arguments(request, task, pictures, sizes, leniency)
@@ -124,9 +124,9 @@ class ImagePlan:
         return [replace(first, seed=seed, part=part) for part, seed in enumerate(request.seeds)]
 
     def prompt_tokens(self, request: ImageRequest) -> int:
-        """How many tokens of a request the model reads."""
-        read = [request.prompt, *filter(None, [request.negative_prompt])]
-        return sum(self._count(read))
+        """Return the tokens of the prompt and the negative prompt together."""
+        prompts = [request.prompt, *filter(None, [request.negative_prompt])]
+        return sum(self._count(prompts))
 
     def _task(self, request: ImageRequest) -> str:
         task = "inpaint" if request.mask else "img2img" if request.images else "txt2img"
@@ -158,7 +158,7 @@ class ImagePlan:
     def _guided(
         self, request: ImageRequest, leniency: Leniency
     ) -> tuple[str | None, dict[str, Any]]:
-        """The negative prompt, and the arguments of its guidance or of guidance alone."""
+        """Return the negative prompt, and the arguments of guidance."""
         slug, family = self._row.slug, self._family
         if request.negative_prompt and family.negative is None:
             leniency.leave_out(
@@ -175,14 +175,14 @@ class ImagePlan:
             )
             return None, {}
         self._check_prompt("negative_prompt", request.negative_prompt)
-        usual = max(self._row.defaults["guidance"], _NEGATIVE_GUIDANCE)
-        scale = usual if request.guidance is None else request.guidance
+        default = max(self._row.defaults["guidance"], _NEGATIVE_GUIDANCE)
+        scale = default if request.guidance is None else request.guidance
         if scale <= family.unguided:
             leniency.leave_out(
                 "guidance",
                 f"guidance of {family.unguided:g} or less would switch the negative_prompt off",
             )
-            scale = usual
+            scale = default
         return request.negative_prompt, {family.negative: scale}
 
     def _steps(self, request: ImageRequest) -> int:
@@ -207,8 +207,8 @@ class ImagePlan:
             )
         return width, height
 
-    def _up(self, pixels: int) -> int:
-        """The next side that the model can make; the picture is cut back to what was asked for."""
+    def _on_grid(self, pixels: int) -> int:
+        """Round a side up to the model's grid; the picture is cropped later."""
         grid = self._family.grid
         return -(-pixels // grid) * grid
 

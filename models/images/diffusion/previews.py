@@ -1,9 +1,8 @@
-"""What a picture will be, seen while it is made.
+"""Previews of a picture while it is made.
 
-A step's latents and what the model said of them tell what the picture would be if it went on in a
-straight line. A decoder would take longer than a step to show it: here each latent becomes one
-colour, by a linear map. The map is found once, by least squares, on what the model's own encoder
-makes of patterns drawn here.
+A step's latents and the model's output give an estimate of the final latents. The decoder would
+take longer than a step, so a linear map turns each latent into one colour instead. The map is
+fitted once, by least squares, to the latents of generated patterns.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ _SEED = 1
 
 
 class Previews:
-    """Shows latents as pictures.
+    """Draws latents as pictures.
 
     Args:
-        pipeline: whose latents.
-        unpacked: makes latents as its decoder reads them of those that its scheduler has.
+        pipeline: whose latents are drawn.
+        unpacked: converts the scheduler's latents to the shape and scale of the decoder's.
     """
 
     def __init__(self, pipeline: Any, unpacked: Callable[[Any, Any, int, int], Any]) -> None:
@@ -31,12 +30,12 @@ class Previews:
         self._colours: Any = None
 
     def prepare(self) -> None:
-        """Fit the map, once; before a run: it calls the encoder, which may wait in the RAM."""
+        """Fit the map, once. Call this before a run: an offloaded encoder moves to the GPU."""
         if self._colours is None:
             self._colours = _fitted(self._pipeline.vae, self._pipeline._execution_device)
 
     def __call__(self, latents: Any, width: int, height: int) -> Any:
-        """The pictures of a batch's latents, one pixel for each latent.
+        """Draw a batch's latents, one pixel for each latent.
 
         Returns:
             RGB from 0 to 255, shape (batch, rows, columns, 3), uint8, in numpy.
@@ -44,7 +43,7 @@ class Previews:
         return self.pixels(latents, width, height).cpu().numpy()
 
     def pixels(self, latents: Any, width: int, height: int) -> Any:
-        """The same as a tensor, on the latents' device."""
+        """Draw the same as a tensor on the latents' device."""
         import torch
 
         self.prepare()
@@ -54,32 +53,31 @@ class Previews:
             return (rgb.clamp(0, 1) * 255).round().byte()
 
 
-def estimate(scheduler: Any, said: Any, timestep: Any, latents: Any) -> Any:
-    """The picture's latents, by what the model said at a step.
+def estimate(scheduler: Any, output: Any, timestep: Any, latents: Any) -> Any:
+    """Estimate the final latents from the model's output at a step.
 
     Args:
-        scheduler: one that the step has not moved on yet.
-        said: the model's output.
+        scheduler: before its ``step`` for this output.
+        output: of the model.
         timestep: as the scheduler's ``step`` takes it.
-        latents: that the model was asked about.
+        latents: the model's input.
     """
     if getattr(scheduler, "step_index", 0) is None:
         scheduler._init_step_index(timestep)
-    if hasattr(scheduler, "convert_model_output"):  # of several steps: it has a form of its own
-        return scheduler.convert_model_output(said, sample=latents)
+    if hasattr(scheduler, "convert_model_output"):  # multistep solvers bring their own formula
+        return scheduler.convert_model_output(output, sample=latents)
     if hasattr(scheduler, "sigmas"):
-        return latents - scheduler.sigmas[scheduler.step_index] * said
+        return latents - scheduler.sigmas[scheduler.step_index] * output
     left = scheduler.alphas_cumprod[int(timestep)]
-    return (latents - (1 - left) ** 0.5 * said) / left**0.5
+    return (latents - (1 - left) ** 0.5 * output) / left**0.5
 
 
 def _fitted(vae: Any, device: Any) -> Any:
-    """The map from a latent and 1 to RGB from 0 to 1, shape (channels + 1, 3), float32.
+    """Fit the map from a latent and a 1 to RGB from 0 to 1; float32, shape (channels + 1, 3).
 
     Args:
-        vae: the encoder.
-        device: where the pipeline computes; an encoder that is offloaded lies elsewhere until it
-            is called.
+        vae: with the encoder.
+        device: where the pipeline computes; an offloaded encoder moves there when it is called.
     """
     import torch
 
@@ -90,7 +88,7 @@ def _fitted(vae: Any, device: Any) -> Any:
         seen = torch.nn.functional.interpolate(patterns, latents.shape[-2:], mode="area")
         known = _with_one(latents.movedim(1, -1).flatten(0, 2)).double()
         wanted = seen.movedim(1, -1).flatten(0, 2).double()
-        # A little of a ridge: channels may hold the same, or nothing.
+        # Ridge regression: channels may be equal or constant.
         square = known.T @ known + 1e-3 * torch.eye(known.shape[1])
         return torch.linalg.solve(square, known.T @ wanted).float().to(device)
 
@@ -102,7 +100,7 @@ def _with_one(values: Any) -> Any:
 
 
 def _patterns() -> Any:
-    """Clouds of colour, coarse and fine; from 0 to 1, shape (patterns, 3, side, side)."""
+    """Return coarse and fine clouds of colour, 0 to 1, shape (patterns, 3, side, side)."""
     import torch
 
     dice = torch.Generator().manual_seed(_SEED)

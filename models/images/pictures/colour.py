@@ -1,7 +1,7 @@
 """Colours by an ICC profile (ISO 15076-1), converted to sRGB.
 
-A profile comes from a client. Of its tags only those reach the library that a conversion of pixels
-needs, and of these only tables that are as large as they say: others cost hours or gigabytes.
+Profiles come from clients. The library sees only the tags that a conversion of pixels needs, and
+only tables that are as large as their headers claim: others cost hours or gigabytes.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ _CLASSES = frozenset({b"scnr", b"mntr", b"prtr", b"spac"})
 _MATRIX = frozenset(
     {b"wtpt", b"chad", b"rXYZ", b"gXYZ", b"bXYZ", b"rTRC", b"gTRC", b"bTRC", b"kTRC"}
 )
-_TABLE = b"A2B0"  # of the perceptual intent, as browsers show pictures
+_TABLE = b"A2B0"  # of the perceptual intent, which browsers use
 _BASES = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}
-# Of the library: exact for 256 shades, matrices as they are, a fine table for inks.
+# Of LittleCMS: no optimisation for 256 greys, its default for matrices, a fine table for inks.
 _FLAGS = {"L": 0x0100, "RGB": 0, "CMYK": 0x0400}
 _GREYS = frozenset({"1", "L", "LA"})
-_UNSEEN = 2  # a difference of this, of 255, is rounding: the profile is sRGB by another name
-_STEPS = 9  # colours a side that are compared
+_UNSEEN = 2  # of 255: smaller differences are rounding, and the profile is sRGB by another name
+_STEPS = 9  # sampled values per channel
 
 
 def srgb(picture: Any, profile: bytes | None) -> Any:
     """Return the colours of a picture in sRGB, in RGB, without its transparency.
 
-    A profile that cannot be used, or is not for pictures of this kind, changes nothing.
+    A profile that is unusable, or made for another colour space, changes nothing.
 
     Args:
-        picture: eight bits a channel, any mode but a palette.
-        profile: an ICC profile; None = it is in sRGB.
+        picture: eight bits per channel, in any mode but a palette.
+        profile: an ICC profile; None = sRGB.
     """
     base = None if profile is None else _base(picture.mode, profile[16:20])
     convert = None if base is None else _conversion(profile or b"", base)
@@ -45,7 +45,7 @@ def srgb(picture: Any, profile: bytes | None) -> Any:
 
 
 def _base(mode: str, space: bytes) -> str | None:
-    """The mode in which a profile's space describes a picture; None = it describes another."""
+    """Return the mode that a profile expects of a picture; None if the profile does not fit."""
     base = _BASES.get(space)
     fits = (base == "L") <= (mode in _GREYS) and (base == "CMYK") == (mode == "CMYK")
     return base if fits else None
@@ -53,7 +53,7 @@ def _base(mode: str, space: bytes) -> str | None:
 
 @functools.lru_cache(maxsize=8)
 def _conversion(profile: bytes, base: str) -> Callable[[Any], Any] | None:
-    """Build the conversion to sRGB; None where there is nothing to convert or no way to do it."""
+    """Build the conversion to sRGB; None if it is impossible or would change nothing."""
     from PIL import ImageCms
 
     safe = _safe(profile)
@@ -70,7 +70,7 @@ def _conversion(profile: bytes, base: str) -> Callable[[Any], Any] | None:
 
 
 def _toned(convert: Callable[[Any], Any], grey: Any) -> Any:
-    """Convert grey by the colours of its 256 shades."""
+    """Convert a grey picture by a table of its 256 shades."""
     from PIL import Image
 
     shades = convert(Image.frombytes("L", (256, 1), bytes(range(256))))
@@ -78,7 +78,7 @@ def _toned(convert: Callable[[Any], Any], grey: Any) -> Any:
 
 
 def _changes_nothing(convert: Callable[[Any], Any], base: str) -> bool:
-    """Whether colours from the whole space stay what they are."""
+    """Whether a conversion leaves samples of the whole colour space as they are."""
     from PIL import Image
 
     channels = len(base)
@@ -90,7 +90,7 @@ def _changes_nothing(convert: Callable[[Any], Any], base: str) -> bool:
 
 
 def _safe(profile: bytes) -> bytes | None:
-    """Keep what a conversion needs of a profile; None where that is not whole."""
+    """Reduce a profile to the tags that a conversion needs; None if it is truncated."""
     if len(profile) < _HEADER + 4 or profile[12:16] not in _CLASSES:
         return None
     count = min(int.from_bytes(profile[_HEADER : _HEADER + 4]), _MOST_TAGS)
@@ -106,7 +106,7 @@ def _safe(profile: bytes) -> bytes | None:
 
 
 def _is_whole(table: bytes) -> bool:
-    """Whether a table of colours is as large as its dimensions say; the library trusts them."""
+    """Whether a colour table is as large as its dimensions claim; the library trusts them."""
     if len(table) < _TABLE_HEADER:
         return False
     kind, inputs, outputs = table[:4], table[8], table[9]
@@ -128,7 +128,7 @@ def _is_whole(table: bytes) -> bool:
 
 
 def _packed(header: bytes, tags: dict[bytes, bytes]) -> bytes:
-    """Write a profile of these tags."""
+    """Assemble a profile from a header and tags."""
     table, data = [struct.pack(">I", len(tags))], []
     place = _HEADER + 4 + _ENTRY * len(tags)
     for name, content in tags.items():

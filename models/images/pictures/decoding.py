@@ -1,4 +1,4 @@
-"""Encoded pictures in."""
+"""Decoding pictures that come from a client, within limits."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from models.errors import InvalidValue, MediaUndecodable
 from models.images.pictures import colour, jpeg, png, transparency
 from models.surface import Leniency
 
-_INPUT_PIXELS = 64_000_000  # a larger input picture is a bomb, not a photo
-_MOST_SIDE = 16_384  # a longer picture is no photo either, and becomes very many tiles
-_MOST_SCANNED = 1_300_000_000  # scans of a JPEG times pixels: a second of a processor
-_FORMATS = ("PNG", "JPEG", "WEBP", "GIF")  # not all of Pillow's: EPS would start Ghostscript
-_BAND = 256  # rows that are compared at once
+_INPUT_PIXELS = 64_000_000  # larger pictures are decompression bombs, not photos
+_MOST_SIDE = 16_384  # longer pictures are no photos either, and become very many tiles
+_MOST_SCANNED = 1_300_000_000  # scans of a JPEG times pixels: about a second of CPU time
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF")  # Pillow reads more, but EPS would start Ghostscript
+_BAND = 256  # rows that are hashed at once
 
 
 def decode(content: bytes, param: str = "image", *, alpha: bool = False) -> Any:
-    """Read an encoded picture: upright, in sRGB, eight bits a channel.
+    """Decode a picture: upright, in sRGB, with eight bits per channel.
 
     Args:
-        content: a PNG, JPEG, WebP or GIF; of an animation the first picture is read.
+        content: a PNG, JPEG, WebP or GIF; of an animation, the first picture is decoded.
         param: the request's field, for errors.
-        alpha: whether transparency is kept. Otherwise the picture is laid on white.
+        alpha: whether transparency is kept. Otherwise the picture is composed on white.
 
     Returns:
-        RGB; RGBA if ``alpha`` and a pixel is transparent. What is entirely transparent is white.
+        RGB, or RGBA if ``alpha`` and a pixel is transparent. Fully transparent pixels are white.
 
     Raises:
-        MediaUndecodable: it is no picture that Pillow reads, or an absurdly large one.
+        MediaUndecodable: Pillow cannot read it, or it exceeds a limit.
     """
     colours, opacity = _channels(content, param)
     if opacity is None:
@@ -43,10 +43,10 @@ def decode(content: bytes, param: str = "image", *, alpha: bool = False) -> Any:
 
 
 def mask_of(content: bytes, size: tuple[int, int]) -> Any:
-    """What of a picture is to change: white there, black elsewhere, in grey.
+    """Decode a mask: greyscale, white where a picture is to change and black elsewhere.
 
-    As OpenAI has it, what is transparent in the mask is to change. In a mask where nothing is more
-    transparent than not, it is what is white.
+    As in OpenAI's interface, the mask's transparent parts are to change. In a mask without pixels
+    of less than half opacity, its white parts are to change.
 
     Args:
         content: the encoded mask.
@@ -54,7 +54,7 @@ def mask_of(content: bytes, size: tuple[int, int]) -> Any:
 
     Raises:
         MediaUndecodable: it cannot be read.
-        InvalidValue: it is not as large as the picture.
+        InvalidValue: its size is not the picture's.
     """
     colours, opacity = _channels(content, "mask", managed=False)
     if colours.size != size:
@@ -69,7 +69,7 @@ def mask_of(content: bytes, size: tuple[int, int]) -> Any:
 
 
 def mask_of_holes(opacity: Any) -> Any:
-    """The mask of a picture that is transparent where it is to change, by its alpha channel."""
+    """Return the mask for the transparent parts of an alpha channel."""
     from PIL import ImageChops
 
     return ImageChops.invert(opacity)
@@ -124,10 +124,10 @@ def _read(content: bytes, param: str, managed: bool) -> tuple[Any, Any]:
 
 
 def _check_size(size: tuple[int, int], content: bytes, param: str, tries: int = 1) -> None:
-    """Refuse a picture that is too large to be decoded ``tries`` times.
+    """Check that a picture is small enough to be decoded ``tries`` times.
 
     Raises:
-        MediaUndecodable: it is.
+        MediaUndecodable: it is too large.
     """
     pixels = size[0] * size[1]
     if pixels > _INPUT_PIXELS or max(size) > _MOST_SIDE:
@@ -143,7 +143,7 @@ def _check_size(size: tuple[int, int], content: bytes, param: str, tries: int = 
 
 
 def _loaded(opened: Any, content: bytes, param: str) -> Any:
-    """Decode a picture; a JPEG that lacks nothing but its last marker, too."""
+    """Decode a picture, even a JPEG that lacks only its last marker."""
     from PIL import Image
 
     try:
@@ -173,9 +173,9 @@ def _digest(content: bytes) -> bytes:
 
 
 def _scale_transparency(picture: Any, depth: int) -> None:
-    """Give the transparent colour of a PNG in the samples that Pillow makes, which have 8 bits.
+    """Convert the transparent colour of a PNG to the 8-bit samples that Pillow makes.
 
-    The file gives it in samples of its own depth (section 11.3.2.1).
+    The file stores it at its own bit depth (section 11.3.2.1).
     """
     value = picture.info.get("transparency")
     if picture.mode == "L" and depth < 8 and isinstance(value, int):
@@ -185,7 +185,7 @@ def _scale_transparency(picture: Any, depth: int) -> None:
 
 
 def _in_eight_bits(picture: Any) -> Any:
-    """A picture without a palette and with eight bits a channel, its transparency as a channel."""
+    """Convert to eight bits per channel, without a palette, with transparency as a channel."""
     if picture.mode.startswith("I"):
         return _from_sixteen_bits(picture)
     if picture.mode == "CMYK":
@@ -199,7 +199,7 @@ def _in_eight_bits(picture: Any) -> Any:
 
 
 def _from_sixteen_bits(picture: Any) -> Any:
-    """Grey of 16 bits in 8: Pillow itself would cut off what is larger than 255."""
+    """Convert 16-bit grey to 8 bits; Pillow would clip values above 255."""
     import numpy as np
     from PIL import Image
 
@@ -221,10 +221,10 @@ def _too_large(pixels: str, param: str) -> MediaUndecodable:
 
 
 def without_transparency(picture: Any, param: str, slug: str, leniency: Leniency) -> Any:
-    """Lay a picture on white for a model that sees no transparency, and say so.
+    """Compose a picture on white for a model without transparency, and add a warning.
 
     Raises:
-        InvalidValue: it is transparent somewhere, and the request is strict.
+        InvalidValue: a pixel is transparent, and the request is strict.
     """
     if picture.mode != "RGBA":
         return picture
@@ -233,7 +233,7 @@ def without_transparency(picture: Any, param: str, slug: str, leniency: Leniency
 
 
 def on_white(picture: Any) -> Any:
-    """A picture without transparency, in RGB."""
+    """Compose a picture on white; returns RGB."""
     if picture.mode != "RGBA":
         return picture
     colours = picture.convert("RGB")

@@ -1,4 +1,4 @@
-"""Pictures out: the format and the size in which they leave."""
+"""Encoding pictures in a format and a size that fit an answer."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from models.images.pictures.resizing import crop
 from models.images.request import Output, Picture
 from models.surface import LeftOut
 
-_QUALITY = 90  # of jpeg and webp
+_QUALITY = 90  # default, of jpeg and webp
 _PREVIEW_QUALITY = 75
-_STEPS = (95, 80, 65, 50)  # qualities that are tried where a picture is made smaller
-_LEAST_SHARE = {80: 0.25, 65: 0.16}  # of the bytes at 95, at least
+_STEPS = (95, 80, 65, 50)  # qualities to try, from the best
+_LEAST_SHARE = {80: 0.25, 65: 0.16}  # smallest size to expect, as a share of that at 95
 _BASE64 = 4 / 3
-_BYTES = {"png": 2.2, "jpeg": 0.5, "webp": 0.4}  # of a pixel of a photo with much in it
-_SIDES = {"webp": 16_383, "jpeg": 65_500}  # the longest that the format, or its library, has
-_SHRINK = 0.9  # of the side that should fit
+_BYTES = {"png": 2.2, "jpeg": 0.5, "webp": 0.4}  # per pixel of a detailed photo
+_SIDES = {"webp": 16_383, "jpeg": 65_500}  # longest side in the format, or in its library
+_SHRINK = 0.9  # safety factor for the side that should fit
 _BUCKET = (
     "for links, give an s3Config with the job or set the BUCKET_ variables of the endpoint, and "
     "ask for no b64_json"
@@ -30,10 +30,16 @@ _BUCKET = (
 
 
 def encode(picture: Any, format_: str, quality: int = _QUALITY) -> bytes:
-    """Encode a picture; ``quality`` is of jpeg and webp, 0 to 100. A jpeg lies on white."""
+    """Encode a picture.
+
+    Args:
+        picture: RGB or RGBA; composed on white for jpeg.
+        format_: ``png``, ``jpeg`` or ``webp``.
+        quality: of jpeg and webp, 0 to 100.
+    """
     options: dict[str, Any] = {"quality": quality}
     if format_ == "png":
-        options = {"compress_level": 1}  # a quarter of the time of level 6, a fifth more bytes
+        options = {"compress_level": 1}  # takes a quarter of level 6's time, for a fifth more bytes
     if format_ == "jpeg":
         picture = on_white(picture)
     buffer = io.BytesIO()
@@ -44,10 +50,10 @@ def encode(picture: Any, format_: str, quality: int = _QUALITY) -> bytes:
 def check_delivery(
     output: Output, count: int, width: int, height: int, *, opaque: bool = True
 ) -> None:
-    """Refuse, before they are made, pictures that their format or an answer could not hold.
+    """Check, before pictures are made, that their format and an answer can hold them.
 
-    Where the client names no format, they are made to fit, unless they are too long for every
-    format that is smaller than png.
+    If the client names no format, ``encoded`` makes them fit, unless they are too long for every
+    format that compresses better than png.
 
     Raises:
         InvalidValue: they would be too large.
@@ -89,10 +95,10 @@ class Encoded:
 
 
 def encoded(pictures: Sequence[Any], seeds: Sequence[int | None], output: Output) -> Encoded:
-    """Encode pictures as the client wants them.
+    """Encode pictures in the client's format.
 
-    Where it names no format, they are png. Where those are together larger than media in an answer
-    should be, they are webp, of a quality that goes down in steps until they fit.
+    Without one they are png; if png exceeds what an answer should hold, they are webp, or jpeg if
+    too long for it, in the best quality that fits.
     """
     format_ = output.format or "png"
     left_out: tuple[LeftOut, ...] = ()
@@ -113,18 +119,20 @@ def encoded(pictures: Sequence[Any], seeds: Sequence[int | None], output: Output
     return Encoded(tuple(map(partial(_with_copy, output), made, pictures)), left_out)
 
 
-def preview(pixels: Any, up: tuple[int, int], size: tuple[int, int], output: Output) -> Picture:
-    """A picture of the size that is wanted, of one that is coarser.
+def preview(
+    pixels: Any, generated: tuple[int, int], size: tuple[int, int], output: Output
+) -> Picture:
+    """Enlarge a coarse picture to the requested size, and encode it.
 
     Args:
         pixels: RGB, shape (rows, columns, 3), uint8.
-        up: width and height of what the model makes.
-        size: of the picture, which is the middle of that.
-        output: how it leaves; a preview of no named format is webp.
+        generated: width and height that the model makes.
+        size: of the result, which is cropped from the middle.
+        output: its format and limits; without a format, previews are webp.
     """
     from PIL import Image
 
-    picture = crop(Image.fromarray(pixels).resize(up, Image.Resampling.BICUBIC), *size)
+    picture = crop(Image.fromarray(pixels).resize(generated, Image.Resampling.BICUBIC), *size)
     smaller = _smaller_format(max(size), opaque=True) or "png"
     format_ = output.format or smaller
     quality = _PREVIEW_QUALITY if output.compression is None else output.compression
@@ -135,14 +143,14 @@ def preview(pixels: Any, up: tuple[int, int], size: tuple[int, int], output: Out
 
 
 def _smaller_format(longest: int, opaque: bool) -> str | None:
-    """The format that makes pictures of this side smaller than png does; None = there is none."""
+    """Return a format that compresses better than png and holds this side, or None."""
     if longest <= _SIDES["webp"]:
         return "webp"
     return "jpeg" if opaque and longest <= _SIDES["jpeg"] else None
 
 
 def _stepped(pictures: Sequence[Any], format_: str, output: Output) -> tuple[list[bytes], int]:
-    """The pictures in the best quality that fits, or in the lowest; and that quality."""
+    """Encode in the best quality that fits, or else the lowest; return that quality, too."""
     first, *lower = _STEPS
     contents = [encode(picture, format_, first) for picture in pictures]
     quality, best_bytes = first, _base64_bytes(contents)
@@ -150,7 +158,7 @@ def _stepped(pictures: Sequence[Any], format_: str, output: Output) -> tuple[lis
     while lower and not _fits(contents, output):
         quality = lower.pop(0)
         if lower and best_bytes * _LEAST_SHARE[quality] > limit_bytes:
-            continue  # a large picture takes seconds a try
+            continue  # skipped, because each try takes seconds for a large picture
         contents = [encode(picture, format_, quality) for picture in pictures]
     return contents, quality
 
@@ -158,7 +166,7 @@ def _stepped(pictures: Sequence[Any], format_: str, output: Output) -> tuple[lis
 def _warning(
     contents: Sequence[bytes], format_: str, quality: int | None, whole_bytes: int, output: Output
 ) -> LeftOut:
-    """Say in which format pictures leave, and why, to a client that names none."""
+    """Return the warning that names the chosen format, and why."""
     count = len(contents)
     what, they = ("The picture is", "it") if count == 1 else (f"The {count} pictures are", "they")
     what += f" {format_}" if quality is None else f" {format_} of quality {quality}"
@@ -183,7 +191,7 @@ def _with_copy(output: Output, made: Picture, picture: Any) -> Picture:
 
 
 def _copy(picture: Any, made: Picture, limit_bytes: int) -> Picture:
-    """A picture that an event carries beside a link: itself, or one that is smaller."""
+    """Return what an event carries beside a link: the picture itself, or a smaller copy."""
     if len(made.content) * _BASE64 <= limit_bytes:
         return made
     while True:
@@ -199,7 +207,7 @@ def _copy(picture: Any, made: Picture, limit_bytes: int) -> Picture:
 
 
 def _limit_bytes(output: Output, count: int, *, inline: bool = True) -> float:
-    """What so many pictures may have together, as base64."""
+    """Return the limit of so many pictures together, in bytes of base64."""
     each = output.each_limit_bytes
     limits = (
         output.inline_limit_bytes if inline else None,
@@ -210,7 +218,7 @@ def _limit_bytes(output: Output, count: int, *, inline: bool = True) -> float:
 
 
 def _fits(contents: Sequence[bytes], output: Output, *, inline: bool = True) -> bool:
-    """Whether pictures are as small as they should be, together and each of them."""
+    """Whether pictures fit their limits, together and each by itself."""
     each = output.each_limit_bytes
     if each is not None and max(map(len, contents)) * _BASE64 > each:
         return False

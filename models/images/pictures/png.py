@@ -1,7 +1,7 @@
-"""The chunks of a PNG (ISO/IEC 15948) that its pixels depend on; all others are left out.
+"""The chunks of a PNG (ISO/IEC 15948) that affect its pixels; all others are removed.
 
-Pillow refuses a file whose metadata is damaged or decompresses to more than a megabyte. No pixel
-depends on that metadata, so that it is taken away before Pillow reads the file.
+Pillow refuses a file whose metadata is damaged, or decompresses to more than a megabyte. Metadata
+affects no pixel, so it is removed before Pillow reads the file.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_MOST_CHUNKS = 100_000  # an encoder that writes 256 bytes a chunk stays below with 25 MB
-_MOST_TEXT = 1_000_000  # of bytes, decompressed: Pillow's own limit
-_MOST_PROFILE = 8_000_000  # the largest profiles of printers have some four megabytes
-# Keywords of the texts that can say how a picture is turned: ImageMagick's, and that of XMP.
+_MOST_CHUNKS = 100_000  # 25 MB in chunks of 256 bytes
+_MOST_TEXT = 1_000_000  # bytes after decompression; Pillow's own limit
+_MOST_PROFILE = 8_000_000  # bytes; the largest printer profiles have about 4 MB
+# Keywords of texts that may hold the orientation: ImageMagick's, and that of XMP.
 _TURNING = (b"Raw profile type exif", b"XML:com.adobe.xmp")
 _NEEDED = frozenset({b"tRNS", b"eXIf"})
 _TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 
 
 class Plain(NamedTuple):
-    """A PNG without the chunks that its pixels do not depend on, and its colour profile."""
+    """A PNG reduced to the chunks that affect its pixels, and its colour profile."""
 
     content: bytes
     profile: bytes | None
@@ -43,13 +43,13 @@ class _Chunk(NamedTuple):
 
 
 def plain(content: bytes) -> Plain:
-    """Leave out what no pixel depends on, as well as ancillary chunks with a wrong checksum.
+    """Remove chunks that affect no pixel, and ancillary chunks with a wrong checksum.
 
-    Of an animation the first picture remains. What breaks off, or is no chunk, is kept for the
+    Of an animation, the first picture remains. A truncated or malformed rest is kept, for the
     decoder to refuse.
 
     Raises:
-        ValueError: it has more chunks than any picture needs.
+        ValueError: there are too many chunks.
     """
     kept: list[bytes | memoryview] = [SIGNATURE]
     profile: bytes | None = None
@@ -68,12 +68,12 @@ def plain(content: bytes) -> Plain:
 
 
 def depth(content: bytes) -> int:
-    """Return the bits of a sample, or of a palette's index."""
+    """Return the bits of a sample or of a palette index."""
     return content[24]
 
 
 def _chunks(content: bytes) -> Iterator[_Chunk]:
-    """Yield the chunks up to the end, or up to what is none."""
+    """Yield the chunks up to the end, or to the first malformed one."""
     view, place = memoryview(content), len(SIGNATURE)
     for _ in range(_MOST_CHUNKS):
         if place + 12 > len(content):
@@ -88,7 +88,7 @@ def _chunks(content: bytes) -> Iterator[_Chunk]:
 
 
 def _is_needed(chunk: _Chunk, seen: set[bytes]) -> bool:
-    """Whether the decoder is to see an ancillary chunk; each kind counts once."""
+    """Whether the decoder needs an ancillary chunk; only the first of each kind is kept."""
     if chunk.name not in _TEXTS:
         kind = chunk.name
         needed = kind in _NEEDED
@@ -102,7 +102,7 @@ def _is_needed(chunk: _Chunk, seen: set[bytes]) -> bool:
 
 
 def _is_short(chunk: _Chunk, start: int, head: bytes) -> bool:
-    """Whether a text has at most a megabyte once it is decompressed."""
+    """Whether a text decompresses to at most a megabyte."""
     data = bytes(chunk.data)
     if chunk.name == b"zTXt":
         return _inflated(data[start + 1 :], _MOST_TEXT) is not None
@@ -118,7 +118,7 @@ def _profile(data: bytes) -> bytes | None:
 
 
 def _inflated(data: bytes, most: int) -> bytes | None:
-    """Decompress, None what is damaged or larger than ``most`` bytes."""
+    """Decompress data; None if it is damaged or exceeds ``most`` bytes."""
     inflater = zlib.decompressobj()
     try:
         plain = inflater.decompress(data, most)

@@ -1,4 +1,4 @@
-"""Pictures of another size."""
+"""Resizing, padding and cropping pictures."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from models.images.pictures.transparency import whiten
 
 
 def fitted(picture: Any, width: int, height: int) -> Any:
-    """A picture of that size: what is too long on one side is cut off on both its ends."""
+    """Resize a picture to cover a size, and crop what exceeds it on both ends."""
     from PIL import Image, ImageOps
 
     if picture.size == (width, height):
         return picture
-    made = ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
-    if made.mode != "RGBA":
-        return made
-    colours = made.convert("RGB")
-    whiten(colours, made.getchannel("A"))
-    colours.putalpha(made.getchannel("A"))
+    resized = ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
+    if resized.mode != "RGBA":
+        return resized
+    colours = resized.convert("RGB")
+    whiten(colours, resized.getchannel("A"))
+    colours.putalpha(resized.getchannel("A"))
     return colours
 
 
 def padded(picture: Any, width: int, height: int) -> Any:
-    """The picture in the middle of a larger one, its edges drawn out; undone by ``crop``."""
+    """Pad a picture on all sides by repeating its edges; ``crop`` undoes it."""
     import numpy as np
     from PIL import Image
 
@@ -31,12 +31,12 @@ def padded(picture: Any, width: int, height: int) -> Any:
     top = (height - picture.height) // 2
     sides = ((top, height - picture.height - top), (left, width - picture.width - left))
     pixels = np.asarray(picture)
-    more = sides if pixels.ndim == 2 else (*sides, (0, 0))
-    return Image.fromarray(np.pad(pixels, more, mode="edge"))
+    padding = sides if pixels.ndim == 2 else (*sides, (0, 0))
+    return Image.fromarray(np.pad(pixels, padding, mode="edge"))
 
 
 def crop(picture: Any, width: int, height: int) -> Any:
-    """The middle of a picture."""
+    """Return the middle of a picture."""
     left = (picture.width - width) // 2
     top = (picture.height - height) // 2
     return picture.crop((left, top, left + width, top + height))

@@ -1,7 +1,7 @@
-"""What a picture shows and what its transparency hides.
+"""Transparency, and the colours that it hides.
 
-A pixel that is transparent still has a colour: black, or what a program left behind. Nobody has
-seen it, and so it must not come to light when transparency is dropped, moved or enlarged.
+A transparent pixel still has a colour, often black or whatever a program left behind. That colour
+was never visible, so it must not appear when transparency is dropped, moved or enlarged.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _HALF = 128
 
 
 def on_white(colours: Any, alpha: Any) -> None:
-    """Lay a picture on white, in place.
+    """Compose a picture on white, in place.
 
     Args:
         colours: RGB.
@@ -24,20 +24,20 @@ def on_white(colours: Any, alpha: Any) -> None:
 
 
 def whiten(colours: Any, alpha: Any) -> None:
-    """Give white to what is entirely transparent, in place."""
+    """Paint fully transparent pixels white, in place."""
     colours.paste((255, 255, 255), (0, 0), alpha.point([255, *[0] * 255]))
 
 
 def has_holes(alpha: Any) -> bool:
-    """Whether a pixel is more transparent than not."""
+    """Whether any pixel is less than half opaque."""
     return bool(alpha.getextrema()[0] < _HALF)
 
 
 def spread(picture: Any) -> Any:
-    """Return the colours of an RGBA picture, those at its edges drawn out into what is transparent.
+    """Return the colours of an RGBA picture, with visible colours extended into transparent parts.
 
-    Each hidden colour becomes the mean of what is visible around it: of the nearest pixels, or,
-    where there are none, of a neighbourhood twice as wide, and so on. What is visible is kept.
+    Each hidden colour becomes the mean of the visible pixels around it: of its neighbours or, if
+    none is visible, of a neighbourhood twice as wide, and so on. Visible colours are kept.
     """
     import numpy as np
     from PIL import Image
@@ -50,7 +50,7 @@ def spread(picture: Any) -> Any:
 
 
 def _filled(sums: Any, weights: Any) -> Any:
-    """The mean colours of a grid; where nothing has a weight, those of the next coarser one.
+    """Return the mean colours of a grid; cells without weight take those of the next coarser grid.
 
     Args:
         sums: weighted colours, shape (rows, columns, 3), float32.
@@ -68,10 +68,10 @@ def _filled(sums: Any, weights: Any) -> Any:
 
 
 def _halved(grid: Any) -> Any:
-    """Half as many rows and columns, each the sum of two and, a third as much, of their neighbours.
+    """Halve rows and columns: each is the sum of two, plus a third of the neighbour on each side.
 
-    Without these, what lies beside a visible pixel would take its colour from far away wherever a
-    border of the coarser grid runs between the two.
+    Without the neighbours, a hidden pixel beside a visible one would take its colour from far away
+    if a border of the coarser grid runs between the two.
     """
     import numpy as np
 
@@ -85,14 +85,15 @@ def _halved(grid: Any) -> Any:
 
 
 def enlarged_alpha(alpha: Any, larger: Any) -> Any:
-    """The alpha channel of an enlarged picture.
+    """Return the alpha channel of an enlarged picture.
 
-    A network draws its edges; what it makes of a pixel stays within what its surroundings had, so
-    that nothing opaque gets holes and nothing transparent a veil.
+    The network's values are clipped to the range of each pixel's neighbourhood before, so that
+    opaque parts stay opaque and transparent parts stay transparent.
 
     Args:
         alpha: L, before.
-        larger: the network's, from grey; uint8, shape (height, width, 3).
+        larger: the network's result for the channel as a grey picture; uint8, shape
+            (height, width, 3).
     """
     import numpy as np
     from PIL import Image, ImageFilter
@@ -107,15 +108,15 @@ def enlarged_alpha(alpha: Any, larger: Any) -> Any:
 
 
 def changed_where(mask: Any, changed: Any, source: Any) -> Any:
-    """Put a changed picture into a source where a mask says so.
+    """Compose a changed picture over a source through a mask.
 
-    Where the mask is black the source stays as it is, bit by bit. At the soft edge of a mask the
-    two share a pixel, each by the part that it covers.
+    Where the mask is black, the source is kept exactly. At a soft edge the two are mixed, each in
+    proportion to its coverage.
 
     Args:
-        mask: L, white where the source has changed.
+        mask: L, white where the changed picture is shown.
         changed: RGB.
-        source: RGB, or RGBA: then so is what is returned.
+        source: RGB or RGBA; the result has the same mode.
     """
     import numpy as np
     from PIL import Image

@@ -1,4 +1,4 @@
-"""Linear layers of eight bits, with a scale for each row."""
+"""Linear layers with int8 weights, and a scale for each row."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import nn
 
 
 class Int8Linear(nn.Linear):  # type: ignore[misc]  # torch is not read by mypy
-    """A linear layer whose weights are one byte each.
+    """A linear layer with int8 weights.
 
     Args:
         weight: int8, shape (out, in).
         scale: float32, shape (out, 1).
-        bias: shape (out,), None without one.
+        bias: shape (out,), or None.
     """
 
     def __init__(self, weight: torch.Tensor, scale: torch.Tensor, bias: Any = None) -> None:
-        nn.Module.__init__(self)  # a layer that adapters know, without the weights that it makes
+        nn.Module.__init__(self)  # a subclass that peft knows, without allocating float weights
         self.out_features, self.in_features = weight.shape
         self.weight = nn.Parameter(weight, requires_grad=False)
         self.register_buffer("scale", scale)
@@ -27,9 +27,8 @@ class Int8Linear(nn.Linear):  # type: ignore[misc]  # torch is not read by mypy
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Shape (…, in) to (…, out).
 
-        Whole numbers up to 127 are exact in bfloat16 and float32: the scale is applied to what
-        they give, a number for each output instead of one for each weight. In float16 such sums
-        might overflow.
+        Integers up to 127 are exact in bfloat16 and float32, so the scale is applied to each output
+        instead of each weight. In float16 such sums might overflow.
         """
         if x.dtype is torch.float16:
             weight = (self.weight.to(self.scale.dtype) * self.scale).to(x.dtype)
@@ -41,8 +40,8 @@ class Int8Linear(nn.Linear):  # type: ignore[misc]  # torch is not read by mypy
 
 
 def quantise(model: Any) -> None:
-    """Store the linear layers of a model in eight bits, each row by its largest weight."""
-    for name, layer in [one for one in model.named_modules() if type(one[1]) is nn.Linear]:
+    """Quantise a model's linear layers to int8; a row's scale maps its largest weight to 127."""
+    for name, layer in [pair for pair in model.named_modules() if type(pair[1]) is nn.Linear]:
         weight = layer.weight.detach()
         scale = weight.float().abs().amax(1, keepdim=True).clamp_min(1e-12) / 127
         rounded = (weight.float() / scale).round().to(torch.int8)

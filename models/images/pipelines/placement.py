@@ -1,10 +1,10 @@
-"""Where and how a pipeline runs: on which device, in how many bits, compiled or not.
+"""Placing a pipeline on a device: offloading, quantisation and compilation.
 
 Row options, set by the operator (``handler.settings.engines``):
 
-    offload        parts wait in the RAM and come to the GPU one after the other
-    quantization   ``int8`` or ``fp8``: of the part that denoises
-    compiled       a folder for what is compiled; None = nothing is
+    offload        parts stay in RAM and move to the GPU one at a time
+    quantization   of the denoiser, ``int8`` or ``fp8``
+    compiled       folder of the compiler's cache; None = not compiled
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ FP8_ALONE = (
     "IMAGES_QUANTIZATION is fp8 without IMAGES_COMPILE: each layer then quantises its input by "
     "several small kernels, which is probably slower than bfloat16"
 )
-_FP8_CAPABILITY = (8, 9)  # the first GPUs that multiply in fp8
+_FP8_CAPABILITY = (8, 9)  # compute capability of the first GPUs with fp8 arithmetic
 
 
 def placed(pipeline: Any, row: Row, kind: str) -> Any:
-    """Put a pipeline where it runs, as the operator wants it.
+    """Move a pipeline to its device, and apply the row's options.
 
     Raises:
-        ModelLoadFailed: the machine cannot do that.
+        ModelLoadFailed: the machine does not support an option.
     """
     from models.images.pipelines.int8 import Int8Linear, quantise
 
     name = "unet" if hasattr(pipeline, "unet") else "transformer"
-    core = getattr(pipeline, name)
-    wanted = row.options.get("quantization")
-    if wanted and any(isinstance(one, Int8Linear) for one in core.modules()):
+    denoiser = getattr(pipeline, name)
+    quantization = row.options.get("quantization")
+    if quantization and any(isinstance(module, Int8Linear) for module in denoiser.modules()):
         log.info("%s: stored in int8 already; not quantised", row.slug)
-    elif wanted == "int8":
-        quantise(core)
-    elif wanted == "fp8":
-        _to_fp8(core, row, kind)
+    elif quantization == "int8":
+        quantise(denoiser)
+    elif quantization == "fp8":
+        _to_fp8(denoiser, row, kind)
         if row.options.get("compiled") is None:
             log.warning("%s: %s", row.slug, FP8_ALONE)
     if row.options.get("offload") and kind == "cuda":
@@ -52,40 +52,41 @@ def placed(pipeline: Any, row: Row, kind: str) -> Any:
         pipeline = pipeline.to(kind)
     folder = row.options.get("compiled")
     if folder is not None:
-        # Read by torch's compiler when it first compiles; a later process finds its results there.
+        # torch's compiler reads this when it first compiles; later processes reuse the cache.
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
-        core.compile_repeated_blocks()
+        denoiser.compile_repeated_blocks()
     return pipeline
 
 
 def unhooked(pipeline: Any, row: Row) -> None:
-    """Take diffusers' and accelerate's hooks off a pipeline's parts: each holds its part, and back.
+    """Remove diffusers' and accelerate's hooks from a pipeline's parts.
 
-    Without them the parts go with the last one who holds the pipeline, and no collection is needed.
+    A hook and its part refer to each other. Without hooks, the parts are freed with the pipeline,
+    and not only by the garbage collector.
     """
     if row.options.get("offload"):
         pipeline.remove_all_hooks()
-    parts = [one for one in pipeline.components.values() if hasattr(one, "modules")]
+    parts = [part for part in pipeline.components.values() if hasattr(part, "modules")]
     for module in (module for part in parts for module in part.modules()):
         module.__dict__.pop("_diffusers_hook", None)
 
 
 def sibling(pipeline: Any, name: str) -> Any:
-    """Another pipeline of diffusers', made of the same parts and with the same settings."""
+    """Return another of diffusers' pipelines, with the same parts and settings."""
     import diffusers
 
-    made = getattr(diffusers, name)
-    wanted = inspect.signature(made.__init__).parameters
-    parts = {key: one for key, one in pipeline.components.items() if key in wanted}
+    pipeline_class = getattr(diffusers, name)
+    accepted = inspect.signature(pipeline_class.__init__).parameters
+    parts = {key: part for key, part in pipeline.components.items() if key in accepted}
     settings = {
         key: value
         for key, value in pipeline.config.items()
-        if key in wanted and key not in parts and not key.startswith("_")
+        if key in accepted and key not in parts and not key.startswith("_")
     }
-    return made(**parts, **settings)
+    return pipeline_class(**parts, **settings)
 
 
-def _to_fp8(core: Any, row: Row, kind: str) -> None:
+def _to_fp8(denoiser: Any, row: Row, kind: str) -> None:
     import torch
 
     if kind != "cuda" or torch.cuda.get_device_capability() < _FP8_CAPABILITY:
@@ -104,6 +105,6 @@ def _to_fp8(core: Any, row: Row, kind: str) -> None:
             f"{row.slug}: IMAGES_QUANTIZATION is fp8, which needs torchao; install "
             "builder/requirements/images-fast.txt."
         ) from None
-    # Layer by layer: the whole in bfloat16 may be larger than the GPU.
-    how = Float8DynamicActivationFloat8WeightConfig(granularity=PerRow())
-    quantize_(core, how, device="cuda")
+    # Moves layer by layer: the denoiser in bfloat16 may be larger than the GPU's memory.
+    config = Float8DynamicActivationFloat8WeightConfig(granularity=PerRow())
+    quantize_(denoiser, config, device="cuda")

@@ -1,4 +1,4 @@
-"""Counting tokens without cutting."""
+"""Counting tokens without truncation."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any
 class TokenCounter:
     """Counts the tokens of prompts, special ones included.
 
-    It has a copy of the tokenizer, without truncation: counting must see every token, and the
-    model's own tokenizer is left truncating after its first use. One that another thread is
-    switching fails besides ("Already borrowed").
+    It works on a copy of the tokenizer without truncation, because the model's own truncates after
+    its first use. Also, a tokenizer fails ("Already borrowed") while another thread changes it.
 
     Args:
         tokenizer: of transformers.
-        thinks: for its chat template, which is laid around a prompt; None = it is not.
+        thinks: ``enable_thinking`` of the chat template around a prompt; None = no template.
     """
 
     def __init__(self, tokenizer: Any, thinks: bool | None = None) -> None:
@@ -37,5 +36,6 @@ class TokenCounter:
     def __call__(self, texts: Sequence[str]) -> list[int]:
         """Return the length of each text, in tokens."""
         return [
-            self._around + len(one.ids) for one in self._tokenizer.encode_batch_fast(list(texts))
+            self._around + len(encoding.ids)
+            for encoding in self._tokenizer.encode_batch_fast(list(texts))
         ]

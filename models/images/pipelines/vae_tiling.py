@@ -1,4 +1,4 @@
-"""A second try in less memory: what was decoded whole is decoded in tiles."""
+"""Decoding in tiles after a run was out of memory."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from models.device.failures import is_out_of_memory
 
 
 class VaeTiling:
-    """Remembers that a run was out of memory, for it is begun again.
+    """Remembers that a run was out of memory, so that its next try decodes in tiles.
 
     Args:
-        vae: the decoder, which can work in tiles.
+        vae: the decoder.
     """
 
     def __init__(self, vae: Any) -> None:
@@ -22,10 +22,10 @@ class VaeTiling:
 
     @contextmanager
     def run(self, *, alone: bool = True) -> Iterator[None]:
-        """Around a run: in tiles, where the last one was out of memory without them.
+        """Wrap a run; decode in tiles if the last run was out of memory without them.
 
         Args:
-            alone: whether what runs cannot be halved instead.
+            alone: whether the batch has a single part; larger batches are halved instead.
         """
         tiled, self._next = self._next, False
         try:

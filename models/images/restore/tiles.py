@@ -1,7 +1,7 @@
-"""A large picture in tiles that overlap, put together without seams.
+"""Processing a large picture in overlapping tiles, and joining them without seams.
 
-What lies near the edge of a tile was made without its surroundings. Neighbours overlap; a margin of
-each is not used, and between the margins one fades into the other.
+Pixels near the edge of a tile are computed without their surroundings. So neighbours overlap: a
+margin of each is discarded, and between the margins one tile fades into the other.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 Span = tuple[int, int]
-_LOBES = 3  # of Lanczos' filter, in pixels of the result
+_LOBES = 3  # radius of the Lanczos filter, in pixels of the result
 
 
 def spans(length: int, tile: int, overlap: int) -> list[Span]:
-    """Cut a length into equal spans of at most ``tile``, each with ``overlap`` of the one before.
+    """Cut a length into equal spans of at most ``tile``, each overlapping the last.
 
     Args:
-        length: in pixels, as all here.
+        length: in pixels, like the other arguments.
         tile: more than twice the overlap.
         overlap: of two neighbours.
     """
@@ -37,8 +37,8 @@ class Tiling:
 
     Attributes:
         tile: the longest side of a tile.
-        margin: at a tile's edge, what is not used.
-        fade: between the margins of two neighbours.
+        margin: width at a tile's edge that is discarded.
+        fade: width between the margins of two neighbours, where they are mixed.
     """
 
     tile: int
@@ -47,40 +47,41 @@ class Tiling:
 
     @property
     def overlap(self) -> int:
-        """Of two neighbours."""
+        """How far two neighbours overlap."""
         return 2 * self.margin + self.fade
 
     def count(self, height: int, width: int) -> int:
-        """How many tiles a picture makes."""
+        """Return the number of tiles of a picture."""
         down = spans(height, self.tile, self.overlap)
         return len(down) * len(spans(width, self.tile, self.overlap))
 
 
 def enlarge(picture: Any, scale: int, tiling: Tiling, make: Callable[[Any], Any]) -> Any:
-    """Enlarge a picture tile by tile; returns what ``strips`` yields as one array."""
+    """Enlarge a picture tile by tile; join the strips of ``strips`` into one array."""
     import numpy as np
 
     return np.concatenate(list(strips(picture, scale, tiling, make)))
 
 
 def strips(picture: Any, scale: int, tiling: Tiling, make: Callable[[Any], Any]) -> Iterator[Any]:
-    """Enlarge a picture tile by tile, and yield it in strips from its top to its bottom.
+    """Enlarge a picture tile by tile, and yield strips from top to bottom.
 
     Args:
         picture: uint8, shape (h, w, 3).
-        scale: how many times larger the result is.
-        tiling: how it is cut.
+        scale: factor for each side.
+        tiling: how the picture is cut.
         make: enlarges one tile: uint8 (h, w, 3) to float32 (h * scale, w * scale, 3), 0 to 255.
 
     Yields:
-        uint8, shape (rows, w * scale, 3). Only a row of tiles is held besides.
+        uint8, shape (rows, w * scale, 3). Besides the picture, only a row of tiles is
+        held in memory.
     """
     import numpy as np
 
     height, width, _ = picture.shape
     tile, overlap = tiling.tile, tiling.overlap
     rows, columns = spans(height, tile, overlap), spans(width, tile, overlap)
-    rest: Any = None  # of the row before, where this one overlaps it
+    rest: Any = None  # of the last row, where this row overlaps it
     for index, (top, bottom) in enumerate(rows):
         row = _row(picture[top:bottom], scale, tiling, columns, make)
         row *= _weights(rows, index, scale, tiling)[:, None, None]
@@ -92,10 +93,10 @@ def strips(picture: Any, scale: int, tiling: Tiling, make: Callable[[Any], Any])
 
 
 class Shrinker:
-    """Resizes a picture that comes in strips, as Pillow resizes it whole, by Lanczos' filter.
+    """Shrinks a picture that arrives in strips; the result equals Pillow's Lanczos filter.
 
     Args:
-        source: width and height of what comes.
+        source: width and height of the picture.
         size: width and height of the result; not larger.
     """
 
@@ -107,8 +108,8 @@ class Shrinker:
         self._reach = math.ceil(_LOBES * self._ratio) + 1  # rows of the source around a row
         self._result: Any = np.empty((size[1], size[0], 3), np.uint8)
         self._held: Any = np.empty((0, source[0], 3), np.uint8)
-        self._first = 0  # row of the source that is held
-        self._done = 0  # rows of the result
+        self._first = 0  # first row of the source that is held
+        self._done = 0  # finished rows of the result
 
     def add(self, strip: Any) -> None:
         """Take the next rows; uint8, shape (rows, width, 3)."""
@@ -136,14 +137,14 @@ class Shrinker:
 
     @property
     def picture(self) -> Any:
-        """The result, once all has come; uint8, shape (height, width, 3)."""
+        """The result, once all strips are added; uint8, shape (height, width, 3)."""
         return self._result
 
 
 def _row(
     strip: Any, scale: int, tiling: Tiling, columns: list[Span], make: Callable[[Any], Any]
 ) -> Any:
-    """One row of tiles, shape (h * scale, w * scale, 3)."""
+    """Enlarge one row of tiles; returns shape (h * scale, w * scale, 3)."""
     import numpy as np
 
     row = np.zeros((strip.shape[0] * scale, columns[-1][1] * scale, 3), np.float32)
@@ -154,7 +155,7 @@ def _row(
 
 
 def _weights(parts: list[Span], index: int, scale: int, tiling: Tiling) -> Any:
-    """How much of a tile is used along one side; over all tiles it adds up to 1."""
+    """Return a tile's weights along one side; those of all tiles add up to 1."""
     import numpy as np
 
     start, end = parts[index]

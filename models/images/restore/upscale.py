@@ -1,4 +1,4 @@
-"""Larger pictures with Real-ESRGAN."""
+"""Enlarging pictures with Real-ESRGAN."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from models.images.restore.tiles import Shrinker, Tiling, enlarge, strips
 from models.row import Row
 from models.surface import Differences, Progress, Stopped, Ticket, Work
 
-# The margin is what a pixel sees of its surroundings, to 1/255; the last spares memory instead.
+# A margin of 48 covers the receptive field, to 1/255; the last tiling saves memory instead.
 _TILINGS = {
     "cuda": (Tiling(640, 48), Tiling(320, 48), Tiling(128, 16)),
     "cpu": (Tiling(320, 48), Tiling(128, 16)),
 }
 SCALE = 4
 _MOST_PIXELS = 8192 * 8192  # of a result
-_MOST_INPUT_PIXELS = 4096 * 4096  # the network makes sixteen times as many
-_MOST_SIDE = 8192  # of a picture to enlarge; a strip becomes as many tiles as a square
+_MOST_INPUT_PIXELS = 4096 * 4096  # the network's output has sixteen times as many
+_MOST_SIDE = 8192  # of an input; long strips have as many tiles as squares
 
 
 @dataclass(frozen=True)
 class _Item:
-    """A checked request: the picture, its transparency, and the result's size."""
+    """A checked request: the picture, and the result's size."""
 
     picture: Any
     width: int
@@ -44,7 +44,7 @@ class _Item:
 
 
 class Upscaler:
-    """Enlarges four times, tile by tile; emits ``Progress`` as it goes."""
+    """Enlarges pictures up to four times, tile by tile; emits ``Progress``."""
 
     libraries = ("torch", "safetensors")
     budget = None
@@ -63,7 +63,7 @@ class Upscaler:
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> Upscaler:
-        """Load the one safetensors file of the folder: half precision on a GPU."""
+        """Load the folder's safetensors file: half precision on a GPU, float32 on a CPU."""
         import torch
         from safetensors.torch import load_file
 
@@ -75,12 +75,12 @@ class Upscaler:
         return cls(net.to(device.kind, dtype), row, device)
 
     def prepare(self, request: ImageRequest) -> Work:
-        """Read the picture; it runs alone.
+        """Decode the picture; it runs alone.
 
         Raises:
-            InvalidValue: there is none, or it cannot become as large as it should.
-            UnsupportedParameter: of a strict request, a field that changes nothing here.
-            MediaUndecodable: it cannot be read.
+            InvalidValue: there is no picture, or the picture or its result would be too large.
+            UnsupportedParameter: a strict request has a field that would change nothing.
+            MediaUndecodable: the picture cannot be read.
         """
         picture = read(request, "to enlarge", alpha=request.output.format != "jpeg")
         scale = SCALE if request.scale is None else request.scale
@@ -96,7 +96,7 @@ class Upscaler:
         return Work((item,), finish=finish(request.output, left_out), beside=True)
 
     def run(self, batch: Sequence[Ticket[_Item]]) -> list[Any]:
-        """Enlarge; stops at the next tile once a ticket is cancelled."""
+        """Enlarge each picture; stop at the next tile once its ticket is cancelled."""
         return [self._enlarge(ticket) for ticket in batch]
 
     def close(self) -> None:
@@ -104,10 +104,10 @@ class Upscaler:
         self._net = None
 
     def _check_size(self, size: tuple[int, int], scale: float) -> None:
-        """Refuse a picture whose enlarging would take too long, or too much memory.
+        """Check that enlarging a picture takes neither too long nor too much memory.
 
         Raises:
-            InvalidValue: it is too large.
+            InvalidValue: the picture is too large.
         """
         most = min(_MOST_INPUT_PIXELS, int(_MOST_PIXELS / scale**2))
         if size[0] * size[1] > most or max(size) > _MOST_SIDE:
@@ -119,7 +119,7 @@ class Upscaler:
             )
 
     def _enlarge(self, ticket: Ticket[_Item]) -> Any:
-        """The picture at its new size; colours and transparency are enlarged alike."""
+        """Enlarge a picture; transparency is enlarged by the network, like colours."""
         import numpy as np
         from PIL import Image
 
@@ -132,13 +132,13 @@ class Upscaler:
             colours, *others = self._tiled(ticket, layers)
         except Stopped:
             return item.picture
-        made = Image.fromarray(colours)
+        enlarged = Image.fromarray(colours)
         for larger in others:
-            made.putalpha(enlarged_alpha(alpha, larger))
-        return made
+            enlarged.putalpha(enlarged_alpha(alpha, larger))
+        return enlarged
 
     def _tiled(self, ticket: Ticket[_Item], layers: Sequence[Any]) -> list[Any]:
-        """Enlarge layers; where memory does not suffice, again in smaller tiles, from then on."""
+        """Enlarge layers; after running out of memory, use smaller tiles from then on."""
         while True:
             tiling = self._tilings[0]
             total = sum(tiling.count(*layer.shape[:2]) for layer in layers)
@@ -152,7 +152,7 @@ class Upscaler:
             free_memory()
 
     def _layer(self, item: _Item, pixels: Any, tiling: Tiling, make: Callable[[Any], Any]) -> Any:
-        """One layer at its new size, shape (height, width, 3)."""
+        """Enlarge one layer to the item's size; returns shape (height, width, 3)."""
         source = (pixels.shape[1] * SCALE, pixels.shape[0] * SCALE)
         if source == (item.width, item.height):
             return enlarge(pixels, SCALE, tiling, make)
@@ -162,7 +162,7 @@ class Upscaler:
         return shrinker.picture
 
     def _watched(self, ticket: Ticket[_Item], total: int, count: Iterator[int], tile: Any) -> Any:
-        """Enlarge a tile, and tell how many are done.
+        """Enlarge a tile and report progress.
 
         Raises:
             Stopped: nobody waits any more.

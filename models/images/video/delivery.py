@@ -1,4 +1,4 @@
-"""Videos out: their quality where an answer carries them."""
+"""The quality in which a video fits an answer."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ _BASE64 = 4 / 3
 def fitting(encode: Callable[..., bytes], output: Output) -> tuple[bytes, tuple[LeftOut, ...]]:
     """Encode a video in the best quality that fits an answer without a bucket, or in the lowest.
 
+    Args:
+        encode: takes ``quality``, one of ``QUALITIES``.
+        output: with the limit.
+
     Returns:
-        the file, and a warning where it is not of the first quality or does not fit.
+        The file, and a warning if its quality is reduced or it does not fit.
     """
     content, (first, *lower) = encode(), QUALITIES
     limit_bytes, quality = output.inline_limit_bytes, first
@@ -39,7 +43,10 @@ def fitting(encode: Callable[..., bytes], output: Output) -> tuple[bytes, tuple[
 
 
 def smaller_copy(made: Picture, encode: Callable[..., bytes], limit_bytes: int) -> Picture | None:
-    """The video that an event carries beside a link: itself, or one of less quality, or none."""
+    """Return what an event carries beside a link: the video, or one of lower quality that fits.
+
+    None if even the lowest quality does not fit.
+    """
     content = made.content
     for quality in QUALITIES[1:]:
         if len(content) * _BASE64 <= limit_bytes:

@@ -1,7 +1,7 @@
-"""Pictures and sound as an mp4: H.264 and AAC, the index first, so that it plays while it comes.
+"""Encoding mp4 files with H.264 and AAC; the index comes first, so that players can stream them.
 
-Colours are those of television in high definition (ITU-R BT.709), and the file says so: a player
-guesses of one that does not, by the size of its pictures.
+Colours are ITU-R BT.709, and the file is tagged so: players guess the colours of an untagged file
+by the size of its frames.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-QUALITIES = (18, 23, 28)  # x264's constant rate factors: at the first nothing is seen to be missing
+QUALITIES = (18, 23, 28)  # x264's constant rate factors; the first is visually lossless
 _SOUND_BITS = 192_000
-# Of a second of video, per pixel of a frame: what x264 takes of busy scenes at this quality.
+# What x264 needs for busy scenes in the first quality.
 _BYTES_PER_PIXEL_FRAME = 0.03
 
 
@@ -30,7 +30,7 @@ def mp4(
 
     Args:
         frames: RGB, shape (frames, height, width, 3), uint8; both sides even.
-        fps: exact, frames a second.
+        fps: exact.
         sound: shape (channels, samples), float in [-1, 1]; None = silent.
         rate_hz: of the sound.
         quality: of ``QUALITIES``.
@@ -61,27 +61,27 @@ def mp4(
 
 
 def stills(content: bytes, count: int = 3) -> list[bytes]:
-    """Pictures of a video, from its first to its last, encoded as png."""
+    """Return evenly spaced frames of a video, the first and the last among them, as png files."""
     import av
 
     with av.open(io.BytesIO(content)) as container:
         frames = list(container.decode(video=0))
     chosen = sorted({round(index * (len(frames) - 1) / (count - 1)) for index in range(count)})
-    found = []
+    pictures = []
     for index in chosen:
         buffer = io.BytesIO()
         frames[index].to_image().save(buffer, format="PNG")
-        found.append(buffer.getvalue())
-    return found
+        pictures.append(buffer.getvalue())
+    return pictures
 
 
 def likely_bytes(width: int, height: int, frames: int) -> int:
-    """About how large a video will be, rather too much than too little."""
+    """Estimate the size of a video; rather too large than too small."""
     return int(width * height * frames * _BYTES_PER_PIXEL_FRAME) + 100_000
 
 
 def _tag(codec: Any) -> None:
-    """Say how colours are to be read: the matrix, the primaries, the curve and the range."""
+    """Tag the stream with matrix, primaries, transfer curve and range."""
     from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
     codec.colorspace = Colorspace.ITU709

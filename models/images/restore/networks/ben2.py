@@ -1,7 +1,8 @@
-"""BEN2's network: a Swin backbone looks at four quarters and the whole, a decoder joins them.
+"""BEN2's network: a Swin backbone for four quarters and the whole, and a decoder joining them.
 
 PramaLLC's BEN2 (github.com/PramaLLC/BEN2) after MVANet (Yu et al., arXiv:2404.07445). The decoder's
-parameters are named as in the checkpoint; the backbone is transformers', and its are renamed.
+parameters are named as in the checkpoint; those of the backbone, which is transformers', are
+renamed.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from torch.nn import functional
 from models.images.restore.networks import ben2_tensors as tensors
 from models.images.restore.networks.ben2_attention import CrossAttention, Refinement
 
-SIDE = 1024  # of the square picture that it reads
-_UNUSED = re.compile(r"sideout\d\.|.*relative_position_index$")  # of training; of no parameters
+SIDE = 1024  # of the square input, in pixels
+_UNUSED = re.compile(r"sideout\d\.|.*relative_position_index$")  # outputs of training, and buffers
 
 
 class Ben2(nn.Module):  # type: ignore[misc]  # torch is not read by mypy
     """The network.
 
     Args:
-        width: of the backbone's first stage and of the whole decoder.
-        depths: of the backbone's stages.
-        heads: of its first stage; they double, as the width does.
-        window: of its attention.
+        width: of the backbone's first stage and of the entire decoder.
+        depths: blocks in each stage of the backbone.
+        heads: in the first stage; they double with each stage, as the width does.
+        window: side of the attention windows.
     """
 
     def __init__(
@@ -60,10 +61,14 @@ class Ben2(nn.Module):  # type: ignore[misc]  # torch is not read by mypy
 
     @classmethod
     def of(cls, weights: Mapping[str, torch.Tensor], **sizes: Any) -> Self:
-        """The network with weights of BEN2's checkpoint; ``sizes`` are the constructor's.
+        """Build the network, and load the weights of a BEN2 checkpoint.
+
+        Args:
+            weights: by the checkpoint's names.
+            sizes: the constructor's arguments.
 
         Raises:
-            ValueError: they are of another; the message names what is missing or too much.
+            ValueError: the weights are of another network; the message names what differs.
         """
         net = cls(**sizes)
         state = renamed(weights)
@@ -77,7 +82,7 @@ class Ben2(nn.Module):  # type: ignore[misc]  # torch is not read by mypy
         return net
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """How much each pixel belongs to the foreground.
+        """Return how much each pixel belongs to the foreground.
 
         Args:
             x: normalised RGB, shape (1, 3, h, w), both a multiple of 64.
@@ -93,9 +98,9 @@ class Ben2(nn.Module):  # type: ignore[misc]  # torch is not read by mypy
             read(feature) for read, feature in zip(reads, features, strict=True)
         )
         seen = self.multifieldcrossatt(last)
-        for stage, one in zip((4, 3, 2, 1), (*reversed(others), first), strict=True):
+        for stage, feature in zip((4, 3, 2, 1), (*reversed(others), first), strict=True):
             refine, conv = getattr(self, f"dec_blk{stage}"), getattr(self, f"conv{stage}")
-            seen = conv(refine(one + tensors.resized_like(seen, one)))
+            seen = conv(refine(feature + tensors.resized_like(seen, feature)))
         joined = tensors.joined(seen[:4])
         made = self.insmask_head(joined + tensors.resized_like(seen[4:], joined))
         made = self.upsample1(tensors.doubled(made + tensors.resized_like(shallow, made)))
@@ -105,7 +110,7 @@ class Ben2(nn.Module):  # type: ignore[misc]  # torch is not read by mypy
 
 
 def renamed(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A checkpoint's weights by our names; what is of training only is left out."""
+    """Rename a checkpoint's weights to this network's names; drop those of training only."""
     state = {}
     for name, value in weights.items():
         if _UNUSED.match(name):
@@ -120,8 +125,8 @@ def renamed(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return state
 
 
-def _stage_norm(found: re.Match[str]) -> str:
-    return f"backbone.hidden_states_norms.stage{int(found[1]) + 1}."
+def _stage_norm(match: re.Match[str]) -> str:
+    return f"backbone.hidden_states_norms.stage{int(match[1]) + 1}."
 
 
 _BACKBONE: tuple[tuple[str, Any], ...] = (

@@ -15,7 +15,7 @@ from models.images.restore.networks import ben2_tensors as tensors
 
 
 class CrossAttention(nn.Module):  # type: ignore[misc]  # torch is not read by mypy
-    """The whole looks at the quarters, pooled to several sizes; then they look at it.
+    """The whole attends to the quarters, pooled to several sizes; then they attend to it.
 
     Takes and returns shape (5, width, h, w): four quarters and the whole.
     """
@@ -35,7 +35,7 @@ class CrossAttention(nn.Module):  # type: ignore[misc]  # torch is not read by m
         large = tensors.joined(quarters)
         sizes = [(round(height / by), round(breadth / by)) for by in self._pools]
         pooled = [functional.adaptive_avg_pool2d(large, size) for size in sizes]
-        keys = torch.cat([tensors.sequence(one) for one in pooled])
+        keys = torch.cat([tensors.sequence(feature) for feature in pooled])
         places = torch.cat([tensors.positions(width, *size, x) for size in sizes])
         asked = tensors.sequence(whole)
         here = tensors.positions(width, height, breadth, x)
@@ -57,7 +57,7 @@ class CrossAttention(nn.Module):  # type: ignore[misc]  # torch is not read by m
 
 
 class Refinement(nn.Module):  # type: ignore[misc]  # torch is not read by mypy
-    """The quarters look at the whole where it sees something, and the whole takes it over.
+    """The quarters attend to the whole where it is salient; then the whole is updated from them.
 
     Takes and returns shape (5, width, h, w): four quarters and the whole.
     """

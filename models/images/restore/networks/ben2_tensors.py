@@ -45,7 +45,8 @@ def resized_like(x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 def positions(width: int, height: int, breadth: int, like: torch.Tensor) -> torch.Tensor:
     """Return sines and cosines of each position (DETR's, arXiv:2005.12872).
 
-    Shape (h * w, 1, width)."""
+    Shape (h * w, 1, width).
+    """
     half = width // 2
     steps = torch.arange(half, device=like.device, dtype=torch.float32)
     periods = 10_000 ** (2 * (steps // 2) / half)

@@ -1,7 +1,7 @@
-"""Real-ESRGAN's network: residual dense blocks, then twice the size, twice.
+"""Real-ESRGAN's network: residual dense blocks, then two upsampling stages of factor 2.
 
 Wang et al., ESRGAN, arXiv:1809.00219, and Real-ESRGAN, arXiv:2107.10833. Parameters are named as in
-the checkpoints that are passed around (BasicSR's names).
+published checkpoints (BasicSR's names).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-_RESIDUAL = 0.2  # how much of a block's work is added to what came in
+_RESIDUAL = 0.2  # factor of a block's output in the residual sum
 
 
 class DenseBlock(nn.Module):  # type: ignore[misc]  # torch is not read by mypy
-    """Five convolutions, each of which sees what all before it made."""
+    """Five convolutions; each sees the input and the outputs of all before it."""
 
     def __init__(self, channels: int, growth: int) -> None:
         super().__init__()
@@ -52,11 +52,12 @@ class ResidualBlock(nn.Module):  # type: ignore[misc]  # torch is not read by my
 
 
 class RRDBNet(nn.Module):  # type: ignore[misc]  # torch is not read by mypy
-    """The network, for four times the size.
+    """The network, for a factor of 4.
 
     Args:
-        blocks: 23 in x4plus, 6 in the one for drawings.
-        channels, growth: the widths.
+        blocks: 23 in x4plus, 6 in the network for drawings.
+        channels: width between blocks.
+        growth: channels that each convolution of a block adds.
     """
 
     def __init__(self, blocks: int = 23, channels: int = 64, growth: int = 32) -> None:
@@ -71,12 +72,13 @@ class RRDBNet(nn.Module):  # type: ignore[misc]  # torch is not read by mypy
 
     @classmethod
     def of(cls, weights: Mapping[str, torch.Tensor]) -> Self:
-        """The network that these weights are of.
+        """Build the network for these weights, and load them.
 
         Raises:
-            ValueError: they are of another; the message names what is missing or too much.
+            ValueError: the weights are of another network; the message names what differs.
         """
-        numbers = [int(found[1]) for key in weights if (found := re.match(r"body\.(\d+)\.", key))]
+        matches = [re.match(r"body\.(\d+)\.", name) for name in weights]
+        numbers = [int(match[1]) for match in matches if match]
         first = weights.get("conv_first.weight")
         dense = weights.get("body.0.rdb1.conv1.weight")
         if first is None or dense is None or first.shape[1] != 3:
@@ -90,7 +92,10 @@ class RRDBNet(nn.Module):  # type: ignore[misc]  # torch is not read by mypy
         return net
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """RGB from 0 to 1, shape (n, 3, h, w), to (n, 3, 4h, 4w); may leave the range a little."""
+        """Enlarge RGB from 0 to 1, shape (n, 3, h, w), to (n, 3, 4h, 4w).
+
+        Values of the result may lie slightly outside the range.
+        """
         x = self.conv_first(x)
         x = x + self.conv_body(self.body(x))
         x = _leaky(self.conv_up1(_twice(x)))
