@@ -1,8 +1,8 @@
 """Tokenising texts of any length in bounded memory.
 
 Tokenising takes about a hundred times the memory of the text. So texts are tokenised in groups, and
-a long text in pieces. A piece ends before a single space between two words, since no tokenizer makes
-one token of both sides; if there is no such space, it ends when it is full.
+a long text in pieces. A piece ends before a single space between two words, since no tokenizer
+makes one token of both sides; if there is no such space, it ends when it is full.
 """
 
 from __future__ import annotations

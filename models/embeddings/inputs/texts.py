@@ -106,15 +106,23 @@ class Texts:
         for index, text in chain(counted, own.items()):
             tokens[index] = Tokens([*self._head, *text.ids[: self.room], *self._tail])
             if text.count > self.room:
-                count = text.count + self.limit - self.room
-                if not truncate:
-                    raise self.too_long(name(index), count, exactly=text.whole)
-                cut[index] = Cut(index, count, at_least=not text.whole)
+                cut[index] = self._cut(text, index, name, truncate=truncate)
         return Read(
             tuple(tokens[index] for index in range(len(inputs))),
             tuple(cut[index] for index in sorted(cut)),
             AUTO if len(encodings) > 1 else next(iter(encodings), None),
         )
+
+    def _cut(self, text: Counted, index: int, name: Name, *, truncate: bool) -> Cut:
+        """Return what is cut of a text that is too long.
+
+        Raises:
+            ContextLengthExceeded: ``truncate`` is off.
+        """
+        count = text.count + self.limit - self.room
+        if not truncate:
+            raise self.too_long(name(index), count, exactly=text.whole)
+        return Cut(index, count, at_least=not text.whole)
 
     def read_query(self, query: str) -> Read:
         """Tokenise the query of a ranking, which is never cut; raises what ``read`` raises."""

@@ -94,21 +94,11 @@ class ImagePlan:
         negative, guided = self._guided(request, leniency)
         sizes = Sizes((width, height), generated_size)
         edited, kept = self._inputs.arguments(request, task, pictures, sizes, leniency)
-        arguments: dict[str, Any] = {
-            "width": generated_size[0],
-            "height": generated_size[1],
-            "num_inference_steps": self._steps(request),
-            "guidance_scale": self._row.defaults["guidance"],
-            **guided,
-            **edited,
-        }
-        if self._family.prompt_limit:
-            arguments["max_sequence_length"] = self._row.options["prompt_tokens"]
         first = ImageItem(
             task=task,
             prompt=request.prompt,
             negative=negative,
-            arguments=arguments,
+            arguments={**self._arguments(request, generated_size), **guided, **edited},
             seed=request.seeds[0],
             part=0,
             parts=len(request.seeds),
@@ -127,6 +117,18 @@ class ImagePlan:
         """Return the tokens of the prompt and the negative prompt together."""
         prompts = [request.prompt, *filter(None, [request.negative_prompt])]
         return sum(self._count(prompts))
+
+    def _arguments(self, request: ImageRequest, size: tuple[int, int]) -> dict[str, Any]:
+        """Return the arguments that every task has."""
+        arguments: dict[str, Any] = {
+            "width": size[0],
+            "height": size[1],
+            "num_inference_steps": self._steps(request),
+            "guidance_scale": self._row.defaults["guidance"],
+        }
+        if self._family.prompt_limit:
+            arguments["max_sequence_length"] = self._row.options["prompt_tokens"]
+        return arguments
 
     def _task(self, request: ImageRequest) -> str:
         task = "inpaint" if request.mask else "img2img" if request.images else "txt2img"
