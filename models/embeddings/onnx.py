@@ -61,7 +61,7 @@ class OnnxEmbeddings(Embeddings):
         from tokenizers import Tokenizer
 
         options = onnxruntime.SessionOptions()
-        if hasattr(os, "sched_getaffinity"):  # this process's CPUs, not those of the whole host
+        if hasattr(os, "sched_getaffinity"):  # as many as are ours, not those of the whole host
             options.intra_op_num_threads = len(os.sched_getaffinity(0))
         session = onnxruntime.InferenceSession(
             str(folder / row.options["file"]), options, providers=["CPUExecutionProvider"]
