@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from models.errors import WeightsUnavailable
-from models.images.checkpoint import layout_of
 from models.weights.header import read_header
+from models.weights.layout import layout_of
 
 _PARTS = 12  # of a checkpoint, that are named
 _METADATA_CHARACTERS = 200  # of each entry

@@ -23,8 +23,8 @@ from models.chat.request import Begun, Ended, Logprob, Prompt, Tokens
 from models.device.hardware import Device
 from models.embeddings.ranking import score
 from models.embeddings.request import Embedded, EmbedRequest, Ranked, RankRequest, Vectors
-from models.images.edits import check_task
-from models.images.encoding import Encoded, check_delivery, encoded
+from models.images.diffusion.fields import check_task
+from models.images.pictures.encoding import Encoded, check_delivery, encoded
 from models.images.request import ImageRequest, Images, Picture, Preview
 from models.row import Row
 from models.surface import Differences, Done, Leniency, Progress, Ticket, Work, only

@@ -1,7 +1,8 @@
 """FLUX.1-schnell and FLUX.2-klein-4B with random weights: seconds a picture.
 
 Four steps and the decoder, from embeddings of a prompt (an encoder's time is spent once a prompt),
-as ``models.images.tuning`` places them: as they are, compiled, and in fp8 (with torchao).
+as ``models.images.pipelines.placement`` places them: as they are, compiled,
+and in fp8 (with torchao).
 
 Operations are those that torch counts in one run, since not every weight meets every token: of a
 double block a token takes its own stream alone, and modulation is computed once a picture. The
@@ -169,11 +170,11 @@ def _placed(model: Model, way: str, run: Run) -> Any:
     """The pipeline, where and how it runs."""
     import torch
 
-    from models.images import tuning
+    from models.images.pipelines import placement
 
     dtype = torch.bfloat16 if run.device.kind == "cuda" else torch.float32
     row = replace(CATALOG.find(model.slug), options=WAYS[way])
     pipeline = randomly(model.make, run.device, dtype).to(dtype=dtype)
-    pipeline = tuning.placed(pipeline, row, run.device.kind)
+    pipeline = placement.placed(pipeline, row, run.device.kind)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

@@ -15,8 +15,8 @@ from models.row import Catalog, Row
 
 log = logging.getLogger(__name__)
 
-IMAGES = "models.images.diffusers:DiffusersImages"
-VIDEOS = "models.images.ltx:LtxVideo"
+IMAGES = "models.images.diffusion.engine:DiffusersImages"
+VIDEOS = "models.images.video.engine:LtxVideo"
 WHISPER = "models.transcribe.faster_whisper:FasterWhisper"
 TRANSFORMERS = "models.chat.transformers:TransformersChat"
 VLLM = "models.chat.vllm:VllmChat"
@@ -64,7 +64,7 @@ def _whisper(row: Row, settings: Settings, kind: str) -> Row:
 
 
 def _images(row: Row, settings: Settings, kind: str, budget_bytes: int) -> Row:
-    """A row of pictures or videos, with what ``models.images.tuning`` is to do."""
+    """A row of pictures or videos, with what ``models.images.pipelines.placement`` is to do."""
     options = dict(row.options)
     if settings.images_quantization is not None:
         options["quantization"] = settings.images_quantization

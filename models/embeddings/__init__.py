@@ -1,11 +1,11 @@
-"""Embeddings: vectors of texts, and the ranking of documents by them.
+"""Embeddings: vectors of texts, and rankings of documents.
 
-request        what is asked and what is answered
-inputs         from what a client sends to token ids
-engine         a request's life: prepare, run, finish; what every backend shares
+request        requests and answers; all that the handler imports
+engine         what the backends for vectors share: preparing, running and finishing a request
 torch, onnx    the backends: one forward pass each
-encoder        what torch's runs: BERT of our own, other architectures by their libraries
+cross_encoder  engine: scores from a model that reads query and document together
+encoder        the networks of the torch backends: our own BERT, or a library's model
+inputs         from a client's inputs to token ids
 lexical        BGE-M3's sparse vectors
 ranking        scores of documents for a query, from vectors
-cross_encoder  an engine of its own: scores from a model that reads query and document at once
 """

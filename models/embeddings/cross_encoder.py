@@ -1,4 +1,4 @@
-"""Rerankers that read the query and a document at once."""
+"""Rerankers that read the query and a document together."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from models.row import Row
 from models.stages import stage
 from models.surface import Ticket, Work
 
-_USUAL_PAIRS = 8  # of a request
+_USUAL_PAIRS = 8  # in a request, for the capacity
 
 
 class CrossEncoder:
-    """A classifier with one score; a pair of query and document is a part.
+    """A classifier with a single output; each pair of query and document is a part.
 
-    Its score is the sigmoid of the model's only output, from 0 to 1.
+    The score is the sigmoid of the output, from 0 to 1.
     """
 
     libraries = ("torch", "transformers", "tokenizers")
@@ -38,12 +38,12 @@ class CrossEncoder:
 
     @property
     def capacity(self) -> int:
-        """Requests of a few pairs that a run holds."""
+        """Number of typical requests that fit a run."""
         return max(1, (self.budget or 0) // (_USUAL_PAIRS * USUAL_TOKENS))
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> CrossEncoder:
-        """Load the folder, in the device's own precision, and measure the budget."""
+        """Load the folder in the device's dtype, and measure the budget."""
         import torch
 
         classifier = _classifier(folder, device.kind, getattr(torch, device.dtype))
@@ -61,7 +61,7 @@ class CrossEncoder:
         """Tokenise the pairs.
 
         Raises:
-            ContextLengthExceeded: a pair is longer than the model reads.
+            ContextLengthExceeded: a pair exceeds the model's limit.
         """
         read = self._pairs.read(request.query, request.documents, truncate=request.truncate)
 
@@ -73,10 +73,10 @@ class CrossEncoder:
     def run(self, batch: Sequence[Ticket[Tokens]]) -> list[Any]:
         """Score pairs."""
         scores = self.forward([ticket.item for ticket in batch]).tolist()
-        return [one if isfinite(one) else not_finite(self.row) for one in scores]
+        return [score if isfinite(score) else not_finite(self.row) for score in scores]
 
     def forward(self, parts: Sequence[Tokens]) -> Any:
-        """Scores of the pairs, float32 of shape (pairs,)."""
+        """Return the scores of pairs, float32 of shape (pairs,)."""
         import torch
 
         with torch.inference_mode():
@@ -88,7 +88,7 @@ class CrossEncoder:
 
 
 def _classifier(folder: Path, device: str, dtype: Any) -> Any:
-    """Our own where it knows the architecture: importing the library takes seconds."""
+    """Load our own BERT if it supports the folder: importing the library takes seconds."""
     from models.embeddings.encoder.heads import BertClassifier
 
     ours = BertClassifier.load(folder, device, dtype)

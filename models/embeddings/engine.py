@@ -1,4 +1,4 @@
-"""A request's life in an embeddings engine, whatever its backend."""
+"""What the backends for vectors share: preparing, running and finishing a request."""
 
 from __future__ import annotations
 
@@ -31,24 +31,25 @@ from models.surface import Ticket, Work
 
 log = logging.getLogger(__name__)
 
-USUAL_TOKENS = 128  # of a request: a paragraph
-_ANSWERED_BYTES = 64_000_000  # of ColBERT vectors in one answer: twice what any platform delivers
-_RANKED_BYTES = 512_000_000  # of those that a ranking holds until it has them all
+USUAL_TOKENS = 128  # in a request, for the capacity: a paragraph
+_ANSWERED_BYTES = 64_000_000  # of ColBERT vectors in an answer: twice what any platform delivers
+_RANKED_BYTES = 512_000_000  # of ColBERT vectors that a ranking holds
 
-Arrays = Mapping[str, Sequence[Any]]  # an array for each text, by kind of vector
+Arrays = Mapping[str, Sequence[Any]]  # by kind of vector, an array for each text
 
 
 class Embeddings(ABC):
-    """Vectors of texts; a text is a part, its tokens are its size.
+    """An engine for vectors of texts; each text is a part, whose size is its number of tokens.
 
-    Row options: ``dimensions`` (lengths that the model was trained to be cut to), ``prefixes``
-    (what stands before a text, by input type), ``max_tokens`` (a limit below the model's own).
+    Row options: ``dimensions`` (lengths to which the model was trained to be shortened),
+    ``prefixes`` (texts put before an input, by input type), ``max_tokens`` (a limit below the
+    model's own).
 
     Attributes:
-        kinds: which vectors it makes.
-        width: the length of its dense vectors.
-        budget: the tokens of a run, padding included, measured.
-        packs: whether its runs have no padding.
+        kinds: of vectors that the model makes.
+        width: length of its dense vectors.
+        budget: measured number of tokens in a run, including padding.
+        packs: whether runs have no padding.
     """
 
     kinds: frozenset[str]
@@ -62,7 +63,7 @@ class Embeddings(ABC):
 
     @property
     def capacity(self) -> int:
-        """Requests of one paragraph that a run holds."""
+        """Number of typical requests that fit a run."""
         return max(1, (self.budget or 0) // USUAL_TOKENS)
 
     @classmethod
@@ -75,8 +76,8 @@ class Embeddings(ABC):
         """Run the model once.
 
         Args:
-            parts: the texts; it is fastest with those of one length side by side.
-            kinds: what to return.
+            parts: the texts; fastest with texts of equal length next to each other.
+            kinds: of vectors to return.
 
         Returns:
             An array for each text, by kind: ``dense``, a unit vector, float32 of shape (width,);
@@ -86,42 +87,42 @@ class Embeddings(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the model."""
+        """Drop the model."""
 
     def prepare(self, request: EmbedRequest | RankRequest) -> Work:
-        """Tokenise.
+        """Tokenise the texts.
 
         Raises:
-            ContextLengthExceeded: a text is longer than the model reads.
-            UnsupportedParameter: something that this model does not do; see ``EmbedRequest``.
-            InvalidValue: a token id that is in no vocabulary.
+            ContextLengthExceeded: a text exceeds the model's limit.
+            UnsupportedParameter: the model does not support a field; see ``EmbedRequest``.
+            InvalidValue: a token id is outside the vocabulary, or the answer would be too large.
         """
         if isinstance(request, RankRequest):
             return self._ranking(request)
         return self._embedding(request)
 
     def run(self, batch: Sequence[Ticket[Tokens]]) -> list[Any]:
-        """Embed texts; all of them ask for the same kinds of vectors."""
+        """Embed texts; all parts of a batch request the same kinds of vectors."""
         import numpy as np
 
         parts = [ticket.item for ticket in batch]
         out = self.forward(parts, cast("frozenset[str]", batch[0].kind))
-        # Copies: a view would keep the memory of everybody's as long as one request waits.
+        # Copies: a view would keep the whole batch in memory while one request waits.
         by_text = [
-            {kind: found[row].copy() for kind, found in out.items()} for row in range(len(parts))
+            {kind: values[row].copy() for kind, values in out.items()} for row in range(len(parts))
         ]
         return [
             self._vectors(part, arrays)
-            if all(np.isfinite(one).all() for one in arrays.values())
+            if all(np.isfinite(values).all() for values in arrays.values())
             else not_finite(self.row)
             for part, arrays in zip(parts, by_text, strict=True)
         ]
 
     def measure_budget(self, weights_bytes: int = 0) -> None:
-        """Find how many tokens a run should have on this device.
+        """Measure how many tokens a run should have on this device.
 
         Args:
-            weights_bytes: what of the row's memory is no working space.
+            weights_bytes: the part of the row's memory that is not working space.
         """
 
         def probe(tokens: int) -> None:
@@ -144,8 +145,8 @@ class Embeddings(ABC):
         self._check_matrices(read, request.kinds, "inputs", _ANSWERED_BYTES)
 
         def finish(vectors: Sequence[Vectors]) -> Embedded:
-            cut = tuple(_shortened(one, request.dimensions) for one in vectors)
-            return Embedded(cut, sum(read.sizes), read.cut, read.token_encoding)
+            shortened = tuple(_shortened(each, request.dimensions) for each in vectors)
+            return Embedded(shortened, sum(read.sizes), read.cut, read.token_encoding)
 
         return Work(read.tokens, read.sizes, request.kinds, finish)
 
@@ -161,7 +162,7 @@ class Embeddings(ABC):
 
         def finish(vectors: Sequence[Vectors]) -> Ranked:
             first, *others = vectors
-            scores = tuple(score(first, one) for one in others)
+            scores = tuple(score(first, document) for document in others)
             return Ranked(scores, sum(query.sizes) + sum(documents.sizes), documents.cut)
 
         parts = (*query.tokens, *documents.tokens)
@@ -184,7 +185,7 @@ class Embeddings(ABC):
     def _check_matrices(
         self, read: Read, kinds: frozenset[str], what: str, limit_bytes: int
     ) -> None:
-        """Refuse ColBERT vectors that would fill the memory before they are answered."""
+        """Check that ColBERT vectors fit the memory until they are answered."""
         size_bytes = 2 * self.width * sum(read.sizes)
         if COLBERT in kinds and size_bytes > limit_bytes:
             raise InvalidValue(
@@ -205,7 +206,7 @@ class Embeddings(ABC):
 
 
 def _shortened(vectors: Vectors, dimensions: int | None) -> Vectors:
-    """Cut the dense vector to its first numbers and make it a unit vector again."""
+    """Truncate the dense vector and normalise it again."""
     if dimensions is None or dimensions == len(vectors.dense):
         return vectors
     import numpy as np
@@ -215,5 +216,5 @@ def _shortened(vectors: Vectors, dimensions: int | None) -> Vectors:
 
 
 def not_finite(row: Row) -> EngineFailed:
-    """What a text gets for which the arithmetic broke down."""
+    """Return the error for a text whose vectors or score are not finite."""
     return EngineFailed(f"{row.slug} gave no finite number for this input.")

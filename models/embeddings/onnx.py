@@ -1,16 +1,14 @@
-"""The onnxruntime backend: a graph as it was published, understood by its names and shapes.
+"""The onnxruntime backend: published graphs, interpreted by the names and shapes of their outputs.
 
-Exports in the wild differ. Inputs are ``input_ids`` and ``attention_mask``, some also want
-``token_type_ids`` or ``position_ids``. Outputs are told apart by what their name begins with and by
-their rank:
+Exports differ. Inputs are ``input_ids`` and ``attention_mask``; some also need ``token_type_ids``
+or ``position_ids``. Outputs are distinguished by the prefix of their name, and by their rank:
 
     dense vectors     dense, dense_vecs, sentence_embedding, …   (texts, width)
     hidden states     last_hidden_state, token_embeddings        (texts, length, width), pooled here
     lexical weights   sparse, sparse_vecs, …    (texts, length[, 1]) or (texts, vocabulary)
     ColBERT vectors   colbert, colbert_vecs, …  (texts, length, width), or without the first token
 
-All may be raw or normalised; they are (again) normalised here. What the names leave open is seen
-in a run of two texts at load.
+All may be raw or normalised, and are normalised here. A run of two texts at load checks the shapes.
 """
 
 from __future__ import annotations
@@ -35,15 +33,15 @@ _NAMES = {
     COLBERT: ("colbert", "multi"),
     _HIDDEN: ("last_hidden_state", "token_embeddings", "hidden"),
 }
-_POOLER = "pooler_output"  # beside hidden states it is BERT's training head, and no embedding
-_PROBE = (3, 5)  # tokens of the two texts that show what the graph returns
+_POOLER = "pooler_output"  # with hidden states, it is BERT's training head and no embedding
+_PROBE = (3, 5)  # tokens of the two texts that are run at load
 
 
 class OnnxEmbeddings(Embeddings):
-    """A graph of onnxruntime and the tokenizer beside it.
+    """A graph of onnxruntime, with a tokenizer in the same folder.
 
     Row options besides those of ``Embeddings``: ``file`` (the graph), ``pooling`` (``cls`` or
-    ``mean``, where the graph returns hidden states).
+    ``mean``, for graphs that return hidden states).
     """
 
     libraries = ("onnxruntime", "tokenizers")
@@ -51,7 +49,7 @@ class OnnxEmbeddings(Embeddings):
     def __init__(self, session: Any, texts: Texts, row: Row) -> None:
         super().__init__(texts, row)
         self._session = session
-        self._inputs = {one.name: _integer(one.type) for one in session.get_inputs()}
+        self._inputs = {node.name: _integer(node.type) for node in session.get_inputs()}
         self._roles = _roles(session, row)
         self.kinds = frozenset({DENSE, *(set(self._roles) & {SPARSE, COLBERT})})
         self.width = self._probe()
@@ -79,15 +77,15 @@ class OnnxEmbeddings(Embeddings):
 
         ids, mask, _ = pad(parts, self.texts.pad)
         roles = [role for role in self._roles if role in kinds or role in (DENSE, _HIDDEN)]
-        found = self._run(ids, mask, roles)
-        dense = found[DENSE] if DENSE in found else self._pool(found[_HIDDEN], mask)
+        outputs = self._run(ids, mask, roles)
+        dense = outputs[DENSE] if DENSE in outputs else self._pool(outputs[_HIDDEN], mask)
         lengths = [len(part) for part in parts]
         answer = {DENSE: _unit(dense.astype(np.float32))}
-        if SPARSE in found:
-            answer[SPARSE] = unpad(_per_token(found[SPARSE].astype(np.float32), ids), lengths)
-        if COLBERT in found:
-            first = found[COLBERT].shape[1] - (ids.shape[1] - 1)  # 1 where the first token is there
-            vectors = found[COLBERT][:, first:]
+        if SPARSE in outputs:
+            answer[SPARSE] = unpad(_per_token(outputs[SPARSE].astype(np.float32), ids), lengths)
+        if COLBERT in outputs:
+            first = outputs[COLBERT].shape[1] - (ids.shape[1] - 1)  # 1 if it has the first token
+            vectors = outputs[COLBERT][:, first:]
             vectors = _unit(vectors.astype(np.float32)).astype(np.float16)
             answer[COLBERT] = unpad(vectors, [length - 1 for length in lengths])
         return answer
@@ -99,24 +97,30 @@ class OnnxEmbeddings(Embeddings):
     def _run(self, ids: Any, mask: Any, roles: list[str]) -> dict[str, Any]:
         import numpy as np
 
-        made = {"input_ids": ids, "attention_mask": mask}
+        inputs = {"input_ids": ids, "attention_mask": mask}
         if "token_type_ids" in self._inputs:
-            made["token_type_ids"] = np.zeros_like(ids)
+            inputs["token_type_ids"] = np.zeros_like(ids)
         if "position_ids" in self._inputs:
-            made["position_ids"] = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
-        given = {name: made[name].astype(dtype, copy=False) for name, dtype in self._inputs.items()}
+            inputs["position_ids"] = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
+        feeds = {
+            name: inputs[name].astype(dtype, copy=False) for name, dtype in self._inputs.items()
+        }
         names = [self._roles[role] for role in roles]
-        return dict(zip(roles, self._session.run(names, given), strict=True))
+        return dict(zip(roles, self._session.run(names, feeds), strict=True))
 
     def _pool(self, hidden: Any, mask: Any) -> Any:
-        """One vector of a text's hidden states: the first, or the mean of the real ones."""
+        """Pool hidden states to a vector for each text: the first, or the mean without padding."""
         if self.row.options.get("pooling", "cls") == "cls":
             return hidden[:, 0]
         weights = mask[..., None].astype(hidden.dtype)
         return (hidden * weights).sum(axis=1) / weights.sum(axis=1)
 
     def _probe(self) -> int:
-        """The width of the vectors, and a check of every output's shape."""
+        """Check the shape of each output, and return the width of the vectors.
+
+        Raises:
+            ModelLoadFailed: a shape is not supported.
+        """
         ids, mask, _ = pad([Tokens([self.texts.pad + 5] * n) for n in _PROBE], self.texts.pad)
         out = self._run(ids, mask, list(self._roles))
         length = ids.shape[1]
@@ -134,9 +138,13 @@ class OnnxEmbeddings(Embeddings):
 
 
 def _roles(session: Any, row: Row) -> dict[str, str]:
-    """The graph's outputs by what they are: the first of each name."""
+    """Return the names of the graph's outputs by role; the first output of a role counts.
+
+    Raises:
+        ModelLoadFailed: inputs or outputs are not supported.
+    """
     known = {"input_ids", "attention_mask", "token_type_ids", "position_ids"}
-    inputs = {one.name for one in session.get_inputs()}
+    inputs = {node.name for node in session.get_inputs()}
     roles: dict[str, str] = {}
     for output in session.get_outputs():
         for role, beginnings in _NAMES.items():
@@ -145,18 +153,18 @@ def _roles(session: Any, row: Row) -> dict[str, str]:
                 break
     if DENSE in roles:
         roles.pop(_HIDDEN, None)
-    elif _HIDDEN not in roles and _POOLER in {one.name for one in session.get_outputs()}:
+    elif _HIDDEN not in roles and _POOLER in {node.name for node in session.get_outputs()}:
         roles[DENSE] = _POOLER
     if inputs - known or not roles.keys() & {DENSE, _HIDDEN}:
         raise ModelLoadFailed(
             f"{row.slug}: the graph is not understood. Its inputs are {', '.join(sorted(inputs))}, "
-            f"its outputs {', '.join(one.name for one in session.get_outputs())}."
+            f"its outputs {', '.join(node.name for node in session.get_outputs())}."
         )
     return roles
 
 
 def _integer(onnx_type: str) -> str:
-    """``tensor(int64)`` becomes ``int64``."""
+    """Return ``int64`` for ``tensor(int64)``."""
     return onnx_type.removeprefix("tensor(").removesuffix(")")
 
 
@@ -167,7 +175,7 @@ def _unit(vectors: Any) -> Any:
 
 
 def _per_token(weights: Any, ids: Any) -> Any:
-    """Lexical weights of shape (texts, length), from those or from (texts, vocabulary)."""
+    """Return lexical weights of shape (texts, length), also from shape (texts, vocabulary)."""
     import numpy as np
 
     if weights.ndim == 3:

@@ -1,4 +1,4 @@
-"""What is asked of embeddings, and what is answered."""
+"""Requests for embeddings and rankings, and their answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 DENSE, SPARSE, COLBERT = "dense", "sparse", "colbert"
-AUTO, MODEL, CL100K = "auto", "model", "cl100k_base"  # whose token ids
+AUTO, MODEL, CL100K = "auto", "model", "cl100k_base"  # vocabularies of token ids
 
 Input = str | tuple[int, ...]  # a text, or token ids
 
@@ -18,12 +18,12 @@ class EmbedRequest:
 
     Attributes:
         inputs: texts, or their token ids.
-        kinds: which vectors of each: dense, sparse, colbert.
-        dimensions: shortens the dense vectors of models trained for it.
-        input_type: ``query`` or ``passage``, for models that are told by a prefix; None = neither.
-        truncate: cut inputs that are too long, where the default is to refuse them.
-        token_encoding: whose ids token ids are; see ``models.embeddings.inputs.token_ids``.
-        single: whether the client sent one input rather than a list of one, for errors.
+        kinds: of vectors: dense, sparse, colbert.
+        dimensions: length of the dense vectors, for models trained to be shortened.
+        input_type: ``query`` or ``passage``, for models that use prefixes; None = neither.
+        truncate: whether inputs that are too long are cut; otherwise they are refused.
+        token_encoding: vocabulary of token ids; see ``models.embeddings.inputs.token_ids``.
+        single: whether the client sent a single input instead of a list, for errors.
     """
 
     inputs: tuple[Input, ...]
@@ -37,13 +37,13 @@ class EmbedRequest:
 
 @dataclass(frozen=True)
 class Vectors:
-    """One input's vectors.
+    """The vectors of one input.
 
     Attributes:
         dense: unit vector, float32 of shape (width,).
-        sparse: weight by token id, float32 and above 0; None where it was not asked for.
+        sparse: weight by token id, float32 and above 0; None if not requested.
         colbert: a unit vector for each token but the first, float16 of shape (tokens - 1, width);
-            None where it was not asked for.
+            None if not requested.
     """
 
     dense: Any
@@ -56,9 +56,9 @@ class Cut:
     """An input that was cut to the model's limit.
 
     Attributes:
-        index: its place.
-        tokens: how many it has, special ones included.
-        at_least: whether it has more, which were not counted.
+        index: among the request's inputs.
+        tokens: number before the cut, including special tokens.
+        at_least: whether counting stopped there, so that there may be more.
     """
 
     index: int
@@ -72,9 +72,9 @@ class Embedded:
 
     Attributes:
         vectors: in the order of the inputs.
-        tokens: how many the model read, special ones included.
+        tokens: number that the model read, including special tokens.
         cut: inputs that were cut.
-        token_encoding: as which ids the token ids were read; None when all were texts.
+        token_encoding: vocabulary as which token ids were read; None if all inputs were texts.
     """
 
     vectors: tuple[Vectors, ...]
@@ -85,7 +85,7 @@ class Embedded:
 
 @dataclass(frozen=True)
 class RankRequest:
-    """Documents to rank for a query; ``truncate`` cuts documents that are too long."""
+    """Documents to rank for a query; with ``truncate``, documents that are too long are cut."""
 
     query: str
     documents: tuple[str, ...]
@@ -94,7 +94,7 @@ class RankRequest:
 
 @dataclass(frozen=True)
 class Ranked:
-    """A score of each document, in their order, higher is nearer; tokens and cuts as above."""
+    """A score for each document, higher for more relevant; the rest is as in ``Embedded``."""
 
     scores: tuple[float, ...]
     tokens: int

@@ -1,4 +1,4 @@
-"""The torch backend: a folder of sentence-transformers'."""
+"""The torch backend, for folders of sentence-transformers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.row import Row
 
 
 class TorchEmbeddings(Embeddings):
-    """A sentence-transformers folder; with BGE-M3's two heads where they lie beside it.
+    """A sentence-transformers folder, with BGE-M3's two heads if the folder has them.
 
     BERT and XLM-RoBERTa run in our own forward pass, without padding; others in the library's.
     """
@@ -31,7 +31,7 @@ class TorchEmbeddings(Embeddings):
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> TorchEmbeddings:
-        """Load the folder, in the device's own precision, and measure the budget."""
+        """Load the folder in the device's dtype, and measure the budget."""
         import torch
 
         dtype = getattr(torch, device.dtype)
@@ -64,7 +64,7 @@ class TorchEmbeddings(Embeddings):
 
 
 def _encoder(folder: Path, device: str, dtype: Any) -> Any:
-    """Our own where it knows the architecture: importing the library takes seconds."""
+    """Load our own BERT if it supports the folder: importing the library takes seconds."""
     from models.embeddings.encoder.heads import BertEncoder
 
     ours = BertEncoder.load(folder, device, dtype)
@@ -76,12 +76,12 @@ def _encoder(folder: Path, device: str, dtype: Any) -> Any:
 
 
 def _by_text(row: Any, lengths: Sequence[int], first: int = 0) -> list[Any]:
-    """What is each text's of a row of all tokens, without that of its first ones."""
-    return [one[first:].numpy() for one in row.cpu().split(lengths)]
+    """Split a row of all texts' tokens by text, and drop the ``first`` tokens of each."""
+    return [values[first:].numpy() for values in row.cpu().split(lengths)]
 
 
 def _heads(folder: Path, device: str, dtype: Any) -> dict[str, Any]:
-    """BGE-M3's linear layers over the last hidden states, as its repository has them."""
+    """Load BGE-M3's linear layers over the last hidden states, from its repository's files."""
     import torch
 
     heads = {}

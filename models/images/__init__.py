@@ -1,10 +1,11 @@
-"""Images.
+"""Images and videos.
 
-request     what is asked of an engine, and what it answers
-diffusers   an engine: diffusers' pipelines
-ltx         an engine: videos with sound
-mp4         a video encoded
-pictures    encoded pictures in and out
-tokens      counting a prompt's tokens
-checkpoint  in which way weights are stored, and layers of eight bits
+request    requests, answers and events; all that the handler imports
+fields     tables of request fields that a model refuses or ignores
+safety     engine: whether a picture may be shown
+diffusion  engine: text to image, and edits, with diffusers' pipelines
+video      engine: videos with sound
+restore    engines: larger pictures, and pictures without background
+pipelines  what both engines of diffusers share
+pictures   decoding, encoding and changing pictures; no models
 """

@@ -1,4 +1,4 @@
-"""What is asked of an engine of pictures, and what it answers."""
+"""Requests to engines of images and videos, their events and their answers."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from models.surface import LeftOut
 
 @dataclass(frozen=True)
 class Output:
-    """How pictures leave.
+    """How pictures are delivered.
 
     Attributes:
-        format: ``png``, ``jpeg`` or ``webp``; None = png, or what is smaller where png would be too
-            large.
-        compression: quality of jpeg and webp, 0 to 100; None = ours.
-        inline_limit_bytes: how large pictures that travel in the answer may be as base64, together,
-            before ``format`` None means webp; None = however large.
-        limit_bytes: how large they may be at all, for they would be lost; None = however large.
-        each_limit_bytes: how large one of them may be, likewise.
-        copy_limit_bytes: how large the copy of one may be that an event carries beside a link to
-            it; None = there are no copies.
+        format: ``png``, ``jpeg`` or ``webp``; None = png, or a smaller format if png is too large.
+        compression: quality of jpeg and webp, 0 to 100; None = the default.
+        inline_limit_bytes: of all pictures in the answer, as base64; above it ``format`` None means
+            webp. None = unlimited.
+        limit_bytes: hard limit of all pictures, as base64: an answer beyond it would be lost.
+            None = unlimited.
+        each_limit_bytes: the same for each picture.
+        copy_limit_bytes: of the copy that an event carries beside a link to a picture; None = no
+            copies.
     """
 
     format: str | None = None
@@ -38,10 +38,10 @@ class Adapter:
     """A LoRA adapter.
 
     Attributes:
-        name: what it is known by; the same name is the same adapter.
-        path: its safetensors file.
-        scale: how strongly it counts.
-        param: the field of the request that names it, for errors.
+        name: identifies the adapter in caches.
+        path: of its safetensors file.
+        scale: factor of its weights.
+        param: the request's field that names it, for errors.
     """
 
     name: str
@@ -52,13 +52,13 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Video:
-    """What is asked of a video besides what is asked of a picture.
+    """What a request for a video has besides the fields of a picture.
 
     Attributes:
-        frames, seconds: how long it is; one of them, or None = the model's default.
-        fps: frames a second; None = the model's default.
-        sound: whether it has any; None = the model's default.
-        last: an encoded picture of its last frame; that of its first is the input picture.
+        frames, seconds: length, by one of the two; None = the model's default.
+        fps: frames per second; None = the model's default.
+        sound: whether the video has sound; None = the model's default.
+        last: an encoded picture of the last frame; the input picture is the first frame.
     """
 
     frames: int | None = None
@@ -73,22 +73,22 @@ class ImageRequest:
     """One request for pictures, or for a video.
 
     Attributes:
-        prompt: "" for models that read none.
-        seeds: of each picture; one picture a seed.
+        prompt: "" for models without prompts.
+        seeds: one for each picture to be made.
         width, height: pixels; None = the model's default, or the input picture's own size.
         steps, guidance: None = the model's default.
-        strength: how much of the input picture is to change, 0 to 1; None = the model's default.
-        scheduler: by its name here; None = the model's own.
+        strength: how much the input picture changes, 0 to 1; None = the model's default.
+        scheduler: by its name in ``Family.schedulers``; None = the model's own.
         images: encoded input pictures.
-        mask: an encoded picture of what is to change, as large as the input picture.
-        scale: how many times larger the picture is to become; None = the model's own.
-        background: ``transparent`` or ``opaque``; None = what the model makes.
-        adapters: what changes the model for this request.
-        previews: how many unfinished pictures are shown of each on the way.
-        video: what is asked of a video; of who makes still pictures, None.
-        output: how the pictures leave.
-        given: the fields that the client sent, by their names in the API.
-        strict: whether a field that the model has no use for fails the request.
+        mask: an encoded picture of what is to change, of the input picture's size.
+        scale: factor for each side; None = the model's own.
+        background: ``transparent`` or ``opaque``; None = the model's default.
+        adapters: LoRA adapters for this request.
+        previews: number of unfinished pictures to emit for each picture.
+        video: of a request for a video; None for pictures.
+        output: how the pictures are delivered.
+        given: fields that the client sent, by their names in the API.
+        strict: whether a field that would change nothing fails the request.
     """
 
     prompt: str
@@ -114,20 +114,21 @@ class ImageRequest:
 
 @dataclass(frozen=True)
 class ScreenRequest:
-    """Encoded pictures, to be looked at before they are shown; the answer is a bool for each."""
+    """Encoded pictures to be screened; the answer is a bool for each, True = withhold it."""
 
     pictures: tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One encoded picture, or video; what owes nothing to chance has no seed.
+    """One encoded picture or video.
 
     Attributes:
+        seed: None if the result does not depend on chance.
         frames, fps: of a video.
-        stills: makes encoded pictures of it; worth a thread of its own.
-        copy: makes the copy that an event carries beside a link, None where it would be too large;
-            worth a thread of its own.
+        stills: returns encoded frames of a video; slow, so call it in a thread.
+        copy: returns the copy that an event carries beside a link, or None if it is too large;
+            slow, so call it in a thread.
     """
 
     content: bytes
@@ -143,12 +144,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Preview:
-    """An event: a picture that is not finished.
+    """An event: a preview of an unfinished picture.
 
     Attributes:
-        part: which of the request's pictures.
-        order: 0 is its first preview.
-        encoded: makes it, small in bytes and of the picture's size; worth a thread of its own.
+        part: index among the request's pictures.
+        order: 0 for the picture's first preview.
+        encoded: returns it, of the picture's size and small in bytes; slow, so call it in a thread.
     """
 
     part: int
@@ -158,13 +159,13 @@ class Preview:
 
 @dataclass(frozen=True)
 class Images:
-    """The pictures of one request, in the order of their seeds, and what was asked in vain.
+    """The answer to one request.
 
     Attributes:
-        pictures: one a seed.
-        left_out: the fields that the model has no use for, or that were made to fit.
-        prompt_tokens: that its encoder read, 0 of a model that reads none.
-        picture_tokens: that all pictures are made of inside the model, 0 where it has none.
+        pictures: in the order of the request's seeds.
+        left_out: warnings about fields that were ignored or adapted.
+        prompt_tokens: number that the text encoder read; 0 without a prompt.
+        picture_tokens: number that all pictures have inside the model; 0 if it has none.
     """
 
     pictures: tuple[Picture, ...]

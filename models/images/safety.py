@@ -1,7 +1,7 @@
-"""Whether a picture may be shown: the safety checker of Stable Diffusion.
+"""The safety checker of Stable Diffusion, which decides whether a picture may be shown.
 
-It compares CLIP's embedding of a picture with those of 17 concepts and 3 that make it look closer
-(Rando et al., arXiv:2210.04610). It knows sexual content alone.
+It compares CLIP's embedding of a picture with those of 17 concepts, and of 3 that lower the
+threshold (Rando et al., arXiv:2210.04610). It detects sexual content only.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from models.device.hardware import Device
-from models.images.pictures import decode
+from models.images.pictures.decoding import decode
+from models.images.pictures.resizing import fitted
 from models.images.request import ScreenRequest
-from models.images.resizing import fitted
 from models.quiet import hush
 from models.row import Row
 from models.surface import Ticket, Work
 
-# CLIP's, as in training.
+# CLIP's, of its training.
 _MEAN, _DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _RUN_PICTURES = 8
 
 
 class SafetyChecker:
-    """Says of each picture whether it is to be withheld."""
+    """Returns for each picture whether it is to be withheld."""
 
     libraries = ("torch", "diffusers", "transformers")
     budget = _RUN_PICTURES
@@ -37,7 +37,7 @@ class SafetyChecker:
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> SafetyChecker:
-        """Load the folder, in float32: the network is small, and its borders are of that."""
+        """Load the folder in float32: the network is small, and its thresholds are made for it."""
         from diffusers.pipelines.stable_diffusion.safety_checker import (
             StableDiffusionSafetyChecker,
         )
@@ -46,8 +46,8 @@ class SafetyChecker:
         return cls(StableDiffusionSafetyChecker.from_pretrained(folder).to(device.kind).eval())
 
     def prepare(self, request: ScreenRequest) -> Work:
-        """Each picture is a part; they mix with those of others."""
-        parts = [self._read(decode(one)) for one in request.pictures]
+        """Decode the pictures. Each is a part, and shares runs with those of other requests."""
+        parts = [self._read(decode(content)) for content in request.pictures]
         return Work(parts, kind="pictures", finish=tuple)
 
     def run(self, batch: Sequence[Ticket[Any]]) -> list[bool]:
@@ -56,17 +56,17 @@ class SafetyChecker:
         import torch
 
         pixels = torch.stack([ticket.item for ticket in batch]).to(self._net.device)
-        blank: Any = np.zeros((len(batch), 1, 1, 3), np.float32)  # what it blackens
+        blank: Any = np.zeros((len(batch), 1, 1, 3), np.float32)  # the checker blackens these
         with torch.inference_mode():
             _, flagged = self._net(clip_input=pixels, images=blank)
-        return [bool(one) for one in flagged]
+        return [bool(flag) for flag in flagged]
 
     def close(self) -> None:
         """Drop the network."""
         self._net = None
 
     def _read(self, picture: Any) -> Any:
-        """A picture as CLIP reads it, shape (3, side, side), float32."""
+        """Normalise a picture for CLIP; float32, shape (3, side, side)."""
         import numpy as np
         import torch
 

@@ -63,14 +63,14 @@ def _engine(folder: Any, model: Row, kind: str, dtype: Any) -> Any:
     """As the engine's ``load``, in a precision of our choice."""
     import diffusers
 
-    from models.images import checkpoint, tuning
-    from models.images.diffusers import DiffusersImages
-    from models.images.families import FAMILIES
+    from models.images.diffusion.engine import DiffusersImages
+    from models.images.diffusion.families import FAMILIES
+    from models.images.pipelines import placement, quantized
 
     made = getattr(diffusers, FAMILIES[model.options["family"]].pipelines["txt2img"])
-    stored = checkpoint.parts(folder, dtype)
+    stored = quantized.parts(folder, dtype)
     pipeline = made.from_pretrained(folder, dtype=dtype, local_files_only=True, **stored)
-    return DiffusersImages(tuning.placed(pipeline, model, kind), model)
+    return DiffusersImages(placement.placed(pipeline, model, kind), model)
 
 
 def _noise(
@@ -153,7 +153,7 @@ def test_layers_of_eight_bits(gpu: Device) -> None:
     """As on the CPU in float32, to what bfloat16 leaves."""
     import torch
 
-    from models.images.int8 import Int8Linear
+    from models.images.pipelines.int8 import Int8Linear
 
     dice = torch.manual_seed(6)
     weight = torch.randint(-127, 128, (256, 512), generator=dice, dtype=torch.int8)
@@ -179,8 +179,8 @@ def test_larger_pictures(on: On, gpu: Device, here: Device, store: Any, ieee: No
     """In half precision as on the CPU to a step or two; in float32, to one."""
     from safetensors.torch import load_file
 
-    from models.images.rrdb import RRDBNet
-    from models.images.upscale import Upscaler
+    from models.images.restore.networks.rrdb import RRDBNet
+    from models.images.restore.upscale import Upscaler
 
     [file] = store.resolve(UPSCALER).glob("*.safetensors")
     single = Upscaler(RRDBNet.of(load_file(file)).to(gpu.kind), UPSCALER, gpu)

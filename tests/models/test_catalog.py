@@ -12,7 +12,7 @@ from handler.contract import SURFACES
 from models.catalog import CATALOG
 from models.chat.families import FAMILIES
 from models.errors import ModelNotFound
-from models.images.families import FAMILIES as IMAGE_FAMILIES
+from models.images.diffusion.families import FAMILIES as IMAGE_FAMILIES
 from models.row import Catalog
 from models.weights.sources import FileSource, HubSource, TinySource, WheelSource, parse
 

@@ -16,9 +16,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from builder.__main__ import main
 from models.errors import WeightsUnavailable
-from models.images.checkpoint import COMFY, QUANTO, SDNQ, fill, layout_of
-from models.images.int8 import Int8Linear
+from models.images.pipelines.int8 import Int8Linear
+from models.images.pipelines.quantized import fill
 from models.weights.header import read_header
+from models.weights.layout import COMFY, QUANTO, SDNQ, layout_of
 
 LAYOUTS = {"quanto": QUANTO, "sdnq": SDNQ, "comfy": COMFY, "plain": None}
 

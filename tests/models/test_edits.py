@@ -14,10 +14,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFilter
 
 from models.errors import InvalidValue, MediaUndecodable, UnsupportedParameter
-from models.images.ben2 import Ben2
 from models.images.request import ImageRequest, Images, Output, Picture
-from models.images.rrdb import RRDBNet
-from models.images.tiles import Tiling, enlarge, spans
+from models.images.restore.networks.ben2 import Ben2
+from models.images.restore.networks.rrdb import RRDBNet
+from models.images.restore.tiles import Tiling, enlarge, spans
 from models.surface import Progress
 from models.tiny import ben2 as tiny_ben2
 from models.weights import convert

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from models.errors import InvalidValue, ModelLoadFailed, OutOfMemory
-from models.images.prompts import Prompts
+from models.images.diffusion.prompt_cache import PromptCache
 from models.images.request import Adapter, ImageRequest, Output, Preview
 from models.surface import Progress
 from models.warm.batch import Batcher
@@ -187,14 +187,14 @@ def test_a_prompt_is_encoded_once_and_to_the_same(load, family, monkeypatch):
 
 
 def test_kept_prompts_are_bounded(monkeypatch):
-    monkeypatch.setattr("models.images.prompts._KEPT_BYTES", 800)
+    monkeypatch.setattr("models.images.diffusion.prompt_cache._KEPT_BYTES", 800)
     calls = []
 
     def encode(prompt: Any, length: int) -> tuple[Any, ...]:
         calls.append(prompt)
         return torch.zeros(len(prompt), 100), None, [torch.zeros(1)], torch.zeros(3, 3)
 
-    prompts = Prompts(encode)
+    prompts = PromptCache(encode)
     joined = prompts(prompt=["a", "b"], length=1)
     assert [joined[0].shape, joined[1], len(joined[2]), joined[3].shape] == [
         (2, 100), None, 2, (3, 3)
@@ -259,7 +259,7 @@ class Averaging:
 
 
 def test_the_map_of_colours_is_found():
-    from models.images.previews import Previews
+    from models.images.diffusion.previews import Previews
 
     vae = Averaging()
     pipeline = type("Pipeline", (), {"vae": vae, "_execution_device": vae.device})
@@ -297,8 +297,8 @@ def test_previews_of_a_model_that_waits_in_the_ram(load, family):
     from accelerate import cpu_offload_with_hook
     from diffusers.models.attention_processor import AttnProcessor
 
-    from models.images.families import FAMILIES
-    from models.images.previews import Previews
+    from models.images.diffusion.families import FAMILIES
+    from models.images.diffusion.previews import Previews
 
     real = load(MODELS[family])._first
     packed = family in ("flux", "flux2-klein")
@@ -325,9 +325,9 @@ def test_previews_of_a_model_that_waits_in_the_ram(load, family):
 )
 def test_the_estimate_is_where_a_straight_line_ends(load, family, name):
     """It is what the scheduler says itself, or makes at its last step."""
-    from models.images.previews import estimate
+    from models.images.diffusion.previews import estimate
 
-    scheduler = load(MODELS[family])._made_scheduler(name)
+    scheduler = load(MODELS[family])._fresh_scheduler(name)
     dice = torch.Generator().manual_seed(1)
     scheduler.set_timesteps(4)
     latents = torch.randn(1, 4, 8, 8, generator=dice) * getattr(scheduler, "init_noise_sigma", 1)
@@ -400,7 +400,7 @@ def test_an_adapter_fits_what_is_stored_in_eight_bits(load, tmp_path):
 @families
 def test_a_compiled_models_adapters_are_written_over_each_other(load, family, tmp_path):
     """Each counts for as much as on a model that is not compiled, whatever its rank and scale."""
-    from models.images.hotswap import HotSwap
+    from models.images.diffusion.lora_hotswap import HotSwap
 
     whole = MODELS[family]
     engine, plain = load(replace(whole, slug=f"{family}-swapped")), load(whole)
@@ -431,7 +431,7 @@ def test_a_compiled_models_adapters_are_written_over_each_other(load, family, tm
 
 
 def test_a_compiled_models_adapter_of_other_layers_begins_anew(load, tmp_path, caplog):
-    from models.images.hotswap import HotSwap
+    from models.images.diffusion.lora_hotswap import HotSwap
 
     engine, plain = load(replace(FLUX, slug="anew")), load(FLUX)
     engine._adapters = HotSwap(engine._first, "Tiny_Flux", 0)
@@ -450,9 +450,9 @@ def test_a_compiled_models_adapter_of_other_layers_begins_anew(load, tmp_path, c
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's compiler itself
 def test_who_compiles_swaps(store, tmp_path, monkeypatch):
-    from models.images.adapters import Adapters
-    from models.images.diffusers import DiffusersImages
-    from models.images.hotswap import HotSwap
+    from models.images.diffusion.engine import DiffusersImages
+    from models.images.diffusion.lora import Adapters
+    from models.images.diffusion.lora_hotswap import HotSwap
 
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # what the load says in it is undone
     compiled = replace(FLUX, options={**FLUX.options, "compiled": tmp_path})
@@ -575,7 +575,7 @@ def test_what_is_stored_in_eight_bits_stays_as_it_is(load, caplog):
 
 
 def test_fp8_says_what_it_needs(store):
-    from models.images.diffusers import DiffusersImages
+    from models.images.diffusion.engine import DiffusersImages
 
     wanted = replace(FLUX, options={**FLUX.options, "quantization": "fp8"})
     with pytest.raises(ModelLoadFailed, match="IMAGES_QUANTIZATION is fp8, which needs a GPU"):
@@ -584,7 +584,7 @@ def test_fp8_says_what_it_needs(store):
 
 def test_fp8_never_has_the_whole_of_it_on_the_gpu(monkeypatch, caplog):
     """torchao moves a layer, quantises it and goes on; 24 GB of Flux would not fit where 12 do."""
-    from models.images.tuning import placed
+    from models.images.pipelines.placement import placed
 
     asked_for = []
     torchao = ModuleType("torchao.quantization")
@@ -619,7 +619,7 @@ class Placed:
 
 
 def test_a_model_larger_than_the_memory_waits_in_the_ram(caplog):
-    from models.images.tuning import placed
+    from models.images.pipelines.placement import placed
 
     offloaded = replace(FLUX, options={**FLUX.options, "offload": True})
     with caplog.at_level("INFO"):

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from models.errors import MediaUndecodable
-from models.images.pictures import decode, mask_of
+from models.images.pictures.decoding import decode, mask_of
 from tests.models import colour_profiles as profiles
 
 # As handler/logs.py has it; here a warning would be an error, and the picture refused for it.

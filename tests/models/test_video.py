@@ -28,11 +28,11 @@ from models.errors import (
     UnsupportedParameter,
     WeightsUnavailable,
 )
-from models.images import checkpoint, ltx
-from models.images.clips import fitting
-from models.images.ltx import LtxVideo
-from models.images.mp4 import QUALITIES, mp4, stills
 from models.images.request import Adapter, ImageRequest, Images, Output, Picture, Video
+from models.images.video.delivery import fitting
+from models.images.video.engine import LtxVideo
+from models.images.video.mp4 import QUALITIES, likely_bytes, mp4, stills
+from models.images.video.weights import NAMES, ltx_transformer
 from models.surface import Progress
 from tests.conftest import CPU, row
 from tests.models.driving import Ticket, prepare, run
@@ -453,7 +453,7 @@ def test_twenty_videos_keep_the_memory(engine):
 
 def theirs(name: str) -> str:
     """A name of diffusers' as Lightricks writes it."""
-    for original, ours in checkpoint._LTX_NAMES.items():
+    for original, ours in NAMES.items():
         name = name.replace(ours, original)
     return f"model.diffusion_model.{name}"
 
@@ -495,7 +495,7 @@ def test_a_file_without_a_prefix_is_read_too(store, folder):
              for k, v in stored(transformer(store), "plain").items()}  # fmt: skip
     file = folder / "x.safetensors"
     save_file(plain, file)
-    read = checkpoint.ltx_transformer(file, folder, torch.float32)
+    read = ltx_transformer(file, folder, torch.float32)
     want = transformer(store).state_dict()
     for name, one in read.state_dict().items():
         assert torch.equal(one, want[name].to(torch.bfloat16).float()), name
@@ -540,4 +540,4 @@ def test_a_picture_of_a_video_is_made_when_it_is_wanted(engine):
     [video] = run(engine, ASKED).pictures
     assert isinstance(video, Picture)
     assert [opened(one).size for one in video.stills()] == [SIZE] * 3
-    assert ltx.likely_bytes(96, 64, 9) > len(video.content)
+    assert likely_bytes(96, 64, 9) > len(video.content)

@@ -13,7 +13,7 @@ import pytest
 
 from handler.contract import SURFACES
 from models.catalog import CATALOG, GB
-from models.images.families import FAMILIES
+from models.images.diffusion.families import FAMILIES
 from tests.conftest import ROOT, decoded, needs
 
 README = (ROOT / "README.md").read_text()

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 from handler.assemble import assemble
 from handler.settings.variables import Settings
 from models.catalog import CATALOG
-from models.images import checkpoint
+from models.images.pipelines import quantized
 from models.row import Catalog
 from tests.conftest import row, tiny
 from tests.handler.test_scaler import Platform, running, until
@@ -89,7 +89,7 @@ def library(slug: str, store: Any) -> Any:
     name = PAINTERS[slug][1]
     folder = store.resolve(small(slug))
     # What its eight bits are to the library is in tests/models/test_edits.py.
-    stored = checkpoint.parts(folder, torch.float32)
+    stored = quantized.parts(folder, torch.float32)
     made = getattr(diffusers, name).from_pretrained(folder, **stored)
     made.set_progress_bar_config(disable=True)
     return made

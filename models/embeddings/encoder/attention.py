@@ -1,7 +1,7 @@
-"""Attention of texts that lie one after another in a single row: each token sees all of its text.
+"""Attention within texts that are packed into one row, without padding.
 
-On a CPU texts of one length go together; on a GPU, where that would be a launch for each length,
-all of them (``models.device.varlen``).
+On a CPU, texts of equal length are processed together. On a GPU, where this would be a kernel
+launch for each length, one kernel processes all of them (``models.device.varlen``).
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 Attend = Callable[[torch.Tensor], torch.Tensor]
-"""Of queries, keys and values, of shape (tokens, 3, heads, width of a head), the attended values,
-of shape (tokens, heads * width of a head)."""
+"""Takes queries, keys and values of shape (tokens, 3, heads, head width), and returns the attended
+values of shape (tokens, heads * head width)."""
 
 
 def within(lengths: Sequence[int], device: torch.device) -> Attend:
-    """The attention within texts of these lengths."""
+    """Return the attention within texts of these lengths."""
     return _by_length(lengths) if device.type == "cpu" else _by_ends(lengths, device)
 
 
@@ -29,7 +29,7 @@ def _by_length(lengths: Sequence[int]) -> Attend:
     def attend(qkv: torch.Tensor) -> torch.Tensor:
         attended = []
         for group, states in zip(groups, qkv.split(sizes), strict=True):
-            # (3, texts, heads, length, width of a head)
+            # (3, texts, heads, length, head width)
             q, k, v = states.unflatten(0, group).permute(2, 0, 3, 1, 4)
             out = scaled_dot_product_attention(q, k, v)
             attended.append(out.transpose(1, 2).reshape(len(states), -1))
@@ -39,7 +39,7 @@ def _by_length(lengths: Sequence[int]) -> Attend:
 
 
 def _by_ends(lengths: Sequence[int], device: torch.device) -> Attend:
-    from models.device import varlen  # a second, for torch's machinery of operators
+    from models.device import varlen  # the import takes a second
 
     ends = torch.tensor([0, *lengths]).cumsum(0).to(device, torch.int32)
     packed = varlen.Packed(ends, max(lengths))

@@ -1,8 +1,8 @@
-"""The forward pass of BERT and XLM-RoBERTa over texts in one row, with no padding between them.
+"""The forward pass of BERT and XLM-RoBERTa over packed texts, without padding.
 
-Layers that look at one token at a time do not care whose it is. Devlin et al., BERT (2019); the
-names are those of the checkpoints. transformers imports some thousand modules for it; this needs
-none of them, and a worker is ready seconds earlier.
+All layers but attention treat each token by itself, so texts can be joined in one row. Devlin et
+al., BERT (2019); names are those of the checkpoints. transformers would import about a thousand
+modules for it; without them, a worker is ready seconds earlier.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ class Bert:
 
     Attributes:
         width: of the hidden states.
-        dtype: the precision it computes in.
-        weights_bytes: what its weights take.
-        rounds: whether a run is filled up to a round size: oneDNN prepares itself for each that is
-            new. On a GPU it would be one long text, by which the kernel of attention is laid out.
-        head: what a checkpoint holds besides, by name: a classifier, a pooler.
+        dtype: of the computation.
+        weights_bytes: size of the weights.
+        rounds: whether runs are filled up to a round size, because oneDNN sets itself up for each
+            new size. Not on a GPU, where the filling would be the longest text of attention.
+        head: the checkpoint's other weights, by name: of a classifier or a pooler.
     """
 
     def __init__(self, weights: Mapping[str, torch.Tensor], shape: Shape) -> None:
         self._shape = shape
         self._words = weights["embeddings.word_embeddings.weight"]
-        self._places = weights["embeddings.position_embeddings.weight"]
+        self._positions_table = weights["embeddings.position_embeddings.weight"]
         self._types = weights["embeddings.token_type_embeddings.weight"]
         self._norm = _Norm(weights, "embeddings.LayerNorm", shape.epsilon)
         self._layers = _layers(weights, shape)
         self.width = self._words.shape[1]
         self.dtype = self._words.dtype
-        self.weights_bytes = sum(one.nbytes for one in weights.values())
+        self.weights_bytes = sum(tensor.nbytes for tensor in weights.values())
         self.rounds = self._words.device.type == "cpu"
         own = ("embeddings.", "encoder.")
-        self.head = {name: one for name, one in weights.items() if not name.startswith(own)}
+        self.head = {name: value for name, value in weights.items() if not name.startswith(own)}
 
     @classmethod
     def load(cls, folder: Path, shape: Shape, device: str, dtype: torch.dtype) -> Bert:
-        """Load a folder that has this shape.
+        """Load a folder with this shape.
 
         Raises:
             KeyError: a tensor is missing.
@@ -60,17 +60,17 @@ class Bert:
         return cls(checkpoint.weights(folder, device, dtype), shape)
 
     def run(self, parts: Sequence[Tokens]) -> torch.Tensor:
-        """The last hidden states of all texts' tokens, of shape (tokens, width)."""
+        """Return the last hidden states of all texts' tokens, shape (tokens, width)."""
         lengths = [len(part) for part in parts]
         total = sum(lengths)
-        # Filled up, as a text of its own; see docs/decisions.md.
+        # The filling is a text of its own; see docs/decisions.md.
         more = rounded(total) - total if self.rounds else 0
-        ids = np.fromiter((one for part in parts for one in part.ids), np.int64, total)
-        places = self._positions(ids, lengths)
+        ids = np.fromiter((token for part in parts for token in part.ids), np.int64, total)
+        positions = self._positions(ids, lengths)
         hidden = self._norm(
             embedding(self._row(ids, more), self._words)
             + embedding(self._row(self._kinds(parts, total), more), self._types)
-            + embedding(self._row(places, more), self._places)
+            + embedding(self._row(positions, more), self._positions_table)
         )
         attend = attention.within([*lengths, more] if more else lengths, hidden.device)
         for layer in self._layers:
@@ -78,21 +78,21 @@ class Bert:
         return hidden[:total]
 
     def _row(self, numbers: Any, more: int) -> torch.Tensor:
-        """Numbers on the device, filled up with zeros: any token will do, nobody looks at it."""
+        """Move numbers to the device, filled up with zeros, whose results are dropped."""
         return torch.from_numpy(np.pad(numbers, (0, more))).to(self._words.device)
 
     def _kinds(self, parts: Sequence[Tokens], total: int) -> Any:
-        """Which of two texts each token belongs to, where the model has learnt to tell them."""
+        """Return the type of each token: 0 or 1 for the texts of a pair, 0 without types."""
         if len(self._types) == 1 or all(part.types is None for part in parts):
             return np.zeros(total, np.int64)
-        kinds = (one for part in parts for one in (part.types or [0] * len(part)))
+        kinds = (kind for part in parts for kind in (part.types or [0] * len(part)))
         return np.fromiter(kinds, np.int64, total)
 
     def _positions(self, ids: Any, lengths: Sequence[int]) -> Any:
-        """Each token's position in its text.
+        """Return each token's position in its text.
 
-        RoBERTa's family counts from behind the padding's own position, which every padding token
-        has, wherever it stands.
+        RoBERTa's positions start after the padding token's id, and padding tokens all have that
+        id as their position.
         """
         padding = self._shape.padding
         counts = np.ones_like(ids) if padding is None else (ids != padding).astype(int)
@@ -104,15 +104,15 @@ class Bert:
 
 
 class _Layer:
-    """Attention and a widening, each with what came before it added, and a norm.
+    """Attention and a feed-forward network, each with a residual connection and a norm.
 
-    Its queries, keys and values are one multiplication, which reads the hidden states once.
+    Queries, keys and values are one multiplication, which reads the hidden states once.
     """
 
     def __init__(self, weights: Mapping[str, torch.Tensor], prefix: str, shape: Shape) -> None:
         inputs = [f"{prefix}.attention.self.{name}" for name in ("query", "key", "value")]
         weight, bias = (
-            torch.cat([weights[f"{one}.{kind}"] for one in inputs]) for kind in ("weight", "bias")
+            torch.cat([weights[f"{name}.{kind}"] for name in inputs]) for kind in ("weight", "bias")
         )
         self._inputs = linear(weight, bias)
         self._heads = shape.heads
@@ -123,7 +123,7 @@ class _Layer:
         self._norm = _Norm(weights, f"{prefix}.output.LayerNorm", shape.epsilon)
 
     def __call__(self, hidden: torch.Tensor, attend: attention.Attend) -> torch.Tensor:
-        """Of shape (tokens, width), as ``hidden``."""
+        """Run the layer; returns the shape of ``hidden``, (tokens, width)."""
         qkv = self._inputs(hidden).unflatten(-1, (3, self._heads, -1))
         hidden = self._attended_norm(self._attended(attend(qkv)) + hidden)
         return self._norm(self._narrow(self._wide(hidden)) + hidden)
@@ -146,5 +146,5 @@ def _layers(weights: Mapping[str, torch.Tensor], shape: Shape) -> list[_Layer]:
 
 
 def linear_of(weights: Mapping[str, torch.Tensor], prefix: str, *, gelu: bool = False) -> Linear:
-    """A checkpoint's linear layer of that name."""
+    """Return a checkpoint's linear layer by its name."""
     return linear(weights[f"{prefix}.weight"], weights[f"{prefix}.bias"], gelu=gelu)

@@ -1,7 +1,7 @@
-"""A folder of the hub with a BERT or an XLM-RoBERTa in it: its shape, its weights, its limits.
+"""Reads a BERT's or XLM-RoBERTa's folder: its shape, weights and limits.
 
-The forms are those that transformers and sentence-transformers write. Whatever this does not know
-well enough to compute the same is left to them.
+The formats are those of transformers and sentence-transformers. A folder for which our forward pass
+might compute something else is left to them.
 """
 
 from __future__ import annotations
@@ -12,22 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_KNOWN = {"bert", "roberta", "xlm-roberta"}  # one forward pass, two ways to count positions
-_OLD_NAMES = {"gamma": "weight", "beta": "bias"}  # of a norm, in checkpoints before 2019
+_KNOWN = {"bert", "roberta", "xlm-roberta"}  # they differ only in how positions are counted
+_OLD_NAMES = {"gamma": "weight", "beta": "bias"}  # of norms, in checkpoints before 2019
 _FILES = ("model.safetensors", "pytorch_model.bin")
 _POOLINGS = {"cls", "mean"}
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What the weights do not say of themselves.
+    """The parts of a network's configuration that its weights do not show.
 
     Attributes:
         heads: of attention.
         epsilon: of the norms.
-        padding: the token id from behind which positions are counted, as RoBERTa's family does;
-            None = from 0.
-        positions: how many the model has.
+        padding: the padding token's id, after which RoBERTa's positions start; None = from 0.
+        positions: number of positions that the model has.
     """
 
     heads: int
@@ -37,9 +36,9 @@ class Shape:
 
     @classmethod
     def of(cls, folder: Path) -> Shape | None:
-        """The shape of a folder's network; None where it is another than ours."""
+        """Return the shape of a folder's network; None if our forward pass does not support it."""
         config = _read(folder / "config.json")
-        ours = (
+        supported = (
             config.get("model_type") in _KNOWN
             and config.get("hidden_act") == "gelu"
             and config.get("position_embedding_type", "absolute") == "absolute"
@@ -48,7 +47,7 @@ class Shape:
             and (folder / "tokenizer.json").is_file()
             and any((folder / name).is_file() for name in _FILES)
         )
-        if not ours:
+        if not supported:
             return None
         return cls(
             heads=config["num_attention_heads"],
@@ -59,14 +58,14 @@ class Shape:
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest text that has positions."""
+        """Number of tokens for which there are positions."""
         return self.positions - (0 if self.padding is None else self.padding + 1)
 
 
 def pooling(folder: Path) -> str | None:
-    """How a text's vector is made of its tokens': ``cls`` or ``mean``; None = in a way not ours.
+    """Return how a text's vector is pooled: ``cls`` or ``mean``; None if not supported.
 
-    A folder that does not say it is one of transformers': sentence-transformers then takes means.
+    A folder without modules.json comes from transformers; sentence-transformers pools it by mean.
     """
     modules = _read(folder / "modules.json", [])
     if not modules:
@@ -82,17 +81,17 @@ def pooling(folder: Path) -> str | None:
 
 
 def longest(folder: Path, shape: Shape) -> int:
-    """Tokens that the folder says a text may have, and never more than there are positions."""
-    said = _read(folder / "sentence_bert_config.json").get("max_seq_length")
-    if said is None:
-        said = _read(folder / "tokenizer_config.json").get("model_max_length", shape.longest)
-    return int(min(said, shape.longest))
+    """Return the folder's limit of tokens in a text, at most the number of positions."""
+    limit = _read(folder / "sentence_bert_config.json").get("max_seq_length")
+    if limit is None:
+        limit = _read(folder / "tokenizer_config.json").get("model_max_length", shape.longest)
+    return int(min(limit, shape.longest))
 
 
 def weights(folder: Path, device: str, dtype: Any) -> Mapping[str, Any]:
-    """The tensors by their names within the network, on the device and in its precision.
+    """Load the tensors by their names within the network, on a device and in a dtype.
 
-    On a CPU in the file's own precision they are pages of the file, read as they are used.
+    On a CPU and in the file's own dtype, they are memory-mapped and read as they are used.
     """
     import torch
 
@@ -100,18 +99,18 @@ def weights(folder: Path, device: str, dtype: Any) -> Mapping[str, Any]:
     if file.suffix == ".safetensors":
         from safetensors.torch import load_file
 
-        found = load_file(file, device=device)
+        tensors = load_file(file, device=device)
     else:
-        found = torch.load(file, map_location=device, weights_only=True, mmap=_is_zip(file))
+        tensors = torch.load(file, map_location=device, weights_only=True, mmap=_is_zip(file))
     return {
-        _plain(name): one.to(device, dtype)
-        for name, one in found.items()
-        if one.is_floating_point()
+        _plain(name): tensor.to(device, dtype)
+        for name, tensor in tensors.items()
+        if tensor.is_floating_point()
     }
 
 
 def _plain(name: str) -> str:
-    """``roberta.encoder.layer.0…LayerNorm.gamma`` as ``encoder.layer.0…LayerNorm.weight``."""
+    """Return ``encoder.0…LayerNorm.weight`` for ``roberta.encoder.0…LayerNorm.gamma``."""
     parts = name.split(".")
     if parts[0] in ("bert", "roberta"):
         parts = parts[1:]
@@ -119,14 +118,14 @@ def _plain(name: str) -> str:
 
 
 def _old_mode(config: Mapping[str, Any]) -> str | None:
-    """The one way that sentence-transformers before version 5 marks as true."""
+    """Return the mode in the format of sentence-transformers before version 5."""
     modes = [name for name, value in config.items() if name.startswith("pooling_mode_") and value]
     names = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
     return names.get(modes[0]) if len(modes) == 1 else None
 
 
 def _is_zip(file: Path) -> bool:
-    """Whether torch has written it in the form that can be read in place (since 1.6)."""
+    """Whether a file has torch's zip format (since 1.6), which can be memory-mapped."""
     with file.open("rb") as opened:
         return opened.read(2) == b"PK"
 

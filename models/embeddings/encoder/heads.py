@@ -1,4 +1,4 @@
-"""What stands on BERT's hidden states: a vector of each text, or a score."""
+"""Sentence embeddings and scores from our BERT's hidden states."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from models.embeddings.encoder.checkpoint import Shape
 from models.embeddings.inputs.texts import Tokens
 
 _HEADS = (("classifier.dense", "classifier.out_proj"), ("pooler.dense", "classifier"))
-"""Of RoBERTa's family, and of BERT: a layer, a tanh, and the layer with the score."""
+"""Names of a classifier's two layers, with a tanh between: RoBERTa's, and BERT's."""
 
 
 class BertEncoder:
-    """A sentence-transformers folder with a BERT in it; see ``checkpoint`` for which.
+    """A sentence-transformers folder of a BERT that ``checkpoint`` supports.
 
     Attributes:
         tokenizer: of the ``tokenizers`` package.
-        longest: tokens that it reads.
+        longest: limit of tokens in a text.
     """
 
     packs = True
@@ -38,7 +38,7 @@ class BertEncoder:
 
     @classmethod
     def load(cls, folder: Path, device: str, dtype: torch.dtype) -> BertEncoder | None:
-        """Load the folder; None where it holds something else."""
+        """Load the folder; None if it is not supported."""
         shape, pooling = Shape.of(folder), checkpoint.pooling(folder)
         if shape is None or pooling is None:
             return None
@@ -46,7 +46,7 @@ class BertEncoder:
         return cls(bert, pooling, _tokenizer(folder), checkpoint.longest(folder, shape))
 
     def run(self, parts: Sequence[Tokens]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sentence embeddings, of shape (texts, width), and all hidden states in one row."""
+        """Return sentence embeddings, shape (texts, width), and all hidden states in one row."""
         hidden = self.bert.run(parts)
         if self._pooling == "cls":
             return hidden[_firsts(parts, hidden)], hidden
@@ -55,7 +55,7 @@ class BertEncoder:
 
 
 class BertClassifier:
-    """A transformers folder with one score, on a BERT; attributes as of ``BertEncoder``."""
+    """A transformers classifier with one score on a BERT; attributes as of ``BertEncoder``."""
 
     packs = True
 
@@ -72,7 +72,7 @@ class BertClassifier:
 
     @classmethod
     def load(cls, folder: Path, device: str, dtype: torch.dtype) -> BertClassifier | None:
-        """Load the folder; None where it holds something else."""
+        """Load the folder; None if it is not supported."""
         shape = Shape.of(folder)
         if shape is None:
             return None
@@ -82,14 +82,14 @@ class BertClassifier:
         return cls(bert, bert.head, _tokenizer(folder))
 
     def run(self, parts: Sequence[Tokens]) -> torch.Tensor:
-        """Scores before the sigmoid, of shape (texts,)."""
+        """Return scores before the sigmoid, shape (texts,)."""
         hidden = self.bert.run(parts)
         first = hidden[_firsts(parts, hidden)]
         return self._outer(torch.tanh(self._inner(first)))[:, 0]
 
 
 def _firsts(parts: Sequence[Tokens], hidden: torch.Tensor) -> torch.Tensor:
-    """Where each text begins."""
+    """Return the index of each text's first token."""
     lengths = torch.tensor([0, *(len(part) for part in parts[:-1])])
     return lengths.cumsum(0).to(hidden.device)
 

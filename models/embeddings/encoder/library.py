@@ -1,4 +1,4 @@
-"""Every other architecture: sentence-transformers' model, or transformers' classifier, padded."""
+"""Every other architecture, by sentence-transformers or transformers, with padding."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from models.quiet import hush
 
 
 class Library:
-    """What the two have in common.
+    """What encoder and classifier share.
 
     Args:
         model: torch's module, called by the subclass.
         tokenizer: of the ``tokenizers`` package.
-        longest: tokens that it reads.
+        longest: limit of tokens in a text.
 
     Attributes:
-        weights_bytes: what the weights take.
+        weights_bytes: size of the weights.
     """
 
     packs = False
@@ -33,17 +33,18 @@ class Library:
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.longest = longest
-        self.weights_bytes = sum(one.nbytes for one in model.parameters())
+        self.weights_bytes = sum(weight.nbytes for weight in model.parameters())
         self._filler = padding_id(tokenizer)
         rewire(model)
 
     def _padded(self, parts: Sequence[Tokens]) -> list[torch.Tensor]:
-        """Token ids, mask and types, of shape (texts, longest of them)."""
-        return [torch.from_numpy(one).to(self.model.device) for one in pad(parts, self._filler)]
+        """Return token ids, mask and types, each of shape (texts, longest)."""
+        arrays = pad(parts, self._filler)
+        return [torch.from_numpy(array).to(self.model.device) for array in arrays]
 
 
 class LibraryEncoder(Library):
-    """A sentence-transformers folder, whatever its modules."""
+    """A sentence-transformers folder with any modules."""
 
     def __init__(self, model: Any) -> None:
         super().__init__(model, model.tokenizer.backend_tokenizer, model.max_seq_length)
@@ -51,7 +52,7 @@ class LibraryEncoder(Library):
 
     @classmethod
     def load(cls, folder: Path, device: str, dtype: torch.dtype) -> LibraryEncoder:
-        """Load the folder, as the library does."""
+        """Load the folder by the library."""
         from sentence_transformers import SentenceTransformer
 
         hush("transformers")
@@ -59,18 +60,18 @@ class LibraryEncoder(Library):
         return cls(SentenceTransformer(str(folder), **where))
 
     def run(self, parts: Sequence[Tokens]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sentence embeddings, and the last hidden states of all texts' tokens in one row."""
+        """Return sentence embeddings, and the last hidden states of all tokens in one row."""
         ids, mask, _ = self._padded(parts)
         out = self.model.forward({"input_ids": ids, "attention_mask": mask})
         return out["sentence_embedding"], out["token_embeddings"][mask.bool()]
 
 
 class LibraryClassifier(Library):
-    """A transformers folder with one score."""
+    """A transformers classifier with one score."""
 
     @classmethod
     def load(cls, folder: Path, device: str, dtype: torch.dtype) -> LibraryClassifier:
-        """Load the folder, as the library does."""
+        """Load the folder by the library."""
         from tokenizers import Tokenizer
         from transformers import AutoModelForSequenceClassification
 
@@ -82,7 +83,7 @@ class LibraryClassifier(Library):
         return cls(model, Tokenizer.from_file(str(folder / "tokenizer.json")), positions)
 
     def run(self, parts: Sequence[Tokens]) -> torch.Tensor:
-        """Scores before the sigmoid, of shape (texts,)."""
+        """Return scores before the sigmoid, shape (texts,)."""
         ids, mask, types = self._padded(parts)
         inputs = {"input_ids": ids, "attention_mask": mask}
         if getattr(self.model.config, "type_vocab_size", 1) > 1:

@@ -1,8 +1,8 @@
-"""On a CPU: linear layers by oneDNN, and a GELU behind one in the same pass.
+"""Linear layers by oneDNN on a CPU, fused with a following GELU.
 
-torch multiplies float32 matrices with MKL, which is slower than oneDNN on the processors of other
-vendors, and runs a GELU as a pass of its own over the widest activations of the model; figures by
-``python -m benchmarks.linear``. The operator is the one that torch's compiler puts in their place.
+torch multiplies float32 matrices by MKL, which is slower than oneDNN on other vendors' CPUs, and
+runs a GELU as a separate pass over the model's widest activations; ``python -m benchmarks.linear``
+has figures. The operator is the one that torch's compiler uses.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
-_ROWS = 1024  # tokens of the run for which a weight's order is chosen
-_TRIED = 32  # features of the layer that is tried out
+_ROWS = 1024  # tokens of the run for which a weight's memory layout is chosen
+_TRIED = 32  # features of the layer that tests the operator
 
 log = logging.getLogger(__name__)
 
 
 class OneDnnLinear(torch.nn.Module):  # type: ignore[misc]
-    """``x @ weight.T + bias``, with the exact GELU of it where ``gelu`` is set."""
+    """Computes ``x @ weight.T + bias``, followed by an exact GELU if ``gelu`` is set."""
 
     def __init__(
         self, weight: torch.Tensor, bias: torch.Tensor | None, *, gelu: bool = False
     ) -> None:
         super().__init__()
-        # In the order in which the multiplication reads it; any number of rows may come.
+        # Reordered to the layout that the multiplication reads; inputs may have any number of rows.
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), _ROWS)
         self.bias = bias
-        self._after = ("gelu", "none") if gelu else ("none", "")  # "none": not by tanh
+        self._after = ("gelu", "none") if gelu else ("none", "")  # "none": no tanh approximation
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Any leading shape; the last axis is the features."""
+        """Run the layer; ``x`` has shape (…, features)."""
         after, algorithm = self._after
         return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, after, [], algorithm)
 
@@ -41,7 +41,7 @@ class OneDnnLinear(torch.nn.Module):  # type: ignore[misc]
 def linear(
     weight: torch.Tensor, bias: torch.Tensor | None, *, gelu: bool = False
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """``x @ weight.T + bias``, and its GELU, in the way that is fastest where the weight lies."""
+    """Return the fastest ``x @ weight.T + bias`` for the weight's device, with a GELU if set."""
     if _suits(weight):
         return OneDnnLinear(weight, bias, gelu=gelu)
     if not gelu:
@@ -52,8 +52,8 @@ def linear(
 def rewire(model: torch.nn.Module) -> int:
     """Replace the linear layers of a library's model, in place; returns how many.
 
-    None that are on a GPU, none where this build of torch lacks the operator or this processor is
-    refused by it. Results differ by rounding only.
+    Layers on a GPU are kept. All are kept if this build of torch lacks the operator, or the CPU
+    does not support it. Results differ by rounding only.
     """
     count = 0
     for parent in list(model.modules()):
@@ -74,10 +74,10 @@ def _suits(weight: torch.Tensor) -> bool:
 
 @functools.cache
 def works(dtype: torch.dtype) -> bool:
-    """Whether the operator multiplies this type on this processor.
+    """Whether the operator supports a dtype on this CPU.
 
-    Asked by trying: which instructions a type needs differs between builds, and the flags of a
-    processor do not say what its hypervisor lets through.
+    This is found by trying: the instructions that a dtype needs differ between builds, and a CPU's
+    flags do not tell what its hypervisor allows.
     """
     layer = torch.nn.Linear(_TRIED, _TRIED, dtype=dtype).requires_grad_(False)
     x = torch.linspace(-1, 1, 2 * _TRIED).view(2, _TRIED).to(dtype)
@@ -91,7 +91,7 @@ def works(dtype: torch.dtype) -> bool:
 
 
 def _widens(module: torch.nn.Module) -> bool:
-    """Whether it is the half of BERT's layer that is ``intermediate_act_fn(dense(x))``."""
+    """Whether a module is the part of BERT's layer with ``intermediate_act_fn(dense(x))``."""
     activation = getattr(module, "intermediate_act_fn", None)
-    # By its name: whose model this is has imported transformers, who runs ours has not.
+    # Compared by name, because importing transformers would take seconds.
     return type(activation).__name__ == "GELUActivation" and hasattr(module, "dense")

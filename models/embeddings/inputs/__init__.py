@@ -1,7 +1,8 @@
-"""From what a client sends to token ids.
+"""From a client's inputs to token ids.
 
-texts       prefixes, vocabularies, limits, cuts
-token_ids   whose ids are they, when a client sends ids
-pairs       a query and a document in one
-padding     from texts of several lengths to one rectangle
+texts      prefixes, vocabularies, limits and cuts
+pairs      a query and a document as one input
+counting   tokenises long texts in bounded memory
+token_ids  the vocabulary of token ids that a client sends
+padding    texts of several lengths as one rectangle, and back
 """

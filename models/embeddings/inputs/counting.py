@@ -1,8 +1,8 @@
-"""Token ids of texts of any length, in bounded memory.
+"""Tokenising texts of any length in bounded memory.
 
-Tokenising takes some hundred times the memory of its text. So texts are tokenised some at a time,
-and a long text in pieces, which end before a single blank between two words: no tokenizer makes one
-token of what stands on both sides of it. Where a piece has no such place, it ends where it is full.
+Tokenising takes about a hundred times the memory of the text. So texts are tokenised in groups, and
+a long text in pieces. A piece ends before a single space between two words, since no tokenizer
+makes one token of both sides; if there is no such space, it ends when it is full.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _AT_ONCE_CHARACTERS = 500_000
-_CHARACTERS_A_TOKEN = 64  # a text with fewer characters for each token of the limit is one piece
+_CHARACTERS_A_TOKEN = 64  # characters of a piece, for each token of the limit
 _SEAM = re.compile(r"(?<=\S) (?=\S)")
 
 
@@ -22,9 +22,9 @@ class Counted:
     """The token ids of one text.
 
     Attributes:
-        ids: all of them, or at least as many as were asked for.
-        count: how many were counted.
-        whole: whether the text has no more than those.
+        ids: all of them, or more than the requested number.
+        count: number of ids.
+        whole: whether these are all tokens of the text.
     """
 
     ids: Sequence[int]
@@ -33,11 +33,11 @@ class Counted:
 
 
 class Counter:
-    """Tokenises, and counts.
+    """Tokenises texts and counts their tokens.
 
     Args:
         tokenizer: of the ``tokenizers`` library.
-        limit: the most tokens that the model reads: what lies far beyond is not counted.
+        limit: of the model's tokens; tokens far beyond it are not counted.
     """
 
     def __init__(self, tokenizer: Any, limit: int) -> None:
@@ -48,8 +48,8 @@ class Counter:
         """Yield the token ids of each text, without special tokens.
 
         Args:
-            texts: in their order.
-            most: how many tokens are of interest. A text with more is read to the end of a piece.
+            texts: the order is kept.
+            most: counting a long text stops after the piece in which it exceeds this.
         """
         start = 0
         while start < len(texts):

@@ -1,4 +1,4 @@
-"""From texts of several lengths to one rectangle of token ids, and back."""
+"""Padding texts of several lengths to one rectangle of token ids, and back."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from models.embeddings.inputs.texts import Tokens
 
 
 def pad(parts: Sequence[Tokens], filler: int) -> tuple[Any, Any, Any]:
-    """Ids, mask and types of the parts, int64 of shape (parts, longest), padded on the right.
+    """Return ids, mask and types, int64 of shape (parts, longest), padded on the right.
 
-    Types are 0 where a part has none.
+    Types are 0 for parts without types.
     """
     import numpy as np
 
@@ -27,5 +27,5 @@ def pad(parts: Sequence[Tokens], filler: int) -> tuple[Any, Any, Any]:
 
 
 def unpad(rectangle: Any, lengths: Sequence[int]) -> list[Any]:
-    """What is each part's of an array of shape (parts, longest, ...)."""
+    """Split an array of shape (parts, longest, …) into parts without padding."""
     return [row[:length] for row, length in zip(rectangle, lengths, strict=True)]

@@ -1,4 +1,4 @@
-"""Pairs of a query and a document, for models that read both at once."""
+"""Pairs of a query and a document, for models that read both together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from models.embeddings.request import Cut
 
 
 class Pairs:
-    """Puts pairs together as the model's tokenizer would; the query is tokenised once for all.
+    """Joins pairs as the model's tokenizer does, but tokenises the query only once.
 
     Args:
         texts: the model's tokenizer and limit.
@@ -32,18 +32,18 @@ class Pairs:
         )
 
     def read(self, query: str, documents: Sequence[str], *, truncate: bool = False) -> Read:
-        """Read the pairs of a query with each document; a cut shortens the document.
+        """Tokenise the pairs of a query with each document; a cut shortens the document.
 
         Raises:
             ContextLengthExceeded: the query leaves no room for a document, or a pair is too long
-                and ``truncate`` does not allow to cut it.
+                and ``truncate`` is off.
         """
         texts = self._texts
-        [asked] = texts.counter.count([query], texts.limit)
-        taken = asked.count + sum(map(len, self._ids))
+        [counted] = texts.counter.count([query], texts.limit)
+        taken = counted.count + sum(map(len, self._ids))
         room = texts.limit - taken
         if room < 1:
-            raise texts.too_long("query", taken, exactly=asked.whole)
+            raise texts.too_long("query", taken, exactly=counted.whole)
         tokens, cut = [], []
         for index, document in enumerate(texts.counter.count(documents, room)):
             if document.count > room:
@@ -56,7 +56,7 @@ class Pairs:
                         exactly=document.whole,
                     )
                 cut.append(Cut(index, together, at_least=not document.whole))
-            tokens.append(self._pair(asked.ids, document.ids[:room]))
+            tokens.append(self._pair(counted.ids, document.ids[:room]))
         return Read(tuple(tokens), tuple(cut))
 
     def _pair(self, first: Sequence[int], second: Sequence[int]) -> Tokens:

@@ -1,4 +1,4 @@
-"""From a request's inputs to token ids: prefixes, vocabularies, limits, cuts."""
+"""From a request's inputs to token ids: prefixes, vocabularies, limits and cuts."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from models.errors import ContextLengthExceeded, InvalidValue, UnsupportedParame
 from models.row import Row
 
 _FILLER_TOKENS = 256
-Name = Callable[[int], str]  # how the request calls its input number n
+Name = Callable[[int], str]  # returns the request's name for an input by index, for errors
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """One text for the model: token ids, special ones included.
+    """The token ids of one text, including special tokens.
 
     Attributes:
         ids: the tokens.
-        types: which of two texts each belongs to, where the model reads pairs.
+        types: 0 or 1 for the first or second text of a pair; None for single texts.
     """
 
     ids: Sequence[int]
     types: Sequence[int] | None = None
 
     def __len__(self) -> int:
-        """How many tokens."""
+        """Return the number of tokens."""
         return len(self.ids)
 
 
 @dataclass(frozen=True)
 class Read:
-    """A request's inputs as the model will read them; see ``Embedded`` for cuts and encoding."""
+    """A request's tokenised inputs; see ``Embedded`` for cuts and encoding."""
 
     tokens: tuple[Tokens, ...]
     cut: tuple[Cut, ...] = ()
@@ -44,21 +44,21 @@ class Read:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """How many tokens each has."""
+        """Number of tokens in each input."""
         return tuple(map(len, self.tokens))
 
 
 class Texts:
-    """A model's reading glasses; one for all threads.
+    """Tokenises inputs for one model; safe for threads.
 
     Args:
-        tokenizer: of the ``tokenizers`` library; ours from now on, as its settings are changed.
-        limit: the most tokens that the model reads, special ones included.
-        row: names the model; its option ``prefixes`` says what stands before a text, by input type.
+        tokenizer: of the ``tokenizers`` library; its settings are changed.
+        limit: the most tokens that the model reads, including special tokens.
+        row: the model; its option ``prefixes`` has the text before an input, by input type.
     """
 
     def __init__(self, tokenizer: Any, limit: int, row: Row) -> None:
-        tokenizer.no_truncation()  # every token is counted, and nothing cut in silence
+        tokenizer.no_truncation()  # all tokens must be counted
         tokenizer.no_padding()
         self.tokenizer = tokenizer
         self._row = row
@@ -69,7 +69,7 @@ class Texts:
         self.pad = padding_id(tokenizer)
         names = ("<s>", "</s>", "<pad>", "<unk>", "[CLS]", "[SEP]", "[PAD]", "[UNK]")
         known = (tokenizer.token_to_id(name) for name in names)
-        self.meaningless = frozenset(one for one in known if one is not None)
+        self.meaningless = frozenset(token for token in known if token is not None)
 
     def read(
         self,
@@ -80,55 +80,63 @@ class Texts:
         truncate: bool = False,
         token_encoding: str = AUTO,
     ) -> Read:
-        """Read a request's inputs.
+        """Tokenise a request's inputs.
 
         Raises:
-            ContextLengthExceeded: one is too long, and ``truncate`` does not allow to cut it.
-            InvalidValue: a token id that is in no vocabulary.
-            UnsupportedParameter: a prefix before token ids of the model's vocabulary.
+            ContextLengthExceeded: an input is too long, and ``truncate`` is off.
+            InvalidValue: a token id is outside the vocabulary.
+            UnsupportedParameter: the input type needs a prefix, and the input is token ids.
         """
         prefix = self._row.options.get("prefixes", {}).get(input_type, "")
         texts: dict[int, str] = {}
         own: dict[int, Counted] = {}
         encodings: set[str] = set()
-        for index, one in enumerate(inputs):
-            if isinstance(one, str):
-                texts[index] = prefix + one
-            elif self._is_own(one, token_encoding):
-                own[index] = self._own(one, name(index), prefix)
+        for index, content in enumerate(inputs):
+            if isinstance(content, str):
+                texts[index] = prefix + content
+            elif self._is_own(content, token_encoding):
+                own[index] = self._own(content, name(index), prefix)
                 encodings.add(MODEL)
             else:
                 encodings.add(CL100K)
-                texts[index] = prefix + token_ids.decode(one, name(index))
+                texts[index] = prefix + token_ids.decode(content, name(index))
         counted = zip(texts, self.counter.count(list(texts.values()), self.room), strict=True)
         tokens: dict[int, Tokens] = {}
         cut: dict[int, Cut] = {}
         for index, text in chain(counted, own.items()):
             tokens[index] = Tokens([*self._head, *text.ids[: self.room], *self._tail])
             if text.count > self.room:
-                count = text.count + self.limit - self.room
-                if not truncate:
-                    raise self.too_long(name(index), count, exactly=text.whole)
-                cut[index] = Cut(index, count, at_least=not text.whole)
+                cut[index] = self._cut(text, index, name, truncate=truncate)
         return Read(
             tuple(tokens[index] for index in range(len(inputs))),
             tuple(cut[index] for index in sorted(cut)),
             AUTO if len(encodings) > 1 else next(iter(encodings), None),
         )
 
+    def _cut(self, text: Counted, index: int, name: Name, *, truncate: bool) -> Cut:
+        """Return what is cut of a text that is too long.
+
+        Raises:
+            ContextLengthExceeded: ``truncate`` is off.
+        """
+        count = text.count + self.limit - self.room
+        if not truncate:
+            raise self.too_long(name(index), count, exactly=text.whole)
+        return Cut(index, count, at_least=not text.whole)
+
     def read_query(self, query: str) -> Read:
-        """Read the query of a ranking, which is never cut; raises as ``read`` does."""
+        """Tokenise the query of a ranking, which is never cut; raises what ``read`` raises."""
         return self.read([query], lambda _: "query", input_type="query")
 
     @property
     def room(self) -> int:
-        """How many tokens of a text the model reads, beside the special ones."""
+        """Limit of a text's tokens, without special tokens."""
         return self.limit - len(self._head) - len(self._tail)
 
     def too_long(
         self, param: str, tokens: int, more: str = "", *, exactly: bool = True
     ) -> ContextLengthExceeded:
-        """The error for an input with so many tokens, or more where the rest was not counted."""
+        """Return the error for an input that is too long; not ``exactly`` if tokens may be more."""
         got = f"{tokens} tokens{'' if exactly else ' and more'}{more}"
         advice = 'Split it, or send "truncate": true to have it cut.'
         if param == "query":
@@ -139,9 +147,9 @@ class Texts:
         )
 
     def filler(self, tokens: int) -> list[Tokens]:
-        """Texts of about so many tokens together, to try the device with.
+        """Return texts of about so many tokens together, to measure the device.
 
-        Long ones: they gain most from large runs.
+        They are long, because long texts gain most from large runs.
         """
         length = min(_FILLER_TOKENS, self.limit)
         return [Tokens([self.pad + 5] * length)] * max(1, tokens // length)
@@ -152,17 +160,17 @@ class Texts:
         return self._begins(ids) and self._ends(ids)
 
     def _own(self, ids: Sequence[int], param: str, prefix: str) -> Counted:
-        """Token ids of the model's vocabulary, checked, without its special tokens around them."""
+        """Check token ids of the model's vocabulary, and strip special tokens at both ends."""
         if prefix:
             raise UnsupportedParameter(
                 f"{self._row.slug} is told the input type by a text before the input, which cannot "
                 "stand before token ids; send texts, or leave it out.",
                 param="input_type",
             )
-        for position, one in enumerate(ids):
-            if not 0 <= one < self._size:
+        for position, token in enumerate(ids):
+            if not 0 <= token < self._size:
                 raise InvalidValue(
-                    f"{param}[{position}] is {shorten(str(one), 20)}; the vocabulary of "
+                    f"{param}[{position}] is {shorten(str(token), 20)}; the vocabulary of "
                     f"{self._row.slug} has token ids from 0 to {self._size - 1}.",
                     param=f"{param}[{position}]",
                 )
@@ -179,7 +187,7 @@ class Texts:
 
 
 def _special(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """The special tokens that a tokenizer puts before and after a text."""
+    """Return the special tokens that a tokenizer puts before and after a text."""
     encoding = tokenizer.encode("a")
     mask = encoding.special_tokens_mask
     first, last = mask.index(0), len(mask) - mask[::-1].index(0)
@@ -187,6 +195,6 @@ def _special(tokenizer: Any) -> tuple[list[int], list[int]]:
 
 
 def padding_id(tokenizer: Any) -> int:
-    """The token id that texts are filled up with."""
+    """Return the token id for padding."""
     known = (tokenizer.token_to_id(name) for name in ("<pad>", "[PAD]"))
-    return next((one for one in known if one is not None), 0)
+    return next((token for token in known if token is not None), 0)

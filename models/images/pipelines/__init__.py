@@ -1,0 +1,8 @@
+"""What the engines of diffusers' pipelines share.
+
+placement      device, offloading, quantisation and compilation
+quantized      parts whose weights are stored in eight bits
+int8           linear layers with int8 weights
+vae_tiling     decodes in tiles after a run was out of memory
+token_counter  counts a prompt's tokens without truncation
+"""

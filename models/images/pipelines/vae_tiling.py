@@ -1,0 +1,40 @@
+"""Decoding in tiles after a run was out of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from models.device.failures import is_out_of_memory
+
+
+class VaeTiling:
+    """Remembers that a run was out of memory, so that its next try decodes in tiles.
+
+    Args:
+        vae: the decoder.
+    """
+
+    def __init__(self, vae: Any) -> None:
+        self._vae = vae
+        self._next = False
+
+    @contextmanager
+    def run(self, *, alone: bool = True) -> Iterator[None]:
+        """Wrap a run; decode in tiles if the last run was out of memory without them.
+
+        Args:
+            alone: whether the batch has a single part; larger batches are halved instead.
+        """
+        tiled, self._next = self._next, False
+        try:
+            if tiled:
+                self._vae.enable_tiling()
+            yield
+        except Exception as error:
+            self._next = alone and not tiled and is_out_of_memory(error)
+            raise
+        finally:
+            if tiled:
+                self._vae.disable_tiling()
