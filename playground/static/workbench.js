@@ -102,12 +102,15 @@ export class Workbench {
     const parameters = { ...this.model.parameters, ...this.known };
     this.notice.textContent = notice ?? "";
     this.notice.hidden = !notice;
-    const [shown, folded] = split(this.specs, "more");
-    const [first, rest] = [new Fields(parameters, shown), new Fields(parameters, folded)];
+    const [shown, more] = split(this.specs, "more");
+    const [first, rest] = [new Fields(parameters, shown), new Fields(parameters, more)];
     for (const one of [this.first, this.rest]) one?.note(this.memory);
     for (const one of [first, rest]) one.recall(this.memory);
     Object.assign(this, { first, rest });
-    this.fieldsBox.replaceChildren(...first.nodes, ...(rest.nodes.length ? [fold(rest)] : []));
+    // A fold that was opened while the model loaded stays open.
+    const open = this.fieldsBox.querySelector("details")?.open ?? false;
+    const folded = rest.nodes.length ? [fold(rest, open)] : [];
+    this.fieldsBox.replaceChildren(...first.nodes, ...folded);
     this.changed();
     this.form.dispatchEvent(new CustomEvent("picked"));
   }
@@ -210,5 +213,5 @@ function split(specs, mark) {
   return at < 0 ? [specs, []] : [specs.slice(0, at), specs.slice(at + 1)];
 }
 
-const fold = (fields) =>
-  el("details", { class: "more" }, el("summary", {}, "More settings"), ...fields.nodes);
+const fold = (fields, open) =>
+  el("details", { class: "more", open }, el("summary", {}, "More settings"), ...fields.nodes);
