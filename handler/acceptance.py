@@ -175,7 +175,7 @@ def _listing(job: Job, endpoint: Endpoint) -> Json | None:
     if first != "models":
         return None
     if name:
-        row = endpoint.catalog.find(name)
+        row = endpoint.find(name)
         surface = endpoint.surfaces[row.surface]
         return {**_model(row, row.named(name)), "parameters": surface.offered(row)}
     defaults = [endpoint.pick(surface, None) for surface in endpoint.surfaces]

@@ -69,8 +69,7 @@ def assemble(settings: Settings) -> Worker:
             output_limit_bytes=output_limit_bytes,
             event_limit_bytes=None if settings.serve else _EVENT_LIMIT_BYTES,
             loras=LoraShelf(Allowed(settings.lora_allow), store, settings.places().shelf / "loras"),
-            checker=_checker(settings, catalog),
-            diarizer=_diarizer(settings, catalog, device.kind),
+            helpers=_helpers(settings, catalog, device.kind),
         ),
         output_limit_bytes=output_limit_bytes,
         rehearses=settings.rehearse,
@@ -83,6 +82,16 @@ def _catalog(settings: Settings) -> Catalog:
 
         return Catalog(fake.rows(settings.fake_delay_s))
     return CATALOG
+
+
+def _helpers(settings: Settings, catalog: Catalog, device_kind: str) -> dict[str, Row]:
+    """The models that serve beside those that jobs are for, by their own surface.
+
+    Raises:
+        SettingsError: one that is named is not there, or cannot run.
+    """
+    rows = (_checker(settings, catalog), _diarizer(settings, catalog, device_kind))
+    return {row.surface: row for row in rows if row is not None}
 
 
 def _checker(settings: Settings, catalog: Catalog) -> Row | None:

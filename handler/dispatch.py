@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Callable,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from handler.acceptance import Accepted, bounded_depth
-from handler.contract.base import Call, Json
+from handler.contract.base import Call, Helper, Json
 from handler.job import Job
 from handler.media.bucket import Bucket, BucketConfig
 from handler.media.files import MediaDoor
 from handler.media.guard import Guard
 from handler.media.loras import LoraShelf
 from models.errors import InvalidValue, RequestError
-from models.images.request import ScreenRequest
 from models.row import Row
 from models.warm.pool import Pool
 from models.warm.ticket import NEVER, Deadline
@@ -36,8 +30,7 @@ class Dispatcher:
         guard: for clients' files, and for buckets that jobs bring.
         bucket: the endpoint's own bucket.
         inline_limit_bytes, output_limit_bytes, event_limit_bytes, loras: for ``Call``.
-        checker: the model that looks at pictures before they leave, None without one.
-        diarizer: the model that tells speakers apart, None without one.
+        helpers: the models that serve beside others, by what they do (``Call.helpers``).
     """
 
     pool: Pool
@@ -47,8 +40,7 @@ class Dispatcher:
     output_limit_bytes: int | None = None
     event_limit_bytes: int | None = None
     loras: LoraShelf | None = None
-    checker: Row | None = None
-    diarizer: Row | None = None
+    helpers: Mapping[str, Row] = field(default_factory=dict)
 
     async def answer(
         self,
@@ -95,15 +87,13 @@ class Dispatcher:
                 output_limit_bytes=self.output_limit_bytes if bucket is None else None,
                 event_limit_bytes=self.event_limit_bytes,
                 loras=self.loras,
+                helpers={
+                    name: Helper(row, partial(self._ask, row, deadline))
+                    for name, row in self.helpers.items()
+                },
             )
             if tell is not None:
                 call = replace(call, tell=tell)
-            if self.checker is not None:
-                screen = partial(self._screen, self.checker, deadline)
-                call = replace(call, screen=screen, screened_by=self.checker.slug)
-            if self.diarizer is not None:
-                tell_apart = partial(self._asked, self.diarizer, deadline)
-                call = replace(call, tell_apart=tell_apart, told_apart_by=self.diarizer)
             try:
                 with bounded_depth():
                     yield call
@@ -111,16 +101,8 @@ class Dispatcher:
                 accepted.request.renamed(error)
                 raise
 
-    async def _screen(
-        self, checker: Row, deadline: Deadline, pictures: Sequence[bytes]
-    ) -> Sequence[bool]:
-        """Whether each picture is to be withheld."""
-        request = ScreenRequest(tuple(pictures))
-        flagged: Sequence[bool] = await self._asked(checker, deadline, request)
-        return flagged
-
-    async def _asked(self, row: Row, deadline: Deadline, request: Any) -> Any:
-        """What a model says that serves beside the one that the job is for."""
+    async def _ask(self, row: Row, deadline: Deadline, request: Any) -> Any:
+        """Answer a request by a model that serves beside the one that the job is for."""
         async with self.pool.lease(row, deadline) as model:
             return await model.run(request)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import signal
 import socket
@@ -355,6 +356,16 @@ async def test_ping_says_broken_once_a_stream_lost_the_device(make_worker):
 # The process -------------------------------------------------------------------------------------
 
 
+class SocketModule:
+    """The socket module, whose sockets cannot be bound."""
+
+    def __init__(self, bind: Any) -> None:
+        self.socket = type("Socket", (socket.socket,), {"bind": bind})
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(socket, name)
+
+
 def start(**env: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "handler"], cwd=ROOT, env=environment(SERVE="1", **env),
@@ -391,6 +402,20 @@ def test_sigterm_finishes_what_is_in_flight_on_both_ports():
         output = process.stdout.read()
     assert "Traceback" not in output
     assert "xxx" not in output, "a prompt was logged"
+
+
+def test_a_port_that_this_user_may_not_have_is_named(make_worker, monkeypatch):
+    """Below 1024, in a container without rights: PORT is what to change."""
+    from handler.doors import serve
+    from handler.settings.variables import Settings, SettingsError
+
+    def refuse(self: Any, address: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(serve, "socket", SocketModule(refuse))
+    settings = Settings.from_env({"PORT": "80", "FAKE_ENGINES": "1"})
+    with pytest.raises(SettingsError, match=r"^PORT: 80 is not for user \d+; choose one from 1024"):
+        serve.run(make_worker(), settings, on_runpod=False)
 
 
 def test_a_port_that_is_taken_is_said_in_one_line():

@@ -158,6 +158,15 @@ def test_a_further_name_means_its_model_before_any_other():
     assert served.configured.slug == "Tiny_Ben2"
 
 
+def test_a_further_name_means_its_model_before_openais_name_means_the_default():
+    settings = Settings.from_env({"SERVED_NAMES": "Whisper-1=Whisper_Small"})
+    catalog = renamed(CATALOG, settings.further_names())
+    served = Endpoint.build(settings, SURFACES, catalog, "cpu")
+    assert served.pick("transcribe", "whisper-1").slug == "Whisper_Small"
+    assert served.find("whisper-1").slug == "Whisper_Small"
+    assert served.pick("transcribe", "gpt-4o-transcribe").slug == "Whisper_Base"
+
+
 @pytest.mark.parametrize("given", ["Ben2", "=Tiny_Ben2", "Ben2="])
 def test_a_further_name_without_a_model_is_refused(given):
     with pytest.raises(SettingsError, match="SERVED_NAMES: must be NAME=MODEL"):
