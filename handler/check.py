@@ -103,7 +103,7 @@ def _expected(worker: Worker) -> list[Row]:
 
 
 def _tuning(settings: Settings, rows: list[Row]) -> Iterator[Finding]:
-    """What an operator of image models would hardly want."""
+    """Yield settings of image models that are probably a mistake."""
     images = any(row.surface == "images" for row in rows)
     if images and settings.images_quantization == "fp8" and not settings.images_compile:
         do = "set IMAGES_COMPILE=1 too, or leave IMAGES_QUANTIZATION out where the memory suffices"

@@ -1,4 +1,4 @@
-"""How the process ends: at SIGTERM from its first line on, and without a wait for threads."""
+"""The end of the process: at SIGTERM from its first line on, and without a wait for threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job comes in, an answer or an error string goes out: the only place that catches everything.
+"""The worker's answers: a job comes in, an answer or an error string goes out.
 
 Two functions for the SDK: ``answer`` returns one output, ``stream`` yields events. Both keep the
 worker's own deadline, re-raise cancellation after the work has stopped, and let nothing out that
@@ -202,7 +202,7 @@ def _known(accepted: Answered) -> Json:
 
 
 def _surface(accepted: Accepted | Answered) -> str:
-    """What the log calls a job: its surface, where it is understood."""
+    """Return a job's name in the log: its surface, where it is understood."""
     return accepted.surface.name if isinstance(accepted, Accepted) else "job"
 
 

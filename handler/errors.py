@@ -35,7 +35,7 @@ class JobInvalid(RequestError):
 
 
 class SurfaceUnknown(RequestError):
-    """Nothing in the job says which surface it is for, or one that is not served here."""
+    """The job names no surface, or one that is not served here."""
 
     code = "surface_unknown"
 

@@ -1,4 +1,4 @@
-"""What a look has found, and how it is printed."""
+"""Findings of the checks, and how they are printed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ OK, WARNING, ERROR = "ok", "warning", "error"
 
 @dataclass(frozen=True)
 class Finding:
-    """One line.
+    """A line of a check.
 
     Attributes:
         level: ``ok``, ``warning`` or ``error``.
@@ -27,7 +27,7 @@ class Finding:
     fatal: bool = False
 
     def __str__(self) -> str:
-        """As it is printed."""
+        """Return the line as it is printed."""
         line = f"{self.level:8}{self.subject:10}{self.found}"
         return line if self.do is None else f"{line} -> {self.do}"
 

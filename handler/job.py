@@ -120,12 +120,12 @@ def _beside(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _envelope(outer: Mapping[str, Any]) -> dict[str, Any]:
-    """What may stand beside an input; the gateway's direct routes put it into a bare body, too."""
+    """Return the fields beside an input; the gateway's direct routes put them into the body."""
     return {key: outer[key] for key in ("s3Config", "policy") if not is_left_out(outer.get(key))}
 
 
 def _origin(said: object) -> Origin | None:
-    """What the local platform says beside the input: ``{"surface": …, "model": …}``."""
+    """Read the local platform's field beside the input: ``{"surface": …, "model": …}``."""
     if not isinstance(said, dict) or not isinstance(said.get("surface"), str):
         return None
     model = said.get("model")

@@ -33,7 +33,7 @@ class Life:
 
     @property
     def endpoint(self) -> Endpoint:
-        """What is served."""
+        """The surfaces and models that are served."""
         return self.reception.endpoint
 
     @property

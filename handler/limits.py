@@ -1,4 +1,4 @@
-"""A job's time: the platform's timeout, less what it takes to let go of the device."""
+"""The time limit of a job: the platform's timeout, less the time to let go of the device."""
 
 from __future__ import annotations
 

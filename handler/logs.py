@@ -24,7 +24,7 @@ class JsonLines(logging.Formatter):
         self._with_messages = with_messages
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Return a record as one line."""
         line: dict[str, object] = {
             "requestId": getattr(record, "job_id", None),
             "message": record.getMessage(),
@@ -44,7 +44,7 @@ class Plain(JsonLines):
     """The same for a person at a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, and the frames of an exception below it."""
+        """Return a record as one line, with the frames of an exception below it."""
         line = json.loads(super().format(record))
         text = f"{line['level'].lower():8}{line['message']}"
         if "error" in line:

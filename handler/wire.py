@@ -1,4 +1,4 @@
-"""What may leave the worker: JSON, exactly, or over HTTP a text or a file as it is.
+"""Answers as they leave the worker: strict JSON, or over HTTP a text or a file as it is.
 
 The SDK serialises with ``json.dumps(…, ensure_ascii=False)`` and sends UTF-8. What that cannot do
 is lost in silence: a numpy value or bytes (TypeError), a lone surrogate (UnicodeEncodeError), an

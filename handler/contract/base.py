@@ -1,4 +1,4 @@
-"""What every surface's contract is made of.
+"""The parts of a surface's contract.
 
 A surface is the marks by which its body is known and its operations: a request type each, and the
 functions that answer it. ``handler.dispatch`` reads nothing else of a surface.
@@ -29,7 +29,7 @@ def _untold(_: Json) -> None:
 
 
 def _nothing(_: Row) -> Json:
-    """Where no job needs to be rehearsed."""
+    """Return no warm-up request."""
     return None
 
 
@@ -89,7 +89,7 @@ class Call:
 
     @property
     def model(self) -> str:
-        """What answers, by the name that a request may choose it by."""
+        """The model that answers, by the name that the request chose."""
         return self.row.named(self.request.model)
 
     def default(self, name: str, fallback: Any = None) -> Any:

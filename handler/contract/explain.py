@@ -1,4 +1,4 @@
-"""What is wrong with a body, for a client to act on: the field, the limit and what was got."""
+"""Validation errors that a client can act on: the field, the limit and the value sent."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def explain(error: ValidationError, called: Mapping[str, str] | None = None) -> 
 
 
 def _most_telling(error: ValidationError) -> Any:
-    """Of the first wrong field, the problem that says most.
+    """Return the most specific problem of the first wrong field.
 
     A field that may be a string or a list fails as both. The alternative that the client did not
     mean fails by a type; the meant one by a range, or further in.

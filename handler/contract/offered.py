@@ -1,4 +1,4 @@
-"""What a request may have for a model, as ``GET /v1/models/{id}`` tells it to forms and clients."""
+"""The fields that a model takes, as ``GET /v1/models/{id}`` lists them for forms and clients."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _limits(field: FieldInfo) -> dict[str, Any]:
 
 
 def _annotations(annotation: Any) -> Iterator[Any]:
-    """What is annotated in a type, or in those that it may be."""
+    """Yield the annotations of a type, and of the members of a union."""
     for argument in get_args(annotation):
         if isinstance(argument, FieldInfo):
             yield from argument.metadata

@@ -1,4 +1,4 @@
-"""What every request type is made of.
+"""The base of every request type.
 
 A field that a client sends is honoured, or named: in an error where it cannot be, in the answer's
 ``warnings`` where the model has no use for it. Keys that nobody knows are left aside.
@@ -40,7 +40,7 @@ MAX_OBJECT_BYTES = 500_000  # of an object with any keys, as JSON; also of a sch
 
 @dataclass(frozen=True)
 class Items(GroupedMetadata):
-    """How many elements a list or an object may have.
+    """The limits on the length of a list or an object.
 
     Every list and object of a request has this: without it, validation keeps an error for each
     element, and a body of a few megabytes takes gigabytes. It stops at the first wrong element.
@@ -158,7 +158,7 @@ class Request(BaseModel):
 
     @property
     def parts(self) -> int:
-        """How many things are asked for at once; a smaller request asks for fewer."""
+        """The number of results asked for at once; a smaller request asks for fewer."""
         return 1
 
     @classmethod

@@ -23,7 +23,7 @@ JOIN_S = 0.05  # events that come within this are one: a reader sees no differen
 
 @dataclass(frozen=True)
 class Whole:
-    """What a plain job's events make up: the answer as it would be without a stream.
+    """The whole answer of a plain job's stream, as it would be without one.
 
     It is the last thing that a stream yields, is never sent as an event, and becomes the job's
     output: who polls for a result gets an object, streamed or not.

@@ -1,4 +1,4 @@
-"""How a request ended, for who counts it."""
+"""The outcome of a request, for the metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a connection may cost, and who may ask: bounds that hold before any route is reached."""
+"""Limits on connections and on who may ask, which hold before any route is reached."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KEEP_ALIVE_S = 75  # longer than a balancer keeps an idle connection: it must no
 
 @dataclass(frozen=True)
 class BodyLimits:
-    """How large a body may be, and how slow.
+    """Limits on the size of a body and the time it may take.
 
     Attributes:
         size_bytes: in all.

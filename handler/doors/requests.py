@@ -115,7 +115,7 @@ async def _disconnected(http: HttpRequest) -> None:
 
 
 def response(output: Any, job_id: str = "") -> Response:
-    """What leaves ``Worker``, as HTTP: an object, a text, or an error with the status it has."""
+    """Return the worker's output as HTTP: JSON, a text, a file, or an error with its status."""
     headers = {"x-request-id": job_id} if job_id else None
     error = error_of(output)
     if error is not None:
@@ -130,7 +130,7 @@ def _json(content: Any, status: int, headers: dict[str, str] | None = None) -> R
 
 
 async def refused(http: HttpRequest, error: Exception) -> Response:
-    """What is wrong with a request before it is a job."""
+    """Answer a request that is refused before it becomes a job."""
     if not isinstance(error, QuartetError):
         log.error("%s failed", http.url.path, exc_info=error)
     told = error_object(error)

@@ -109,7 +109,7 @@ class ThreadWatch:
 
 
 def _where(thread: int) -> str:
-    """What a thread is in, the innermost first; places of code, and no values."""
+    """Return the innermost frames of a thread: places in the code, and no values."""
     frame = sys._current_frames().get(thread)
     stack = traceback.extract_stack(frame)[-_FRAMES:] if frame is not None else []
     places = (f"{one.filename}:{one.lineno} {one.name}" for one in reversed(stack))

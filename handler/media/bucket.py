@@ -64,7 +64,7 @@ class BucketConfig(BaseModel):
 
     @property
     def address(self) -> Address:
-        """Where the bucket is, and the region that is signed for."""
+        """The bucket's address, and the region to sign for."""
         known = address_of(self.endpoint_url, self.name)
         return known if self.region is None else replace(known, region=self.region)
 

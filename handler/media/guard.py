@@ -144,4 +144,4 @@ class _GuardedResolver:
         ]
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Close; nothing is held."""

@@ -1,4 +1,4 @@
-"""Where a store is, by its address: the region that is signed for, and the bucket in the host.
+"""The region to sign for and the bucket in the host, from a store's address.
 
 A signature names a region (AWS Signature Version 4), and a store that is in another one refuses it.
 Most stores have theirs in the host:
@@ -69,7 +69,7 @@ def region_of(host: str) -> str:
 
 @dataclass(frozen=True)
 class Address:
-    """Where a bucket is.
+    """A bucket's address.
 
     Attributes:
         store: the URL of the store, without the bucket.

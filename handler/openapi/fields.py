@@ -62,6 +62,8 @@ _COMPLETIONS: Mapping[str, str] = {
 }
 
 _RESPONSES: Mapping[str, str] = {
+    "include": "Further parts of the answer; those that there are none of add nothing.",
+    "reasoning": "Reasoning options; those that ask for nothing are taken.",
     **_TOOLS,
     "input": "A text, or messages, calls and their outputs.",
     "instructions": "What a system message says.",

@@ -1,4 +1,4 @@
-"""What this worker is told, and what it therefore serves.
+"""The worker's settings, and what it therefore serves.
 
 variables   the environment, read once
 endpoint    the surfaces and models that follow from it

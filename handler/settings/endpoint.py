@@ -1,4 +1,4 @@
-"""What this worker serves: the surfaces, and the models of each, from settings and catalog."""
+"""The surfaces that this worker serves, and the models of each, from settings and catalog."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class Endpoint:
         return name.lower() not in self.further_names and surface.is_generic(name)
 
     def seen_at(self, origin: Origin | None) -> Endpoint:
-        """What a job sees that was queued at an endpoint of its own.
+        """Return the part of the endpoint that a job sees which was queued at one of its own.
 
         A platform may queue for several endpoints and serve them with one worker: each of them
         serves one surface, or one model alone.
@@ -170,7 +170,7 @@ def renamed(catalog: Catalog, further_names: Mapping[str, str]) -> Catalog:
 
 
 def _stand_ins(held: Catalog, is_here: Callable[[Row], bool]) -> dict[str, Row]:
-    """Who serves in whose place; a model that the environment names has nobody in its place."""
+    """Return the stand-ins by the model they replace; a model that is named has none."""
     by_slug = {row.slug: row for row in held.rows}
     return {
         row.slug: stand_in

@@ -95,7 +95,7 @@ def _quantised(row: Row, options: dict[str, Any]) -> tuple[Row, dict[str, Any]]:
 
 
 def _chat(settings: Settings, device_kind: str, whole_bytes: int | None) -> Callable[[Row], Row]:
-    """What gives a row of chat its engine, and its part of the memory.
+    """Return the function that gives a row of chat its engine and its share of the memory.
 
     Args:
         settings: the operator's words.

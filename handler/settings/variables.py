@@ -38,7 +38,7 @@ def _env(name: str, meaning: str, default: Any = None, **limits: Any) -> Any:
 
 
 class Settings(BaseModel):
-    """The environment, validated."""
+    """The environment's variables."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
@@ -399,7 +399,7 @@ class Settings(BaseModel):
         return {name.strip(): model.strip() for name, _, model in pairs}
 
     def adapters(self) -> dict[str, str]:
-        """Where each of the operator's adapters comes from, by its name."""
+        """Return the sources of the operator's adapters by name."""
         parts = (one.partition("=") for one in self.lora_adapters)
         return {name: address for name, _, address in parts}
 
@@ -444,7 +444,7 @@ class Settings(BaseModel):
             ) from None
 
     def places(self) -> Places:
-        """Where weights may lie."""
+        """Return the folders where weights may lie."""
         volume = self.volume_dir if self.volume_dir.is_dir() else None
         return Places(
             hub_caches=(

@@ -105,7 +105,7 @@ def stream(call: Call) -> AsyncGenerator[Json, None]:
 
 
 async def _chunks(call: Call) -> AsyncGenerator[dict[str, Any] | Whole, None]:
-    """Of each choice: its role, its pieces, the finish reason; then the usage, and the whole."""
+    """Yield each choice's role, pieces and finish reason; then the usage, and the whole answer."""
     request: ChatRequest = call.request
     include_usage = request.stream_options.include_usage
     progress = Progress()

@@ -96,7 +96,7 @@ class CompletionRequest(GenerationRequest):
 
     @property
     def told_logprobs(self) -> int | None:
-        """How many alternatives are told with each token; None = not even its own logprob."""
+        """The number of alternatives to each token; None = no log probabilities at all."""
         return self.logprobs
 
     @property
@@ -112,7 +112,7 @@ class CompletionRequest(GenerationRequest):
 async def _deltas(
     call: Call, progress: Sequence[Progress]
 ) -> AsyncGenerator[tuple[int, Delta], None]:
-    """What comes of every prompt, all in one batch, each with the place of its choice.
+    """Yield what every prompt brings, all in one batch, with the index of its choice.
 
     ``progress`` is of each prompt, and kept up with it.
     """

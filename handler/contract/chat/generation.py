@@ -1,4 +1,4 @@
-"""What chat, completions and responses share: how text is asked for, and how it comes."""
+"""What chat, completions and responses share: sampling fields, and the text as it grows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Penalty = Annotated[float, Field(ge=-2, le=2)]  # OpenAI's range
 
 
 class StreamOptions(Part):
-    """What a stream carries besides the text."""
+    """Options of a stream."""
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None  # random padding; taken, never sent
@@ -85,7 +85,7 @@ class GenerationRequest(Request):
 
     @property
     def told_logprobs(self) -> int | None:
-        """How many alternatives are told with each token; None = not even its own logprob."""
+        """The number of alternatives to each token; None = no log probabilities at all."""
         return None
 
     def sampling(self, call: Call, vocabulary: int) -> Sampling:
@@ -210,7 +210,7 @@ class Asked:
 
 @dataclass
 class Progress:
-    """What is known of the answers to one prompt while they grow."""
+    """The answers to one prompt while they grow."""
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -218,12 +218,12 @@ class Progress:
 
     @property
     def completion_tokens(self) -> int:
-        """Of all choices."""
+        """The tokens written, of all choices."""
         return sum(voice.tokens for voice in self.voices)
 
     @property
     def thought_tokens(self) -> int:
-        """Of all choices, those that were thought before the answer."""
+        """The tokens of reasoning, of all choices."""
         return sum(voice.thought_tokens for voice in self.voices)
 
 
@@ -281,7 +281,7 @@ async def deltas(
 
 
 def _heard(voice: Voice, event: Tokens) -> Sequence[Delta]:
-    """What tokens bring, up to a stop string."""
+    """Yield the text that tokens bring, up to a stop string."""
     logprobs = event.logprobs or (None,) * len(event.tokens)
     told = []
     for token, logprob in zip(event.tokens, logprobs, strict=True):

@@ -47,7 +47,7 @@ ContentPart = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
 
 
 class Function(BaseModel):
-    """What was called, and with what: ``arguments`` as the model wrote them, which may be cut."""
+    """The function of a call, and its ``arguments`` as the model wrote them, perhaps cut off."""
 
     model_config = ConfigDict(strict=True)
 

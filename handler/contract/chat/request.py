@@ -147,7 +147,7 @@ class ChatRequest(GenerationRequest):
 
     @property
     def told_logprobs(self) -> int | None:
-        """How many alternatives are told with each token; None = not even its own logprob."""
+        """The number of alternatives to each token; None = no log probabilities at all."""
         return self.top_logprobs if self.logprobs else None
 
     @property

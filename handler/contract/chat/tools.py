@@ -36,7 +36,7 @@ class FunctionTool(BaseModel):
 
 
 class Tool(BaseModel):
-    """What a model may call."""
+    """A function that the model may call."""
 
     model_config = ConfigDict(strict=True)
 
@@ -181,7 +181,7 @@ def asked_form(
     *,
     several: bool,
 ) -> Grammar | None:
-    """What an answer must match: calls that are forced or strict, or else a form.
+    """Return the grammar of the answer: of forced or strict calls, else of ``response_format``.
 
     Args:
         family: how the model calls, None where it does not.

@@ -28,7 +28,7 @@ class Spelled:
 
 @dataclass(frozen=True)
 class Delta:
-    """What is new of one choice; the last has a ``finish_reason``."""
+    """A new piece of one choice; the last one has a ``finish_reason``."""
 
     choice: int
     pieces: Sequence[Piece] = ()
@@ -76,7 +76,7 @@ class Voice:
         self._held: deque[tuple[int, Spelled]] = deque()
 
     def push(self, token: int, logprob: Logprob | None) -> Delta | None:
-        """What a token brings; None where that is nothing yet."""
+        """Return the text that a token completes; None where it completes none yet."""
         self.tokens += 1
         heard = self._decoder.push(token)
         at = self._heard
@@ -96,7 +96,7 @@ class Voice:
         return Delta(self._index, pieces, logprobs) if pieces or logprobs else None
 
     def end(self, reason: str) -> Delta:
-        """What was held back, once the model has ended."""
+        """Return the text held back, once the model has ended."""
         rest = self._stops.flush()
         self._shown += len(rest)
         return self._end(reason, rest)

@@ -122,7 +122,7 @@ class EmbeddingsRequest(Request):
 
     @property
     def parts(self) -> int:
-        """How many inputs."""
+        """The number of inputs."""
         return 1 if self.is_single else len(self.input)
 
     @property
@@ -158,7 +158,7 @@ async def answer(call: Call) -> Encoded:
 
 
 def _shelf(call: Call) -> Bucket | None:
-    """Where the vectors go as a file, None where none is asked for.
+    """Return where the vectors go as a file; None where none is asked for.
 
     Raises:
         UnsupportedParameter: there is no bucket, or a file cannot hold what is asked for.
@@ -190,7 +190,7 @@ async def _stored(shelf: Bucket, call: Call, embedded: Embedded, facts: dict[str
 
 
 def _numbers(embedded: Embedded) -> int:
-    """How many numbers there are to serialise."""
+    """Return how many numbers the answer holds."""
     return sum(
         len(one.dense) + len(one.sparse or ()) + (0 if one.colbert is None else one.colbert.size)
         for one in embedded.vectors

@@ -65,7 +65,7 @@ class RerankRequest(Request):
 
     @property
     def parts(self) -> int:
-        """How many documents."""
+        """The number of documents."""
         return len(self.documents)
 
 

@@ -34,7 +34,7 @@ def as_url(call: Call) -> bool:
 
 
 async def engine_request(call: Call, leniency: Leniency) -> ImageRequest:
-    """What the engine is asked; brings the client's pictures and adapters here.
+    """Build the engine's request; fetch the client's pictures and adapters.
 
     Raises:
         InvalidValue: a picture is missing.
@@ -121,7 +121,7 @@ async def _video(call: Call) -> Video:
 
 
 def _previews(call: Call, leniency: Leniency) -> int:
-    """How many previews there are of each picture."""
+    """Return the number of previews of each picture."""
     wanted: int = call.request.partial_images or 0
     if not wanted:
         return 0
@@ -138,7 +138,7 @@ def _previews(call: Call, leniency: Leniency) -> int:
 
 
 def _output(call: Call, pictures: int, previews: int) -> Output:
-    """How the pictures leave; ``previews`` of all of them together."""
+    """Return the form of the pictures; ``previews`` counts those of all pictures together."""
     request: ImagesRequest = call.request
     format_, compression = request.output_format, request.output_compression
     each = call.event_limit_bytes
@@ -166,7 +166,7 @@ def carries_copies(call: Call) -> bool:
 
 
 def _copy_limit_bytes(call: Call, pictures: int) -> int:
-    """How large such a copy may be: all of them are no more than other media in an answer."""
+    """Return the size limit of one copy; all copies together stay below the limit of an answer."""
     each, together = call.event_limit_bytes, call.inline_limit_bytes
     limits = (
         sys.maxsize if each is None else each - _SHAPE_BYTES,

@@ -14,7 +14,7 @@ from models.surface import LeftOut
 
 
 class ContentFilter(TypedDict):
-    """What the safety checker says of a picture; one that is flagged does not leave."""
+    """The safety checker's verdict on a picture; a flagged picture does not leave."""
 
     checked_by: str
     flagged: bool

@@ -113,7 +113,7 @@ def _event(call: Call, what: str, facts: dict[str, Any], **more: Any) -> dict[st
 
 
 def _shown(call: Call, index: int, picture: Picture) -> dict[str, Any]:
-    """What OpenAI says of a picture in an event."""
+    """Return OpenAI's fields of a picture in an event."""
     return {
         "index": index,
         "created_at": int(time.time()),

@@ -92,7 +92,7 @@ class ImagesRequest(Request):
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Self:
-        """As ``Request`` does; pictures may come as objects.
+        """Validate a body; pictures may come as objects.
 
         Raises:
             UnsupportedParameter: also for a picture by its ``file_id``.

@@ -33,7 +33,7 @@ _UNSPACED = ((0x0E00, 0x0EFF), (0x0F00, 0x0FFF), (0x1000, 0x109F), (0x1780, 0x17
 
 @dataclass(frozen=True)
 class Cue:
-    """What is shown from when to when, in seconds."""
+    """A subtitle, with its start and end in seconds."""
 
     start: float
     end: float
@@ -42,7 +42,7 @@ class Cue:
 
 @dataclass(frozen=True)
 class _Unit:
-    """What stays on one line; a space before it is its own."""
+    """Text that stays on one line, with the space before it."""
 
     text: str
     start: float

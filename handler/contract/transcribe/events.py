@@ -41,7 +41,7 @@ class InOrder:
         self._waiting: dict[int, Heard] = {}
 
     def next(self, heard: Heard) -> list[dict[str, Any]]:
-        """What can be told now."""
+        """Yield the text that is certain by now."""
         if not heard.last:
             return list(heard.segments)
         self._waiting[heard.part] = heard

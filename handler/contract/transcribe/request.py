@@ -51,7 +51,7 @@ Milliseconds = Annotated[float, Field(ge=0, le=60_000)]
 
 
 class Vad(Part):
-    """Of voice activity, in faster-whisper's words."""
+    """Options of voice activity detection, by faster-whisper's names."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -64,7 +64,7 @@ class Vad(Part):
 
 
 class ServerVad(Part):
-    """Of voice activity, in OpenAI's words."""
+    """Options of voice activity detection, by OpenAI's names."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -253,7 +253,7 @@ class TranscriptionRequest(Request):
 
     @property
     def vad_options(self) -> dict[str, float]:
-        """How it is found, in faster-whisper's words."""
+        """The options of voice activity detection, by faster-whisper's names."""
         told = {}
         if isinstance(self.chunking_strategy, ServerVad):
             server = self.chunking_strategy

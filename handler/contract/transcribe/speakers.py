@@ -1,4 +1,4 @@
-"""Who says what: a transcript's segments, cut where another speaks."""
+"""Speakers: a transcript's segments, cut where the speaker changes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Turns:
         self._last = list(accumulate(self._turns, _later))  # up to each, the one that ends last
 
     def speaker(self, word: dict[str, Any]) -> str:
-        """Whose it is."""
+        """The speaker's label."""
         start, end = word["start"], word["end"]
         after = bisect_left(self._starts, end)
         said: dict[str, float] = {}

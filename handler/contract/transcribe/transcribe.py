@@ -96,7 +96,7 @@ async def _events(call: Call) -> AsyncGenerator[dict[str, Any] | Whole, None]:
 async def _found_meanwhile(
     call: Call, path: Path
 ) -> AsyncIterator[asyncio.Task[Sequence[Turn]] | None]:
-    """Who speaks when is found while the text is; None where nobody asks."""
+    """Tell speakers apart while the text is transcribed; None where nobody asks for it."""
     if call.request.format != "diarized_json":
         yield None
         return
@@ -109,7 +109,7 @@ async def _found_meanwhile(
 
 
 async def _turns(call: Call, path: Path) -> Sequence[Turn]:
-    """Who speaks when.
+    """Return the turns of the speakers.
 
     Raises:
         UnsupportedParameter: nobody can tell here.

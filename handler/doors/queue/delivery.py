@@ -54,7 +54,7 @@ class _Failure:
 
 @dataclass(frozen=True)
 class Post:
-    """What is to be posted for a job, and by when, by ``time.monotonic``."""
+    """A post for a job, and its deadline by ``time.monotonic``."""
 
     session: ClientSession
     job_id: str

@@ -1,4 +1,4 @@
-"""How long to wait before the next try."""
+"""The pauses between tries: exponential backoff with jitter."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Pauses:
         return self._next_s * random.uniform(0.8, 1.2)
 
     def end(self) -> None:
-        """It went well."""
+        """Begin anew after a success."""
         self._next_s = 0.0
 
 

@@ -131,7 +131,7 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         self._drained.set()
 
     async def monitor_stop_signals(self, session: ClientSession) -> None:
-        """As the SDK's; its poll, of up to 90 s, does not hold up the end of a worker."""
+        """Poll for stops as the SDK does; the poll, of up to 90 s, does not delay the end."""
         stops = asyncio.ensure_future(super().monitor_stop_signals(session))
         try:
             await self._drained.wait()
@@ -204,7 +204,7 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
             task.cancel()
 
     def _over(self, job_id: str, task: asyncio.Task[None]) -> None:
-        """A job's slot is free."""
+        """Free a job's slot."""
         self._tasks.discard(task)
         self._leave(job_id, task)  # also one that was stopped before it began
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -212,7 +212,7 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         self._delivered(job_id)
 
     def _leave(self, job_id: str, task: asyncio.Task[None] | None) -> None:
-        """One run of a job is over; the SDK has forgotten the others of its id, too."""
+        """Forget one run of a job; the SDK has forgotten the others of its id, too."""
         runs = [one for one in self._runs.pop(job_id, ()) if one is not task]
         if runs:
             self._runs[job_id] = runs
@@ -224,7 +224,7 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
             self.job_progress.add(job_id)
 
     def _delivered(self, job_id: str) -> None:
-        """A job is no longer in progress, unless it is run or delivered once more."""
+        """Take a job out of those in progress, unless it is run or delivered once more."""
         if job_id not in self._runs and job_id not in self._delivery:
             self.job_progress.remove(job_id)
         self._changed.set()
@@ -328,7 +328,7 @@ class _Poll:
 
     @asynccontextmanager
     async def get(self, url: str) -> AsyncIterator[ClientResponse]:
-        """As aiohttp's."""
+        """Send a request, and note the pause that the platform asks for."""
         async with self._session.get(url) as response:
             self.wait_s = asked_for_s(response.headers)
             yield response

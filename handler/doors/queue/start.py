@@ -117,7 +117,7 @@ def _ask_the_platform_alone() -> None:
     from runpod.serverless.modules import rp_system_fitness
 
     async def leave_out() -> None:
-        """Nobody is asked."""
+        """Check nothing."""
 
     rp_system_fitness._check_network_connectivity = leave_out
 

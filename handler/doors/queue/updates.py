@@ -1,4 +1,4 @@
-"""How far a job is, told to the platform: never often, in order, and never after its result.
+"""Progress of a job, reported to the platform: seldom, in order, and never after its result.
 
 The SDK's own ``progress_update`` starts a thread, a loop and a session for each, and two of them
 may overtake one another, or the result.

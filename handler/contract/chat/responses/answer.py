@@ -101,7 +101,7 @@ def _plain(choice: str | BaseModel) -> Any:
 
 
 def _item(kind: type[Piece], text: str, status: str) -> dict[str, Any]:
-    """What is said, or thought, as an item of the output."""
+    """Return text or reasoning as an item of the output."""
     shape: dict[str, Any] = {"content": [_part(kind, text)], "status": status}
     if kind is Said:
         return {"id": f"msg_{uuid.uuid4().hex}", "type": "message", "role": "assistant", **shape}
@@ -126,7 +126,7 @@ def _call(called: Called) -> dict[str, Any]:
 
 
 def _deltas(call: Call, model: Borrowed, progress: Progress) -> AsyncGenerator[Delta, None]:
-    """What comes of the conversation that the request comes to."""
+    """Yield the pieces of the answer to the request's conversation."""
     request: ResponsesRequest = call.request
     return converse(replace(call, request=request.chat), model, progress)
 
@@ -173,7 +173,7 @@ class _Writer:
         self._text = ""
 
     def write(self, piece: Piece) -> Iterator[dict[str, Any]]:
-        """What a further piece brings; one of another kind is a further item."""
+        """Yield the events of one more piece; a piece of another kind begins a new item."""
         if isinstance(piece, Called):
             yield from self._call(piece)
             return

@@ -11,7 +11,7 @@ _TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal"
 
 
 def is_one_turn(before: Mapping[str, Any], message: Mapping[str, Any]) -> bool:
-    """What the assistant says and calls is one message of a chat, and several items here."""
+    """Join the assistant's text and calls, several items here, into one message of a chat."""
     return before["role"] == "assistant" and "tool_calls" in message
 
 

@@ -24,7 +24,7 @@ class TextFormat(BaseModel):
 
 
 class TextOptions(Part):
-    """What the answer's text is like."""
+    """The form of the answer's text."""
 
     format: TextFormat | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
