@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from handler.settings.variables import Settings
 
-# Set by the gateway on every endpoint; they describe its own policy, and change nothing here.
+# Set by the gateway on every endpoint. They describe its own policy and have no effect here.
 GATEWAY_ONLY = {
-    "MODEL_DISPLAY_NAME": "name in catalogues",
-    "MODEL_OPEN_SOURCE_KIND": "always huggingface so far",
-    "MODEL_OPEN_SOURCE_ARTIFACT": "file in the repo; the catalog's row names the files it needs",
-    "MODEL_MIN_CUDA_VERSION": "chooses machines",
-    "MODEL_GPU_CANDIDATES": "chooses machines",
+    "MODEL_DISPLAY_NAME": "the model's name in catalogues",
+    "MODEL_OPEN_SOURCE_KIND": "always `huggingface` so far",
+    "MODEL_OPEN_SOURCE_ARTIFACT": "a file in the repository; the catalog lists the files needed",
+    "MODEL_MIN_CUDA_VERSION": "selects machines",
+    "MODEL_GPU_CANDIDATES": "selects machines",
     "MODEL_QUEUE_DELAY_SECONDS": "scaling",
-    "MODEL_BATCH_WINDOW_SECONDS": "the gateway's enqueue window; an idle engine never waits",
+    "MODEL_BATCH_WINDOW_SECONDS": "the gateway's enqueue window; an idle engine never waits for it",
     "MODEL_FLASHBOOT": "scaling",
     "MODEL_WORKER_CLASS": "the gateway's name for a kind of worker",
 }
 
 # Set by RunPod on every worker, and read by ``handler.command`` before the settings.
 PLATFORM = {
-    "RUNPOD_WEBHOOK_GET_JOB": "where jobs come from: with it the SDK's loop starts",
-    "RUNPOD_ENDPOINT_ID": "on an endpoint, logs are JSON lines",
-    "RUNPOD_POD_ID": "on RunPod, `--serve` listens to the outside",
+    "RUNPOD_WEBHOOK_GET_JOB": "the address of the job queue; if it is set, the SDK's loop starts",
+    "RUNPOD_ENDPOINT_ID": "if it is set, logs are JSON lines",
+    "RUNPOD_POD_ID": "if it is set, `--serve` listens on all interfaces",
 }
 
 
 def document() -> str:
-    """The tables of docs/configuration.md, in Markdown."""
+    """Return the tables of docs/configuration.md, in Markdown."""
     lines = ["| variable | default | meaning |", "| --- | --- | --- |"]
     for field in Settings.model_fields.values():
         value = field.default
@@ -35,10 +35,10 @@ def document() -> str:
         lines.append(f"| `{field.validation_alias}` | {shown} | {field.description} |")
     others = {
         "Set by RunPod:": PLATFORM,
-        "Set by the gateway, and without effect here:": GATEWAY_ONLY,
+        "Set by the gateway, without effect here:": GATEWAY_ONLY,
     }
     for title, variables in others.items():
-        lines += ["", title, "", "| variable | what it is |", "| --- | --- |"]
+        lines += ["", title, "", "| variable | meaning |", "| --- | --- |"]
         lines += [f"| `{name}` | {meaning} |" for name, meaning in variables.items()]
     return "\n".join(lines) + "\n"
 

@@ -21,7 +21,7 @@ from models.warm.watch import HUNG_AFTER_S
 from models.weights.store import Places
 
 _ADAPTER = re.compile(r"[\w.-]+=(hf://[\w.-]+/[\w.-]+@[0-9a-f]{40}|file:///.+)")
-# Whose values are words in lower case.
+# Variables whose values are read in lower case.
 _WORDS = frozenset({
     "SURFACE", "DEVICE", "DTYPE", "CHAT_ENGINE", "COMPUTE_TYPE", "IMAGES_QUANTIZATION",
     "IMAGES_OFFLOAD",
@@ -30,7 +30,7 @@ _IMAGE_TAG = re.compile(r"(hf|gh)://[\w.-]+/[\w.-]+@[\w./-]+(#.+)?")
 
 
 class SettingsError(Exception):
-    """A variable makes no sense; the message is the one line to print."""
+    """A variable is invalid; the message is one line, for the operator."""
 
 
 def _env(name: str, meaning: str, default: Any = None, **limits: Any) -> Any:
@@ -44,144 +44,156 @@ class Settings(BaseModel):
 
     surface: tuple[str, ...] = _env(
         "SURFACE",
-        f"Surfaces to serve, comma-separated, of: {', '.join(SURFACES)}. Unset or `all`: the "
+        f"The surfaces to serve, comma-separated: {', '.join(SURFACES)}. Unset or `all`: the "
         "configured model's surface, else all of them.",
         (),
     )
     model_slug: str | None = _env("MODEL_SLUG", "The model that this endpoint serves.")
     baked_model: str | None = _env(
         "BAKED_MODEL",
-        "The model whose weights the image holds; the image sets it (build argument MODEL). It is "
-        "the default of its surface where no variable names another.",
+        "The model whose weights are in the image. The image sets it from the build argument "
+        "MODEL. It is its surface's default unless another variable names a model.",
     )
     model_tasks: tuple[str, ...] = _env(
         "MODEL_TASKS", "The model's tasks, comma-separated (txt2img, txt2embedding, …).", ()
     )
     model_huggingface_model: str | None = _env(
-        "MODEL_HUGGINGFACE_MODEL", "The model's repo id; names the model when MODEL_SLUG is unset."
+        "MODEL_HUGGINGFACE_MODEL",
+        "The model's repository id; names the model if MODEL_SLUG is unset.",
     )
-    huggingface_model: str | None = _env("HUGGINGFACE_MODEL", "The same, under its older name.")
+    huggingface_model: str | None = _env(
+        "HUGGINGFACE_MODEL", "The older name of MODEL_HUGGINGFACE_MODEL."
+    )
     model_open_source_repo: str | None = _env(
-        "MODEL_OPEN_SOURCE_REPO", "The repo id of the pinned weights."
+        "MODEL_OPEN_SOURCE_REPO", "The repository id of the pinned weights."
     )
     model_open_source_revision: str | None = _env(
         "MODEL_OPEN_SOURCE_REVISION",
-        "The revision to serve, when the repo is the one that the catalog has.",
+        "The revision to serve, if the repository is the catalog's.",
         pattern=r"^[\w./-]+$",
     )
     model_open_source_image_tag: str | None = _env(
         "MODEL_OPEN_SOURCE_IMAGE_TAG",
-        "Repo and revision in one: `hf://repo@revision#file` or `gh://repo@tag#file`.",
+        "Repository and revision: `hf://repo@revision#file` or `gh://repo@tag#file`.",
     )
     max_batch_size: int = _env(
-        "MODEL_MAX_BATCH_SIZE", "How many jobs one run may mix at most; 1 = never mix.", 256, ge=1
+        "MODEL_MAX_BATCH_SIZE",
+        "The largest number of jobs in one run; 1 = jobs never share a run.",
+        256,
+        ge=1,
     )
     device: Literal["auto", "cuda", "cpu"] = _env(
-        "DEVICE", "Where models run; auto takes the GPU when there is one.", "auto"
+        "DEVICE", "Where models run; auto = the GPU if there is one.", "auto"
     )
     dtype: Literal["bfloat16", "float16", "float32"] | None = _env(
         "DTYPE",
-        "What chat and embeddings compute in. Unset: bfloat16 where the GPU or CPU has it, else "
-        "float16 on a GPU and float32 on a CPU.",
+        "The type that chat and embeddings compute in. Unset: bfloat16 if the GPU or CPU has "
+        "it, else float16 on a GPU and float32 on a CPU.",
     )
     chat_engine: Literal["auto", "transformers", "vllm"] = _env(
         "CHAT_ENGINE",
-        "What runs chat models; auto is vllm on a GPU where it is installed, else transformers.",
+        "The engine of chat models; auto = vllm on a GPU if it is installed, else transformers.",
         "auto",
     )
     chat_context_tokens: int | None = _env(
         "CHAT_CONTEXT_TOKENS",
-        "How many tokens a conversation may have, with its answer. Unset: what the model reads.",
+        "The largest number of tokens in a conversation, the answer included. Unset: the "
+        "model's context length.",
         ge=256,
     )
     chat_cache_tokens: int | None = _env(
         "CHAT_CACHE_TOKENS",
-        "How many tokens of all conversations together are kept at once, at most. Unset: what the "
-        "model's part of the GPU's memory allows, and 16,384 on a CPU.",
+        "The largest number of tokens that the cache holds for all conversations together. "
+        "Unset: what fits the model's share of the GPU's memory, and 16,384 on a CPU.",
         ge=256,
     )
     chat_memory_gb: float | None = _env(
         "CHAT_MEMORY_GB",
-        "What a chat model may take of each GPU: weights, cache and working space. Unset: the "
-        "whole budget where the worker serves chat alone, else what the catalog says.",
+        "The memory of a chat model on each GPU: weights, cache and working space. Unset: the "
+        "whole budget if the worker serves chat alone, else the catalog's figure.",
         gt=0,
     )
     served_names: tuple[str, ...] = _env(
         "SERVED_NAMES",
-        "Further names of models, comma-separated: with `NAME=MODEL` a request for NAME is "
-        "answered by MODEL, also where NAME is another model's.",
+        "Additional model names, comma-separated: with `NAME=MODEL`, a request for NAME is "
+        "served by MODEL, even if NAME is another model's name.",
         (),
     )
     lora_adapters: tuple[str, ...] = _env(
         "LORA_ADAPTERS",
         "LoRA adapters of the chat model, comma-separated: `name=hf://repo@revision` or "
-        "`name=file:///folder`; a request chooses one by `model: slug:name`. vllm only.",
+        "`name=file:///folder`. A request chooses one with `model: slug:name`. vllm only.",
         (),
     )
     lora_allow: tuple[str, ...] = _env(
         "LORA_ALLOW",
-        "LoRA adapters that a request for pictures may name, comma-separated, with `*` for "
-        "anything: `owner/name`, `owner/*`, `https://host/*`, `file:///folder/*`. A pattern allows "
-        "addresses of its own scheme; those that a host redirects to must match, too. Unset: none.",
+        "LoRA adapters that an image request may name, comma-separated patterns with `*` as "
+        "wildcard: `owner/name`, `owner/*`, `https://host/*`, `file:///folder/*`. A pattern "
+        "matches addresses of its own scheme only; redirect targets must match too. Unset: "
+        "none.",
         (),
     )
     safety_checker: str | None = _env(
         "SAFETY_CHECKER",
-        "The model that looks at pictures before they leave: `StableDiffusion_Safety_Checker`. "
-        "Unset: none does.",
+        "The model that checks pictures before they are returned: "
+        "`StableDiffusion_Safety_Checker`. Unset: pictures are not checked.",
     )
     diarizer: str | None = _env(
         "DIARIZER",
-        "The model that tells speakers apart, where sherpa-onnx is installed: "
-        "`Pyannote_WeSpeaker`. Unset: that one on a GPU, a stand-in on a CPU.",
+        "The model that distinguishes speakers, if sherpa-onnx is installed: "
+        "`Pyannote_WeSpeaker`. Unset: that model on a GPU, a stand-in on a CPU.",
     )
     compute_type: Literal["float32", "float16", "bfloat16", "int8", "int8_float16"] | None = _env(
         "COMPUTE_TYPE",
-        "What transcription computes in. Unset: float16 on a GPU, int8 on a CPU.",
+        "The type that transcription computes in. Unset: float16 on a GPU, int8 on a CPU.",
     )
     images_compile: bool = _env(
         "IMAGES_COMPILE",
-        "Compile image models when they load; what is compiled is kept on the volume or in "
+        "Compile image models when they load. The compiled code is kept on the volume or in "
         "QUARTET_CACHE.",
         False,
     )
     images_quantization: Literal["int8", "fp8"] | None = _env(
         "IMAGES_QUANTIZATION",
-        "Store the denoising part of image models in 8 bits; fp8 computes in it, too, and needs "
-        "torchao and a GPU of Ada's or Hopper's generation or later.",
+        "Store the denoising part of image models in 8 bits. fp8 also computes in 8 bits; it "
+        "needs torchao and an Ada, Hopper or later GPU.",
     )
     images_offload: Literal["auto", "always", "never"] = _env(
         "IMAGES_OFFLOAD",
-        "Keep parts of an image model in the RAM while they are not used; auto does where the "
-        "whole is larger than the memory budget.",
+        "Keep unused parts of an image model in RAM; auto = only if the whole model exceeds the "
+        "memory budget.",
         "auto",
     )
     gpu_count: int = _env(
-        "RUNPOD_GPU_COUNT", "The GPUs of this worker, which the platform sets; vllm uses all.", 1
+        "RUNPOD_GPU_COUNT",
+        "The number of this worker's GPUs, set by the platform; vllm uses all of them.",
+        1,
     )
     memory_budget_gb: float | None = _env(
         "MEMORY_BUDGET_GB",
-        "Memory that warm models may take together, of each GPU. Unset: 90 % of it, or of the RAM.",
+        "The memory of all warm models together, on each GPU. Unset: 90 % of the GPU's memory, "
+        "or of the RAM.",
         gt=0,
     )
     concurrency: int | None = _env(
         "CONCURRENCY",
-        "Jobs taken at once. Unset: two runs' worth of the model, at least the surface's number.",
+        "The number of jobs taken at once. Unset: two runs' worth of the model, at least the "
+        "surface's number.",
         ge=1,
     )
     preload: bool = _env(
-        "PRELOAD", "Load the model before taking jobs, when the worker serves one surface.", True
+        "PRELOAD", "Load the model before the first job, if the worker serves one surface.", True
     )
     check_bucket: bool = _env(
         "CHECK_BUCKET",
-        "Before jobs are taken, write a small object to the bucket and remove it; a worker that "
-        "cannot ends, as unfit.",
+        "Write a small object to the bucket and remove it before the first job. If that fails, "
+        "the worker exits as unfit.",
         False,
     )
     rehearse: bool = _env(
         "REHEARSE",
-        "After preloading, answer a small job that nobody has sent before taking any: the first "
-        "that counts is then as fast as the second.",
+        "After preloading, run a warm-up request before taking jobs, so that the first job is "
+        "as fast as the second.",
         True,
     )
     job_timeout_s: float | None = _env(
@@ -192,35 +204,35 @@ class Settings(BaseModel):
     )
     hung_after_s: float = _env(
         "HUNG_AFTER_S",
-        "For how long an engine may give no sign of life after its jobs' time is over; then the "
-        "device is taken for hung and the worker ends.",
+        "How long an engine may be silent after its jobs have timed out. After that the device "
+        "counts as hung and the worker exits.",
         HUNG_AFTER_S,
         gt=0,
     )
     output_limit_bytes: int | None = _env(
         "OUTPUT_LIMIT_BYTES",
-        "The largest answer. Unset: 9,500,000 behind the queue, which keeps 10 MB, and 28,500,000 "
-        "with `--serve`, where the balancer lets 30 MB through.",
+        "The largest answer. Unset: 9,500,000 behind the queue, whose limit is 10 MB, and "
+        "28,500,000 with `--serve`, where the load balancer's limit is 30 MB.",
         ge=1000,
     )
     inline_limit_bytes: int = _env(
         "INLINE_LIMIT_BYTES",
-        "Pictures of more than this as base64, together, become webp of a quality that goes down "
-        "in steps, where the client names no format: gateways keep an answer in a row of a "
-        "database, of 2 MB at most.",
+        "The largest total size of an answer's pictures as base64. If the client names no "
+        "format, larger pictures become webp, of stepwise lower quality: gateways keep an "
+        "answer in a database row of at most 2 MB.",
         1_500_000,
         ge=1000,
     )
-    serve: bool = _env("SERVE", "Answer OpenAI's routes over HTTP, as `--serve` does.", False)
+    serve: bool = _env("SERVE", "Serve OpenAI's routes over HTTP, like `--serve`.", False)
     serve_host: str | None = _env(
-        "SERVE_HOST", "The address to serve on. Unset: 0.0.0.0 on RunPod, elsewhere 127.0.0.1."
+        "SERVE_HOST", "The address to listen on. Unset: 0.0.0.0 on RunPod, 127.0.0.1 elsewhere."
     )
     port: int | None = _env(
-        "PORT", "The port to serve on. Unset: 80 on RunPod, elsewhere 8000.", ge=0, le=65535
+        "PORT", "The port to listen on. Unset: 80 on RunPod, 8000 elsewhere.", ge=0, le=65535
     )
     metrics_port: int | None = _env(
         "METRICS_PORT",
-        "A port for /metrics beside the queue, of 127.0.0.1 or SERVE_HOST. Unset: none.",
+        "A port for /metrics behind the queue, on 127.0.0.1 or SERVE_HOST. Unset: none.",
         ge=1,
         le=65535,
     )
@@ -229,52 +241,59 @@ class Settings(BaseModel):
     )
     port_health: int | None = _env("PORT_HEALTH", "A second port for /ping.", ge=0, le=65535)
     request_limit_bytes: int = _env(
-        "REQUEST_LIMIT_BYTES", "The largest request served over HTTP.", 30_000_000, ge=1000
+        "REQUEST_LIMIT_BYTES", "The largest request over HTTP.", 30_000_000, ge=1000
     )
     media_timeout_s: float = _env(
-        "MEDIA_TIMEOUT_S", "How long fetching a client's file may take.", 60.0, gt=0
+        "MEDIA_TIMEOUT_S", "How long the download of a client's file may take.", 60.0, gt=0
     )
     media_private_hosts: frozenset[str] = _env(
         "MEDIA_PRIVATE_HOSTS",
-        "Hosts, comma-separated, that clients' URLs may name although they are private.",
+        "Private hosts that clients' URLs may name, comma-separated.",
         frozenset(),
     )
     bucket_endpoint_url: str | None = _env(
-        "BUCKET_ENDPOINT_URL", "Address of an S3-compatible store for results."
+        "BUCKET_ENDPOINT_URL", "The address of an S3-compatible store for results."
     )
-    bucket_access_key_id: str | None = _env("BUCKET_ACCESS_KEY_ID", "Its access key.", repr=False)
+    bucket_access_key_id: str | None = _env(
+        "BUCKET_ACCESS_KEY_ID", "The store's access key.", repr=False
+    )
     bucket_secret_access_key: str | None = _env(
-        "BUCKET_SECRET_ACCESS_KEY", "Its secret key.", repr=False
+        "BUCKET_SECRET_ACCESS_KEY", "The store's secret key.", repr=False
     )
-    bucket_name: str | None = _env("BUCKET_NAME", "Its bucket.")
+    bucket_name: str | None = _env("BUCKET_NAME", "The bucket.")
     bucket_region: str | None = _env(
-        "BUCKET_REGION", "Its region; by default the one in its address, else us-east-1."
+        "BUCKET_REGION",
+        "The bucket's region. Unset: the one in the store's address, else us-east-1.",
     )
     bucket_url_ttl_s: int = _env(
-        "BUCKET_URL_TTL_S", "How long a result's URL can be read.", MAX_TTL_S, ge=1, le=MAX_TTL_S
+        "BUCKET_URL_TTL_S", "How long a result's URL is valid.", MAX_TTL_S, ge=1, le=MAX_TTL_S
     )
-    weights_dir: Path = _env("WEIGHTS_DIR", "Weights baked into the image.", Path("/models"))
+    weights_dir: Path = _env("WEIGHTS_DIR", "The weights in the image.", Path("/models"))
     volume_dir: Path = _env("VOLUME_DIR", "The network volume.", Path("/runpod-volume"))
     cache_dir: Path = _env(
-        "QUARTET_CACHE", "Where weights are kept on this machine.", Path("~/.cache/quartet")
+        "QUARTET_CACHE", "The cache of weights on this machine.", Path("~/.cache/quartet")
     )
-    hf_home: Path = _env("HF_HOME", "The hub's own cache folder.", Path("~/.cache/huggingface"))
-    hf_endpoint: str | None = _env("HF_ENDPOINT", "Another address of the hub (a mirror).")
-    hf_token: str | None = _env("HF_TOKEN", "The hub's token, for gated models.", repr=False)
+    hf_home: Path = _env(
+        "HF_HOME", "The cache folder of the Hugging Face Hub.", Path("~/.cache/huggingface")
+    )
+    hf_endpoint: str | None = _env("HF_ENDPOINT", "Another address of the Hub (a mirror).")
+    hf_token: str | None = _env("HF_TOKEN", "The Hub's token, for gated models.", repr=False)
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = _env(
-        "RUNPOD_LOG_LEVEL", "What is logged, by us and the SDK.", "INFO"
+        "RUNPOD_LOG_LEVEL", "The lowest log level of the worker and the SDK.", "INFO"
     )
     fake_engines: bool = _env(
-        "FAKE_ENGINES", "Serve the weightless engines of models/fake.py, for tests.", False
+        "FAKE_ENGINES",
+        "Serve the fake engines of models/fake.py, which have no weights, for tests.",
+        False,
     )
     fake_delay_s: float = _env("FAKE_DELAY_S", "How long each of their steps takes.", 0.0, ge=0)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
-        """Read the environment; an empty variable counts as unset, white space around one is none.
+        """Read the environment. Empty values count as unset; surrounding white space is stripped.
 
         Raises:
-            SettingsError: a value makes no sense.
+            SettingsError: a value is invalid.
         """
         known = tidied({name: env[name] for name in cls.names() if name in env})
         given = {name: value.lower() if name in _WORDS else value for name, value in known.items()}

@@ -1,4 +1,4 @@
-// A small line of numbers over time.
+// A small line chart of values over time.
 
 const SVG = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT] = [120, 28];
@@ -9,9 +9,9 @@ function shape(name, attributes) {
   return node;
 }
 
-// values   the newest last
-// most     what fills the whole height; null = the largest of them
-// label    what a screen reader says in its place
+// values   oldest first
+// most     the value at full height; null = the largest value
+// label    the text for screen readers
 export function chart(values, most, label) {
   const top = most || Math.max(...values, Number.EPSILON);
   const step = WIDTH / Math.max(values.length - 1, 1);

@@ -1,4 +1,4 @@
-// Chat: a conversation that streams, with a system prompt, sampling, forms and functions.
+// Chat: a conversation that streams, with a system prompt, sampling, response formats and tools.
 
 import { button, checkbox, el, freshId, labelled, seconds, select } from "./dom.js";
 import { FieldError, json } from "./fields.js";
@@ -16,7 +16,7 @@ const SPECS = [
   ["presence_penalty", "Presence penalty"],
   ["repetition_penalty", "Repetition penalty"],
   ["seed", "Seed"],
-  ["stop", "Stop at", "lines", "One text a line, four at most."],
+  ["stop", "Stop sequences", "lines", "One per line, up to four."],
 ];
 
 const SCHEMA = `{
@@ -50,17 +50,17 @@ export class Chat {
     this.system = el("textarea", { rows: 2 });
     this.form = select([
       ["text", "Text"],
-      ["json_object", "A JSON object"],
-      ["json_schema", "JSON of a schema"],
+      ["json_object", "JSON object"],
+      ["json_schema", "JSON schema"],
     ]);
     this.schema = el("textarea", { rows: 8, spellcheck: "false" });
     this.schema.value = SCHEMA;
-    this.functions = checkbox("Functions that it may call");
+    this.functions = checkbox("Tools");
     this.tools = el("textarea", { rows: 8, spellcheck: "false" });
     this.tools.value = TOOLS;
     this.toolChoice = select([
-      ["auto", "where it wants to"],
-      ["required", "one of them, always"],
+      ["auto", "auto"],
+      ["required", "required"],
     ]);
     this.streaming = checkbox("Stream", true);
     this.log = el("div", {
@@ -80,8 +80,8 @@ export class Chat {
       run: (request, signal) => this.run(request, signal),
       send: "Send",
     });
-    // Each answer is said once, when it is whole.
-    this.bench.spoken = () => this.messages.at(-1)?.content ?? "A function is called.";
+    // A screen reader hears each answer once, when it is complete.
+    this.bench.spoken = () => this.messages.at(-1)?.content ?? "The model called a tool.";
     this.element = this.bench.element;
     this.bench.output.append(this.log, this.compose());
   }
@@ -95,8 +95,8 @@ export class Chat {
     const tools = el(
       "div",
       {},
-      labelled("Functions", this.tools),
-      labelled("Calls", this.toolChoice),
+      labelled("Tool definitions", this.tools),
+      labelled("Tool choice", this.toolChoice),
     );
     const show = () => {
       schema.hidden = this.form.value !== "json_schema";
@@ -107,7 +107,7 @@ export class Chat {
     show();
     return [
       labelled("System prompt", this.system),
-      labelled("Form of the answer", this.form),
+      labelled("Response format", this.form),
       schema,
       this.functions.whole,
       tools,
@@ -115,7 +115,7 @@ export class Chat {
     ];
   }
 
-  // The message is written beneath the conversation, and belongs to the form all the same.
+  // The message box stands below the conversation, but belongs to the form.
   compose() {
     this.bench.form.id ||= freshId("chat");
     for (const one of [this.composer, this.bench.sendButton])
@@ -124,7 +124,7 @@ export class Chat {
     return el(
       "div",
       { class: "compose" },
-      labelled("Message", this.composer, "Enter sends, Shift and Enter begins a line."),
+      labelled("Message", this.composer, "Enter sends; Shift+Enter starts a new line."),
       el(
         "div",
         { class: "row" },
@@ -144,11 +144,11 @@ export class Chat {
 
   request(values) {
     const typed = this.composer.value.trim();
-    // Without a new message it is the one that was sent last.
-    const said = typed ? this.messages : upTo(this.messages);
+    // Without a new message, the last one is sent again.
+    const history = typed ? this.messages : upTo(this.messages);
     const messages = [
       ...(this.system.value.trim() ? [{ role: "system", content: this.system.value }] : []),
-      ...said,
+      ...history,
       ...(typed ? [{ role: "user", content: this.composer.value }] : []),
     ];
     if (!typed && !this.messages.length)
@@ -192,37 +192,37 @@ export class Chat {
     return figures(answer, start, firstMs);
   }
 
-  // Make an answer part of the conversation, unless that was cleared; says whether there is any.
+  // Add an answer to the conversation, unless it was cleared. Returns whether it was added.
   keep(answer) {
     const message = answer.message();
     if (message === null) answer.element.remove();
     if (message === null || !answer.element.isConnected) return false;
-    if (!answer.reason) answer.element.append(el("small", {}, "It ended here."));
+    if (!answer.reason) answer.element.append(el("small", {}, "The answer was cut off here."));
     this.messages.push(message);
     if (message.tool_calls) answer.element.append(this.results(message.tool_calls));
     return true;
   }
 
-  // A message that was refused, or stopped before it had an answer, is to be written anew.
+  // Put a message that was refused, or stopped before its answer began, back into the message box.
   takeBack(asked, typed) {
     this.messages.pop();
     asked.remove();
     this.composer.value ||= typed;
   }
 
-  // What the functions say, which the client knows and the model does not.
+  // Fields for the tools' results, which the client supplies.
   results(calls) {
-    const said = calls.map(() => el("input", { type: "text", autocomplete: "off" }));
-    const give = button("Give it", () => {
+    const inputs = calls.map(() => el("input", { type: "text", autocomplete: "off" }));
+    const give = button("Submit results", () => {
       if (this.bench.going) return;
       give.disabled = true;
       calls.forEach((call, index) =>
-        this.add({ role: "tool", tool_call_id: call.id, content: said[index].value }),
+        this.add({ role: "tool", tool_call_id: call.id, content: inputs[index].value }),
       );
       this.bench.submit();
     });
     const fields = calls.map((call, index) =>
-      labelled(`What ${call.function.name} says`, said[index]),
+      labelled(`Result of ${call.function.name}`, inputs[index]),
     );
     return el("div", { class: "row" }, ...fields, give);
   }
@@ -235,7 +235,7 @@ export class Chat {
     return shown;
   }
 
-  // Ask for the last answer once more.
+  // Ask for the last answer again.
   again() {
     if (this.bench.going) return;
     while (this.messages.at(-1)?.role === "assistant") {
@@ -243,7 +243,7 @@ export class Chat {
       this.log.lastElementChild.remove();
     }
     if (!this.messages.length) return;
-    const written = this.composer.value; // and not to be sent with it
+    const written = this.composer.value; // not sent with the repeated request
     this.composer.value = "";
     this.bench.submit();
     this.composer.value = written;
@@ -260,7 +260,7 @@ export class Chat {
   }
 }
 
-// A conversation without the answers at its end.
+// The conversation without its trailing answers.
 function upTo(messages) {
   const last = messages.findLastIndex((one) => one.role !== "assistant");
   return messages.slice(0, last + 1);
@@ -269,9 +269,9 @@ function upTo(messages) {
 const bubble = (role, ...content) =>
   el("article", { class: `message ${role}` }, el("h3", {}, NAMES[role]), ...content);
 
-const NAMES = { user: "You", assistant: "Model", tool: "Function" };
+const NAMES = { user: "You", assistant: "Model", tool: "Tool" };
 
-// An answer as it comes, whole or in pieces.
+// An answer, received whole or as a stream.
 class Answer {
   constructor(log, notice) {
     Object.assign(this, { log, notice });
@@ -283,10 +283,10 @@ class Answer {
     this.thinkingBox = el(
       "details",
       { hidden: true },
-      el("summary", {}, "What it thought"),
+      el("summary", {}, "Reasoning"),
       this.thinking,
     );
-    this.called = el("pre", { hidden: true, "aria-label": "Function calls" });
+    this.called = el("pre", { hidden: true, "aria-label": "Tool calls" });
     this.element = bubble("assistant", this.thinkingBox, this.text, this.called);
     this.log.append(this.element);
   }
@@ -336,11 +336,11 @@ class Answer {
   }
 
   remark(answer) {
-    const said = remarks(answer, this.notice);
-    if (said && !this.remarked) this.element.append((this.remarked = said));
+    const list = remarks(answer, this.notice);
+    if (list && !this.remarked) this.element.append((this.remarked = list));
   }
 
-  // As the next request has it; null where nothing was said.
+  // The answer as a message of the next request; null if it is empty.
   message() {
     if (!this.content && !this.calls.length) return null;
     const calls = this.calls.map((one) => ({
@@ -348,8 +348,8 @@ class Answer {
       type: "function",
       function: { name: one.name, arguments: one.arguments },
     }));
-    const said = { role: "assistant", content: this.content || null };
-    return calls.length ? { ...said, tool_calls: calls } : said;
+    const message = { role: "assistant", content: this.content || null };
+    return calls.length ? { ...message, tool_calls: calls } : message;
   }
 }
 
@@ -357,13 +357,13 @@ function figures(answer, start, firstMs) {
   const tokens = answer.usage?.completion_tokens;
   const rest = performance.now() - start - (firstMs ?? 0);
   return [
-    firstMs === null ? null : `${seconds(firstMs)} to the first`,
+    firstMs === null ? null : `${seconds(firstMs)} to first token`,
     tokens === undefined ? null : `${tokens} tokens`,
-    // What came in one piece has no speed of its own.
+    // An answer that came in one piece has no measurable speed.
     firstMs === null || !tokens || rest < firstMs / 10
       ? null
       : `${Math.round((tokens / rest) * 1000)} tokens/s`,
-    answer.reason === "length" ? "cut: too few tokens allowed" : null,
+    answer.reason === "length" ? "cut off at max tokens" : null,
   ]
     .filter(Boolean)
     .join(" · ");

@@ -1,10 +1,10 @@
-// A request as code: for curl, for the openai package, for the runpod package. What is shown runs
-// as it is; files are read by their names, and the key from the environment.
+// A request as code for curl, the openai package and the runpod package. The code runs as shown: it
+// reads files by name, and the key from the environment.
 
 import { announce, button, el } from "./dom.js";
 import { about, address, Attachment, base, queues } from "./server.js";
 
-// What the openai package takes by name; other fields go into extra_body.
+// The openai package's named arguments; other fields go into extra_body.
 const NATIVE = {
   "/chat/completions": {
     call: "chat.completions.create",
@@ -70,7 +70,7 @@ export class CodeView {
     this.render();
   }
 
-  // There is no request yet, and why.
+  // Show why there is no request yet.
   lacks(what) {
     this.request = null;
     this.copyButton.disabled = true;
@@ -85,7 +85,7 @@ export class CodeView {
     try {
       await navigator.clipboard.writeText(this.text.textContent);
     } catch {
-      // A page from another machine without TLS has no clipboard: select it, to be copied by hand.
+      // Without TLS, a page from another machine has no clipboard: select the text to copy by hand.
       getSelection().selectAllChildren(this.text);
       announce("Selected");
       return;
@@ -206,7 +206,7 @@ function named({ call, fields }, body, files) {
   return [`answer = client.${call}(`, ...lines, ")"];
 }
 
-// For routes that the package has no method for, or one that sends forms, which no queue carries.
+// For routes that the package has no method for, or whose method sends a form, which no queue takes.
 function posted(route, body, stream, files) {
   return [
     "answer = client.post(",

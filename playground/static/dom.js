@@ -1,7 +1,7 @@
-// Elements, and what is said to who listens. Text goes in as text: nothing here reads HTML.
+// Elements, and announcements for screen readers. Text is inserted as text, never parsed as HTML.
 
-// An element: el("label", {for: id, class: "wide"}, "Prompt"). A property that is a function is
-// a listener ("click"), true an attribute without a value; null and false are left out.
+// Create an element: el("label", {for: id, class: "wide"}, "Prompt"). A function becomes a
+// listener ("click"), true an attribute without a value; null and false are left out.
 export function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -20,7 +20,7 @@ export const button = (text, click, attributes = {}) =>
 let count = 0;
 export const freshId = (name) => `${name}-${(count += 1)}`;
 
-// A control under its label, with a line of help that belongs to it.
+// A control under its label, with an optional line of help.
 export function labelled(text, control, help = null) {
   control.id ||= freshId("field");
   const parts = [el("label", { for: control.id }, text), control];
@@ -41,9 +41,9 @@ export function checkbox(text, checked = false) {
 export const select = (choices) =>
   el("select", {}, ...choices.map(([value, text]) => el("option", { value }, text)));
 
-// For who does not see the page.
+// Announce a text to screen readers.
 export function announce(text) {
-  document.getElementById("said").textContent = text;
+  document.getElementById("announcement").textContent = text;
 }
 
 export function download(name, blob) {

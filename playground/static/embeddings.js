@@ -1,4 +1,4 @@
-// Embeddings: how alike lines of text are, and which of them answer a query.
+// Embeddings: similarity of texts, and reranking by a query.
 
 import { el, labelled } from "./dom.js";
 import { FieldError, lines } from "./fields.js";
@@ -34,12 +34,12 @@ function similarity() {
     heading: "Similarity",
     suits: (one) => one.tasks.includes("txt2embedding"),
     specs: [
-      ["input_type", "Kind of text"],
+      ["input_type", "Input type"],
       "more",
       ["dimensions", "Dimensions"],
-      ["truncate", "Cut what is too long"],
+      ["truncate", "Truncate long inputs"],
     ],
-    extra: [labelled("Texts", texts, "One a line.")],
+    extra: [labelled("Texts", texts, "One per line.")],
     request: (values) => ({
       route: "/embeddings",
       body: {
@@ -51,7 +51,7 @@ function similarity() {
     }),
     run: async ({ route, body }, signal) => {
       bench.output.replaceChildren();
-      if (!body.input.length) throw new FieldError(texts, "Write a line of text first.");
+      if (!body.input.length) throw new FieldError(texts, "Enter at least one text.");
       const answer = await askJson(base("embeddings") + route, { body, signal });
       const vectors = answer.data.map((one) => one.embedding);
       bench.output.replaceChildren(
@@ -65,7 +65,7 @@ function similarity() {
   return bench;
 }
 
-// Cosines of unit vectors, as a table whose cells are the more coloured the more alike two are.
+// Cosine similarities of unit vectors as a table; a higher similarity has a stronger colour.
 function matrix(texts, vectors) {
   const dot = (a, b) => a.reduce((sum, one, index) => sum + one * b[index], 0);
   const cell = (value) => {
@@ -86,11 +86,11 @@ function matrix(texts, vectors) {
   );
   return el(
     "div",
-    { class: "scroll", tabindex: 0, role: "region", "aria-label": "Cosines" },
+    { class: "scroll", tabindex: 0, role: "region", "aria-label": "Cosine similarities" },
     el(
       "table",
       { class: "matrix" },
-      el("caption", {}, "Cosine of each two texts"),
+      el("caption", {}, "Cosine similarity of each pair of texts"),
       el("thead", {}, el("tr", {}, el("td", {}), ...numbers)),
       el("tbody", {}, ...rows),
     ),
@@ -104,9 +104,9 @@ function ranking() {
     surface: "embeddings",
     heading: "Rank",
     suits: (one) => one.tasks.includes("rerank"),
-    specs: [["top_n", "How many"]],
+    specs: [["top_n", "Top n"]],
     known: { top_n: { type: "integer", minimum: 1 } },
-    extra: [labelled("Query", query), labelled("Documents", documents, "One a line.")],
+    extra: [labelled("Query", query), labelled("Documents", documents, "One per line.")],
     request: (values) => ({
       route: "/rerank",
       body: {

@@ -1,11 +1,11 @@
-// A form's controls, made of what a model honours: ``parameters`` of GET /v1/models/{id}, in JSON
-// Schema's words. A field that the model does not honour has no control; one that is left empty is
-// not sent, and the model's default counts.
+// A form's controls, built from the fields that a model honours: ``parameters`` of
+// GET /v1/models/{id}, as JSON Schema. A field that the model does not honour has no control. An
+// empty field is not sent, so that the model's default applies.
 
 import { checkbox, el, labelled, select } from "./dom.js";
 
-// specs: [name, label, kind?, help?]; kind is "area" for longer texts, "lines" for a list of them,
-// a text a line.
+// specs: [name, label, kind?, help?]; kind is "area" for longer texts, "lines" for a list of texts,
+// one per line.
 export class Fields {
   constructor(parameters, specs) {
     this.controls = new Map();
@@ -21,7 +21,7 @@ export class Fields {
     }
   }
 
-  // What the fields say, without those that are empty; raises FieldError for what is no JSON.
+  // The values of the fields that are not empty. Raises FieldError for invalid JSON.
   values() {
     const values = {};
     for (const [name, control] of this.controls) {
@@ -35,13 +35,13 @@ export class Fields {
     return this.controls.get(name);
   }
 
-  // Note what the fields say, by name: other models have other fields, and the next may have these.
+  // Remember the fields' values by name, for the next model that has the same fields.
   note(memory) {
     for (const [name, control] of this.controls)
       memory.set(name, control.type === "checkbox" ? control.checked : control.value);
   }
 
-  // Say again what was noted.
+  // Restore the remembered values.
   recall(memory) {
     for (const [name, control] of this.controls) {
       const noted = memory.get(name);
@@ -65,7 +65,7 @@ function controlOf(schema, kind, label) {
   const types = [schema.type].flat();
   if (schema.enum) {
     const usual =
-      schema.default === undefined ? "the model's choice" : `${schema.default} (default)`;
+      schema.default === undefined ? "model default" : `${schema.default} (default)`;
     return select([["", usual], ...schema.enum.map((one) => [one, one])]);
   }
   if (types[0] === "boolean") return checkbox(label, schema.default === true);
@@ -104,6 +104,6 @@ export function json(control) {
     return JSON.parse(control.value);
   } catch (error) {
     control.setAttribute("aria-invalid", "true");
-    throw new FieldError(control, `This is no JSON: ${error.message}`);
+    throw new FieldError(control, `Invalid JSON: ${error.message}`);
   }
 }

@@ -1,12 +1,12 @@
-// A place for files: chosen, dropped or taken over from elsewhere on the page.
+// A drop zone: files that are chosen, dropped or reused from elsewhere on the page.
 
 import { bytes, button, download, el, freshId } from "./dom.js";
 import { Attachment } from "./server.js";
 
-// label    what goes there
-// accept   as of an input
-// most     how many files
-// changed  called when there are others
+// label    the zone's label
+// accept   the accept attribute of the input
+// most     the largest number of files
+// changed  called when the files change
 export class DropZone {
   constructor({ label, accept, most = 1, changed }) {
     Object.assign(this, { most, changed, files: [] });
@@ -47,7 +47,7 @@ export class DropZone {
     this.add([...files].map((one) => new Attachment(one)));
   }
 
-  // How many files the model takes; of those that are here, the latest stay.
+  // Set the largest number of files; the latest files stay.
   limit(most) {
     this.most = most;
     this.input.multiple = most > 1;

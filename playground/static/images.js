@@ -1,4 +1,4 @@
-// Images: whatever the chosen model makes, with the fields that it honours, and previews.
+// Images: the results of the chosen model, with the fields that it honours, and previews.
 
 import { bytes, button, download, el, freshId } from "./dom.js";
 import { DropZone } from "./files.js";
@@ -12,19 +12,19 @@ const SPECS = [
   ["negative_prompt", "Negative prompt"],
   ["size", "Size", "text", "Width x height in pixels."],
   ["frames", "Frames"],
-  ["fps", "Frames a second"],
-  ["scale", "How much larger"],
+  ["fps", "Frames per second"],
+  ["scale", "Scale"],
   ["background", "Background"],
-  ["strength", "Strength", "number", "How much of an input picture changes."],
+  ["strength", "Strength", "number", "How much of the input picture changes."],
   "more",
-  ["n", "How many"],
+  ["n", "Number of pictures"],
   ["steps", "Steps"],
   ["guidance", "Guidance"],
   ["scheduler", "Scheduler"],
   ["seed", "Seed"],
-  ["audio", "With sound"],
+  ["audio", "Audio"],
   ["output_format", "File format"],
-  ["output_compression", "Quality of jpeg and webp"],
+  ["output_compression", "JPEG and WebP quality"],
   ["partial_images", "Previews"],
 ];
 
@@ -33,7 +33,7 @@ export class ImagesTab {
     const changed = () => this.bench?.changed();
     const accept = "image/*";
     this.inputs = new DropZone({ label: "Input picture", accept, most: 4, changed });
-    this.mask = new DropZone({ label: "Mask: white or transparent is changed", accept, changed });
+    this.mask = new DropZone({ label: "Mask: white or transparent areas change", accept, changed });
     this.last = new DropZone({ label: "Last frame", accept, changed });
     this.bench = new Workbench({
       surface: "images",
@@ -72,7 +72,7 @@ export class ImagesTab {
     if (inputs.length) body.image = inputs.length > 1 ? inputs : inputs[0];
     if (parameters.mask && this.mask.files.length) body.mask = this.mask.files[0];
     if (parameters.last_image && this.last.files.length) body.last_image = this.last.files[0];
-    // Previews come in a stream, and nothing else does.
+    // A request streams only if it asks for previews.
     const stream = Boolean(body.partial_images);
     if (stream) body.stream = true;
     else delete body.partial_images;
@@ -119,7 +119,7 @@ function routeOf(tasks, inputs) {
   return inputs.length ? "/images/edits" : "/images/generations";
 }
 
-// The pictures of one request, each in its place from the first preview on.
+// The pictures of one request. Each keeps its place from its first preview on.
 class Pictures {
   constructor(prompt, notice, use) {
     Object.assign(this, { prompt, notice, use, figures: new Map() });
@@ -131,7 +131,7 @@ class Pictures {
     this.remarks.replaceChildren(...[remarks(answer, this.notice)].filter(Boolean));
   }
 
-  // What is not whole by now never will be.
+  // Remove the previews whose pictures never came.
   end() {
     for (const figure of this.figures.values())
       if (figure.hasAttribute("data-partial")) discard(figure);

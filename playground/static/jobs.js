@@ -1,4 +1,4 @@
-// Jobs: the platform's queues as they change, each job with its times, and what can be done with it.
+// Jobs: the platform's queues as they change, and each job with its times and actions.
 
 import { announce, button, el, labelled, seconds, select } from "./dom.js";
 import { ask, askJson, events } from "./server.js";
@@ -37,7 +37,7 @@ export class Jobs {
       tabindex: -1,
       hidden: true,
     });
-    const columns = ["Job", "Endpoint", "State", "Waited and ran", "Worker", "Do"];
+    const columns = ["Job", "Endpoint", "State", "Queued / ran", "Worker", "Actions"];
     this.element = el(
       "section",
       { "aria-label": "Jobs" },
@@ -45,7 +45,7 @@ export class Jobs {
       this.status,
       this.queues,
       this.trouble,
-      el("div", { class: "span" }, labelled("Time line of the last", this.span)),
+      el("div", { class: "span" }, labelled("Timeline of the last", this.span)),
       el(
         "div",
         { class: "scroll", tabindex: 0, role: "region", "aria-label": "The latest jobs" },
@@ -55,7 +55,7 @@ export class Jobs {
           el(
             "caption",
             {},
-            "The latest jobs, the newest first; kept for half an hour after /run, else for a minute.",
+            "The latest jobs, newest first. Jobs sent to /run are kept for 30 minutes, others for 1 minute.",
           ),
           el("thead", {}, el("tr", {}, ...columns.map((one) => el("th", { scope: "col" }, one)))),
           this.body,
@@ -75,7 +75,7 @@ export class Jobs {
     this.ticking = null;
   }
 
-  // Follow the platform; when it goes away, look for it again. Another may be there then.
+  // Follow the platform's events. Reconnect when it goes away; another platform may answer then.
   async follow() {
     for (;;) {
       try {
@@ -106,13 +106,13 @@ export class Jobs {
       ? workers
           .map((one) => `${one.id} (${one.endpoint}): ${one.state}, ${one.jobs} jobs`)
           .join(" · ")
-      : "No worker runs.";
+      : "No workers are running.";
     this.queues.replaceChildren(...Object.entries(endpoints).map(queueCard));
     this.draw();
   }
 
   draw() {
-    // What runs is shown, however many wait behind it.
+    // Running jobs are always shown, however many are queued.
     const runs = (job) => job.status === "IN_PROGRESS";
     const order = (a, b) => b.submitted - a.submitted;
     const jobs = [...this.jobs.values()].filter(
@@ -162,7 +162,7 @@ export class Jobs {
     this.shown = null;
   }
 
-  // What is known of a job; once more when it has changed.
+  // Show the details of a job; called again when the job changes.
   async detailOf(job) {
     let facts;
     try {
@@ -170,7 +170,7 @@ export class Jobs {
     } catch (error) {
       facts = { error: error.message };
     }
-    if (this.shown?.job !== job) return; // closed meanwhile, or another is shown
+    if (this.shown?.job !== job) return; // closed meanwhile, or another job is shown
     const inside = this.detail.contains(document.activeElement);
     const { input, output, error, ...rest } = facts;
     const part = (name, value) =>
@@ -192,7 +192,7 @@ export class Jobs {
       ...part("Output", output),
       button("Close", () => this.hide()),
     );
-    if (inside) this.detail.focus(); // what had it is another element now
+    if (inside) this.detail.focus(); // the focused element was replaced
   }
 }
 
@@ -247,7 +247,7 @@ class Row {
     if (acts && document.activeElement.hidden) this.opener.focus();
   }
 
-  // From ``from`` to ``now``: nothing, waiting, running; what was before is off its left end.
+  // Draw the job between ``from`` and ``now``: empty, queued, running. Earlier times are clipped.
   line(submitted, taken, end, from, now) {
     const at = (time) => ((Math.max(time, from) - from) / (now - from)) * 100;
     this.before.style.setProperty("--part", `${at(submitted)}%`);
@@ -284,7 +284,7 @@ function parsed(error) {
   }
 }
 
-// JSON to be read: long texts (files, pictures) cut, and said how long they are.
+// JSON for people: long texts (files, pictures) are cut, with their length.
 const shortened = (value) =>
   JSON.stringify(
     value,

@@ -1,4 +1,4 @@
-// Machine: what the workers' models do, from /metrics, as small charts of the last minutes.
+// Machine: memory, requests and models from /metrics, as small charts of the last minutes.
 
 import { chart } from "./charts.js";
 import { bytes, el } from "./dom.js";
@@ -9,8 +9,8 @@ const EVERY_MS = 2000;
 const KEPT = 90;
 const MEGA = 1e6;
 
-// What an engine counts, as words and how many of it are one. Of images, those whose runs have a
-// budget count pixels, and others pictures.
+// The unit of an engine's counter, and how many counts make one unit. Image engines with a budget
+// count pixels, others pictures.
 function unitOf(surface, budget) {
   if (surface === "images")
     return Number.isFinite(budget) ? ["megapixels/s", MEGA] : ["pictures/s", 1];
@@ -31,7 +31,7 @@ export class Machine {
     this.series = new Map();
   }
 
-  // From the first time on, also while another tab is looked at: the charts have no gaps then.
+  // Poll from the first opening on, also while another tab is shown, so that charts have no gaps.
   open() {
     this.asking ??= setInterval(() => this.look(), EVERY_MS);
     this.look();
@@ -64,19 +64,19 @@ export class Machine {
     const answered = s ? since("quartet_requests_total") / s : 0;
     const counted = (title, name) => [title, sum(samples, name), String(sum(samples, name))];
     const requests = [
-      ["Answered", answered, rate(answered, "a second")],
-      counted("Under way", "quartet_requests_in_flight"),
+      ["Answered", answered, rate(answered, "per second")],
+      counted("In flight", "quartet_requests_in_flight"),
     ];
     if (queues) requests.push(counted("In queue", "quartet_queue_depth"));
     this.cards.replaceChildren(
       this.card("Memory", [
-        ["Set aside for warm models", used, bytes(used), budget, `of ${bytes(budget)}`],
+        ["Reserved for warm models", used, bytes(used), budget, `of ${bytes(budget)}`],
         ["Processes", resident, bytes(resident)],
       ]),
       this.card("Requests", requests),
       ...[...loaded].sort().map((one) => this.modelCard(...one, samples, since, s)),
     );
-    if (!loaded.size) this.status.textContent = "No model is warm yet: the first job loads one.";
+    if (!loaded.size) this.status.textContent = "No model is loaded yet. The first job loads one.";
   }
 
   modelCard(model, surface, samples, since, s) {

@@ -1,5 +1,5 @@
-// The page: a tab for each surface that the server has, one for jobs where it queues, one for the
-// machine. A tab is made and asks its questions when it is first opened.
+// The page: a tab for each surface of the server, one for jobs if it queues, one for the machine.
+// A tab is created, and sends its first requests, when it is first opened.
 
 import { Chat } from "./chat.js";
 import { el } from "./dom.js";
@@ -70,13 +70,13 @@ document.getElementById("content").append(...tabs.map((tab) => tab.panel));
 let shown = null;
 function show() {
   const asked = tabs.find((tab) => tab.name === location.hash.slice(1));
-  if (!asked && shown) return; // an address within the page, such as that of its content
+  if (!asked && shown) return; // an anchor within the page, such as #content
   const named = (shown = asked ?? tabs[0]);
   for (const tab of tabs) tab.show(tab === named);
   document.title = `${named.button.textContent} · Quartet`;
 }
 
-// Arrow keys go from tab to tab. https://www.w3.org/WAI/ARIA/apg/patterns/tabs/
+// Arrow keys move between tabs. https://www.w3.org/WAI/ARIA/apg/patterns/tabs/
 list.addEventListener("keydown", (event) => {
   const at = tabs.findIndex((tab) => tab.button === document.activeElement);
   const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: tabs.length - 1 }[event.key];
@@ -88,10 +88,10 @@ list.addEventListener("keydown", (event) => {
 });
 
 addEventListener("hashchange", show);
-// A file that is dropped beside its place does not take the page's.
+// A file dropped outside a drop zone does not replace the page.
 for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault());
 document.getElementById("server").textContent = queues
-  ? "RunPod's queue and the gateway, on this machine"
+  ? "Local platform: RunPod's queue and the gateway"
   : "One worker, without a queue";
 if (about.key) {
   const [form, field] = [document.getElementById("key"), document.getElementById("key-field")];

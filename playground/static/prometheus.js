@@ -27,15 +27,15 @@ const matching = (samples, name, labels) => {
   );
 };
 
-// The sum of a metric's samples, of those with these labels.
+// The sum of a metric's samples that have these labels.
 export const sum = (samples, name, labels = {}) =>
   matching(samples, name, labels).reduce((total, one) => total + one.value, 0);
 
-// The largest of them; 0 without any.
+// The largest of a metric's samples that have these labels; 0 if there are none.
 export const largest = (samples, name, labels = {}) =>
   Math.max(0, ...matching(samples, name, labels).map((one) => one.value));
 
-// By how much a counter has grown; what was not there before, or began anew, does not count.
+// The growth of a counter. A new or restarted series counts as 0.
 export function growth(before, after, name, labels = {}) {
   const key = (one) => JSON.stringify(Object.entries(one.labels).sort());
   const was = new Map(matching(before, name, labels).map((one) => [key(one), one.value]));

@@ -1,17 +1,17 @@
-// The server's openapi.json as a page: each route with its fields, an example and its answers.
+// The server's openapi.json as a page: each route with its fields, an example and its responses.
 
 import { el } from "./dom.js";
 
 const PREFIX = "#/components/";
 
-// What a reference leads to, and under which name.
+// The schema that a reference points to, and its name.
 function resolved(api, schema) {
   if (!schema.$ref) return { schema, name: null };
   const path = schema.$ref.slice(PREFIX.length).split("/");
   return { schema: path.reduce((node, key) => node[key], api.components), name: path.at(-1) };
 }
 
-// Text in which `code` stands between backticks.
+// Text with `code` in backticks.
 function prose(text, tag = "p") {
   const parts = text.split("`");
   return el(tag, {}, ...parts.map((part, at) => (at % 2 ? el("code", {}, part) : part)));
@@ -34,7 +34,7 @@ function limits(schema) {
   return told.map(([key, words]) => words + schema[key].toLocaleString("en")).join(", ");
 }
 
-// A schema's type in a line, as nodes: what is named is linked.
+// A schema's type on one line, as nodes; named schemas are links.
 function type(api, schema) {
   if (schema.$ref) {
     const { name } = resolved(api, schema);
@@ -65,7 +65,7 @@ function fields(api, schema) {
       el("td", {}, field.description ? prose(field.description, "span") : ""),
     ),
   );
-  const head = ["field (* required)", "type", "default", "about"];
+  const head = ["field (* required)", "type", "default", "description"];
   const cells = head.map((text) => el("th", { scope: "col" }, text));
   const table = el("table", { class: "fields" }, el("thead", {}, el("tr", {}, ...cells)), el("tbody", {}, ...rows));
   return el("div", { class: "wide", tabindex: "0", role: "group", "aria-label": "Fields" }, table);
@@ -142,13 +142,13 @@ function show(api) {
     el("li", {}, el("a", { href: `#${operation.operationId}` }, path)),
   );
   document.getElementById("routes").append(el("ul", {}, ...links));
-  main.append(prose(api.info.description), prose(`Key: ${api.components.securitySchemes.bearer.description}`));
+  main.append(prose(api.info.description), prose(`Authentication: ${api.components.securitySchemes.bearer.description}`));
   for (const { name } of api.tags) {
     const own = all.filter(({ operation }) => operation.tags.includes(name));
     if (!own.length) continue;
     main.append(el("h2", {}, name), ...own.map((one) => route(api, one.path, one.method, one.operation)));
   }
-  main.append(el("h2", {}, "Shapes"));
+  main.append(el("h2", {}, "Schemas"));
   for (const [name, schema] of Object.entries(api.components.schemas)) main.append(shape(api, name, schema));
   document.getElementById(location.hash.slice(1))?.scrollIntoView();
 }

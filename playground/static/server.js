@@ -1,10 +1,10 @@
-// The server that the page came from: a worker that answers at once ("worker"), or a platform
-// that queues ("platform"). Both have OpenAI's routes, at addresses that differ.
+// The page's own server: a worker without a queue ("worker"), or a platform with queues
+// ("platform"). Both have OpenAI's routes, at different addresses.
 
 export const about = await fetch("playground/about.json")
   .then((answer) => answer.json())
   .catch((error) => {
-    document.getElementById("server").textContent = "The server does not answer; load this again.";
+    document.getElementById("server").textContent = "The server does not answer. Reload the page.";
     throw error;
   });
 export const queues = about.kind === "platform";
@@ -18,13 +18,13 @@ export class ServerError extends Error {
   }
 }
 
-// The key is the tab's own, and is forgotten with it.
+// The key is kept for this tab only, until it is closed.
 export const key = {
   get value() {
     return sessionStorage.getItem("key") ?? "";
   },
   set value(given) {
-    // What no header can hold is no key.
+    // Drop characters that a header cannot contain.
     sessionStorage.setItem("key", given.replace(/[^\x21-\x7e]/g, ""));
   },
 };
@@ -32,10 +32,10 @@ export const key = {
 // Where OpenAI's routes of a surface begin, relative to the page.
 export const base = (surface) => (queues ? `v2/${surface}/openai/v1` : "v1");
 
-// The same as others write it.
+// The same as an absolute URL.
 export const address = (path) => new URL(path, document.baseURI).href;
 
-// Ask a path; raises ServerError for every answer that is an error, a broken connection included.
+// Send a request. Raises ServerError for an error answer or a broken connection.
 export async function ask(path, { body, signal, method } = {}) {
   const headers = { Authorization: `Bearer ${key.value || "any"}` };
   if (body !== undefined) headers["Content-Type"] = "application/json";
@@ -57,21 +57,21 @@ export async function ask(path, { body, signal, method } = {}) {
   return response;
 }
 
-// Before it travels: a queue says so afterwards, in its own words.
+// Checked before sending, since a queue refuses the request only after the upload.
 function tooLarge(size) {
   const files = Math.floor((about.limit_bytes * 3) / 4 / 1e6);
   return new ServerError(0, {
     message:
-      `The request has ${Math.round(size / 1e6)} MB, and ${Math.floor(about.limit_bytes / 1e6)} ` +
-      `get through here: files of ${files} MB, as base64 makes a third more of them. ` +
-      "Give an address instead.",
+      `The request is ${Math.round(size / 1e6)} MB; the limit is ` +
+      `${Math.floor(about.limit_bytes / 1e6)} MB. Base64 adds a third, so files may have ` +
+      `${files} MB in all. Use a URL instead.`,
     code: "request_too_large",
   });
 }
 
 export const askJson = async (path, options) => (await ask(path, options)).json();
 
-// The events of a stream, each parsed; raises ServerError for one that is an error.
+// Yield the parsed events of a stream. Raises ServerError for an error event.
 export async function* events(path, options) {
   const response = await ask(path, options);
   let rest = "";
@@ -105,7 +105,7 @@ async function* pieces(body) {
   }
 }
 
-// Errors come as OpenAI's object, as that in a string, or as RunPod's plain words.
+// Errors are OpenAI's error object, the same as a JSON string, or RunPod's plain text.
 function plain(error) {
   if (typeof error !== "string") return error;
   try {
@@ -127,7 +127,7 @@ async function told(response) {
 
 const listings = new Map();
 
-// The models of a surface, the default first.
+// The models of a surface, with the default first.
 export function models(surface) {
   if (!listings.has(surface)) {
     const listing = askJson(`${base(surface)}/models`).then((all) =>
@@ -143,9 +143,9 @@ export function models(surface) {
 export const model = (surface, id) =>
   askJson(`${base(surface)}/models/${id.split("/").map(encodeURIComponent).join("/")}`);
 
-// A file as part of a request: sent as a data URI, written by its name where the request is shown.
+// A file in a request: sent as a data URI, shown by its name in the code view.
 export class Attachment {
-  // made: whether the page made it, so that it is on no disk
+  // made: whether the page created it, so that it is not on disk
   constructor(file, made = false) {
     this.file = file;
     this.made = made;
@@ -158,7 +158,7 @@ export class Attachment {
     await new Promise((resolve, reject) => {
       reader.onload = resolve;
       reader.onerror = () =>
-        reject(new ServerError(0, { message: `${this.name} cannot be read.`, code: "file" }));
+        reject(new ServerError(0, { message: `${this.name} could not be read.`, code: "file" }));
       reader.readAsDataURL(this.file);
     });
     return `data:${this.type};base64,${reader.result.slice(reader.result.indexOf(",") + 1)}`;

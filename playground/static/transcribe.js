@@ -1,4 +1,4 @@
-// Transcribe: a file, a recording or an address becomes text, marked along while it plays.
+// Transcribe: text of a file, a recording or a URL, highlighted while the audio plays.
 
 import { button, checkbox, clock, download, el, freshId, labelled } from "./dom.js";
 import { FieldError } from "./fields.js";
@@ -7,17 +7,17 @@ import { ask, Attachment, base, events } from "./server.js";
 import { remarks, Workbench } from "./workbench.js";
 
 const SPECS = [
-  ["response_format", "Answer"],
-  ["language", "Language", "text", "Such as en; found by itself where it is left out."],
+  ["response_format", "Response format"],
+  ["language", "Language", "text", "For example en; detected if left empty."],
   ["task", "Task"],
   "more",
-  ["prompt", "What came before"],
-  ["hotwords", "Words to expect"],
+  ["prompt", "Prompt"],
+  ["hotwords", "Hotwords"],
   ["temperature", "Temperature"],
   ["beam_size", "Beam size"],
   ["mode", "Mode"],
-  ["vad_filter", "Skip what is no speech"],
-  ["num_speakers", "Speakers"],
+  ["vad_filter", "Skip silence"],
+  ["num_speakers", "Number of speakers"],
 ];
 
 export class Transcribe {
@@ -26,7 +26,7 @@ export class Transcribe {
       if (this.drop?.files.length) this.url.value = "";
       this.bench?.changed();
     };
-    this.drop = new DropZone({ label: "Sound or video", accept: "audio/*,video/*", changed });
+    this.drop = new DropZone({ label: "Audio or video", accept: "audio/*,video/*", changed });
     const addressed = () => this.url.value && this.drop.files.length && this.drop.set([]);
     this.url = el("input", {
       type: "url",
@@ -34,7 +34,7 @@ export class Transcribe {
       autocomplete: "off",
       input: addressed,
     });
-    this.streaming = checkbox("Show the text as it is heard, and nothing but the text");
+    this.streaming = checkbox("Stream the text only");
     this.recorder = new Recorder(
       (file) => this.drop.add([new Attachment(file, true)]),
       (error) => this.bench.fail(error),
@@ -46,7 +46,7 @@ export class Transcribe {
       extra: [
         this.drop.element,
         this.recorder.element,
-        labelled("Or an address", this.url),
+        labelled("Or a URL", this.url),
         this.streaming.whole,
       ],
       request: (values) => this.request(values),
@@ -73,7 +73,7 @@ export class Transcribe {
     const [file] = this.drop.files;
     const audioUrl = file ?? this.url.value.trim();
     if (!audioUrl)
-      throw new FieldError(this.drop.input, "Choose a file, record something, or give an address.");
+      throw new FieldError(this.drop.input, "Choose a file, record audio, or enter a URL.");
     const body = { model: this.bench.picker.value, audioUrl, ...values };
     if (this.streaming.checked) {
       const speakers = body.response_format === "diarized_json";
@@ -114,9 +114,9 @@ export class Transcribe {
       : null;
     const name = file?.name.replace(/\.[^.]*$/, "") || "transcript";
     const facts = [answer.language, answer.duration === undefined ? null : clock(answer.duration)];
-    const said = segments.length
+    const transcript = segments.length
       ? new Marked(segments, words, player).element
-      : el("p", { class: "text transcript" }, answer.text || "No speech was found.");
+      : el("p", { class: "text transcript" }, answer.text || "No speech was detected.");
     const save = (ending, text, type) =>
       button(`Download ${ending}`, () => download(`${name}.${ending}`, new Blob([text], { type })));
     this.bench.output.replaceChildren(
@@ -125,9 +125,9 @@ export class Transcribe {
           el(
             "p",
             { class: "facts" },
-            "What lies at an address is not played: this page asks its own server alone.",
+            "Audio from a URL is not played here: this page requests nothing from other servers.",
           ),
-        said,
+        transcript,
         el("p", { class: "facts" }, facts.filter(Boolean).join(" · ")),
         remarks(answer, this.bench.model.notice),
         el(
@@ -158,7 +158,7 @@ const asText = (content, format) => [
   ),
 ];
 
-// Segments, each with a button that plays from it; what is being said is marked.
+// Segments, each with a button that plays from it. The spoken words are highlighted.
 class Marked {
   constructor(segments, words, player) {
     this.spans = [];
@@ -203,7 +203,7 @@ class Marked {
   }
 }
 
-// SubRip and WebVTT, a cue a segment. https://www.w3.org/TR/webvtt1/
+// SubRip and WebVTT, one cue per segment. https://www.w3.org/TR/webvtt1/
 export function subtitles(segments, kind) {
   const comma = kind === "srt" ? "," : ".";
   const time = (s) => {
@@ -236,11 +236,11 @@ class Recorder {
       return;
     }
     let stream;
-    this.button.disabled = true; // until the question is answered
+    this.button.disabled = true; // until the browser has asked for permission
     try {
       stream = await navigator.mediaDevices.getUserMedia({ audio: true });
     } catch (error) {
-      this.failed(new FieldError(this.button, `No sound can be recorded: ${error.message}`));
+      this.failed(new FieldError(this.button, `Recording failed: ${error.message}`));
       return;
     } finally {
       this.button.disabled = false;

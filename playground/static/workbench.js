@@ -1,5 +1,5 @@
-// What the surfaces' tabs have in common: a model and its fields on one side, what comes out on
-// the other; send, stop, how long it took, what went wrong; and the request as code.
+// The common part of the surfaces' tabs: the model and its fields on one side, the result on the
+// other; send and stop buttons, elapsed time, errors; and the request as code.
 
 import { CodeView } from "./code.js";
 import { announce, button, el, labelled, seconds, select } from "./dom.js";
@@ -8,14 +8,14 @@ import { model, models } from "./server.js";
 
 const narrow = matchMedia("(max-width: 48rem)");
 
-// surface   whose models and routes
-// heading   of the whole
-// suits     which of the surface's models are for this
-// specs     the fields, see Fields; of them those after "more" are folded away
-// known     fields that the model is not asked for: it says what it honours of its first operation
-// extra     nodes above the fields, part of the form
+// surface   the surface, for its models and routes
+// heading   the heading
+// suits     filters the surface's models
+// specs     the fields, see Fields; those after "more" are folded
+// known     parameters that /v1/models does not list, since it covers the first operation only
+// extra     nodes of the form above the fields
 // request   (values, model) => {route, body, stream}
-// run       async (request, signal) => {}: asks, and shows what comes into ``output``
+// run       async (request, signal) => {}: sends the request and shows the result in ``output``
 export class Workbench {
   constructor({
     surface,
@@ -50,7 +50,7 @@ export class Workbench {
       el("div", { class: "row" }, this.sendButton, this.stopButton),
     );
     this.picker.addEventListener("change", () => this.pick());
-    // What is wrong with a field that is folded away must be seen.
+    // An invalid field that is folded is unfolded, so that its error is visible.
     const unfold = (event) => event.target.closest("details")?.setAttribute("open", "");
     this.form.addEventListener("invalid", unfold, true);
     this.element = el(
@@ -67,15 +67,15 @@ export class Workbench {
     );
   }
 
-  // Bring the models; done again where it failed, when the tab is opened anew.
+  // Load the models. Retried when the tab is opened again after a failure.
   async open() {
     if (this.opened) return;
     this.opened = true;
-    this.status.textContent = "Asking for the models …";
+    this.status.textContent = "Loading models …";
     try {
       const found = (await models(this.surface)).filter((one) => this.suits(one));
       this.picker.replaceChildren(...found.map((one) => el("option", { value: one.id }, one.id)));
-      this.status.textContent = found.length ? "" : "No model here does this.";
+      this.status.textContent = found.length ? "" : "No model on this server can do this.";
       if (found.length) await this.pick();
     } catch (error) {
       this.opened = false;
@@ -94,7 +94,7 @@ export class Workbench {
       if (wanted === this.picker.value) this.fail(error);
       return;
     }
-    if (wanted !== this.picker.value) return; // another was picked meanwhile
+    if (wanted !== this.picker.value) return; // another model was picked meanwhile
     this.sendButton.disabled = Boolean(this.going);
     this.model = found;
     this.trouble.hidden = true;
@@ -102,12 +102,15 @@ export class Workbench {
     const parameters = { ...this.model.parameters, ...this.known };
     this.notice.textContent = notice ?? "";
     this.notice.hidden = !notice;
-    const [shown, folded] = split(this.specs, "more");
-    const [first, rest] = [new Fields(parameters, shown), new Fields(parameters, folded)];
+    const [shown, more] = split(this.specs, "more");
+    const [first, rest] = [new Fields(parameters, shown), new Fields(parameters, more)];
     for (const one of [this.first, this.rest]) one?.note(this.memory);
     for (const one of [first, rest]) one.recall(this.memory);
     Object.assign(this, { first, rest });
-    this.fieldsBox.replaceChildren(...first.nodes, ...(rest.nodes.length ? [fold(rest)] : []));
+    // A fold that was opened while the model loaded stays open.
+    const open = this.fieldsBox.querySelector("details")?.open ?? false;
+    const folded = rest.nodes.length ? [fold(rest, open)] : [];
+    this.fieldsBox.replaceChildren(...first.nodes, ...folded);
     this.changed();
     this.form.dispatchEvent(new CustomEvent("picked"));
   }
@@ -121,7 +124,7 @@ export class Workbench {
     return this.makeRequest(values, this.model);
   }
 
-  // What the form says has changed: so has the code.
+  // Update the code view after a change of the form.
   changed() {
     if (!this.model || this.drawing) return;
     this.drawing = requestAnimationFrame(() => {
@@ -155,26 +158,26 @@ export class Workbench {
     this.sendButton.disabled = true;
     this.stopButton.hidden = false;
     const start = performance.now();
-    // What a screen reader is told is the end, and not each tenth of a second.
+    // A screen reader hears the final time, not every tenth of a second.
     const ticking = setInterval(() => {
       this.clock.textContent = seconds(performance.now() - start);
     }, 100);
     this.clock.textContent = this.status.textContent = "";
     this.clock.hidden = false;
-    let [said, stopped] = ["", false];
+    let [summary, stopped] = ["", false];
     try {
       const more = await this.run(request, this.going.signal);
-      said = [seconds(performance.now() - start), more].filter(Boolean).join(" · ");
+      summary = [seconds(performance.now() - start), more].filter(Boolean).join(" · ");
       announce(this.spoken?.() ?? "Done");
       if (narrow.matches) this.output.scrollIntoView({ block: "nearest" });
     } catch (error) {
-      if (error.name === "AbortError") said = "Stopped.";
+      if (error.name === "AbortError") summary = "Stopped.";
       else this.fail(error);
       stopped = error.name === "AbortError";
     } finally {
       clearInterval(ticking);
       this.clock.hidden = true;
-      this.status.textContent = said;
+      this.status.textContent = summary;
       this.sendButton.disabled = false;
       this.stopButton.hidden = true;
       this.going = null;
@@ -197,7 +200,7 @@ export class Workbench {
   }
 }
 
-// What an answer says besides: which fields were left out, and of a model what is not yet ``known``.
+// An answer's warnings, and its notice unless that is ``known``.
 export function remarks(answer, known = null) {
   const warnings = (answer.warnings ?? []).map((one) => one.message);
   const notice = answer.notice === known ? null : answer.notice;
@@ -210,5 +213,5 @@ function split(specs, mark) {
   return at < 0 ? [specs, []] : [specs.slice(0, at), specs.slice(at + 1)];
 }
 
-const fold = (fields) =>
-  el("details", { class: "more" }, el("summary", {}, "More settings"), ...fields.nodes);
+const fold = (fields, open) =>
+  el("details", { class: "more", open }, el("summary", {}, "More settings"), ...fields.nodes);

@@ -82,7 +82,7 @@ def test_the_machine_is_drawn(real, open_page):
         return not (speed.get_attribute("aria-label") or "").startswith("Speed: 0.0")
 
     wait_until(moving)
-    memory = machine.locator(".card").filter(has_text="Set aside")
+    memory = machine.locator(".card").filter(has_text="Reserved")
     expect(memory).to_contain_text("GB")
 
 
@@ -186,14 +186,14 @@ def test_the_copied_code_runs(real, open_page, tmp_path, name, ways, stream):
     if name == "Transcribe":
         file = tmp_path / "it's $(a) speech.ogg"
         file.write_bytes(example("transcribe", "audioUrl"))
-        panel.get_by_label("Sound or video").set_input_files(file)
-        panel.get_by_label("Show the text as it is heard").set_checked(stream)
+        panel.get_by_label("Audio or video").set_input_files(file)
+        panel.get_by_label("Stream the text only").set_checked(stream)
     panel.get_by_text("This request as code").first.click()
     code = panel.get_by_label("The request as code").first
     for way in ways:
         panel.get_by_role("button", name=way).first.click()
         panel.get_by_role("button", name="Copy").first.click()
-        expect(page.locator("#said")).to_have_text("Copied")
+        expect(page.locator("#announcement")).to_have_text("Copied")
         text = page.evaluate("navigator.clipboard.readText()")
         assert text == code.inner_text()
         command = ["bash", "-c", text] if way == "curl" else [sys.executable, "-c", text]
@@ -261,7 +261,7 @@ def test_everybody_can_use_it(fakes, open_page, scheme, width):
 def test_by_keyboard_alone(fakes, open_page):
     page = open_page(fakes.url)
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="To the content")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Tab")
     expect(page.get_by_role("tab", name="Chat")).to_be_focused()
     page.keyboard.press("ArrowRight")
@@ -316,9 +316,9 @@ def test_code_is_not_shown_of_what_cannot_be_sent(fakes, open_page):
     expect(chat.get_by_role("button", name="Copy")).to_be_disabled()
     page.get_by_label("Message").fill("Hi")
     expect(code).to_contain_text('"content": "Hi"')
-    chat.get_by_label("Form of the answer").select_option("json_schema")
+    chat.get_by_label("Response format").select_option("json_schema")
     chat.get_by_label("Schema").fill("{")
-    expect(code).to_contain_text("no JSON")
+    expect(code).to_contain_text("Invalid JSON")
 
 
 def test_a_platform_that_comes_back_is_followed_anew(open_page):

@@ -51,7 +51,7 @@ def give_speech(panel: Any, name: str = "speech.ogg") -> None:
     """Choose the example's recording, under a name."""
     content = example("transcribe", "audioUrl")
     file = {"name": name, "mimeType": "audio/ogg", "buffer": content}
-    panel.get_by_label("Sound or video").set_input_files(file)
+    panel.get_by_label("Audio or video").set_input_files(file)
 
 
 def saved(page: Any, button: Any) -> bytes:
@@ -104,7 +104,7 @@ def test_chat_streams_and_remembers(real, open_page):
 def test_chat_keeps_a_schema_and_calls_functions(real, open_page):
     page = open_page(real.url)
     chat = tab(page, "Chat")
-    chat.get_by_label("Form of the answer").select_option("json_schema")
+    chat.get_by_label("Response format").select_option("json_schema")
     say(page, "Ada is 36. Who is it?")
     done = chat.get_by_role("status")
     expect(done).to_contain_text("tokens/s", timeout=SOON)
@@ -112,16 +112,16 @@ def test_chat_keeps_a_schema_and_calls_functions(real, open_page):
     assert set(said) == {"name", "age"}
 
     chat.get_by_role("button", name="Clear").click()
-    chat.get_by_label("Form of the answer").select_option("text")
-    chat.get_by_label("Functions that it may call").check()
-    chat.get_by_label("Calls", exact=True).select_option("required")
+    chat.get_by_label("Response format").select_option("text")
+    chat.get_by_label("Tools").check()
+    chat.get_by_label("Tool choice", exact=True).select_option("required")
     say(page, "How warm is it in Oslo?")
-    called = chat.get_by_label("Function calls")
+    called = chat.get_by_label("Tool calls")
     expect(called).to_contain_text("weather(", timeout=SOON)
-    chat.get_by_label("What weather says").first.fill("12 degrees")
-    chat.get_by_label("Calls", exact=True).select_option("auto")
+    chat.get_by_label("Result of weather").first.fill("12 degrees")
+    chat.get_by_label("Tool choice", exact=True).select_option("auto")
     chat.get_by_label("Stream").uncheck()
-    chat.get_by_role("button", name="Give it").first.click()
+    chat.get_by_role("button", name="Submit results").first.click()
     expect(page.locator(".message.assistant")).to_have_count(2, timeout=SOON)
     expect(page.locator(".message.tool")).to_contain_text("12 degrees")
 
@@ -130,11 +130,11 @@ def test_chat_keeps_a_schema_and_calls_functions(real, open_page):
 def test_what_is_refused_is_said_with_its_code(real, open_page):
     page = open_page(real.url, silent=False)  # the browser itself tells of an answer that is 400
     chat = tab(page, "Chat")
-    chat.get_by_label("Form of the answer").select_option("json_schema")
+    chat.get_by_label("Response format").select_option("json_schema")
     chat.get_by_label("Schema").fill("{")
     say(page, "Hello")
     trouble = chat.get_by_role("alert")
-    expect(trouble).to_contain_text("no JSON", timeout=SOON)
+    expect(trouble).to_contain_text("Invalid JSON", timeout=SOON)
     expect(chat.get_by_label("Schema")).to_be_focused()
     chat.get_by_label("Schema").fill('{"type": "string", "pattern": "(?=a)"}')
     say(page, "Hello")
@@ -223,12 +223,12 @@ def test_the_fields_are_those_that_the_model_honours(real, open_page):
     page = open_page(real.url)
     images = tab(page, "Images")
     expect(images.get_by_label("Prompt", exact=True)).to_be_visible(timeout=SOON)
-    expect(images.get_by_label("How much larger")).to_have_count(0)
+    expect(images.get_by_label("Scale")).to_have_count(0)
     images.get_by_label("Model", exact=True).select_option("SDXL")
     images.get_by_text("More settings").click()
     expect(images.get_by_label("Scheduler")).to_be_visible()
     images.get_by_label("Model", exact=True).select_option("RealESRGAN_x4_Anime")
-    expect(images.get_by_label("How much larger")).to_be_visible()
+    expect(images.get_by_label("Scale")).to_be_visible()
     expect(images.get_by_label("Prompt", exact=True)).to_have_count(0)
     expect(images.get_by_label("Mask")).to_be_hidden()
 
@@ -242,7 +242,7 @@ def test_the_fields_are_those_that_the_model_honours(real, open_page):
     )
     drop.dispatch_event("drop", {"dataTransfer": transfer})
     expect(drop).to_contain_text("drawing.png")
-    images.get_by_label("How much larger").fill("2")
+    images.get_by_label("Scale").fill("2")
     images.get_by_role("button", name="Generate").click()
     width, height = Image.open(io.BytesIO(example("upscale", "image"))).size
     expect(images.locator("figure")).to_contain_text(f"{2 * width}x{2 * height}", timeout=SOON)
@@ -252,7 +252,7 @@ def test_the_fields_are_those_that_the_model_honours(real, open_page):
 def test_a_transcript_is_marked_as_it_plays_and_saved(real, open_page):
     page = open_page(real.url)
     transcribe = tab(page, "Transcribe")
-    expect(transcribe.get_by_label("Answer")).to_have_value("verbose_json", timeout=SOON)
+    expect(transcribe.get_by_label("Response format")).to_have_value("verbose_json", timeout=SOON)
     give_speech(transcribe)
     transcribe.get_by_role("button", name="Transcribe").click()
     words = transcribe.locator("ol.transcript .text span")
@@ -268,7 +268,7 @@ def test_a_transcript_is_marked_as_it_plays_and_saved(real, open_page):
     assert b"John Dashwood" in saved(page, transcribe.get_by_role("button", name="Download txt"))
     assert json.loads(saved(page, transcribe.get_by_role("button", name="Download json")))["words"]
 
-    transcribe.get_by_label("Show the text as it is heard").check()
+    transcribe.get_by_label("Stream the text only").check()
     transcribe.get_by_role("button", name="Transcribe").click()
     expect(transcribe.locator("p.transcript")).to_contain_text("John Dashwood", timeout=SOON)
 
@@ -277,10 +277,10 @@ def test_a_transcript_is_marked_as_it_plays_and_saved(real, open_page):
 def test_a_recording_and_an_address(real, open_page):
     page = open_page(real.url, silent=False)
     transcribe = tab(page, "Transcribe")
-    expect(transcribe.get_by_label("Answer")).to_have_value("verbose_json", timeout=SOON)
+    expect(transcribe.get_by_label("Response format")).to_have_value("verbose_json", timeout=SOON)
     transcribe.get_by_role("button", name="Transcribe").click()
     expect(transcribe.get_by_role("alert")).to_contain_text("Choose a file")
-    transcribe.get_by_label("Or an address").fill(f"{real.url}/sound.ogg")
+    transcribe.get_by_label("Or a URL").fill(f"{real.url}/sound.ogg")
     transcribe.get_by_role("button", name="Transcribe").click()
     expect(transcribe.get_by_role("alert")).to_contain_text("media_address_forbidden", timeout=SOON)
     transcribe.get_by_role("button", name="Record").click()
@@ -309,7 +309,7 @@ def test_similarity_and_rank(real, open_page):
     assert [cosines[i][i] for i in range(3)] == [1.0] * 3
     assert cosines[0][1] == cosines[1][0] > 0.5 > cosines[0][2]
     expect(rank.get_by_label("Query")).to_be_visible()
-    rank.get_by_label("How many").fill("2")
+    rank.get_by_label("Top n").fill("2")
     rank.get_by_role("button", name="Rank").click()
     expect(rank.locator(".ranked li")).to_have_count(2, timeout=SOON)
     expect(rank.locator(".ranked li").first).to_contain_text("ox")

@@ -219,6 +219,34 @@ def test_links_lead_somewhere(page):
             assert (page.parent / target).exists(), target
 
 
+TEXTS = [*PAGES, ROOT / "CONTRIBUTING.md"]
+
+
+def prose(page: Path) -> str:
+    """Return a page without its code blocks."""
+    return re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
+def test_anchors_lead_to_headings(page):
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
+        assert anchor in anchors(page.parent / target if target else page), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
+def test_prose_wraps_at_100_columns(page):
+    untouched = ("|", "#", "![")  # tables, headings and pictures
+    lines = prose(page).splitlines()
+    too_long = [line for line in lines if len(line) > 100 and not line.startswith(untouched)]
+    assert too_long == [], f"run: python scripts/wrap.py {page.relative_to(ROOT)}"
+
+
 def test_the_direction_of_imports():
     done = subprocess.run(
         [Path(sys.executable).parent / "lint-imports"],
