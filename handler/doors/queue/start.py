@@ -12,6 +12,7 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from handler.doors.queue.masks import mask_addresses
 from handler.ending import end_process
 from handler.entry import Worker
 from handler.errors import error_object
@@ -45,8 +46,10 @@ def run(
         DeviceLost: its GPU failed while the model was loaded.
     """
     runpod = import_runpod(settings.log_level)
+    from handler.doors.queue.pings import end_with_worker
     from handler.doors.queue.scaler import replace_scaler
 
+    end_with_worker()
     replace_scaler(worker, partial(_exposed, worker, settings))
     _ask_the_platform_alone()
     for one in fitness:
@@ -103,6 +106,7 @@ def import_runpod(log_level: str) -> ModuleType:
         for name in stand_ins:
             del sys.modules[name]
         sys.modules |= real
+    mask_addresses()
     # Its default, DEBUG, prints every answer whole.
     runpod.RunPodLogger().level = log_level
     module: ModuleType = runpod
