@@ -67,9 +67,13 @@ class Absence:
     Args:
         refused_s: how long it may refuse every poll.
         unreached_s: how long it may not answer any.
+
+    Attributes:
+        over: whether that was too long, and the worker ends.
     """
 
     def __init__(self, refused_s: float = REFUSED_S, unreached_s: float = UNREACHED_S) -> None:
+        self.over = False
         self._limits_s = {"refuses this worker": refused_s, "is not reached": unreached_s}
         self._since: dict[str, float] = {}
 
@@ -85,4 +89,5 @@ class Absence:
         self._since = {kind: since}
         limit_s = self._limits_s[kind]
         past_s = time.monotonic() - since
-        return f"the platform {kind} for {past_s:.0f} s" if past_s >= limit_s else None
+        self.over = past_s >= limit_s
+        return f"the platform {kind} for {past_s:.0f} s" if self.over else None

@@ -38,7 +38,6 @@ from handler.doors.queue.sequence import incomplete
 from handler.doors.queue.taken import Recent, Taken
 from handler.doors.queue.updates import Updates
 from handler.doors.watch import LoopWatch
-from handler.ending import end_process
 from handler.entry import Worker
 from handler.errors import code_of
 from handler.wire import Encoded, encode
@@ -61,9 +60,11 @@ _STOP_PAUSE_S = 2.0  # at most, after a poll of the stop channel that failed
 _SDK_WAITS_FOR_EVENTS = hasattr(rp_scale.JobScaler, "_wait_for_dispatch_event")
 
 
-def replace_scaler(worker: Worker, measuring: Measuring = nullcontext) -> None:
+def replace_scaler(
+    worker: Worker, measuring: Measuring = nullcontext, absence: Absence | None = None
+) -> None:
     """Have the SDK use ours."""
-    rp_scale.JobScaler = partial(Scaler, worker, measuring=measuring)
+    rp_scale.JobScaler = partial(Scaler, worker, measuring=measuring, absence=absence)
 
 
 class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
@@ -73,10 +74,15 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         worker: answers.
         config: the SDK's; its ``concurrency_modifier`` is a constant.
         measuring: lends, for as long as jobs are taken, what counts them, or None.
+        absence: how long the platform may be away, or refuse this worker, before it ends.
     """
 
     def __init__(
-        self, worker: Worker, config: dict[str, Any], measuring: Measuring = nullcontext
+        self,
+        worker: Worker,
+        config: dict[str, Any],
+        measuring: Measuring = nullcontext,
+        absence: Absence | None = None,
     ) -> None:
         super().__init__(config)
         self.jobs_handler = self._run
@@ -93,8 +99,7 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         self._ended, self._stopped_early = Recent(), Recent()
         self._numbers: dict[int, str] = {}  # the ids of the jobs in hand, by their runs
         self._is_numbered = False
-        self._absence = Absence()
-        self._forsaken = False
+        self._absence = absence or Absence()
         self._delivery = Delivery(self._delivered)
         # Results and chunks alike pass here on their way out.
         rp_http._handle_result = self._send
@@ -107,8 +112,6 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
             with LoopWatch():
                 await super().run()
         lost.cancel()
-        if self._forsaken:
-            end_process(1)
 
     async def get_jobs(self, session: ClientSession) -> None:
         """Take jobs until shutdown, then finish those that are left."""
@@ -358,7 +361,6 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         """End a worker that the platform does not know, or that has had none for long."""
         if (reason := self._absence.note(error)) is not None:
             log.error("%s: this worker ends", reason)
-            self._forsaken = True
             self.kill_worker()
 
     def _close_poll_in(self, seconds: float) -> None:

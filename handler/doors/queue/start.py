@@ -47,10 +47,12 @@ def run(
     """
     runpod = import_runpod(settings.log_level)
     from handler.doors.queue.pings import end_with_worker
+    from handler.doors.queue.polls import Absence
     from handler.doors.queue.scaler import replace_scaler
 
     end_with_worker()
-    replace_scaler(worker, partial(_exposed, worker, settings))
+    absence = Absence()
+    replace_scaler(worker, partial(_exposed, worker, settings), absence)
     _ask_the_platform_alone()
     for one in fitness:
         runpod.serverless.register_fitness_check(one)
@@ -71,7 +73,7 @@ def run(
             "concurrency_modifier": lambda _current: concurrency,
         }
     )
-    if worker.lost.is_set():
+    if worker.lost.is_set() or absence.over:
         end_process(1)
 
 
