@@ -34,14 +34,14 @@ class TakePoll:
     def __init__(self, session: ClientSession, runs: Iterable[int] | None = None) -> None:
         self.wait_s: float | None = None
         self._session = session
-        self._headers = {"X-Poll": str(time.monotonic_ns())}
+        self.headers = {"X-Poll": str(time.monotonic_ns())}
         if runs is not None:
-            self._headers["X-Runs"] = ",".join(map(str, runs))
+            self.headers["X-Runs"] = ",".join(map(str, runs))
 
     @asynccontextmanager
     async def get(self, url: str) -> AsyncIterator[ClientResponse]:
         """As aiohttp's."""
-        async with self._session.get(url, headers=self._headers) as response:
+        async with self._session.get(url, headers=self.headers) as response:
             self.wait_s = asked_for_s(response.headers)
             yield response
 
