@@ -6,10 +6,12 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import httpx
+import openai
 import psutil
 import pytest
 
@@ -103,6 +105,32 @@ def test_a_stream_that_is_not_complete_says_so_though_the_job_is(first, mark):
         events = read(local, job_id)
         assert events[0] == first
         assert mark in json.dumps(events[1])
+
+
+def test_openais_client_reads_numbered_events_and_raises_what_is_not_complete():
+    with numbered() as (local, worker), ThreadPoolExecutor(1) as pool:
+        base_url = f"{local.url}/v2/chat/openai/v1"
+        client = openai.OpenAI(base_url=base_url, api_key="any", max_retries=0)
+
+        def ask() -> list[str]:
+            texts = list[str]()
+            messages: Any = [{"role": "user", "content": "Hi"}]
+            with pytest.raises(openai.APIError, match="not complete"):
+                for chunk in client.chat.completions.create(
+                    model="any", messages=messages, stream=True
+                ):
+                    texts.append(chunk.choices[0].delta.content or "")
+            client.close()
+            return texts
+
+        answer = pool.submit(ask)
+        wait_until(lambda: local.platform.queues.depth(["chat"]))
+        job = worker.take()
+        delta = {"choices": [{"index": 0, "delta": {"content": "Hello"}}]}
+        for _ in range(2):
+            worker.chunk(job, f"id: 0\ndata: {json.dumps(delta)}\n\n", 0)
+        worker.done(job, [], events=3)
+        assert answer.result(10) == ["Hello"]
 
 
 @pytest.mark.parametrize("first", [{"n": 0}, FIRST])
