@@ -107,7 +107,7 @@ def parse_job(raw: object) -> Job:
 # What the platform says of a job, or reads for itself.
 _PLATFORM = frozenset({
     "delayTime", "endpoint", "executionTime", "id", "input", "lowPriority", "policy", "retries",
-    "s3Config", "status", "stream", "webhook", "workerId",
+    "runId", "s3Config", "status", "stream", "webhook", "workerId",
 })  # fmt: skip
 
 

@@ -29,6 +29,8 @@ _LOOK_S = 0.05
 _RESTART_S = 1.0
 _STARTS = 5  # of one worker that dies before it takes a job, after the first that did
 _LAST_WORDS = 3
+_END_S = 15.0  # for a worker without a job to end, when it is asked to
+_WAKE_S = 1.0  # how often one that ends is woken, in case it is stopped
 _CONCURRENCY = "32"
 
 
@@ -133,17 +135,32 @@ class Workers:
         """Ask all of them to finish what they have, and wait."""
         self._stop.set()
         for one in list(self._running.values()):
-            with suppress(ProcessLookupError):
-                one.process.terminate()
-        while self._running:  # noqa: ASYNC110 - their ends are looked for anyway
+            one.process.terminate()
+        begin = wake = asyncio.get_running_loop().time()
+        while self._running:
+            now = asyncio.get_running_loop().time()
+            if now >= wake:
+                wake = now + _WAKE_S
+                self._wake_and_end(late=now - begin > _END_S)
             await asyncio.sleep(_LOOK_S)
+
+    def _wake_and_end(self, *, late: bool) -> None:
+        """Wake workers that are stopped (SIGSTOP): SIGTERM waits until they go on.
+
+        Args:
+            late: whether those without a job have had their time, and are killed.
+        """
+        for one in self._running.values():
+            worker = self._platform.workers.get(one.name)
+            has_jobs = worker is not None and bool(worker.jobs)
+            _signal_group(one.process, signal.SIGKILL if late and not has_jobs else signal.SIGCONT)
 
     def kill(self) -> None:
         """End all of them now."""
         self.killed = True
         self._stop.set()
         for one in self._running.values():
-            _kill_group(one.process)
+            _signal_group(one.process, signal.SIGKILL)
 
     def pids(self) -> dict[str, int]:
         """The process ids of the running workers, by name."""
@@ -212,9 +229,10 @@ class Workers:
                 self._proved.add(one.endpoint)
             if worker.leaving and not (ended or asked or self._stop.is_set()):
                 one.process.terminate()
+                _signal_group(one.process, signal.SIGCONT)
                 asked = True
             await asyncio.sleep(0 if ended else _LOOK_S)
-        _kill_group(one.process)
+        _signal_group(one.process, signal.SIGKILL)
         if one.printer is not None:
             await asyncio.to_thread(one.printer.join)
         del self._running[one.name]
@@ -240,6 +258,7 @@ def _end_with_parent() -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _kill_group(process: subprocess.Popen[str]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+def _signal_group(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    """Signal a worker and its children."""
+    with suppress(ProcessLookupError, PermissionError):  # macOS: of a group that has ended
+        os.killpg(process.pid, number)

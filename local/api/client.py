@@ -114,7 +114,6 @@ class ClientRoutes:
         if job.read == len(job.chunks) and not job.final:
             await job.change(_STREAM_WAIT_S)
         fresh, job.read = job.chunks[job.read :], len(job.chunks)
-        job.heard = job.heard or bool(fresh)
         view = {"id": job.id, "status": str(job.status)}
         stream = [{"output": chunk} for chunk in fresh]
         return {**view, "stream": stream, **({"error": job.error} if job.error else {})}
@@ -187,7 +186,7 @@ def read_wait_s(wait: str | None, limits: Limits) -> float:
     return min(max(int(wait) / _MS, limits.min_sync_wait_s), limits.max_sync_wait_s)
 
 
-_OURS = frozenset({"endpoint", "id", "input", "webhook"})  # of a job, set or read here
+_OURS = frozenset({"endpoint", "id", "input", "runId", "webhook"})  # of a job, set or read here
 
 
 def read_order(body: dict[str, Any], limits: Limits) -> Order:

@@ -24,6 +24,8 @@ class Faults:
         slow_s: how long a slow one takes.
         away: whether every connection of a worker is cut.
         busy: how many of the next polls are answered with 429.
+        lost_takes: how many of the next answers that bring jobs are lost.
+        lost_stops: how many of the next answers that bring stops are lost.
         retry_after_s: what those say of when to come again, None = nothing.
         seed: of what happens to which post.
         happened: how often each fault has.
@@ -33,6 +35,8 @@ class Faults:
     slow_s: float = 5.0
     away: bool = False
     busy: int = 0
+    lost_takes: int = 0
+    lost_stops: int = 0
     retry_after_s: int | None = None
     seed: int = 1
     happened: Counter[str] = field(default_factory=Counter)
@@ -44,7 +48,7 @@ class Faults:
     def next(self, path: str) -> str | None:
         """What happens to a request for ``path``; None = nothing."""
         kind = self._kind(path)
-        if kind is not None:
+        if kind is not None and not kind.startswith("lost"):  # those count where there was a loss
             self.happened[kind] += 1
         return kind
 
@@ -54,6 +58,10 @@ class Faults:
         if self.busy and any(part in path for part in _POLLS):
             self.busy -= 1
             return "busy"
+        if self.lost_takes and any(part in path for part in _POLLS):
+            return "lost take"
+        if self.lost_stops and "/job-stop/" in path:
+            return "lost stop"
         if any(part in path for part in _POSTS) and self._chance.random() < self.share:
             return self._chance.choice(("drop", "drop after", "500", "502", "slow"))
         return None
@@ -76,6 +84,8 @@ class Faulty:
             await self._busy()(scope, receive, send)
         elif kind in {"away", "drop"}:
             await _cut(send)
+        elif kind in {"lost take", "lost stop"}:
+            await self._lose(kind, scope, receive, send)
         elif kind == "drop after":  # taken, and the answer lost: the worker will send it again
             await self._application(scope, receive, _nowhere)
             await _cut(send)
@@ -83,6 +93,23 @@ class Faulty:
             if kind == "slow":
                 await asyncio.sleep(self._faults.slow_s)
             await self._application(scope, receive, send)
+
+    async def _lose(self, kind: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Lose an answer that brings something; one with nothing in it goes through."""
+        answer: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            answer.append(message)
+
+        await self._application(scope, receive, keep)
+        name = kind.replace(" ", "_") + "s"  # lost_takes, lost_stops
+        if answer[0]["status"] != 200 or not getattr(self._faults, name):
+            for message in answer:
+                await send(message)
+            return
+        setattr(self._faults, name, getattr(self._faults, name) - 1)
+        self._faults.happened[kind] += 1
+        await _cut(send)
 
     def _busy(self) -> Response:
         wait_s = self._faults.retry_after_s

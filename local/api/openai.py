@@ -98,20 +98,20 @@ class OpenAiRoutes:
     async def _stream(self, http: Request, job: Job) -> Response:
         """Wait for the first event: until then an error has a status of its own."""
         await while_connected(http, _first(job))
-        if not job.chunks:
+        if not job.streamed:
             return _answer(job)
         return StreamingResponse(self._events(job), media_type="text/event-stream")
 
     async def _events(self, job: Job) -> AsyncGenerator[str, None]:
         """The worker's events as they come; closed early, the job is cancelled."""
-        sent, tries = 0, job.tries
+        sent, runs = job.marks, job.runs
         try:
             while True:
-                while job.tries == tries and sent < len(job.chunks):
+                while job.runs == runs and sent < len(job.chunks):
                     chunk = job.chunks[sent]
                     sent += 1
                     yield chunk if isinstance(chunk, str) else _event(chunk)
-                if job.tries != tries or job.status is Status.IN_QUEUE:
+                if job.runs != runs or job.status is Status.IN_QUEUE:
                     yield _event(
                         {"error": _error("The worker was lost in the middle of the answer.")}
                     )
@@ -126,14 +126,16 @@ class OpenAiRoutes:
 
 
 async def _first(job: Job) -> None:
-    while not (job.chunks or job.final):
+    while not (job.streamed or job.final):
         await job.change()
 
 
 def _has_error(job: Job) -> bool:
     """Whether the worker told its error in the stream already."""
     last = job.chunks[-1] if job.chunks else None
-    return isinstance(last, str) and last.startswith('data: {"error"')
+    return isinstance(last, str) and any(
+        line.startswith('data: {"error"') for line in last.splitlines()
+    )
 
 
 # Ends of lines to some readers of server-sent events, and none in JSON.

@@ -3,6 +3,10 @@
 ``job-take`` gives one job, ``job-take-batch`` up to ``batch_size``, both after a while 204;
 ``job-stop`` names jobs to stop; ``job-done`` and ``job-stream`` bring a result and a chunk of one;
 ``ping`` is a sign of life.
+
+Our worker says more than the SDK's, in headers (handler/doors/queue/polls.py). By them a chunk that
+comes twice is told from the next one, a run from the one before it, a job that did not arrive from
+one in progress, and a stop that was not heard from one that was.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ from local.api.common import (
 )
 from local.queue.platform import Platform
 from local.queue.watch import poll_cut
-from local.queue.workers import Worker
+from local.queue.workers import Report, Worker
 
 Handler = Callable[[Request, Worker], Awaitable[Response]]
 
@@ -76,8 +80,8 @@ class WorkerRoutes:
     async def _take(self, http: Request, worker: Worker) -> Response:
         batch = http.query_params.get("batch_size")
         count = int(batch) if batch is not None and is_number(batch) else 1
-        if http.query_params.get("job_in_progress") == "0":
-            self._platform.has_none(worker)
+        if not self._platform.report(worker, _report(http)):
+            return Response(status_code=204)  # to nobody: the worker has asked again since
         jobs = await self._poll(http, worker, self._platform.take(worker, max(1, count)))
         if not jobs:
             return Response(status_code=204)
@@ -85,8 +89,13 @@ class WorkerRoutes:
         return json_response(told[0] if batch is None else told)
 
     async def _stop(self, http: Request, worker: Worker) -> Response:
-        stops = await self._poll(http, worker, self._platform.stops(worker))
-        return json_response({"jobsToStop": stops}) if stops else Response(status_code=204)
+        seen = _number(http, "X-Stops-Seen")
+        stops = await self._poll(http, worker, self._platform.stops(worker, seen))
+        if not stops:
+            return Response(status_code=204)
+        answer = json_response({"jobsToStop": stops})
+        answer.headers["X-Stops"] = str(worker.stops_sent[0])
+        return answer
 
     async def _poll(self, http: Request, worker: Worker, work: Awaitable[list[Any]]) -> list[Any]:
         worker.open_polls += 1
@@ -108,14 +117,35 @@ class WorkerRoutes:
         except Refused as refused:
             self._platform.refuse(worker, job_id, refused.message)
             raise
-        self._platform.finish(worker, job_id, result, len(content))
+        run, events = _number(http, "X-Run"), _number(http, "X-Events")
+        self._platform.finish(worker, job_id, result, len(content), run=run, events=events)
         return Response()
 
     async def _stream(self, http: Request, worker: Worker) -> Response:
         content = await read_body(http, 2 * self._platform.limits.chunk_bytes)
         chunk = parse(content).get("output")
-        self._platform.stream(worker, http.path_params["job"], chunk, len(content))
+        run, sequence = _number(http, "X-Run"), _number(http, "X-Sequence")
+        job_id = http.path_params["job"]
+        self._platform.stream(worker, job_id, chunk, len(content), run=run, sequence=sequence)
         return Response()
 
     async def _ping(self, http: Request, worker: Worker) -> Response:
         return Response()
+
+
+def _report(http: Request) -> Report:
+    """What a worker says of itself when it polls for jobs."""
+    runs = http.headers.get("X-Runs")
+    return Report(
+        poll=_number(http, "X-Poll", digits=20),
+        runs=None
+        if runs is None
+        else frozenset(int(run) for run in runs.split(",") if is_number(run)),
+        idle=http.query_params.get("job_in_progress") == "0",
+    )
+
+
+def _number(http: Request, name: str, digits: int = 15) -> int | None:
+    """The number in a header, None without one."""
+    text = http.headers.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= digits else None

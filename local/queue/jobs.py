@@ -57,12 +57,16 @@ class Job:
     Attributes:
         queued: when it was put into its queue, the last time.
         worker: the id of the worker that has it, or had it last.
-        tries: how often a worker took it.
+        tries: how many workers had it since it was submitted or retried.
+        strays: how often it was given to a worker and did not arrive.
+        run: the platform's number of the latest run, which its worker's posts name.
+        runs: how often it was given to a worker, in all.
         output: what the worker answered; None before, and where it answered nothing.
         error: why it failed.
         chunks: what the worker streamed so far.
-        read: how many of them ``/stream`` has given out.
-        heard: whether it has given out any, at this or an earlier try.
+        marks: how many of them, at the front, are the platform's own: that the stream begins anew.
+        next_sequence: the number of the next event of the worker's stream.
+        read: how many chunks ``/stream`` has given out.
         followers: start what follows the job to its end; called again when it is retried.
         timer: the one thing that happens to the job by itself next.
     """
@@ -75,13 +79,17 @@ class Job:
     queued: float = 0.0
     worker: str | None = None
     tries: int = 0
+    strays: int = 0
+    run: int = 0
+    runs: int = 0
     taken: float | None = None
     finished: float | None = None
     output: Any = None
     error: str | None = None
     chunks: list[Any] = field(default_factory=list)
+    marks: int = 0
+    next_sequence: int = 0
     read: int = 0
-    heard: bool = False
     followers: list[Callable[[], None]] = field(default_factory=list)
     timer: asyncio.TimerHandle | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -125,10 +133,20 @@ class Job:
         """What a worker takes: the job, and what its endpoint serves, or else its way said."""
         if served is None and self.order.surface is not None:
             served = Served(self.order.surface)
-        job = {"id": self.id, "input": self.order.input, **self.order.envelope}
+        job = {
+            "id": self.id,
+            "input": self.order.input,
+            **self.order.envelope,
+            "runId": self.run,
+        }
         if served is not None:
             job["endpoint"] = {"surface": served.surface, "model": served.model}
         return job
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the worker's stream has an event, at this run."""
+        return len(self.chunks) > self.marks
 
     def follow(self, start: Callable[[], None]) -> None:
         """Have something follow this job, now and at each retry."""

@@ -34,6 +34,7 @@ class Limits:
         cut_poll_s: one whose poll broke off and who did not come back in this time too (ours).
         letting_go_s: how long a worker may take to let go of a job that it is told to stop (ours).
         tries: how many workers a job may lose before it fails (ours).
+        strays: how often a job may be lost on its way to a worker before it fails (ours).
     """
 
     run_bytes: int = 10 * _MB
@@ -55,3 +56,4 @@ class Limits:
     cut_poll_s: float = 5
     letting_go_s: float = 1
     tries: int = 3
+    strays: int = 10

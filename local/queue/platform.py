@@ -11,14 +11,15 @@ import json
 import logging
 import math
 from collections.abc import Iterator
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 from local.queue.endpoints import EVERYTHING, Endpoints
 from local.queue.jobs import Job, Status
 from local.queue.limits import Limits, TooLarge
+from local.queue.marks import incomplete
 from local.queue.queues import Queues
-from local.queue.workers import Taker, Worker
+from local.queue.workers import Report, Taker, Worker
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Platform:
         self.draining = False
         self.workers_changed = asyncio.Event()
         self._takers: list[Taker] = []
+        self._stop_numbers = count(1)
         self._lost: dict[str, list[str]] = {}  # what a lost worker had, by its id
 
     def worker(self, endpoint_id: str, worker_id: str, *, joins: bool = False) -> Worker:
@@ -66,7 +68,7 @@ class Platform:
         self._takers.append(taker)
         try:
             async with asyncio.timeout(self.limits.poll_s):
-                while not self.draining:
+                while not (self.draining or taker.over):
                     if jobs := self._hand_out(worker, count):
                         return jobs
                     taker.woken.clear()
@@ -80,8 +82,17 @@ class Platform:
             self._wake_one()  # what this poll was woken for and left
         return []
 
-    async def stops(self, worker: Worker) -> list[str]:
-        """The jobs that a worker is to stop, waiting for the first as long as a poll is held."""
+    async def stops(self, worker: Worker, seen: int | None = None) -> list[str]:
+        """The jobs that a worker is to stop, waiting for the first as long as a poll is held.
+
+        Args:
+            worker: it asks.
+            seen: the number of the last answer that reached it; what others held is handed out
+                again. None = it does not say, and an answer counts as seen.
+        """
+        number, sent = worker.stops_sent
+        if seen is not None and seen == number:
+            self._heard(worker, sent)
         try:
             async with asyncio.timeout(self.limits.poll_s):
                 while not (worker.stops or self.draining or worker.leaving):
@@ -89,24 +100,70 @@ class Platform:
                     await worker.told.wait()
         except TimeoutError:
             pass
-        stops, worker.stops = worker.stops, []
-        asyncio.get_running_loop().call_later(self.limits.letting_go_s, self._unbar, worker, stops)
+        stops = list(worker.stops)
+        worker.stops_sent = (next(self._stop_numbers), stops)
+        if seen is None:
+            self._heard(worker, stops)
         return stops
 
-    def stream(self, worker: Worker, job_id: str, chunk: Any, size_bytes: int) -> None:
-        """Keep a chunk of a job's stream.
+    def _heard(self, worker: Worker, stops: list[str]) -> None:
+        """A worker knows what it is to stop, and may have these jobs again once it has let go."""
+        worker.stops = [job_id for job_id in worker.stops if job_id not in stops]
+        worker.stops_sent = (0, [])
+        asyncio.get_running_loop().call_later(self.limits.letting_go_s, self._unbar, worker, stops)
+
+    def stream(
+        self,
+        worker: Worker,
+        job_id: str,
+        chunk: Any,
+        size_bytes: int,
+        *,
+        run: int | None = None,
+        sequence: int | None = None,
+    ) -> None:
+        """Keep a chunk of a job's stream, once; one of another run is left aside.
+
+        Args:
+            worker: it brings the chunk.
+            job_id: whose stream it is.
+            chunk: an event.
+            size_bytes: the size of the post.
+            run: the run that it is of; None = the worker does not say.
+            sequence: the number of the event in its stream; None = the worker numbers none.
 
         Raises:
             TooLarge: over the limit; the chunk is lost, as on the platform.
         """
         if size_bytes > self.limits.chunk_bytes:
             raise TooLarge(f"exceeded max chunk size of {self.limits.chunk_bytes} bytes")
-        if (job := worker.jobs.get(job_id)) is not None:
-            job.chunks.append(chunk)
-            job.touch()
+        job = _of_run(worker, job_id, run)
+        if job is None or (sequence is not None and sequence < job.next_sequence):
+            return
+        if sequence is not None:
+            job.next_sequence = sequence + 1
+        job.chunks.append(chunk)
+        job.touch()
 
-    def finish(self, worker: Worker, job_id: str, result: dict[str, Any], size_bytes: int) -> None:
+    def finish(
+        self,
+        worker: Worker,
+        job_id: str,
+        result: dict[str, Any],
+        size_bytes: int,
+        *,
+        run: int | None = None,
+        events: int | None = None,
+    ) -> None:
         """Keep a job's result; one that is not, or no more, that worker's is left aside.
+
+        Args:
+            worker: it brings the result.
+            job_id: whose result it is.
+            result: with ``output`` or ``error``.
+            size_bytes: the size of the post.
+            run: the run that it is of; None = the worker does not say.
+            events: how many events the job's stream had; None = the worker does not say.
 
         Raises:
             TooLarge: over the limit. The job fails: the result is lost, and running it again would
@@ -114,7 +171,7 @@ class Platform:
         """
         if result.get("stopPod") is True:
             self.dismiss(worker)
-        job = worker.jobs.get(job_id)
+        job = _of_run(worker, job_id, run)
         if job is None:
             return
         if result.get("status") == Status.IN_PROGRESS:  # the SDK's progress_update
@@ -129,6 +186,8 @@ class Platform:
         if error is not None and not isinstance(error, str):
             error = json.dumps(error)
         status = Status.COMPLETED if error is None else Status.FAILED
+        if status is Status.COMPLETED and events is not None and job.next_sequence < events:
+            job.chunks.append(incomplete(job))
         self.queues.finish(job, status, output=result.get("output"), error=error)
 
     def refuse(self, worker: Worker, job_id: str, reason: str) -> None:
@@ -136,12 +195,27 @@ class Platform:
         if (job := worker.jobs.get(job_id)) is not None:
             self.queues.finish(job, Status.FAILED, error=f"The result was refused: {reason}.")
 
-    def has_none(self, worker: Worker) -> None:
-        """A worker asks for jobs and has none: what it was given is lost, and put back.
+    def report(self, worker: Worker, report: Report) -> bool:
+        """Put back what a worker was given and does not have; says whether its poll is the newest.
 
-        It may be another process under the same id, or have failed to deliver a result.
+        A job is missing where the answer that brought it was lost, where its result could not be
+        delivered, and where the worker is another process under the same id. An old poll may arrive
+        late; what it says is no longer so.
         """
-        self._put_back(worker, "asks for jobs with none in hand")
+        if report.poll is not None:
+            if report.poll < worker.poll:
+                return False
+            worker.poll = report.poll
+            for taker in self._takers:
+                if taker.worker is worker:
+                    taker.over = True
+                    taker.woken.set()
+        if report.runs is not None:
+            missing = [job for job in worker.jobs.values() if job.run not in report.runs]
+            self._put_back(worker, missing, "does not have what it was given", arrived=False)
+        elif report.idle:
+            self._put_back(worker, list(worker.jobs.values()), "asks for jobs with none in hand")
+        return True
 
     def dismiss(self, worker: Worker) -> None:
         """Give a worker no more jobs; its polls are answered at once."""
@@ -175,7 +249,7 @@ class Platform:
             del self.workers[worker.id]
         if worker.jobs:
             self._lost[worker.id] = list(worker.jobs)
-        self._put_back(worker, why)
+        self._put_back(worker, list(worker.jobs.values()), why)
         self._announce()
 
     def _hand_out(self, worker: Worker, count: int) -> list[Job]:
@@ -194,16 +268,16 @@ class Platform:
             self.queues.assign(job, worker.id)
         return jobs
 
-    def _put_back(self, worker: Worker, why: str) -> None:
-        """Queue its jobs again, in the order they had."""
-        if not worker.jobs:
+    def _put_back(self, worker: Worker, jobs: list[Job], why: str, *, arrived: bool = True) -> None:
+        """Queue jobs of a worker again, in the order they had."""
+        if not jobs:
             return
-        log.warning("%s %s: %d of its jobs are queued again", worker.id, why, len(worker.jobs))
-        lost = sorted(worker.jobs.values(), key=lambda job: job.submitted, reverse=True)
-        worker.jobs.clear()
+        log.warning("%s %s: %d of its jobs are queued again", worker.id, why, len(jobs))
+        for job in jobs:
+            del worker.jobs[job.id]
         worker.idle_since = _now()
-        for job in lost:
-            self.queues.put_back(job)
+        for job in sorted(jobs, key=lambda job: job.submitted, reverse=True):
+            self.queues.put_back(job, arrived=arrived)
 
     def _waiting(self, worker: Worker) -> Iterator[Job]:
         jobs = self.queues.waiting(self.serves(worker))
@@ -237,6 +311,12 @@ class Platform:
     def _announce(self) -> None:
         self.workers_changed.set()
         self.workers_changed = asyncio.Event()
+
+
+def _of_run(worker: Worker, job_id: str, run: int | None) -> Job | None:
+    """The job that a post is for; None where the worker does not have it, or has a later run."""
+    job = worker.jobs.get(job_id)
+    return job if job is None or run is None or run == job.run else None
 
 
 def _now() -> float:

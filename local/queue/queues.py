@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import json
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from local.queue.jobs import Job, Order, Status
 from local.queue.limits import Limits
+from local.queue.marks import restarted
 
 _LATE = "The job did not end in time: its executionTimeout or ttl is over."
 
@@ -47,6 +48,7 @@ class Queues:
         self.endpoints = {name: Endpoint(name) for name in names}
         self._limits = limits
         self._on_change = on_change
+        self._numbers = count(1)
 
     def submit(self, endpoint_id: str, order: Order) -> Job:
         """Queue a new job."""
@@ -71,7 +73,7 @@ class Queues:
             return True
         if not job.final or job.status is Status.COMPLETED:
             return False
-        job.submitted, job.tries = _now(), 0
+        job.submitted, job.tries, job.strays = _now(), 0, 0
         self._requeue(job)
         return True
 
@@ -95,19 +97,30 @@ class Queues:
         """Give a waiting job to a worker."""
         self.endpoints[job.endpoint].queue.remove(job)
         job.worker, job.taken = worker_id, _now()
+        job.run, job.next_sequence = next(self._numbers), 0
         job.tries += 1
+        job.runs += 1
         left_s = job.submitted + job.order.ttl_s - job.taken
         self._arm(job, min(left_s, job.order.execution_timeout_s), self._time_out)
         self._set(job, Status.IN_PROGRESS)
 
-    def put_back(self, job: Job) -> None:
-        """Queue a job again whose worker is lost, in front; one that lost too many fails."""
+    def put_back(self, job: Job, *, arrived: bool = True) -> None:
+        """Queue a job again, in front; one that was lost too often fails.
+
+        Args:
+            job: it is with a worker.
+            arrived: whether the worker had it, and so is lost; else the job was lost on its way.
+        """
+        if not arrived:
+            job.strays += 1
+            job.tries -= 1
         if job.tries >= self._limits.tries:
             self.finish(job, Status.FAILED, error=f"{job.tries} workers were lost on this job.")
+        elif job.strays >= self._limits.strays:
+            error = f"The job was lost {job.strays} times on its way to a worker."
+            self.finish(job, Status.FAILED, error=error)
         else:
-            begun = restarted(job)
             self._requeue(job, in_front=True)
-            job.chunks = begun
 
     def finish(
         self, job: Job, status: Status, *, output: Any = None, error: str | None = None
@@ -124,7 +137,8 @@ class Queues:
     def _requeue(self, job: Job, *, in_front: bool = False) -> None:
         self.endpoints[job.endpoint].retried += 1
         job.taken = job.finished = job.output = job.error = None
-        job.chunks, job.read = [], 0
+        job.chunks = restarted(job)
+        job.marks, job.read = len(job.chunks), 0
         self._enqueue(job, job.status, in_front=in_front)
 
     def _enqueue(self, job: Job, was: Status | None, *, in_front: bool = False) -> None:
@@ -153,24 +167,6 @@ class Queues:
         if job.timer is not None:
             job.timer.cancel()
         job.timer = asyncio.get_running_loop().call_later(max(0.0, delay_s), then, job)
-
-
-def restarted(job: Job) -> list[Any]:
-    """What a stream goes on with that begins anew: an event that says so, once some was read.
-
-    It is in the form of the events before it, and has no choices to those who look for them.
-    """
-    if not job.heard:
-        return []
-    event = {
-        "type": "stream.restarted",
-        "choices": [],
-        "attempt": job.tries + 1,
-        "message": "The worker was lost; the answer begins anew. Drop what came before.",
-    }
-    if not isinstance(job.chunks[0], str):
-        return [event]
-    return [f"event: stream.restarted\ndata: {json.dumps(event)}\n\n"]
 
 
 def _now() -> float:

@@ -13,12 +13,12 @@ All may be raw or normalised, and are normalised here. A run of two texts at loa
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from models.device.hardware import Device
+from models.device.threads import usable_cores
 from models.embeddings.engine import Arrays, Embeddings
 from models.embeddings.inputs.padding import pad, unpad
 from models.embeddings.inputs.texts import Texts, Tokens
@@ -61,8 +61,8 @@ class OnnxEmbeddings(Embeddings):
         from tokenizers import Tokenizer
 
         options = onnxruntime.SessionOptions()
-        if hasattr(os, "sched_getaffinity"):  # as many as are ours, not those of the whole host
-            options.intra_op_num_threads = len(os.sched_getaffinity(0))
+        # As many as are ours, by affinity and by the container's quota.
+        options.intra_op_num_threads = usable_cores()
         session = onnxruntime.InferenceSession(
             str(folder / row.options["file"]), options, providers=["CPUExecutionProvider"]
         )

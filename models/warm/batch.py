@@ -130,7 +130,7 @@ class Batcher(Feeder):
         if self._watch.lost is not None:
             raise self._watch.lost
         job = Job(work, deadline, self._watch.pulse)
-        self._waiting.add(job.tickets)
+        self._waiting.add(job.make_tickets())
         if self._drain is None or self._drain.done():
             self._drain = asyncio.create_task(self._run_all())
         return job

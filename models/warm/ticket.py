@@ -61,10 +61,7 @@ class Job:
 
     def __init__(self, work: Work, deadline: Deadline = NEVER, pulse: Pulse | None = None) -> None:
         sizes = work.sizes or (1,) * len(work.parts)
-        self.tickets = [
-            Ticket(self, index, part, size, work.kind)
-            for index, (part, size) in enumerate(zip(work.parts, sizes, strict=True))
-        ]
+        self._work, self._sizes = work, sizes
         self.sliced = work.total is not None
         self.total = sum(sizes) if work.total is None else work.total
         self.deadline = deadline
@@ -73,10 +70,22 @@ class Job:
         self.loop = asyncio.get_running_loop()
         self.result: asyncio.Future[list[Any]] = self.loop.create_future()
         self.events: asyncio.Queue[Any] | None = None
-        self._outputs: list[Any] = [None] * len(self.tickets)
-        self._left = len(self.tickets)
+        self._outputs: list[Any] = [None] * len(work.parts)
+        self._left = len(work.parts)
         if not self._left:
             self.result.set_result([])
+
+    def make_tickets(self) -> list[Ticket]:
+        """Return its parts as the engine sees them.
+
+        A ticket holds its job. A job that held its tickets would be a cycle with them, and keep
+        what they are made of (minutes of sound, an open file) until a full garbage collection.
+        """
+        parts = zip(self._work.parts, self._sizes, strict=True)
+        return [
+            Ticket(self, index, part, size, self._work.kind)
+            for index, (part, size) in enumerate(parts)
+        ]
 
     def cancel(self) -> None:
         """Nobody waits any more: the engine stops at its next look at ``cancelled``."""

@@ -71,10 +71,11 @@ function tooLarge(size) {
 
 export const askJson = async (path, options) => (await ask(path, options)).json();
 
-// Yield the parsed events of a stream. Raises ServerError for an error event.
+// Yield the parsed events of a stream, each once. Raises ServerError for an error event.
 export async function* events(path, options) {
   const response = await ask(path, options);
   let rest = "";
+  let last = -1; // the number of the last event: one whose post was repeated may come twice
   for await (const piece of pieces(response.body)) {
     const blocks = (rest + piece).split("\n\n");
     rest = blocks.pop();
@@ -84,6 +85,9 @@ export async function* events(path, options) {
         .filter((line) => line.startsWith("data: "))
         .map((line) => line.slice(6))
         .join("\n");
+      const number = Number(/^id: (\d+)$/m.exec(block)?.[1] ?? NaN);
+      if (number <= last) continue;
+      if (!Number.isNaN(number)) last = number;
       if (!data || data === "[DONE]") continue;
       const event = JSON.parse(data);
       if (event.error) throw new ServerError(200, plain(event.error));

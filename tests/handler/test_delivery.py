@@ -202,6 +202,19 @@ async def test_a_chunk_is_not_tried_for_long_and_known_to_be_lost(monkeypatch, c
     assert caplog.records[-1].getMessage() == "a chunk of 10 bytes is lost: status 500"
 
 
+async def test_time_in_which_the_process_is_stopped_does_not_count(monkeypatch):
+    """A container that is frozen for longer than a chunk is tried: one more try after it wakes."""
+    monkeypatch.setattr(module, "_CHUNK_S", 0.5)
+    monkeypatch.setattr(module, "_LEAST_S", 0.2)
+    sink = Sink(500, 500)
+    async with delivering(sink) as (one, post, _):
+        chunk = asyncio.create_task(one.chunk(post("job", b"x")))
+        await until(lambda: sink.times)
+        await asyncio.sleep(0.02)
+        time.sleep(3)
+        assert await chunk
+
+
 async def test_two_results_of_one_job_are_both_waited_for():
     """It was run again while the first was still on its way."""
     sink = Sink(500, 500, 200, 500, 500)

@@ -11,10 +11,14 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientConnectionError, ClientResponseError, RequestInfo, web
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
 from handler.assemble import assemble
 from handler.doors.queue import delivery
+from handler.doors.queue.masks import masked
+from handler.doors.queue.polls import Absence
 from handler.doors.queue.start import import_runpod
 from handler.entry import Worker
 from handler.settings.variables import Settings
@@ -42,6 +46,8 @@ class Platform:
         self.stops: asyncio.Queue[str] = asyncio.Queue()
         self.polls: list[tuple[float, int]] = []
         self.refuse: Exception | None = None
+        self.stop_error: Exception | None = None
+        self.headers: dict[str, str] = {}
         self.wait_s: float | None = None
         self.status: Callable[[str], int] = lambda kind: 200
         self.posts: list[tuple[str, str, Any]] = []
@@ -62,6 +68,7 @@ class Platform:
 
     async def take(self, poll: Any, count: int) -> list[dict[str, Any]]:
         self.polls.append((time.monotonic(), count))
+        self.headers = poll.headers
         if self.refuse is not None:
             poll.wait_s = self.wait_s
             raise self.refuse
@@ -74,6 +81,8 @@ class Platform:
         return taken
 
     async def stop(self, session: Any) -> list[str]:
+        if self.stop_error is not None:
+            raise self.stop_error
         return [await self.stops.get()]
 
     def put(self, job_id: str, body: dict[str, Any] = EMBEDDINGS, **fields: Any) -> None:
@@ -83,17 +92,24 @@ class Platform:
         return [job for kind, job, _ in self.posts if kind == "done"]
 
 
+def refusal(status: int) -> ClientResponseError:
+    """What a request ends with that is answered so."""
+    url = URL("http://127.0.0.1/job-stop/worker?token=secret")
+    headers: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
+    return ClientResponseError(RequestInfo(url, "GET", headers, url), (), status=status)
+
+
 def worker(**env: str) -> Worker:
     return assemble(Settings.from_env({"FAKE_ENGINES": "1", "DEVICE": "cpu", **env}))
 
 
 @asynccontextmanager
 async def running(
-    platform: Platform, one: Worker, slots: int = 4
+    platform: Platform, one: Worker, slots: int = 4, absence: Absence | None = None
 ) -> AsyncIterator[tuple[Any, asyncio.Task[None]]]:
     """Our scaler between a platform and a worker, and its run, which the block may end."""
     import_runpod("ERROR")
-    from runpod.serverless.modules import rp_http
+    from runpod.serverless.modules import rp_http, rp_job
 
     from handler.doors.queue.scaler import Scaler
 
@@ -104,7 +120,9 @@ async def running(
         patch.setattr(rp_http, "JOB_STREAM_URL", f"{url}/chunk/$ID?")
         patch.setattr(rp_http, "_handle_result", rp_http._handle_result)  # it is put back
         config = {"handler": one.answer, "return_aggregate_stream": True}
-        scaler = Scaler(one, {**config, "concurrency_modifier": lambda _: slots})
+        modifier = {"concurrency_modifier": lambda _: slots}
+        scaler = Scaler(one, {**config, **modifier}, absence=absence)
+        patch.setattr(rp_job, "JOB_GET_URL", f"{url}/job-take/worker?token=secret")
         scaler.jobs_fetcher, scaler.stop_signals_fetcher = platform.take, platform.stop
         run = asyncio.create_task(scaler.run())
         try:
@@ -185,12 +203,86 @@ async def test_a_stream_whose_chunks_cannot_be_had_ends_early_and_its_result_is_
         start = time.monotonic()
         platform.put("job", STREAM)
         await until(platform.results)
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 6  # the lost chunk and the event that says so are tried
     chunks = [content["output"] for kind, _, content in platform.posts if kind == "chunk"]
     [result] = [content["output"] for kind, _, content in platform.posts if kind == "done"]
     assert len(chunks) == 2
     assert result["object"] == "chat.completion"
     assert result["choices"][0]["message"]["content"] == "hello"
+
+
+@pytest.mark.parametrize("route", [None, "/v1/chat/completions"])
+async def test_events_are_numbered_and_the_last_says_that_some_are_lost(monkeypatch, caplog, route):
+    monkeypatch.setattr(delivery, "_CHUNK_S", 0.3)
+    platform = Platform()
+    away: list[bool] = []
+    platform.status = lambda kind: 500 if kind == "chunk" and away else 200
+    body = STREAM if route is None else {"openai_route": route, "openai_input": STREAM}
+    body = json.loads(json.dumps(body).replace("hello", "hello " * 10))
+    async with running(platform, worker(FAKE_DELAY_S="0.02")) as _:
+        platform.put("job", body, runId=7)
+        await until(lambda: len(platform.posts) > 1)
+        away.append(True)
+        await until(lambda: "is lost" in caplog.text)
+        away.clear()
+        await until(platform.results)
+    events = [content["output"] for kind, _, content in platform.posts if kind == "chunk"]
+    if route is None:
+        numbers = [event["sequence"] for event in events]
+        assert events[-1]["type"] == "stream.incomplete"
+        assert events[-1]["choices"] == []
+    else:
+        numbers = [int(event.split("\n")[0].removeprefix("id: ")) for event in events]
+        assert '"code": "stream_incomplete"' in events[-1]
+    assert numbers[:-1] == list(range(len(numbers) - 1))
+    assert numbers[-1] > len(numbers) - 1, "the gap shows what is lost"
+
+
+async def test_a_poll_names_the_runs_in_hand_where_the_platform_numbers_them():
+    platform = Platform()
+    async with running(platform, worker(FAKE_DELAY_S="0.5")) as _:
+        platform.put("of RunPod")
+        await until(lambda: len(platform.polls) > 1)
+        assert "X-Runs" not in platform.headers
+        platform.put("first", runId=3)
+        platform.put("second", runId=5)
+        await until(lambda: len(platform.polls) > 2)
+        await until(lambda: platform.headers.get("X-Runs") == "3,5")
+        await until(lambda: len(platform.results()) == 3)
+        platform.jobs.put_nowait(None)
+        await until(lambda: platform.headers["X-Runs"] == "")
+
+
+@pytest.mark.parametrize(
+    ("error", "limits", "ends"),
+    [
+        (refusal(401), {"refused_s": 0.5}, True),
+        (refusal(404), {"refused_s": 0.5}, True),
+        (refusal(503), {"refused_s": 0.5}, False),
+        (ClientConnectionError(), {"refused_s": 0.5}, False),
+        (ClientConnectionError(), {"unreached_s": 0.5}, True),
+    ],
+)
+async def test_a_worker_that_has_no_platform_ends_after_a_while(error, limits, ends):
+    platform = Platform()
+    absence = Absence(**limits)
+    async with running(platform, worker(), absence=absence) as (_, run):
+        await asyncio.sleep(0.6)
+        assert not run.done()
+        platform.refuse = error
+        platform.jobs.put_nowait(None)
+        await asyncio.wait({run}, timeout=4)
+        assert run.done() is absence.over is ends
+
+
+async def test_a_stop_channel_that_fails_is_one_line_without_an_address(caplog, capsys):
+    platform = Platform()
+    platform.stop_error = refusal(401)
+    async with running(platform, worker()):
+        await asyncio.sleep(3)
+    output = capsys.readouterr().out + caplog.text
+    assert output.count("the stop channel fails") == 1
+    assert "token" not in output
 
 
 async def test_the_second_run_of_an_id_can_be_stopped_though_the_first_ended_after_it_began():
@@ -248,3 +340,24 @@ async def test_sigterm_after_the_end_is_no_error():
         scaler._loop = asyncio.new_event_loop()
         scaler._loop.close()
         scaler.handle_shutdown(15, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "401, message='Unauthorized', url='http://h:1/v2/all/job-stop/w?token=s3cret&x=1'",
+            "401, message='Unauthorized', url='http://h:1/v2/all/job-stop/w?…'",
+        ),
+        (
+            "Max retries exceeded with url: /v2/a/ping/w?token=s3cret&job_id=a%2Cb (Caused by x)",
+            "Max retries exceeded with url: /v2/a/ping/w?… (Caused by x)",
+        ),
+        ("Is this a question? yes=1", "Is this a question? yes=1"),
+    ],
+)
+async def test_addresses_are_logged_without_their_query(text, shown, capsys):
+    assert masked(text) == shown
+    runpod = import_runpod("ERROR")
+    runpod.RunPodLogger().error(text)
+    assert shown in capsys.readouterr().out

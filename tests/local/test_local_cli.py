@@ -159,6 +159,16 @@ def test_no_worker_outlives_a_platform_that_is_killed():
     wait_until(lambda: not os.path.exists(f"/proc/{worker}"), 20)
 
 
+def test_a_worker_that_is_stopped_does_not_hold_up_the_end():
+    """SIGTERM waits in a process that is stopped until it goes on."""
+    with command("--port", "0") as one:
+        wait_until(lambda: "ready: 1 worker\n" in one.text(), 60)
+        [worker] = workers_of(one.process.pid)
+        os.kill(worker, signal.SIGSTOP)
+        one.process.send_signal(signal.SIGTERM)
+        assert one.wait(15) == 0
+
+
 def test_a_port_that_is_taken_is_one_line():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

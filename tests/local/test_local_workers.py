@@ -72,8 +72,8 @@ def test_a_stream_that_begins_anew_says_so(route):
     if route is not None:
         assert mark.startswith("event: stream.restarted\ndata: {")
         mark = json.loads(mark.split("data: ")[1])
-        lines = "".join(after).split("\n\n")[:-2]
-        after = [json.loads(line[6:]) for line in lines]
+        events = "".join(after).split("\n\n")[:-2]
+        after = [json.loads(event.split("data: ", 1)[1]) for event in events]
     assert (mark["type"], mark["attempt"], mark["choices"]) == ("stream.restarted", 2, [])
     said = "".join(one["choices"][0]["delta"].get("content") or "" for one in after)
     assert said == "x" * 100

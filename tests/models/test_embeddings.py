@@ -87,7 +87,7 @@ def run(engine: Any, request: Any, batch: int = 7) -> Any:
 
     async def both() -> Any:
         work = engine.prepare(request)
-        tickets = Job(work).tickets
+        tickets = Job(work).make_tickets()
         outputs: list[Any] = []
         for at in range(0, len(tickets), batch):
             outputs += engine.run(tickets[at : at + batch])
@@ -329,7 +329,7 @@ def test_what_is_not_finite_fails_its_own_text_only(bge):
     broken = Broken(bge._encoder, bge._heads, bge.texts, BGE)
 
     async def outputs() -> Any:
-        return broken.run(Job(broken.prepare(EmbedRequest(("a", "b", "c")))).tickets)
+        return broken.run(Job(broken.prepare(EmbedRequest(("a", "b", "c")))).make_tickets())
 
     first, second, third = asyncio.run(outputs())
     assert isinstance(second, EngineFailed)

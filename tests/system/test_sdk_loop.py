@@ -38,8 +38,9 @@ def test_a_stream_arrives_in_pieces_and_whole(local):
     whole = check(ChatCompletion, done["output"])
     assert whole.choices[0].message.content == "Hello"
     assert whole.id == chunks[0]["id"]
+    assert [chunk["sequence"] for chunk in chunks] == list(range(len(chunks)))
     for chunk in chunks:
-        check(ChatCompletionChunk, chunk)
+        check(ChatCompletionChunk, {key: chunk[key] for key in chunk.keys() - {"sequence"}})
     said = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
     assert said == "Hello"
 
@@ -112,7 +113,9 @@ def test_a_stream_on_the_openai_route_is_sse(local):
     local.end("all", job_id)
     text = "".join(local.job("all", job_id).chunks)
     assert text.endswith("data: [DONE]\n\n")
-    assert all(json.loads(one[6:]) for one in text.split("\n\n")[:-2])
+    events = [event.split("\ndata: ") for event in text.split("\n\n")[:-1]]
+    assert [number for number, _ in events] == [f"id: {n}" for n in range(len(events))]
+    assert all(json.loads(content) for _, content in events[:-1])
 
 
 @pytest.mark.parametrize("stream", [False, True])

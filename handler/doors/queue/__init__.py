@@ -2,9 +2,13 @@
 
 start      import it, warm the model, run
 scaler     takes jobs as slots fall free, and starts each as it arrives
+polls      ask for jobs and stops, and say what the worker has
 updates    tells how far a job is
 delivery   brings answers to the platform, or knows which it could not
+sequence   the numbers of a stream's events
 pauses     how long to wait before the next try
+pings      the SDK's ping process, which ends with its worker
+masks      the SDK's log without the token
 
 The SDK is pinned. What is put in place of its own asks first whether it is still needed
 (``scaler``); docs/decisions.md says why each is.

@@ -4,7 +4,9 @@ The SDK tries a result three times within seconds and drops it then. Here a post
 connection, by time or by the platform's own fault is tried again, with growing pauses, until the
 job's time on the platform is over, or for some while when the worker ends. A refusal is final. A
 result waits as the bytes that are sent; its job's slot is free meanwhile. A chunk of a stream is
-waited for, as its order matters, and so it is tried for a few seconds only; an update once.
+waited for, as its order matters, and so it is tried for a few seconds only; an update once. Time in
+which this process is stopped (SIGSTOP, a frozen container) does not count: after it each post has
+one more try.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
@@ -34,6 +36,7 @@ _CHUNK_S = 10.0  # how long a chunk is tried
 _UPDATE_S = 2.0  # how long an update is tried; a result waits for it
 _TIMEOUT_S, _CONNECT_S = 120.0, 10.0  # of one try
 _LEAST_S = 5.0  # for a try, however late it is
+_STOPPED_S = 2.0  # a wait that lasts so much longer than asked for: the process was stopped
 _TRY_AGAIN = frozenset({408, 425, 429})  # of the 4xx, those that say so
 
 
@@ -54,13 +57,18 @@ class _Failure:
 
 @dataclass(frozen=True)
 class Post:
-    """A post for a job, and its deadline by ``time.monotonic``."""
+    """A post for a job, and its deadline by ``time.monotonic``.
+
+    Attributes:
+        headers: sent beside those that every post has.
+    """
 
     session: ClientSession
     job_id: str
     url: str
     content: bytes
     deadline: float
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Delivery:
@@ -126,9 +134,11 @@ class Delivery:
         known = {"job_id": post.job_id}
         while True:
             async with turn:
-                failure = await _try(post, max(_LEAST_S, self._left_s(post)))
+                limit_s, begin = max(_LEAST_S, self._left_s(post)), time.monotonic()
+                failure = await _try(post, limit_s)
             if failure is None:
                 return True
+            post = _without_stop(post, begin, min(limit_s, _TIMEOUT_S))
             if failure.final or not self._left_s(post):
                 log.error("a %s of %d bytes is lost: %s", what, size, failure.reason, extra=known)
                 return False
@@ -137,7 +147,9 @@ class Delivery:
                 "a %s of %d bytes was not taken (%s); again in %.1f s",
                 what, size, failure.reason, pause_s, extra=known,
             )  # fmt: skip
-            await self._pause(min(pause_s, self._left_s(post)))
+            pause_s, begin = min(pause_s, self._left_s(post)), time.monotonic()
+            await self._pause(pause_s)
+            post = _without_stop(post, begin, pause_s)
 
     async def close(self) -> None:
         """Wait for what is on its way; it is tried for a while only."""
@@ -166,9 +178,24 @@ class Delivery:
         closing.cancel()
 
 
+def _without_stop(post: Post, begin: float, limit_s: float) -> Post:
+    """Return the post with a later deadline, where a wait shows that the process was stopped.
+
+    Args:
+        post: what is waited for.
+        begin: when the wait began.
+        limit_s: how long it lasts at most in a process that runs.
+    """
+    stopped_s = time.monotonic() - begin - limit_s
+    if stopped_s < _STOPPED_S:
+        return post
+    return replace(post, deadline=post.deadline + stopped_s)
+
+
 async def _try(post: Post, timeout_s: float) -> _Failure | None:
     """Post once; None when it is taken."""
     headers = {
+        **post.headers,
         # The SDK writes this one into the headers that all requests share.
         "X-Request-ID": post.job_id,
         "charset": "utf-8",

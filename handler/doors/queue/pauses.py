@@ -20,6 +20,11 @@ class Pauses:
         self._longest_s = longest_s
         self._next_s = 0.0
 
+    @property
+    def growing(self) -> bool:
+        """Whether the last try failed."""
+        return self._next_s > 0
+
     def grow(self) -> float:
         """Another failure: seconds to wait."""
         self._next_s = min(max(_FIRST_S, 2 * self._next_s), self._longest_s)

@@ -13,26 +13,28 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
     aclosing,
-    asynccontextmanager,
     nullcontext,
     suppress,
 )
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import ClientResponse, ClientSession
+from aiohttp import ClientSession
 from runpod.http_client import TooManyRequests
 from runpod.serverless.modules import rp_http, rp_job, rp_scale
 
 from handler.acceptance import Accepted, Answered
 from handler.doors.outcome import Outcome
 from handler.doors.queue.delivery import Delivery, Post, encoded
-from handler.doors.queue.pauses import Pauses, asked_for_s
+from handler.doors.queue.pauses import Pauses
+from handler.doors.queue.polls import Absence, StopPolls, TakePoll
+from handler.doors.queue.sequence import incomplete
 from handler.doors.queue.taken import Recent, Taken
 from handler.doors.queue.updates import Updates
 from handler.doors.watch import LoopWatch
@@ -45,20 +47,24 @@ if TYPE_CHECKING:  # it would bring Prometheus' library, and few workers behind 
 
 log = logging.getLogger(__name__)
 
+_FetchStops = Callable[[Any], Awaitable[list[str]]]
 Measuring = Callable[[], AbstractAsyncContextManager["Metrics | None"]]
 
 _HELD_S = 0.25  # a poll that is answered with nothing sooner was not held open
 _EMPTY_PAUSE_S = 1.0  # at most, after such a poll; a job may be waiting
 # How long the poll that is open at SIGTERM may still bring a job: a container is killed after 10 s.
 _LAST_POLL_S = 5.0
+_STOP_PAUSE_S = 2.0  # at most, after a poll of the stop channel that failed
 
 # From 2.0 on the SDK waits for events, too, and is woken by its signal handler.
 _SDK_WAITS_FOR_EVENTS = hasattr(rp_scale.JobScaler, "_wait_for_dispatch_event")
 
 
-def replace_scaler(worker: Worker, measuring: Measuring = nullcontext) -> None:
+def replace_scaler(
+    worker: Worker, measuring: Measuring = nullcontext, absence: Absence | None = None
+) -> None:
     """Have the SDK use ours."""
-    rp_scale.JobScaler = partial(Scaler, worker, measuring=measuring)
+    rp_scale.JobScaler = partial(Scaler, worker, measuring=measuring, absence=absence)
 
 
 class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
@@ -68,10 +74,15 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         worker: answers.
         config: the SDK's; its ``concurrency_modifier`` is a constant.
         measuring: lends, for as long as jobs are taken, what counts them, or None.
+        absence: how long the platform may be away, or refuse this worker, before it ends.
     """
 
     def __init__(
-        self, worker: Worker, config: dict[str, Any], measuring: Measuring = nullcontext
+        self,
+        worker: Worker,
+        config: dict[str, Any],
+        measuring: Measuring = nullcontext,
+        absence: Absence | None = None,
     ) -> None:
         super().__init__(config)
         self.jobs_handler = self._run
@@ -86,6 +97,9 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         self._polling: asyncio.Timeout | None = None
         self._drained = asyncio.Event()
         self._ended, self._stopped_early = Recent(), Recent()
+        self._numbers: dict[int, str] = {}  # the ids of the jobs in hand, by their runs
+        self._is_numbered = False
+        self._absence = absence or Absence()
         self._delivery = Delivery(self._delivered)
         # Results and chunks alike pass here on their way out.
         rp_http._handle_result = self._send
@@ -104,10 +118,12 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         await self.set_scale()
         pauses, empty = Pauses(), Pauses(_EMPTY_PAUSE_S)
         while free := await self._free_slots():
-            start, poll = time.monotonic(), _Poll(session)
+            start = time.monotonic()
+            poll = TakePoll(session, list(self._numbers) if self._is_numbered else None)
             try:
                 jobs = await self._take(poll, free)
             except TooManyRequests:
+                self._absence.end()
                 pause_s = max(pauses.grow(), poll.wait_s or 0.0)
                 log.info("the platform wants to be asked less; again in %.1f s", pause_s)
                 await self._pause(pause_s)
@@ -116,9 +132,11 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
             except Exception as error:
                 pause_s = pauses.grow()
                 log.warning("no job was had (%s); again in %.1f s", type(error).__name__, pause_s)
+                self._end_when_forsaken(error)
                 await self._pause(pause_s)
                 continue
             pauses.end()
+            self._absence.end()
             for job in jobs:
                 self._start(session, job)
             if jobs or time.monotonic() - start > _HELD_S:
@@ -132,11 +150,28 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
 
     async def monitor_stop_signals(self, session: ClientSession) -> None:
         """Poll for stops as the SDK does; the poll, of up to 90 s, does not delay the end."""
-        stops = asyncio.ensure_future(super().monitor_stop_signals(session))
+        if rp_job._job_stop_url() is not None:
+            fetch: _FetchStops = vars(self)["stop_signals_fetcher"]
+            self.stop_signals_fetcher = partial(self._stops, fetch, Pauses())
+        stops = asyncio.ensure_future(super().monitor_stop_signals(StopPolls(session)))
         try:
             await self._drained.wait()
         finally:
             stops.cancel()
+
+    async def _stops(self, fetch: _FetchStops, pauses: Pauses, polls: StopPolls) -> list[str]:
+        """As the SDK's fetcher; a platform that is away is one line of the log."""
+        try:
+            stops = await fetch(polls)
+        except TooManyRequests:
+            raise
+        except Exception as error:  # the SDK would log it, with the address
+            if not pauses.growing:
+                log.warning("the stop channel fails (%s); it is tried again", type(error).__name__)
+            await asyncio.sleep(min(pauses.grow(), _STOP_PAUSE_S))
+            return []
+        pauses.end()
+        return stops
 
     async def stop_job(self, job_id: str) -> bool:
         """Stop a job now, or when it arrives; one that has ended needs none."""
@@ -183,7 +218,7 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
             await self._changed.wait()
         return 0
 
-    async def _take(self, poll: _Poll, count: int) -> list[dict[str, Any]]:
+    async def _take(self, poll: TakePoll, count: int) -> list[dict[str, Any]]:
         with suppress(TimeoutError):
             async with asyncio.timeout(self.jobs_fetcher_timeout) as self._polling:
                 jobs = await self.jobs_fetcher(poll, count)
@@ -192,6 +227,8 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
 
     def _start(self, session: ClientSession, raw: dict[str, Any]) -> None:
         job, job_id = Taken(raw, self._worker), raw["id"]
+        if job.run is not None:
+            self._numbers[job.run], self._is_numbered = job_id, True
         self.job_progress.add(job_id)
         self.jobs_queue.put_nowait(job)
         self.jobs_queue.get_nowait()  # the SDK counts what passed here, and what of it is done
@@ -227,6 +264,7 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         """Take a job out of those in progress, unless it is run or delivered once more."""
         if job_id not in self._runs and job_id not in self._delivery:
             self.job_progress.remove(job_id)
+            self._numbers = {run: one for run, one in self._numbers.items() if one != job_id}
         self._changed.set()
 
     async def _run(self, session: ClientSession, config: dict[str, Any], taken: Taken) -> None:
@@ -255,7 +293,7 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
                     if (code := code_of(event)) != "ok":
                         outcome.code = code  # now: the SDK stops at it
                     # Encoded, so that the SDK's log of each event holds its size alone.
-                    yield event if code != "ok" else Encoded(encode(event))
+                    yield event if code != "ok" else Encoded(encode(taken.number(event)))
                 outcome.code = code
 
         # The SDK leaves a generator open when its job is stopped amid a delivery: the engine would
@@ -280,23 +318,37 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
     ) -> None:
         """Deliver, in place of the SDK's own: a chunk is waited for, a result is not.
 
-        A stream ends with a chunk that is lost: one that ends early shows it, one with a hole does
-        not. The whole answer follows as the result: of a plain job an object, as without a stream.
+        A stream ends with a chunk that is lost, and its last event says so. The whole answer
+        follows as the result: of a plain job an object, as without a stream.
         """
         if template == rp_http.JOB_DONE_URL and job.whole is not None and "error" not in data:
             data = {**data, "output": job.whole}
         url = f"{template.replace('$ID', job['id'])}&isStream={str(is_stream).lower()}"
-        post = Post(session, job["id"], url, encoded(data), job.deadline)
+        post = Post(session, job["id"], url, encoded(data), job.deadline, job.headers)
         if template == rp_http.JOB_DONE_URL:
+            if job.broken and "error" not in data:
+                await self._say_incomplete(session, job)
+            if job.sequence:
+                post = replace(post, headers={**job.headers, "X-Events": str(job.sequence)})
             self._delivery.result(post)
         elif not job.broken:
+            number = {"X-Sequence": str(job.sequence - 1)}
+            post = replace(post, headers={**job.headers, **number})
             job.broken = not await self._delivery.chunk(post)
+
+    async def _say_incomplete(self, session: ClientSession, job: Taken) -> None:
+        """End a stream of which a chunk is lost with an event that says so."""
+        job.broken = False  # this one is tried, too
+        content = Encoded(encode(incomplete(job.sequence, as_text=job.as_text)))
+        job.sequence += 1
+        await self._send(session, {"output": content}, job, rp_http.JOB_STREAM_URL, "", True)
 
     async def _report(self, session: ClientSession, job: Taken, progress: Any) -> None:
         """Say how far a job is, as the SDK's ``progress_update`` would."""
         update = {"status": "IN_PROGRESS", "output": progress}
         url = f"{rp_http.JOB_DONE_URL.replace('$ID', job['id'])}&isStream=false"
-        await self._delivery.update(Post(session, job["id"], url, encoded(update), job.deadline))
+        post = Post(session, job["id"], url, encoded(update), job.deadline, job.headers)
+        await self._delivery.update(post)
 
     async def _stop_when_lost(self) -> None:
         """A worker without its device has asked to be replaced; it ends, if it is or not."""
@@ -304,6 +356,12 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         log.error("the device is lost: this worker ends")
         self.kill_worker()
         self._close_poll_in(0)  # what it brought would fail here, and not elsewhere
+
+    def _end_when_forsaken(self, error: Exception) -> None:
+        """End a worker that the platform does not know, or that has had none for long."""
+        if (reason := self._absence.note(error)) is not None:
+            log.error("%s: this worker ends", reason)
+            self.kill_worker()
 
     def _close_poll_in(self, seconds: float) -> None:
         """Let the open poll, if there is one, last so long at most."""
@@ -317,18 +375,3 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         with suppress(TimeoutError):
             async with asyncio.timeout(pause_s):
                 await self._shutdown_event.wait()
-
-
-class _Poll:
-    """A session for one poll, which notes how long the platform wants to be left alone."""
-
-    def __init__(self, session: ClientSession) -> None:
-        self.wait_s: float | None = None
-        self._session = session
-
-    @asynccontextmanager
-    async def get(self, url: str) -> AsyncIterator[ClientResponse]:
-        """Send a request, and note the pause that the platform asks for."""
-        async with self._session.get(url) as response:
-            self.wait_s = asked_for_s(response.headers)
-            yield response

@@ -12,6 +12,7 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from handler.doors.queue.masks import mask_addresses
 from handler.ending import end_process
 from handler.entry import Worker
 from handler.errors import error_object
@@ -45,9 +46,13 @@ def run(
         DeviceLost: its GPU failed while the model was loaded.
     """
     runpod = import_runpod(settings.log_level)
+    from handler.doors.queue.pings import end_with_worker
+    from handler.doors.queue.polls import Absence
     from handler.doors.queue.scaler import replace_scaler
 
-    replace_scaler(worker, partial(_exposed, worker, settings))
+    end_with_worker()
+    absence = Absence()
+    replace_scaler(worker, partial(_exposed, worker, settings), absence)
     _ask_the_platform_alone()
     for one in fitness:
         runpod.serverless.register_fitness_check(one)
@@ -68,7 +73,7 @@ def run(
             "concurrency_modifier": lambda _current: concurrency,
         }
     )
-    if worker.lost.is_set():
+    if worker.lost.is_set() or absence.over:
         end_process(1)
 
 
@@ -103,6 +108,7 @@ def import_runpod(log_level: str) -> ModuleType:
         for name in stand_ins:
             del sys.modules[name]
         sys.modules |= real
+    mask_addresses()
     # Its default, DEBUG, prints every answer whole.
     runpod.RunPodLogger().level = log_level
     module: ModuleType = runpod

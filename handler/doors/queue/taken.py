@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from handler.acceptance import Accepted
+from handler.doors.queue.sequence import numbered
 from handler.entry import Worker
 from handler.wire import Encoded
 
@@ -17,6 +19,8 @@ class Taken(dict[str, Any]):
     Attributes:
         job: what ``Worker`` made of them.
         deadline: by when its answer must be there, by ``time.monotonic``.
+        run: the platform's number of this run of the job, None where it gives none.
+        sequence: how many events its stream has had.
         broken: whether a chunk of its stream is lost.
         whole: the answer that its stream makes up, once it is there.
     """
@@ -25,8 +29,26 @@ class Taken(dict[str, Any]):
         super().__init__(raw)
         self.job = worker.accept(raw)
         self.deadline = time.monotonic() + self.job.timeout_s
+        run = raw.get("runId")
+        self.run = run if isinstance(run, int) else None
+        self.sequence = 0
         self.broken = False
         self.whole: Encoded | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What its posts say of it."""
+        return {} if self.run is None else {"X-Run": str(self.run)}
+
+    @property
+    def as_text(self) -> bool:
+        """Whether its stream is server-sent events."""
+        return isinstance(self.job, Accepted) and self.job.job.route is not None
+
+    def number(self, event: Any) -> Any:
+        """Return the next event of its stream, with its number."""
+        self.sequence += 1
+        return numbered(event, self.sequence - 1)
 
     def keep(self, whole: Encoded) -> None:
         """Note the answer that the job's stream makes up."""

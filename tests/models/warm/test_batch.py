@@ -805,3 +805,34 @@ async def test_who_waits_in_line_until_its_deadline_is_late_and_blames_nobody():
         await batcher.submit(work(2), due(0.1))
     assert time.monotonic() - start < 0.3
     assert await first == [2]
+
+
+class Sound:
+    """A part that holds something dear, as an open file."""
+
+
+class Listener(Engine):
+    """Keeps nothing of what it hears."""
+
+    def run(self, batch: Sequence[Any]) -> list[Any]:
+        return [2] * len(batch)
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_part_is_let_go_with_its_answer_and_not_at_a_full_garbage_collection(streams):
+    batcher = Batcher(Listener(), max_jobs=4)
+    part = Sound()
+    gone = weakref.ref(part)
+    asked = Work((part,), kind=Sound, finish=only)
+    gc.collect()
+    gc.disable()
+    try:
+        if streams:
+            assert [event async for event in batcher.stream(asked)][-1] == 2
+        else:
+            assert await batcher.submit(asked) == [2]
+        del part, asked
+        await asyncio.sleep(0.1)
+        assert gone() is None
+    finally:
+        gc.enable()

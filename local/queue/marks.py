@@ -1,0 +1,37 @@
+"""Events of the platform's own in a job's stream: it begins anew, or it is not complete."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from local.queue.jobs import Job
+
+
+def restarted(job: Job) -> list[Any]:
+    """Return what the stream of a job's next run begins with, after one that had events.
+
+    It is an event in the form of those before it, and has no choices to those who look for them.
+    """
+    if not job.chunks:
+        return []
+    event = {
+        "type": "stream.restarted",
+        "choices": [],
+        "attempt": job.runs + 1,
+        "message": "The job runs again and its answer begins anew. Drop what came before.",
+    }
+    if not isinstance(job.chunks[0], str):
+        return [event]
+    return [f"event: stream.restarted\ndata: {json.dumps(event)}\n\n"]
+
+
+def incomplete(job: Job) -> Any:
+    """Return the last event of a stream of which events did not arrive."""
+    message = "Events of this stream were lost on their way. It ends here and is not complete."
+    if job.chunks and isinstance(job.chunks[0], str):
+        error = {"message": message, "type": "server_error", "param": None}
+        content = json.dumps({"error": {**error, "code": "stream_incomplete"}})
+        return f"data: {content}\n\n"
+    whole = f"{message} The job's output holds the whole answer."
+    return {"type": "stream.incomplete", "choices": [], "message": whole}
