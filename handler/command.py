@@ -27,7 +27,6 @@ from handler.errors import JobInvalid, wire
 from handler.findings import passes, printed
 from handler.settings.variables import Settings, SettingsError
 from handler.wire import encode
-from models.device.memory import collect_rarely
 from models.device.threads import share_cores
 from models.environ import tidy
 from models.errors import QuartetError
@@ -55,7 +54,6 @@ def _run() -> int:
         found = check({**os.environ, **arguments.variables})
         print(printed(found, as_json=arguments.json))
         return 0 if passes(found) else 1
-    collect_rarely()
     try:
         settings = Settings.from_env({**os.environ, **arguments.variables})
         # The SDK reads it at its import, and knows fewer words for a level than people do.

@@ -34,7 +34,6 @@ from handler.media.guard import Guard
 from handler.media.loras import LoraShelf
 from handler.settings.endpoint import Endpoint
 from models.errors import InvalidValue, ModelUnsuited, RequestError, shorten
-from models.images.request import ScreenRequest
 from models.row import Row
 from models.warm.pool import Pool
 from models.warm.ticket import NEVER, Deadline
@@ -188,6 +187,9 @@ class Dispatcher:
         self, checker: Row, deadline: Deadline, pictures: Sequence[bytes]
     ) -> Sequence[bool]:
         """Whether each picture is to be withheld."""
+        # Not above: most workers never screen, and a start is shorter without it.
+        from models.images.request import ScreenRequest
+
         request = ScreenRequest(tuple(pictures))
         flagged: Sequence[bool] = await self._asked(checker, deadline, request)
         return flagged

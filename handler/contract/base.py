@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from handler.contract.offered import offered
 from handler.contract.request import Request, is_left_out
@@ -18,8 +18,10 @@ from handler.media.files import MediaDoor
 from handler.media.loras import LoraShelf
 from models.row import Row
 from models.surface import LeftOut, Progress
-from models.transcribe.request import SpeakersRequest, Turn
 from models.warm.model import Borrowed
+
+if TYPE_CHECKING:
+    from models.transcribe.request import SpeakersRequest, Turn
 
 Json = Any  # what ``json`` can express; checked where it leaves, in handler.wire
 
