@@ -113,8 +113,11 @@ class Worker:
         if (row := self.expected) is not None:
             self.dispatcher.pool.prefetch(row)
 
-    async def warm(self) -> None:
+    async def warm(self, *, strict: bool = False) -> None:
         """Load the model that most jobs will ask for, and rehearse.
+
+        Args:
+            strict: raise where the rehearsal fails; else that is logged.
 
         Raises:
             QuartetError: it cannot be loaded.
@@ -124,14 +127,15 @@ class Worker:
                 stages = borrowed.warm.start
             if self.rehearses:
                 with stages.stage("warm"):
-                    await self._rehearse(row)
+                    await self._rehearse(row, strict=strict)
             log.info("%s: its start took %s", row.slug, line(stages.seconds))
 
-    async def _rehearse(self, row: Row) -> None:
+    async def _rehearse(self, row: Row, *, strict: bool = False) -> None:
         """Answer a small job that nobody has sent, so that the first is as fast as the second.
 
         Kernels are chosen and compiled, memory is taken, modules are imported at first use. That
-        it fails is logged: the job that fails so, too, will say why to somebody.
+        it fails is logged: the job that fails so, too, will say why to somebody. With ``strict`` it
+        raises QuartetError.
         """
         surface = self.dispatcher.endpoint.only
         rehearsal = None if surface is None else surface.rehearsal(row)
@@ -143,7 +147,10 @@ class Worker:
             dispatcher = replace(self.dispatcher, bucket=None)  # nothing of it is kept
             await dispatcher.answer(dispatcher.understand(job))
             return
-        log.warning("the rehearsal failed: %s", error_object(failure.error)["message"])
+        message = f"the rehearsal failed: {error_object(failure.error)['message']}"
+        if strict:
+            raise QuartetError(message) from failure.error
+        log.warning(message)
 
     async def answer(
         self, raw: object, tell: Callable[[Json], None] | None = None
