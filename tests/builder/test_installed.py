@@ -52,7 +52,7 @@ for name in sys.argv[1:]:
         importlib.import_module(name)
     except Exception as error:
         missing.append(f"{name}: {type(error).__name__}: {error}")
-sys.exit("\\n".join(missing))
+sys.exit("\\n".join(missing) or 0)
 """
 
 
