@@ -39,9 +39,12 @@ LINUX = {
     "python_full_version": f"{locks.PYTHON}.3", "python_version": locks.PYTHON,
     "sys_platform": "linux",
 }  # fmt: skip
-# What vllm requires and its lock leaves out.
+# What vllm requires by fastapi[standard], and its lock leaves out.
 LEFT_OUT = {
+    "email-validator": "for fields of pydantic's EmailStr, which no request of ours has",
     "fastapi-cli": "a command line, which brings a client of FastAPI's cloud",
+    "fastar": "archives for that cloud",
+    "pydantic-settings": "for applications that read their settings with it",
 }
 IMPORTS = """
 import importlib, os, sys
