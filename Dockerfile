@@ -115,6 +115,7 @@ ARG VERSION=""
 ARG REVISION=""
 LABEL org.opencontainers.image.title="Quartet" \
     org.opencontainers.image.description="OpenAI-style requests from warm models: $SURFACE" \
+    org.opencontainers.image.licenses="Apache-2.0" \
     org.opencontainers.image.version="$VERSION" \
     org.opencontainers.image.revision="$REVISION"
 

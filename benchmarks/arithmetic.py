@@ -77,8 +77,8 @@ def main() -> None:
     row = replace(CATALOG.find("BGE_M3"), weights=f"file://{weights()}")
     row = replace(row, default_on=frozenset({device.kind}))
     worker = assemble(Settings.from_env({"SURFACE": "embeddings", "JOB_TIMEOUT_S": "3600"}))
-    endpoint = replace(worker.dispatcher.endpoint, catalog=Catalog([row]))
-    worker = replace(worker, dispatcher=replace(worker.dispatcher, endpoint=endpoint))
+    endpoint = replace(worker.endpoint, catalog=Catalog([row]))
+    worker = replace(worker, reception=replace(worker.reception, endpoint=endpoint))
     asked = texts(count)
     lengths = [len(text) + 3 for text in asked]  # a space before a text, and two special tokens
     took = asyncio.run(seconds(worker, asked))

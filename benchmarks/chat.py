@@ -135,7 +135,7 @@ class Workload:
 
     async def timed(self, asked: Sequence[Asked]) -> tuple[list[float], list[float], float]:
         """By our engine: times to the first token, times between tokens, tokens a second."""
-        row = self.worker.dispatcher.endpoint.pick("chat", None)
+        row = self.worker.endpoint.pick("chat", None)
         first: list[float] = []
         between: list[float] = []
 
@@ -288,7 +288,7 @@ async def run(engine: str, rounds: int) -> dict[str, float]:
     settings = Settings.from_env(wanted)
     worker = assemble(settings)
     await worker.warm()
-    row = worker.dispatcher.endpoint.pick("chat", None)
+    row = worker.endpoint.pick("chat", None)
     folder = WeightsStore(settings.places()).resolve(row)
     plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     async with worker.dispatcher.pool.lease(row, NEVER) as model:

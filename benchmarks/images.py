@@ -237,7 +237,7 @@ async def measure(rounds: int, jobs: int) -> None:
 
 
 async def _measure(worker: Worker, single: Worker, rounds: int, jobs: int) -> None:
-    pool, row = worker.dispatcher.pool, worker.dispatcher.endpoint.pick("images", None)
+    pool, row = worker.dispatcher.pool, worker.endpoint.pick("images", None)
     async with pool.lease(row, NEVER) as model:
         bench = Bench(worker, single, model.warm)
         for one in MEASURED.values():  # warm: shapes, prompts, threads, the signer

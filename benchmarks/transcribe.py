@@ -3,6 +3,7 @@
     .venv/bin/python -m benchmarks.transcribe speed
     .venv/bin/python -m benchmarks.transcribe words --recordings FOLDER [--greedy]
     .venv/bin/python -m benchmarks.transcribe memory
+    .venv/bin/python -m benchmarks.transcribe hard
 
 ``speed``: 8 files of a minute, sentences that espeak-ng reads (Debian: ``apt-get install
 espeak-ng``), by Whisper_Base. By turns
@@ -18,6 +19,10 @@ a file takes to decode beside a busy engine.
 ``words``: the words that are wrong in ten minutes of such sentences, and of recordings with their
 transcripts: those of Debian's pocketsphinx-testdata, for example, unpacked (``dpkg -x``), of which
 FOLDER is ``test/data/librivox``.
+
+``hard``: recordings with long silences, noise and music, with holes in their clocks, quiet ones and
+others, in both modes as by default: whether the language is right, how many words are wrong, and by
+how many seconds a sentence begins or ends elsewhere (``benchmarks.hard``).
 
 ``memory``: a silent recording of ``--hours``, in a process of its own: its peak of memory over that
 of one of a minute.
@@ -41,6 +46,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.hard import hard
 from benchmarks.report import figures, table
 from benchmarks.speech import read_aloud, recordings, seconds, word_error_rate
 from handler.assemble import assemble
@@ -101,6 +107,12 @@ class Ways:
             return time.perf_counter() - start
         raise RuntimeError("a stream without events")
 
+    async def verbose(self, path: Path, **asked: Any) -> Any:
+        """A file's transcript with its times, or the error."""
+        body = {"audioUrl": encoded(path), "response_format": "verbose_json", **asked}
+        answer = await self.worker.answer({"id": "j", "input": body})
+        return answer if isinstance(answer, dict) else json.loads(answer.content)
+
     def _by_library(
         self, transcribe: Any, paths: Sequence[Path], **options: Any
     ) -> tuple[float, list[str]]:
@@ -133,7 +145,7 @@ def _worker(compute_type: str) -> Worker:
 
 
 def _row(worker: Worker) -> Any:
-    return worker.dispatcher.endpoint.pick("transcribe", None)
+    return worker.endpoint.pick("transcribe", None)
 
 
 # Speed -------------------------------------------------------------------------------------------
@@ -221,6 +233,15 @@ async def wrong_words(arguments: argparse.Namespace, folder: Path) -> None:
     figures(rates)
 
 
+# Hard recordings ---------------------------------------------------------------------------------
+
+
+async def hard_recordings(arguments: argparse.Namespace, folder: Path) -> None:
+    """What is said in them, and when, and print."""
+    async with ways(arguments) as way:
+        await hard(way, folder)
+
+
 # Memory ------------------------------------------------------------------------------------------
 
 
@@ -255,7 +276,7 @@ async def silent(arguments: argparse.Namespace, folder: Path) -> None:
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.transcribe")
-    parser.add_argument("what", choices=["speed", "words", "memory"])
+    parser.add_argument("what", choices=["speed", "words", "memory", "hard"])
     parser.add_argument("--files", type=int, default=8)
     parser.add_argument("--beam", type=int, default=5)
     parser.add_argument("--compute-type", default="float32")
@@ -267,7 +288,8 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=10.0)
     parser.add_argument("--silent", type=float, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    measure = {"speed": speed, "words": wrong_words, "memory": memory}[arguments.what]
+    parts = {"speed": speed, "words": wrong_words, "memory": memory, "hard": hard_recordings}
+    measure = parts[arguments.what]
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run((silent if arguments.silent else measure)(arguments, Path(folder)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib.util import find_spec
 
+from handler.acceptance import Reception
 from handler.contract import SURFACES
 from handler.dispatch import Dispatcher
 from handler.entry import Worker
@@ -53,8 +54,8 @@ def assemble(settings: Settings) -> Worker:
     output_limit_bytes = settings.output_limit_bytes or _OUTPUT_LIMIT_BYTES[settings.serve]
     loader = Loader(store, device)
     return Worker(
+        reception=Reception(endpoint, settings.job_timeout_s),
         dispatcher=Dispatcher(
-            endpoint=endpoint,
             pool=Pool(
                 loader,
                 budget_bytes,
@@ -68,11 +69,9 @@ def assemble(settings: Settings) -> Worker:
             output_limit_bytes=output_limit_bytes,
             event_limit_bytes=None if settings.serve else _EVENT_LIMIT_BYTES,
             loras=LoraShelf(Allowed(settings.lora_allow), store, settings.places().shelf / "loras"),
-            checker=_checker(settings, catalog),
-            diarizer=_diarizer(settings, catalog, device.kind),
+            helpers=_helpers(settings, catalog, device.kind),
         ),
         output_limit_bytes=output_limit_bytes,
-        job_timeout_s=settings.job_timeout_s,
         rehearses=settings.rehearse,
     )
 
@@ -83,6 +82,16 @@ def _catalog(settings: Settings) -> Catalog:
 
         return Catalog(fake.rows(settings.fake_delay_s))
     return CATALOG
+
+
+def _helpers(settings: Settings, catalog: Catalog, device_kind: str) -> dict[str, Row]:
+    """The models that serve beside those that jobs are for, by their own surface.
+
+    Raises:
+        SettingsError: one that is named is not there, or cannot run.
+    """
+    rows = (_checker(settings, catalog), _diarizer(settings, catalog, device_kind))
+    return {row.surface: row for row in rows if row is not None}
 
 
 def _checker(settings: Settings, catalog: Catalog) -> Row | None:

@@ -41,7 +41,7 @@ def check(environment: Mapping[str, str]) -> list[Finding]:
         worker = assemble(settings)
     except SettingsError as error:
         return [Finding(ERROR, "settings", str(error), "set the variable that it names", True)]
-    served = ", ".join(worker.dispatcher.endpoint.surfaces)
+    served = ", ".join(worker.endpoint.surfaces)
     found = [Finding(OK, "settings", f"serves {served}"), *_baked(worker)]
     for name, near in misspelt(environment):
         do = f"set {near}, if that is meant"
@@ -98,7 +98,7 @@ def bucket_fitness(worker: Worker) -> Callable[[], Awaitable[None]]:
 
 def _expected(worker: Worker) -> list[Row]:
     """The model of each surface that a job without a model's name gets."""
-    endpoint = worker.dispatcher.endpoint
+    endpoint = worker.endpoint
     return [endpoint.pick(name, None) for name in endpoint.surfaces]
 
 
@@ -126,7 +126,7 @@ def _engine(row: Row) -> Iterator[Finding]:
 
 def _baked(worker: Worker) -> Iterator[Finding]:
     """Whether the model whose weights are in the image is the one that is served."""
-    baked = worker.dispatcher.endpoint.baked
+    baked = worker.endpoint.baked
     if baked is None:
         return
     served = [row.slug for row in _expected(worker)]

@@ -148,10 +148,11 @@ async def _run_once(worker: Worker, text: str | None) -> int:
         raw = _read(text)
     except QuartetError as error:
         return _print_error(wire(error))
-    if not worker.wants_stream(raw):
-        return _print(await worker.answer(raw))
+    job = worker.accept(raw)
+    if not job.streams:
+        return _print(await worker.answer(job))
     status = 0
-    async for event in worker.stream(raw):
+    async for event in worker.stream(job):
         status |= _print(event)
     return status
 

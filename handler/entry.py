@@ -7,26 +7,24 @@ the platform would drop.
 
 from __future__ import annotations
 
-import asyncio
+import base64
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
-from handler.contract.base import Json
+from handler.acceptance import Accepted, Answered, job_id
+from handler.caught import Caught
+from handler.contract.base import Json, Operation, Surface
 from handler.contract.request import Request
 from handler.contract.streaming import Whole, sse
-from handler.dispatch import Dispatcher, Task
 from handler.errors import OutputTooLarge, error_object, wire
-from handler.job import Job, parse_job
+from handler.life import Life
 from handler.limits import Limits
-from handler.wire import Encoded, encode
+from handler.wire import Encoded, File, as_it_is, encode
 from models.errors import QuartetError
-from models.row import Row
-from models.stages import line
 
 log = logging.getLogger(__name__)
 
@@ -35,144 +33,53 @@ _ASK_LESS = (
     "Ask for less at once (a smaller n or size, fewer inputs, base64 for numbers), or configure a "
     "bucket."
 )
-_TIMEOUT_S = 600.0  # the platform's own, for a job that cannot be understood
 _MARGIN_OF_SIZE = 0.9  # inputs differ in size
 
 
-@dataclass(frozen=True)
-class Worker:
+@dataclass(frozen=True, kw_only=True)
+class Worker(Life):
     """The handler.
 
     Attributes:
-        dispatcher: understands and answers.
         output_limit_bytes: the largest answer, serialised.
-        job_timeout_s: the endpoint's execution timeout; None = the model's own.
-        rehearses: whether a model that is warmed answers a small job of nobody's before others.
     """
 
-    dispatcher: Dispatcher
     output_limit_bytes: int
-    job_timeout_s: float | None = None
-    rehearses: bool = False
 
-    def read(self, raw: object) -> object:
-        """The job inside the platform's object; what is none stays, and is refused later."""
-        with _Caught():
-            return _job(raw)
-        return raw  # ``answer`` will say what is wrong
-
-    def wants_stream(self, raw: object) -> bool:
-        """Whether a job asks for a stream and is for a surface that has one."""
-        with _Caught():
-            job = _job(raw)
-            return job.wants_stream and self.dispatcher.find(job)[1].stream is not None
-        return False  # ``answer`` will say what is wrong
-
-    def route(self, raw: object) -> str:
-        """The OpenAI route of what a job is for; ``other`` of one that is for nothing."""
-        with _Caught():
-            return self.dispatcher.find(_job(raw))[1].routes[0]
-        return "other"
-
-    @property
-    def lost(self) -> asyncio.Event:
-        """Set when the device is lost: this worker can answer nothing any more."""
-        return self.dispatcher.pool.lost
-
-    @property
-    def concurrency(self) -> int:
-        """Jobs to take at once: as many as keep the device busy.
-
-        A job that is taken is one that no other worker can have; so no more than that, and as long
-        as the model is not loaded what its surface takes at least.
-        """
-        endpoint = self.dispatcher.endpoint
-        least = endpoint.concurrency
-        warm = [one.busy for one in self.dispatcher.pool.models()]
-        return max(least, *warm) if endpoint.only and warm else least
-
-    def platform_timeout_s(self, raw: object) -> float:
-        """How long the platform waits for a job's answer."""
-        with _Caught():
-            job = _job(raw)
-            surface, wanted = self.dispatcher.find(job)[0], job.body.get("model")
-            endpoint = self.dispatcher.endpoint.seen_at(job.origin)
-            named = isinstance(wanted, str) and wanted != ""
-            row = endpoint.pick(surface.name, wanted if named else None)
-            return self._timeout_s(job, row)
-        return self.job_timeout_s or _TIMEOUT_S
-
-    @property
-    def expected(self) -> Row | None:
-        """The model that most jobs will ask for, where the endpoint serves one surface."""
-        endpoint = self.dispatcher.endpoint
-        return None if endpoint.only is None else endpoint.pick(endpoint.only.name, None)
-
-    def prefetch(self) -> None:
-        """Begin to read the weights of the model that most jobs will ask for."""
-        if (row := self.expected) is not None:
-            self.dispatcher.pool.prefetch(row)
-
-    async def warm(self, *, strict: bool = False) -> None:
-        """Load the model that most jobs will ask for, and rehearse.
-
-        Args:
-            strict: raise where the rehearsal fails; else that is logged.
-
-        Raises:
-            QuartetError: it cannot be loaded.
-        """
-        if (row := self.expected) is not None:
-            async with self.dispatcher.pool.lease(row) as borrowed:
-                stages = borrowed.warm.start
-            if self.rehearses:
-                with stages.stage("warm"):
-                    await self._rehearse(row, strict=strict)
-            log.info("%s: its start took %s", row.slug, line(stages.seconds))
-
-    async def _rehearse(self, row: Row, *, strict: bool = False) -> None:
-        """Answer a small job that nobody has sent, so that the first is as fast as the second.
-
-        Kernels are chosen and compiled, memory is taken, modules are imported at first use. That
-        it fails is logged: the job that fails so, too, will say why to somebody. With ``strict`` it
-        raises QuartetError.
-        """
-        surface = self.dispatcher.endpoint.only
-        rehearsal = None if surface is None else surface.rehearsal(row)
-        if rehearsal is None:
-            return
-        route, body = rehearsal
-        with _Caught() as failure:
-            job = _job({"id": "rehearsal", "input": {"openai_route": route, "openai_input": body}})
-            dispatcher = replace(self.dispatcher, bucket=None)  # nothing of it is kept
-            await dispatcher.answer(dispatcher.understand(job))
-            return
-        message = f"the rehearsal failed: {error_object(failure.error)['message']}"
-        if strict:
-            raise QuartetError(message) from failure.error
-        log.warning(message)
+    def accept(
+        self, raw: object, target: tuple[Surface, Operation] | None = None
+    ) -> Accepted | Answered:
+        """Accept a job, once; what is accepted already stays as it is. See ``Reception.accept``."""
+        if isinstance(raw, Accepted | Answered):
+            return raw
+        return self.reception.accept(raw, target)
 
     async def answer(
-        self, raw: object, tell: Callable[[Json], None] | None = None
+        self,
+        raw: object,
+        tell: Callable[[Json], None] | None = None,
+        *,
+        carries_files: bool = False,
     ) -> Encoded | dict[str, Any]:
         """Answer a job in one piece; an error comes back as ``{"error": "<JSON>"}``.
 
-        ``tell`` hears how far it is.
+        Args:
+            raw: the job.
+            tell: hears how far it is.
+            carries_files: whether the door delivers texts and files as they are, and not as JSON.
         """
-        start, task = time.monotonic(), None
-        with _Caught(lambda: self._stopped(raw, task, start)) as failure:
-            job = _job(raw)
-            listing = self.dispatcher.listing(job)
-            if listing is not None:
-                return Encoded(encode(listing))
-            task = self.dispatcher.understand(job)
-            limits = self._limits(task, start)
+        start, accepted = time.monotonic(), self.accept(raw)
+        with Caught(lambda: self._stopped(accepted, start)) as failure:
+            if isinstance(accepted, Answered):
+                return Encoded(encode(_known(accepted)))
+            limits = Limits.of(accepted.timeout_s, start)
             async with limits.hold():
-                answer = await self.dispatcher.answer(task, limits.device, tell)
-                output = await self._fitting(task, answer)
-            self._done(task, start)
+                answer = await self.dispatcher.answer(accepted, limits.device, tell)
+                output = as_it_is(answer) if carries_files else None
+                output = self._small(output) if output else await self._fitting(accepted, answer)
+            self._done(accepted, start)
             return output
-        return self._failed(raw, task, failure.error, start)
+        return self._failed(accepted, failure.error, start)
 
     async def stream(
         self, raw: object, keep: Callable[[Encoded], None] | None = None
@@ -182,33 +89,35 @@ class Worker:
         On the OpenAI route an error after the first event is told to the client in the stream too.
         ``keep`` gets, after the last event of a plain job, the whole answer, as without a stream.
         """
-        start, task, sent_bytes = time.monotonic(), None, 0
-        with _Caught(lambda: self._stopped(raw, task, start)) as failure:
-            task = self.dispatcher.understand(_job(raw))
-            async with aclosing(self._events(task, start)) as events:
+        start, accepted, sent_bytes = time.monotonic(), self.accept(raw), 0
+        with Caught(lambda: self._stopped(accepted, start)) as failure:
+            if isinstance(accepted, Answered):
+                yield _known(accepted)
+                return
+            async with aclosing(self._events(accepted, start)) as events:
                 async for event in events:
                     if isinstance(event, Whole):
                         if keep is not None:
-                            keep(await self._fitting(task, event.answer))
+                            keep(await self._fitting(accepted, event.answer))
                         continue
                     sent_bytes += len(encode(event)) + 2
-                    if task.job.route is not None:  # the platform keeps a list of them
+                    if accepted.job.route is not None:  # the platform keeps a list of them
                         self._check_size(sent_bytes)
                     yield event
-            self._done(task, start)
+            self._done(accepted, start)
             return
-        if task is not None and task.job.route is not None and sent_bytes:
+        if isinstance(accepted, Accepted) and accepted.job.route is not None and sent_bytes:
             yield sse({"error": error_object(failure.error)})
-        yield self._failed(raw, task, failure.error, start)
+        yield self._failed(accepted, failure.error, start)
 
-    async def _events(self, task: Task, start: float) -> AsyncGenerator[Json, None]:
+    async def _events(self, accepted: Accepted, start: float) -> AsyncGenerator[Json, None]:
         """The events of a task, under its deadline.
 
         The deadline watches each wait for an event, not the consumer between two of them: there it
         would cancel the SDK in the middle of a delivery.
         """
-        limits = self._limits(task, start)
-        async with aclosing(self.dispatcher.stream(task, limits.device)) as events:
+        limits = Limits.of(accepted.timeout_s, start)
+        async with aclosing(self.dispatcher.stream(accepted, limits.device)) as events:
             while True:
                 async with limits.hold():
                     event = await anext(events, _END)
@@ -216,24 +125,32 @@ class Worker:
                     return
                 yield event
 
-    def _limits(self, task: Task, start: float) -> Limits:
-        return Limits.of(self._timeout_s(task.job, task.row), start)
-
-    def _timeout_s(self, job: Job, row: Row) -> float:
-        known = (self.job_timeout_s or row.timeout_s, job.timeout_s)
-        return min(one for one in known if one is not None)
-
-    async def _fitting(self, task: Task, output: Json) -> Encoded:
+    async def _fitting(self, accepted: Accepted, output: Json) -> Encoded:
         """The output if the platform delivers it, else a link to it, else an error."""
+        if isinstance(output, File):
+            output = await self._object_of(accepted, output)
         content = encode(output)
         if len(content) <= self.output_limit_bytes:
             return Encoded(content)
-        bucket = self.dispatcher.bucket_of(task.job)
+        bucket = self.dispatcher.bucket_of(accepted.job)
         if bucket is None:
-            raise self._too_large(len(content), self._advice(task.request, len(content)))
-        url = await bucket.store(f"{task.job.id}/output.json", content, "application/json")
+            raise self._too_large(len(content), self._advice(accepted.request, len(content)))
+        url = await bucket.store(f"{accepted.job.id}/output.json", content, "application/json")
         stored = {"object": "stored_output", "url": url, "bytes": len(content)}
         return Encoded(encode(stored))
+
+    async def _object_of(self, accepted: Accepted, file: File) -> Json:
+        """A file as an object: with its address in the bucket, else with its content."""
+        bucket = self.dispatcher.bucket_of(accepted.job)
+        if bucket is None:
+            return {**file.about, "b64_json": base64.b64encode(file.content).decode()}
+        place = f"{accepted.job.id}/{file.name}"
+        return {**file.about, "url": await bucket.store(place, file.content, file.media_type)}
+
+    def _small(self, output: Encoded) -> Encoded:
+        """The output, where the door delivers one of its size."""
+        self._check_size(len(output.content))
+        return output
 
     def _advice(self, request: Request, size_bytes: int) -> str:
         fitting = int(request.parts * _MARGIN_OF_SIZE * self.output_limit_bytes / size_bytes)
@@ -251,75 +168,42 @@ class Worker:
             f"{self.output_limit_bytes}. {advice}"
         )
 
-    def _done(self, task: Task, start: float) -> None:
+    def _done(self, accepted: Accepted, start: float) -> None:
         log.info(
-            "%s done by %s in %.0f ms", task.surface.name, task.row.slug, _since_ms(start),
-            extra={"job_id": task.job.id},
+            "%s done by %s in %.0f ms", accepted.surface.name, accepted.row.slug, _since_ms(start),
+            extra={"job_id": accepted.job.id},
         )  # fmt: skip
 
-    def _stopped(self, raw: Any, task: Task | None, start: float) -> None:
+    def _stopped(self, accepted: Accepted | Answered, start: float) -> None:
         """Note the end of a job that nobody waits for any more."""
         log.info(
-            "%s was stopped after %.0f ms", task.surface.name if task else "job", _since_ms(start),
-            extra={"job_id": _id(raw)},
+            "%s was stopped after %.0f ms", _surface(accepted), _since_ms(start),
+            extra={"job_id": job_id(accepted)},
         )  # fmt: skip
 
     def _failed(
-        self, raw: Any, task: Task | None, error: Exception, start: float
+        self, accepted: Accepted | Answered, error: Exception, start: float
     ) -> dict[str, str | bool]:
-        job_id = _id(raw)
-        surface = task.surface.name if task else "job"
         code = error_object(error)["code"]
         known = isinstance(error, QuartetError)
         log.log(
             logging.INFO if known else logging.ERROR,
-            "%s failed with %s in %.0f ms", surface, code, _since_ms(start),
-            extra={"job_id": job_id}, exc_info=None if known else error,
+            "%s failed with %s in %.0f ms", _surface(accepted), code, _since_ms(start),
+            extra={"job_id": job_id(accepted)}, exc_info=None if known else error,
         )  # fmt: skip
         return wire(error)
 
 
-class _Caught:
-    """Holds what goes wrong in its block, whatever it is; after it, it is there to be told.
-
-    The one place that catches everything: a job must be answered, also after a bug of ours.
-
-    Args:
-        stopped: called where the block is cancelled, or its reader leaves; either goes on.
-    """
-
-    error: Exception
-
-    def __init__(self, stopped: Callable[[], None] = lambda: None) -> None:
-        self._stopped = stopped
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
-        if isinstance(error, asyncio.CancelledError | GeneratorExit):
-            self._stopped()
-        if not isinstance(error, Exception):
-            return False
-        self.error = error
-        return True
+def _known(accepted: Answered) -> Json:
+    """The answer that a job has had since it came; raises the refusal of one that was refused."""
+    if isinstance(accepted.answer, Exception):
+        raise accepted.answer
+    return accepted.answer
 
 
-def _id(raw: object) -> object:
-    """The platform's id of a job, for the log."""
-    if isinstance(raw, Job):
-        return raw.id
-    return raw.get("id") if isinstance(raw, dict) else None
-
-
-def _job(raw: object) -> Job:
-    """The platform's object, or a job that another door has understood."""
-    return raw if isinstance(raw, Job) else parse_job(raw)
+def _surface(accepted: Accepted | Answered) -> str:
+    """What the log calls a job: its surface, where it is understood."""
+    return accepted.surface.name if isinstance(accepted, Accepted) else "job"
 
 
 def _since_ms(start: float) -> float:

@@ -33,7 +33,7 @@ async def warmed(worker: Worker, settings: Settings) -> AsyncIterator[str]:
     if settings.device != "cpu" and hardware.detect(settings.device).kind == "cpu":
         log.warning("no GPU is visible here: what a GPU needs is compiled at a start that sees it")
     store = WeightsStore(settings.places())
-    for surface in worker.dispatcher.endpoint.surfaces:
+    for surface in worker.endpoint.surfaces:
         alone = _alone(worker, surface)
         row = alone.expected
         if row is None:
@@ -50,8 +50,8 @@ async def warmed(worker: Worker, settings: Settings) -> AsyncIterator[str]:
 
 def _alone(worker: Worker, surface: str) -> Worker:
     """The worker as one of this surface only, which rehearses."""
-    endpoint = worker.dispatcher.endpoint.seen_at(Origin(surface))
-    return replace(worker, dispatcher=replace(worker.dispatcher, endpoint=endpoint), rehearses=True)
+    endpoint = worker.endpoint.seen_at(Origin(surface))
+    return replace(worker, reception=replace(worker.reception, endpoint=endpoint), rehearses=True)
 
 
 def compiled_folder(row: Row) -> Path | None:

@@ -1,4 +1,4 @@
-"""What may leave the worker: JSON, exactly, and no more of it than the platform delivers.
+"""What may leave the worker: JSON, exactly, or over HTTP a text or a file as it is.
 
 The SDK serialises with ``json.dumps(…, ensure_ascii=False)`` and sends UTF-8. What that cannot do
 is lost in silence: a numpy value or bytes (TypeError), a lone surrogate (UnicodeEncodeError), an
@@ -9,8 +9,12 @@ serialised here, strictly and once; ``handler.doors.queue`` has the SDK send it 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+_JSON = "application/json"
+_TEXT = "text/plain; charset=utf-8"
 
 
 class NotJson(Exception):
@@ -19,13 +23,48 @@ class NotJson(Exception):
 
 @dataclass(frozen=True, repr=False)
 class Encoded:
-    """An answer as JSON in UTF-8, serialised once: megabytes are not looked through again."""
+    """An answer as bytes, serialised once: megabytes are not looked through again.
+
+    Attributes:
+        content: JSON in UTF-8, but for the doors that carry texts and files as they are.
+        media_type: of the content.
+    """
 
     content: bytes
+    media_type: str = _JSON
 
     def __repr__(self) -> str:
         """Its size; the SDK formats every answer for a log that nobody may read."""
-        return f"<{len(self.content)} bytes of JSON>"
+        return f"<{len(self.content)} bytes of {self.media_type}>"
+
+
+@dataclass(frozen=True, repr=False)
+class File:
+    """An answer that is a file: sound, say.
+
+    Over HTTP it leaves as it is. Behind the queue it is an object with ``about`` and a ``url``
+    where there is a bucket, or its ``b64_json``.
+
+    Attributes:
+        content: the file.
+        media_type: ``audio/mpeg``.
+        name: with its ending, ``speech.mp3``.
+        about: what a client may want to know of it, in JSON.
+    """
+
+    content: bytes
+    media_type: str
+    name: str
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+def as_it_is(answer: Any) -> Encoded | None:
+    """A text or a file as HTTP carries it; None for an answer that is JSON."""
+    if isinstance(answer, str):
+        return Encoded(answer.encode("utf-8"), _TEXT)
+    if isinstance(answer, File):
+        return Encoded(answer.content, answer.media_type)
+    return None
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)

@@ -102,6 +102,23 @@ class ContextLengthExceeded(RequestError):
 
     code = "context_length_exceeded"
 
+    @classmethod
+    def of_chat(cls, most: int, excess: str, param: str) -> ContextLengthExceeded:
+        """Return the error of a chat model, which begins with OpenAI's words.
+
+        LiteLLM, LangChain and others know the error by them.
+
+        Args:
+            most: tokens that the model reads.
+            excess: what is longer, as the rest of a sentence after "However, ".
+            param: the client's field.
+        """
+        return cls(
+            f"This model's maximum context length is {most} tokens. However, {excess}. "
+            f"Please reduce the length of {param}.",
+            param=param,
+        )
+
 
 class MediaUndecodable(RequestError):
     """The bytes are not an image or an audio file that can be read."""

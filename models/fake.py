@@ -75,6 +75,11 @@ class FakeText:
         """The bytes of the text, and a newline."""
         return list((text + "\n").encode())
 
+    @property
+    def beginning(self) -> list[int]:
+        """The tokens of the empty text."""
+        return self.encode_text("")
+
     def decode(self, tokens: Sequence[int]) -> str:
         """The bytes as text."""
         return bytes(tokens).decode("utf-8", "replace")

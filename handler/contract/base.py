@@ -6,10 +6,11 @@ functions that answer it. ``handler.dispatch`` reads nothing else of a surface.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from handler.contract.offered import offered
 from handler.contract.request import Request, is_left_out
@@ -20,19 +21,29 @@ from models.row import Row
 from models.surface import LeftOut, Progress
 from models.warm.model import Borrowed
 
-if TYPE_CHECKING:
-    from models.transcribe.request import SpeakersRequest, Turn
-
 Json = Any  # what ``json`` can express; checked where it leaves, in handler.wire
 
 
 def _untold(_: Json) -> None:
-    """Where nobody wants to know."""
+    """Tell nobody how far a job is."""
 
 
 def _nothing(_: Row) -> Json:
     """Where no job needs to be rehearsed."""
     return None
+
+
+@dataclass(frozen=True)
+class Helper:
+    """A model that serves beside the one that a job is for.
+
+    Attributes:
+        row: the model.
+        run: answers one request of its engine's type.
+    """
+
+    row: Row
+    run: Callable[[Any], Awaitable[Any]]
 
 
 @dataclass(frozen=True)
@@ -53,10 +64,8 @@ class Call:
         event_limit_bytes: how large an event of a stream can be; None = however large.
         tell: tells the platform how far it is, where there is a way: ``{"done", "total", "unit"}``.
         loras: the adapters that a request may name.
-        screen: says of encoded pictures which are to be withheld; None = nobody looks.
-        screened_by: the model that does.
-        tell_apart: says who speaks when in a recording; None = nobody can here.
-        told_apart_by: the model that does.
+        helpers: models that serve beside it, by what they do: ``safety`` of pictures, ``speakers``
+            of a recording. One that the worker does not have is left out.
     """
 
     job_id: str
@@ -71,10 +80,7 @@ class Call:
     event_limit_bytes: int | None = None
     tell: Callable[[Json], None] = _untold
     loras: LoraShelf | None = None
-    screen: Callable[[Sequence[bytes]], Awaitable[Sequence[bool]]] | None = None
-    screened_by: str | None = None
-    tell_apart: Callable[[SpeakersRequest], Awaitable[Sequence[Turn]]] | None = None
-    told_apart_by: Row | None = None
+    helpers: Mapping[str, Helper] = field(default_factory=dict)
 
     @property
     def adapter(self) -> str | None:
@@ -139,6 +145,8 @@ class Surface:
         name: as in ``SURFACE`` and in a job's explicit ``surface`` key.
         operations: what it does; a job without an OpenAI route and without a mark is for the first.
         companions: marks of other surfaces that are ordinary fields here, and so mean nothing.
+        generic: OpenAI's own models, by which its clients mean whatever this endpoint serves; lower
+            case, without a snapshot's date.
         concurrency: how many jobs the worker takes at once at least: one for the device and one in
             the making, and of jobs of milliseconds as many as come in one round trip.
     """
@@ -147,6 +155,11 @@ class Surface:
     operations: tuple[Operation, ...]
     concurrency: int
     companions: frozenset[str] = field(default_factory=frozenset)
+    generic: frozenset[str] = field(default_factory=frozenset)
+
+    def is_generic(self, model: str) -> bool:
+        """Whether a model's name means the one that this endpoint serves."""
+        return re.sub(r"-\d{4}-\d{2}-\d{2}$", "", model.lower()) in self.generic
 
     @property
     def routes(self) -> tuple[str, ...]:

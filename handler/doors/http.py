@@ -24,7 +24,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from handler.contract.base import Operation
+from handler.acceptance import Accepted, Answered
+from handler.contract.base import Operation, Surface
 from handler.doors.metrics import Metrics
 from handler.doors.protection import BodyLimits, Limited, PlainPaths
 from handler.doors.requests import (
@@ -87,14 +88,14 @@ class Door:
     def application(self) -> ASGIApp:
         """The ASGI application."""
         operations = [
-            (route, operation)
-            for surface in self._worker.dispatcher.endpoint.surfaces.values()
+            (route, (surface, operation))
+            for surface in self._worker.endpoint.surfaces.values()
             for operation in surface.operations
             for route in operation.routes
         ]
         application = Starlette(
             routes=[
-                *(Route(r, self._operation(r, o), methods=["POST"]) for r, o in operations),
+                *(Route(r, self._operation(r, to), methods=["POST"]) for r, to in operations),
                 Route("/v1/models", self._models),
                 Route("/v1/models/{model:path}", self._models),
                 Route("/ping", self.ping),
@@ -118,7 +119,7 @@ class Door:
 
         if not self._playground:
             return reference_routes()
-        surfaces = list(self._worker.dispatcher.endpoint.surfaces)
+        surfaces = list(self._worker.endpoint.surfaces)
         about = {
             "kind": "worker",
             "surfaces": surfaces,
@@ -168,7 +169,7 @@ class Door:
         # Most workers are never asked: what it takes is not imported at their start.
         from handler.openapi import document
 
-        endpoint = self._worker.dispatcher.endpoint
+        endpoint = self._worker.endpoint
         models = {}
         for name in endpoint.surfaces:
             default = endpoint.pick(name, None)
@@ -182,15 +183,16 @@ class Door:
         return response(output)
 
     def _operation(
-        self, route: str, operation: Operation
+        self, route: str, target: tuple[Surface, Operation]
     ) -> Callable[[HttpRequest], Awaitable[Response]]:
         async def endpoint(http: HttpRequest) -> Response:
             try:
-                async with read(http, operation) as (body, uploads):
+                async with read(http, target[1]) as (body, uploads):
                     job = Job(id=uuid.uuid4().hex, body=body, route=route, uploads=uploads)
-                    if self._worker.wants_stream(job):
-                        return await self._stream(http, job)
-                    return await self._answer(http, job)
+                    accepted = self._worker.accept(job, target)
+                    if accepted.streams:
+                        return await self._stream(http, job, accepted)
+                    return await self._answer(http, job, accepted)
             except QuartetError as error:  # it cannot be read, and is no job
                 with self._metrics.request(route) as outcome:
                     outcome.code = error.code
@@ -198,15 +200,15 @@ class Door:
 
         return endpoint
 
-    async def _answer(self, http: HttpRequest, job: Job) -> Response:
+    async def _answer(self, http: HttpRequest, job: Job, accepted: Accepted | Answered) -> Response:
         with self._metrics.request(str(job.route)) as outcome:
-            output = await while_connected(http, self._worker.answer(job))
+            output = await while_connected(http, self._worker.answer(accepted, carries_files=True))
             outcome.code = code_of(output)
             return response(output, job.id)
 
-    async def _stream(self, http: HttpRequest, job: Job) -> Response:
+    async def _stream(self, http: HttpRequest, job: Job, accepted: Accepted | Answered) -> Response:
         """Start the stream once its first event is there: until then an error has a status."""
-        events = self._measured(job)
+        events = self._measured(str(job.route), accepted)
         first = await while_connected(http, anext(events))
         if isinstance(first, dict):
             await events.aclose()
@@ -222,9 +224,11 @@ class Door:
         headers = {"x-request-id": job.id, "cache-control": "no-cache", "x-accel-buffering": "no"}
         return StreamingResponse(body(), media_type="text/event-stream", headers=headers)
 
-    async def _measured(self, job: Job) -> AsyncGenerator[Any, None]:
-        with self._metrics.request(str(job.route)) as outcome:
-            async with aclosing(self._worker.stream(job)) as events:
+    async def _measured(
+        self, route: str, accepted: Accepted | Answered
+    ) -> AsyncGenerator[Any, None]:
+        with self._metrics.request(route) as outcome:
+            async with aclosing(self._worker.stream(accepted)) as events:
                 code = "ok"
                 async for output in events:
                     if (code := code_of(output)) != "ok":

@@ -46,7 +46,7 @@ def run(worker: Worker, settings: Settings, on_runpod: bool) -> None:
     Raises:
         SettingsError: a port cannot be had.
     """
-    preload = settings.preload and worker.dispatcher.endpoint.only is not None
+    preload = settings.preload and worker.endpoint.only is not None
     limits = BodyLimits(settings.request_limit_bytes)
     door = Door(worker, limits, preload, settings.playground)
     host = settings.serve_host or ("0.0.0.0" if on_runpod else "127.0.0.1")  # noqa: S104

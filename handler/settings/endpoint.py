@@ -27,6 +27,7 @@ class Endpoint:
         baked: the model whose weights the image holds, None without one.
         tasks: what the environment says the model is to do, of one that it does not name.
         stand_ins: the row that serves in place of a default whose weights are not here, by slug.
+        further_names: those that the environment gives to models, in lower case.
     """
 
     surfaces: Mapping[str, Surface]
@@ -36,6 +37,7 @@ class Endpoint:
     baked: Row | None = None
     tasks: tuple[str, ...] = ()
     stand_ins: Mapping[str, Row] = field(default_factory=dict)
+    further_names: frozenset[str] = frozenset()
 
     @classmethod
     def build(
@@ -74,8 +76,16 @@ class Endpoint:
             )
         held = _held(served, catalog, configured)
         stand_ins = _stand_ins(held, is_here)
-        baked = _baked(settings, catalog)
-        return cls(served, held, configured, device_kind, baked, settings.model_tasks, stand_ins)
+        return cls(
+            surfaces=served,
+            catalog=held,
+            configured=configured,
+            device_kind=device_kind,
+            baked=_baked(settings, catalog),
+            tasks=settings.model_tasks,
+            stand_ins=stand_ins,
+            further_names=frozenset(name.lower() for name in settings.further_names()),
+        )
 
     def pick(self, surface: str, wanted: str | None, task: str | None = None) -> Row:
         """The row for a request: the model it names, else the endpoint's, the image's, the task's.
@@ -84,7 +94,7 @@ class Endpoint:
             ModelNotFound: it names one that this worker does not hold for that surface.
         """
         held = self.catalog.of(surface)
-        if wanted is not None:
+        if wanted is not None and not self._is_generic(wanted, self.surfaces[surface]):
             return held.find(wanted)
         if self.configured is not None and self.configured.surface == surface:
             return self.configured
@@ -95,6 +105,21 @@ class Endpoint:
             return baked
         row = held.default(surface, self.device_kind, task)
         return self.stand_ins.get(row.slug, row)
+
+    def find(self, name: str) -> Row:
+        """The row that answers to a name, of whatever surface.
+
+        Raises:
+            ModelNotFound: none does.
+        """
+        for surface in self.surfaces.values():
+            if self._is_generic(name, surface):
+                return self.pick(surface.name, None)
+        return self.catalog.find(name)
+
+    def _is_generic(self, name: str, surface: Surface) -> bool:
+        """Whether a name means whatever is served, and the environment gives it to no model."""
+        return name.lower() not in self.further_names and surface.is_generic(name)
 
     def seen_at(self, origin: Origin | None) -> Endpoint:
         """What a job sees that was queued at an endpoint of its own.

@@ -97,11 +97,8 @@ class Entrance:
         """
         length = len(prompt.tokens)
         if length >= self.most:
-            raise ContextLengthExceeded(
-                f"{self._slug} reads at most {self.most} tokens, one of them for the answer; "
-                f"this request has {length} in {prompt.param}.",
-                param=prompt.param,
-            )
+            excess = f"{prompt.param} has {length} tokens, and the answer needs at least one"
+            raise ContextLengthExceeded.of_chat(self.most, excess, prompt.param)
         self._limits.check(self._slug, prompt)
         room = self.most - length
         limit = min(prompt.sampling.max_tokens or room, room)

@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models.chat import schemas
-
 
 @dataclass(frozen=True)
 class Family:
@@ -91,9 +89,12 @@ class Family:
     @staticmethod
     def schema(function: Mapping[str, Any]) -> str:
         """The JSON Schema of a function's arguments, which are an object, as text."""
-        given = function.get("parameters") or {"properties": {}}
-        own = json.loads(schemas.kept(json.dumps({"type": "object", **given})))
-        return json.dumps(schemas.closed(own))
+        return json.dumps({"type": "object", **(function.get("parameters") or {"properties": {}})})
+
+    @staticmethod
+    def rule(place: int) -> str:
+        """The rule of the arguments of the function at a place."""
+        return f"arguments{place}"
 
     @property
     def thinks(self) -> bool:
@@ -112,8 +113,8 @@ class Family:
             function = tool["function"]
             head = json.dumps(f'{{"name": "{function["name"]}", "{self.arguments}": ')
             # A rule of their own: what the arguments' schema refers to by "#" is itself.
-            rules.append(f'call{index}: {head} arguments{index} "}}"')
-            rules.append(f"arguments{index}: %json {self.schema(function)}")
+            rules.append(f'call{index}: {head} {self.rule(index)} "}}"')
+            rules.append(f"{self.rule(index)}: %json {self.schema(function)}")
         call = "\n".join(rules)
         mark, space = json.dumps(self.mark), json.dumps(self.before[len(self.mark) :] or "")
         after = json.dumps(self.after)

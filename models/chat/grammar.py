@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from models.chat import schemas
+from models.chat.examiner import TOO_COMPLEX
 from models.chat.request import Grammar
-from models.chat.vetting import TOO_COMPLEX, Vetting
+from models.chat.vetting import Vetting
 from models.device.failures import Failure, attempt, translate
 from models.errors import InvalidValue
 
@@ -62,14 +61,13 @@ class Grammars:
         """Compile a grammar in this thread; raises as ``form`` does."""
         from llguidance import LLMatcher
 
-        if grammar.kind == "json_schema":
-            grammar = replace(grammar, source=schemas.kept(grammar.source))
-        if (refusal := self._vetting.refusal(grammar)) is not None:
-            raise _refused(*refusal)
-        matcher = LLMatcher(self._tokenizer, grammar.compiled())
+        vetted = self._vetting.vetted(grammar)
+        if not isinstance(vetted, Grammar):
+            raise _refused(*vetted)
+        matcher = LLMatcher(self._tokenizer, vetted.compiled())
         if matcher.is_error():
             raise _refused(grammar.param, TOO_COMPLEX)
-        return Form(grammar, matcher)
+        return Form(vetted, matcher)
 
     def close(self) -> None:
         """End the vetting process; a grammar that is being compiled is still finished."""
@@ -81,7 +79,7 @@ class Form:
     """What answers are held to.
 
     Attributes:
-        grammar: it, without what asks for nothing.
+        grammar: it, with its schemas as llguidance holds them.
     """
 
     def __init__(self, grammar: Grammar, first: Any) -> None:

@@ -120,7 +120,7 @@ class Reading:
             yield from whole
             begun = self._head.match(rest)
             if begun and begun[1] in self._names:
-                yield Called(begun[1], begun[2])
+                yield Called(begun[1], begun[2], cut=True)
             return
         self._fresh = False
         if mark := self._family.mark:

@@ -59,6 +59,21 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class Embedded:
+    """A client's JSON Schema within a grammar, which is all of a rule: ``rule: %json {…}``.
+
+    Attributes:
+        rule: its name.
+        param: the field that the client gave the schema in, for errors.
+        closed: whether an object that lists properties has no others, unless the schema says so.
+    """
+
+    rule: str
+    param: str
+    closed: bool = False
+
+
+@dataclass(frozen=True)
 class Grammar:
     """What an answer must match, whole.
 
@@ -66,13 +81,13 @@ class Grammar:
         kind: how ``source`` is written: a JSON Schema, a regular expression (without lookaround and
             references), or llguidance's dialect of Lark.
         param: the field that the client gave it in, for errors.
-        schemas: JSON Schemas within it, each after the field that it came in.
+        schemas: the JSON Schemas within it, which are the client's as they came.
     """
 
     kind: Literal["json_schema", "regex", "lark"]
     source: str
     param: str = field(default="response_format", compare=False)
-    schemas: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+    schemas: tuple[Embedded, ...] = field(default=(), compare=False)
 
     def compiled(self) -> str:
         """Return the grammar in llguidance's own form.
@@ -166,10 +181,16 @@ class Thought:
 
 @dataclass(frozen=True)
 class Called:
-    """A call of one of the client's functions; ``arguments`` are a JSON object, as text."""
+    """A call of one of the client's functions.
+
+    Attributes:
+        arguments: a JSON object, as text; the beginning of one where the call is cut.
+        cut: whether the answer ended within the call.
+    """
 
     name: str
     arguments: str
+    cut: bool = False
 
 
 Piece = Said | Thought | Called

@@ -104,15 +104,19 @@ class ChatText:
         self._check_length(text, "prompt")
         return list(self._backend.encode(text).ids)
 
+    @property
+    def beginning(self) -> list[int]:
+        """The tokens of a text of which nothing is known: what begins one, or ends the last."""
+        tokens = list(self._backend.encode("").ids)
+        edges = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
+        return tokens or [token for token in edges if token is not None][:1]
+
     def _check_length(self, text: str, param: str) -> None:
         """Megabytes take the tokenizer seconds, in which it lets nothing else run."""
         size_bytes = len(text.encode())
         if size_bytes > self._most_bytes:
-            raise ContextLengthExceeded(
-                f"The model's context is {self._context} tokens; {size_bytes} bytes of text are "
-                "more than that.",
-                param=param,
-            )
+            excess = f"{param} has {size_bytes} bytes of text, which are more than that"
+            raise ContextLengthExceeded.of_chat(self._context, excess, param)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of token ids, without special ones."""

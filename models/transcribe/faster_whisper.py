@@ -26,8 +26,9 @@ from models.errors import (
 )
 from models.row import Row
 from models.surface import Leniency, Progress, Ticket, Unfinished, Work
-from models.transcribe import audio, selftest
+from models.transcribe import audio, selftest, speech
 from models.transcribe.mel import Mel
+from models.transcribe.rate import RATE_HZ
 from models.transcribe.recording import (
     WINDOW_S,
     Recording,
@@ -41,13 +42,15 @@ from models.transcribe.recording import (
 from models.transcribe.request import Heard, TranscribeRequest, Transcript
 from models.transcribe.samples import Samples
 from models.transcribe.sequential import Sequential
-from models.transcribe.speech import VadOptions, spans
+from models.transcribe.speech import VadOptions
 from models.transcribe.windows import Windows
 
 log = logging.getLogger(__name__)
 
-_DECODE_TIMEOUT_S = 120.0
+_DECODE_TIMEOUT_S = 180.0
 _LIMIT_S = 12 * 3600.0
+# No word is shorter, and OpenAI refuses such files. Whisper would guess for ten seconds.
+_LEAST_S = 0.1
 _PROMPT_TOKENS = 223  # Whisper reads the last ones of a longer prompt
 _HOTWORD_TOKENS = 100  # that leave room for the text before, and for an answer
 _AT_ONCE = {"cuda": 16, "cpu": 8}  # windows of a run
@@ -117,7 +120,9 @@ class FasterWhisper:
         mode = request.mode or ("batched" if self._batched else "sequential")
         options = self._options(request, leniency, mode)
         try:
-            decoded = await audio.decode(request.path, _DECODE_TIMEOUT_S, _LIMIT_S)
+            decoded = await audio.decode(
+                request.path, _DECODE_TIMEOUT_S, _LIMIT_S, amplify=request.vad is not False
+            )
         except audio.Undecodable as error:
             raise MediaUndecodable(
                 f"The audio cannot be used: {error}. Send a common format such as wav, mp3, flac, "
@@ -228,12 +233,9 @@ class FasterWhisper:
         if batched:
             longest_s = min(options.max_speech_duration_s, WINDOW_S)
             options = replace(options, max_speech_duration_s=longest_s)
-        if request.vad is not False or batched:
-            recording.spoken = spans(Samples(recording.audio.samples), options)
+        is_spoken = _look(recording, options) if request.vad is not False or batched else True
         finish = partial(_finish, recording)
-        if batched and request.vad is False:  # all of it is heard, silences and all
-            recording.spoken = covering(recording.spoken or (), len(recording.audio.samples))
-        if recording.spoken == []:
+        if not is_spoken or len(recording.audio.samples) < _LEAST_S * RATE_HZ:
             recording.language, recording.probability = recording.language or "en", 0.0
             return Work((), finish=finish)
         if mode == "sequential":
@@ -289,6 +291,17 @@ class FasterWhisper:
         )
 
 
+def _look(recording: Recording, options: VadOptions) -> bool:
+    """Find what of a recording is heard; returns whether that is anything."""
+    activity = speech.activity(Samples(recording.audio.samples), options)
+    recording.speech = activity.spans
+    if recording.request.vad is False:  # all of it, silences and all
+        recording.spoken = covering(activity.spans, len(recording.audio.samples))
+        return True
+    recording.spoken, recording.voiced = activity.spans, activity.voiced
+    return bool(activity.spans) and activity.seconds >= _LEAST_S
+
+
 def _finish(recording: Recording, parts: Sequence[Sequence[dict[str, Any]]]) -> Transcript:
     segments = [within(plain(one), recording) for part in parts for one in part]
     return Transcript(
@@ -300,4 +313,5 @@ def _finish(recording: Recording, parts: Sequence[Sequence[dict[str, Any]]]) -> 
         damaged=recording.audio.damaged,
         declared_s=recording.audio.declared_s,
         left_out=tuple(recording.left_out),
+        notes=recording.audio.notes,
     )

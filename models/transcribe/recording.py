@@ -10,7 +10,8 @@ from itertools import pairwise
 from typing import Any
 
 from models.surface import LeftOut
-from models.transcribe.audio import RATE_HZ, Audio
+from models.transcribe.audio import Audio
+from models.transcribe.rate import RATE_HZ
 from models.transcribe.request import TranscribeRequest
 from models.transcribe.samples import Samples, Span
 
@@ -26,8 +27,10 @@ class Recording:
         request: what is asked.
         audio: the decoded file.
         options: the library's.
-        spoken: where somebody speaks; None = nobody has looked.
+        spoken: what of it is heard; None = all of it.
         language, probability: once they are known.
+        speech: where somebody speaks, which says the language; None = nobody has looked.
+        voiced: the same more closely; empty = times are to be the model's own.
     """
 
     request: TranscribeRequest
@@ -37,11 +40,13 @@ class Recording:
     language: str | None
     probability: float = 1.0
     left_out: list[LeftOut] = field(default_factory=list)
+    speech: list[Span] | None = None
+    voiced: Sequence[Span] = ()
 
     @property
     def samples(self) -> Samples:
-        """All of them, or of what is spoken where that is asked for."""
-        return Samples(self.audio.samples, self.spoken if self.request.vad else None)
+        """What is heard, put end to end."""
+        return Samples(self.audio.samples, self.spoken)
 
 
 @dataclass
@@ -119,6 +124,17 @@ def covering(spans: Sequence[Span], length: int) -> list[Span]:
         for start, end in pairwise(edges)
         for at in range(start, end, most)
     ]
+
+
+def beginning(spans: Sequence[Span], seconds: float) -> list[Span]:
+    """The first seconds of what lies in spans."""
+    left, taken = int(seconds * RATE_HZ), list[Span]()
+    for start, end in spans:
+        if left <= 0:
+            break
+        taken.append((start, min(end, start + left)))
+        left -= end - start
+    return taken
 
 
 def _packed(spans: Sequence[Span], most: int) -> list[list[Span]]:

@@ -25,8 +25,8 @@ class TranscribeRequest:
         prompt: text that the audio may continue, for names and style.
         temperatures: of sampling, 0 = greedy; each is tried where the one before went wrong.
         words: whether to time every word.
-        vad: whether to skip what is no speech before the model sees it; None = only a recording
-            that has no speech at all.
+        vad: whether silences are cut out before the model hears the recording; None = as True.
+            False = it hears all, in sequential mode as by the library's own loop.
         vad_options: of ``models.transcribe.speech.VadOptions``.
         hotwords: words to expect.
         beams: how many beginnings of a segment are followed at once; None = the library's own.
@@ -104,7 +104,8 @@ class Transcript:
 
     Attributes:
         damaged: stretches that could not be read, from when and for how long, in seconds.
-        declared_s: how long the file says that it is, where it is cut off.
+        declared_s: how long the file says that its track is, where that is cut off.
+        notes: codes and messages of what else there is to know of the file.
         left_out: the fields that the model has no use for.
     """
 
@@ -116,3 +117,4 @@ class Transcript:
     damaged: tuple[tuple[float, float], ...] = ()
     declared_s: float | None = None
     left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()

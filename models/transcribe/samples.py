@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
-from models.transcribe.audio import RATE_HZ
+from models.transcribe.rate import RATE_HZ
 
 Span = tuple[int, int]  # first sample, and the one after the last
 

@@ -14,8 +14,9 @@ from itertools import groupby
 from typing import Any
 
 from models.surface import Progress, Stopped, Ticket, Unfinished
-from models.transcribe.audio import RATE_HZ
+from models.transcribe.alignment import aligned
 from models.transcribe.certainty import log_probabilities
+from models.transcribe.placing import Placing
 from models.transcribe.recording import Whole, plain, within
 from models.transcribe.request import Heard
 from models.transcribe.way import Way
@@ -56,19 +57,19 @@ class Sequential(Way):
         return True
 
     def _segments(self, part: Whole) -> Iterator[dict[str, Any]]:
-        from faster_whisper.transcribe import restore_speech_timestamps
-
         recording, mel = part.recording, part.mel
         tokenizer, logs = self._tokenizer(recording, mel), dict[int, Any]()
         segments = self._model.generate_segments(mel, tokenizer, recording.options, False)
         if recording.request.logprobs:
             segments = self._with_log_probabilities(segments, mel, tokenizer, logs)
-        if recording.request.vad:
-            kept = [{"start": start, "end": end} for start, end in recording.spoken or ()]
-            segments = restore_speech_timestamps(segments, kept, RATE_HZ)
+        placing = None
+        if recording.spoken is not None:
+            placing = Placing(recording.audio.samples, recording.spoken, recording.voiced)
+        align = partial(aligned, self._model, tokenizer, mel, options=recording.options)
         for segment in segments:
             more = {"logprobs": logs.pop(segment.id)} if recording.request.logprobs else {}
-            yield plain(asdict(segment)) | more
+            heard = plain(asdict(segment)) | more
+            yield from [heard] if placing is None else placing.placed(heard, align, tokenizer)
 
     def _with_log_probabilities(
         self, segments: Iterable[Any], mel: Any, tokenizer: Any, logs: dict[int, Any]

@@ -20,7 +20,7 @@ from models.transcribe.request import SpeakersRequest, Turn
 
 log = logging.getLogger(__name__)
 
-_DECODE_TIMEOUT_S = 120.0
+_DECODE_TIMEOUT_S = 180.0
 _LIMIT_S = 2 * 3600.0  # sherpa-onnx looks at all samples at once: half a gigabyte
 _VOICE_S = (2.0, 10.0)  # of a known speaker
 _ALIKE = 0.5  # distance of two voices that are still one, and the least likeness to a known one

@@ -29,7 +29,12 @@ class Way:
         self._made_tokenizer = tokenizer
 
     def _tokenizer(self, recording: Recording, mel: Mel) -> Any:
-        """That of the recording's language, which is found where nobody has said it."""
+        """That of the recording's language, which is found where nobody has said it.
+
+        Args:
+            recording: whose.
+            mel: a spectrum that begins with what is spoken.
+        """
         if recording.language is None:
             self._detect(recording, mel[:, : self._model.feature_extractor.nb_max_frames])
         return self._made_tokenizer(recording)

@@ -11,13 +11,16 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from models.surface import Ticket, Unfinished
-from models.transcribe.audio import RATE_HZ
+from models.transcribe.alignment import aligned
 from models.transcribe.certainty import log_probabilities
 from models.transcribe.mel import Mel
-from models.transcribe.recording import Recording, Window
+from models.transcribe.placing import Placing
+from models.transcribe.rate import RATE_HZ
+from models.transcribe.recording import WINDOW_S, Recording, Window, beginning
 from models.transcribe.request import TranscribeRequest
 from models.transcribe.samples import Samples
 from models.transcribe.way import Way
@@ -33,6 +36,7 @@ class _Going:
     window: Window
     samples: Samples
     mel: Mel
+    placing: Placing
     tokenizer: Any
     prompt: list[int]
     seek: int = 0
@@ -109,11 +113,19 @@ class Windows(Way):
         recording = item.recording
         samples = Samples(recording.audio.samples, item.spans)
         mel = Mel(samples, self._model.feature_extractor, lambda: None)
-        tokenizer = self._tokenizer(recording, mel)
+        tokenizer = self._tokenizer(recording, self._spoken(recording, mel))
         options = recording.options
         before = tokenizer.encode(f" {options.initial_prompt}") if options.initial_prompt else []
         prompt = self._model.get_prompt(tokenizer, before, hotwords=options.hotwords)
-        return _Going(item, samples, mel, tokenizer, prompt)
+        placing = Placing(recording.audio.samples, item.spans, recording.voiced)
+        return _Going(item, samples, mel, placing, tokenizer, prompt)
+
+    def _spoken(self, recording: Recording, mel: Mel) -> Mel:
+        """The spectrum that says the language: a window may hold little speech, or none."""
+        if recording.language is not None or not recording.speech:
+            return mel
+        first = Samples(recording.audio.samples, beginning(recording.speech, WINDOW_S))
+        return Mel(first, self._model.feature_extractor, lambda: None)
 
     def _pass(self, active: Sequence[_Going]) -> None:
         """Write down the next stretch of each window."""
@@ -191,7 +203,12 @@ class Windows(Way):
             end = found[-1]["words"][-1]["end"] if found and found[-1].get("words") else None
             if not single_end and end is not None:
                 seek = max(seek, round(end * self._model.frames_per_second))
-        told = [_placed(each, one.samples) for each in _told(found, one, decoded)]
+        align = partial(aligned, self._model, one.tokenizer, one.mel, options=options)
+        told = [
+            part
+            for each in _told(found, one, decoded)
+            for part in one.placing.placed(each, align, one.tokenizer)
+        ]
         if one.request.logprobs:
             said = [each["tokens"] for each in told]
             for each, logs in zip(
@@ -247,20 +264,6 @@ def _best(tries: Sequence[_Decoded], options: Any) -> _Decoded:
 def _is_silent(decoded: _Decoded, options: Any) -> bool:
     sure = decoded.log_probability > options.log_prob_threshold
     return decoded.result.no_speech_prob > options.no_speech_threshold and not sure
-
-
-def _placed(segment: dict[str, Any], samples: Samples) -> dict[str, Any]:
-    """A segment at its times in the recording, as faster-whisper restores them."""
-    if not segment["words"]:
-        start = segment["start"] + samples.offset(segment["start"])
-        end = segment["end"] + samples.offset(segment["end"], ends=True)
-        return {**segment, "start": round(start, 2), "end": round(end, 2)}
-    words = []
-    for word in segment["words"]:
-        later = samples.offset((word["start"] + word["end"]) / 2)  # both of one span
-        times = {name: round(word[name] + later, 2) for name in ("start", "end")}
-        words.append({**word, **times})
-    return {**segment, "start": words[0]["start"], "end": words[-1]["end"], "words": words}
 
 
 def _told(

@@ -15,10 +15,12 @@ import pytest
 from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+from handler.contract.chat.request import ChatRequest
 from handler.contract.chat.voices import Voice
 from models.chat.families import FAMILIES
 from models.chat.reading import Reading
 from models.chat.request import Called, Logprob, Said
+from models.errors import InvalidValue
 from models.fake import FakeText
 from tests.conftest import decoded, error_of, needs
 from tests.handler.test_contract import CHAT, TOOL, check
@@ -280,17 +282,36 @@ async def test_a_prefix_of_the_assistants_is_not_said_again(tiny):
         assert "".join(piece.text for piece in pieces) == " b"
 
 
-async def test_what_no_text_can_hold_is_the_clients_error(tiny):
-    """Half of a character in the arguments of an earlier call."""
-    function = {"name": "f", "arguments": '{"a": "\\ud800"}'}
-    call = {"id": "c", "type": "function", "function": function}
+@pytest.mark.parametrize(
+    ("arguments", "values"),
+    [
+        ('{"city": "Oslo", "days": 3}', {"city": "Oslo", "days": 3}),
+        ("", {}),
+        ("null", {}),
+        (None, {}),
+        ('{"city": "Os', {"arguments": '{"city": "Os'}),
+        ("city=Oslo", {"arguments": "city=Oslo"}),
+        ('["Oslo"]', {"arguments": '["Oslo"]'}),
+        ("5", {"arguments": "5"}),
+        ('{"a": "\\ud800"}', {"arguments": '{"a": "\\ud800"}'}),
+        ('{"a": 1e999}', {"arguments": '{"a": 1e999}'}),
+        ('{"a": ' * 500 + "1" + "}" * 500, {"arguments": '{"a": ' * 500 + "1" + "}" * 500}),
+    ],
+)
+async def test_a_conversation_goes_on_after_arguments_of_any_text(tiny, arguments, values):
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}
     messages = [
         {"role": "user", "content": "a"},
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "content": "b", "tool_call_id": "c"},
     ]
-    error = error_of(await tiny.answer({"input": {"messages": messages, "tools": [TOOL]}}))
-    assert (error["type"], error["param"]) == ("invalid_request_error", "messages")
+    request = ChatRequest.parse({"messages": messages, "tools": [TOOL]})
+    assert request.conversation[1]["tool_calls"][0]["function"]["arguments"] == values
+    job = {"input": {"messages": messages, "tools": [TOOL], "max_tokens": 1}}
+    if len(arguments or "") > 1000:  # the tiny model's context is short
+        return
+    answer = decoded(await tiny.answer(job))
+    assert answer["choices"][0]["finish_reason"] in ("length", "stop")
 
 
 async def test_a_form_beside_a_prefix_is_refused(tiny):
@@ -566,7 +587,7 @@ async def test_prefill_goes_on(tiny):
 
 
 async def _engine(worker: Any) -> Any:
-    row = worker.dispatcher.endpoint.pick("chat", None)
+    row = worker.endpoint.pick("chat", None)
     from models.warm.ticket import NEVER
 
     async with worker.dispatcher.pool.lease(row, NEVER) as model:
@@ -617,3 +638,92 @@ async def test_an_event_stays_far_below_what_the_platform_takes(make_worker):
             await asyncio.sleep(0.5)
     assert len(sizes) > 3
     assert max(sizes) < 600_000
+
+
+# What OpenAI's older and newer clients send ------------------------------------------------------
+
+
+async def test_an_earlier_refusal_is_read():
+    parts = [{"type": "text", "text": "Sorry. "}, {"type": "refusal", "refusal": "No."}]
+    messages = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": None, "refusal": "I cannot."},
+        {"role": "user", "content": "b"},
+        {"role": "assistant", "content": parts, "refusal": None},
+        {"role": "user", "content": "c"},
+    ]
+    turns = ChatRequest.parse({"messages": messages}).conversation
+    assert [turn["content"] for turn in turns] == ["a", "I cannot.", "b", "Sorry. No.", "c"]
+
+
+@pytest.mark.parametrize(("mode", "must"), [("auto", False), ("required", True)])
+async def test_allowed_tools_are_all_that_the_model_sees(mode, must):
+    second = {"type": "function", "function": {"name": "second", "parameters": {"type": "object"}}}
+    named = {"type": "function", "function": {"name": "second"}}
+    choice = {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [named]}}
+    body = {
+        "messages": [{"role": "user", "content": "a"}],
+        "tools": [TOOL, second],
+        "tool_choice": choice,
+    }
+    request = ChatRequest.parse(body)
+    assert [tool.function.name for tool in request.told_tools.values()] == ["second"]
+    assert request.must_call is must
+    named["function"]["name"] = "third"
+    with pytest.raises(InvalidValue) as caught:
+        ChatRequest.parse(body)
+    assert caught.value.param == "tool_choice.allowed_tools.tools[0].function.name"
+
+
+def completing(**fields: Any) -> dict[str, Any]:
+    return {"input": {"openai_route": "/v1/completions", "openai_input": fields}}
+
+
+async def test_no_tokens_after_a_prompt(worker, tiny):
+    """With ``max_tokens: 0`` the prompt comes back, counted."""
+    job = completing(prompt=["ab", "cd"], echo=True, max_tokens=0, n=2)
+    answer = check(Completion, decoded(await worker.answer(job)))
+    assert [choice.text for choice in answer.choices] == ["ab", "ab", "cd", "cd"]
+    assert {choice.finish_reason for choice in answer.choices} == {"length"}
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (6, 0)
+    lines = [
+        line async for line in worker.stream(completing(prompt="ab", max_tokens=0, stream=True))
+    ]
+    assert '"finish_reason":"length"' in "".join(lines).replace(" ", "")
+    error = error_of(await tiny.answer(completing(prompt="word " * 3000, max_tokens=0)))
+    assert error["code"] == "context_length_exceeded"
+
+
+async def test_best_of_as_many_as_are_sent(worker):
+    answer = check(Completion, decoded(await worker.answer(completing(prompt="a", n=2, best_of=2))))
+    assert len(answer.choices) == 2
+    error = error_of(await worker.answer(completing(prompt="a", n=2, best_of=3)))
+    assert (error["code"], error["param"]) == ("unsupported_parameter", "best_of")
+
+
+async def test_without_a_prompt_a_text_begins(worker, tiny):
+    for made, fields in ((worker, {}), (tiny, {}), (tiny, {"prompt": ""})):
+        job = completing(max_tokens=2, echo=True, **fields)
+        answer = check(Completion, decoded(await made.answer(job)))
+        assert answer.usage.prompt_tokens >= 1
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "param"),
+    [
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "word " * 3000}]}, "messages"),
+        ("/v1/completions", {"prompt": "word " * 3000}, "prompt"),
+        ("/v1/completions", {"prompt": [5] * 3000}, "prompt"),
+        ("/v1/responses", {"input": "word " * 3000}, "input"),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "word " * 900000}]}, "messages"),
+        ("/v1/responses", {"input": "word " * 900000}, "input"),
+    ],
+)  # fmt: skip
+async def test_a_long_prompt_is_refused_in_openais_words(tiny, route, body, param):
+    job = {"input": {"openai_route": route, "openai_input": body}}
+    error = error_of(await tiny.answer(job))
+    assert (error["code"], error["param"]) == ("context_length_exceeded", param)
+    assert error["message"].startswith(
+        "This model's maximum context length is 2048 tokens. However, "
+    )
+    assert error["message"].endswith(f" Please reduce the length of {param}.")

@@ -77,7 +77,7 @@ async def test_every_form_finds_its_surface(worker, surface, body):
         },
     ]
     for job in forms:
-        task = worker.dispatcher.understand(_parse(job))
+        task = worker.accept(job)
         assert task.surface.name == surface
         assert task.row.surface == surface
 
@@ -87,12 +87,6 @@ async def test_a_body_that_a_client_sent_as_the_job_itself(worker, given):
     """``runpod.Endpoint.run({"input": …})`` takes that for a job and does not wrap it."""
     answer = decoded(await worker.answer({"id": "j", "input": given}))
     assert len(answer["data"]) == (1 if given == "Hello" else 2)
-
-
-def _parse(job):
-    from handler.job import parse_job
-
-    return parse_job(job)
 
 
 async def test_chat_answer(worker):
@@ -107,7 +101,7 @@ async def test_chat_answer(worker):
 
 async def test_chat_stream(worker):
     body = {**CHAT, "stream": True, "stream_options": {"include_usage": True}}
-    assert worker.wants_stream({"id": "j", "input": body})
+    assert worker.accept({"id": "j", "input": body}).streams
     events = [event async for event in worker.stream({"id": "j", "input": body})]
     chunks = [check(ChatCompletionChunk, event) for event in events]
     text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
@@ -287,7 +281,7 @@ MALFORMED = [
     (message(content=[{"type": "image_url", "image_url": {"url": "x"}}]), "unsupported_parameter", "messages[0].content[0]"),
     (message(tool_calls=[{}]), "missing_required_parameter", "messages[0].tool_calls[0].id"),
     (message(tool_calls=[CALLED]), "invalid_value", "messages[0].tool_calls"),
-    (message(role="assistant", tool_calls=[{**CALLED, "function": {"name": "f", "arguments": "{"}}]), "invalid_value", "messages[0].tool_calls[0].function.arguments"),
+    (message(role="assistant", tool_calls=[{**CALLED, "function": {"name": "f", "arguments": ["{"]}}]), "invalid_type", "messages[0].tool_calls[0].function.arguments"),
     (images(output_compression=50), "unsupported_parameter", "output_compression"),
     (images(svg=True), "unsupported_parameter", "svg"),
     (transcribe(chunking_strategy="some"), "invalid_value", "chunking_strategy"),

@@ -26,11 +26,15 @@ JOB = {"id": "j", "input": {"messages": [{"role": "user", "content": "x" * 50}]}
 
 def with_surface(worker: Any, **changes: Any) -> Any:
     """The worker with another chat surface."""
-    dispatcher = worker.dispatcher
-    chat = dispatcher.endpoint.surfaces["chat"]
+    chat = worker.endpoint.surfaces["chat"]
     surface = replace(chat, operations=(replace(chat.operations[0], **changes),))
-    endpoint = replace(dispatcher.endpoint, surfaces={"chat": surface})
-    return replace(worker, dispatcher=replace(dispatcher, endpoint=endpoint))
+    endpoint = replace(worker.endpoint, surfaces={"chat": surface})
+    return replace(worker, reception=replace(worker.reception, endpoint=endpoint))
+
+
+def with_timeout(worker: Any, timeout_s: float) -> Any:
+    """The worker with an execution timeout of its endpoint."""
+    return replace(worker, reception=replace(worker.reception, job_timeout_s=timeout_s))
 
 
 async def test_unknown_errors_say_nothing_of_the_inside(worker, caplog):
@@ -46,7 +50,7 @@ async def test_unknown_errors_say_nothing_of_the_inside(worker, caplog):
 
 async def test_a_lost_gpu_has_the_platform_replace_the_worker(worker):
     """A device-side assert breaks every later job; the SDK is told to stop the pod."""
-    row = worker.dispatcher.endpoint.pick("embeddings", None)
+    row = worker.endpoint.pick("embeddings", None)
 
     def broken(batch: Any) -> Any:
         raise RuntimeError("CUDA error: device-side assert triggered")
@@ -185,7 +189,7 @@ def hanging() -> tuple[Any, asyncio.Event]:
 
 async def test_the_deadline_comes_before_the_platforms(worker):
     slow, stopped = hanging()
-    worker = replace(with_surface(worker, answer=slow), job_timeout_s=2.2)
+    worker = with_timeout(with_surface(worker, answer=slow), 2.2)
     start = asyncio.get_running_loop().time()
     error = error_of(await worker.answer(JOB))
     assert error["code"] == "job_timeout"
@@ -230,10 +234,46 @@ async def test_jobs_at_once_are_two_runs_worth_of_a_warm_model(make_worker, most
 
 async def test_what_the_platform_waits_for_a_job(make_worker):
     worker = make_worker()
-    assert worker.platform_timeout_s(JOB) == 600
-    assert worker.platform_timeout_s({**JOB, "policy": {"executionTimeout": 30_000}}) == 30
-    assert worker.platform_timeout_s({"input": {"foo": 1}}) == 600
-    assert make_worker(JOB_TIMEOUT_S="120").platform_timeout_s(JOB) == 120
+    assert worker.accept(JOB).timeout_s == 600
+    assert worker.accept({**JOB, "policy": {"executionTimeout": 30_000}}).timeout_s == 30
+    assert worker.accept({"input": {"foo": 1}}).timeout_s == 600
+    assert make_worker(JOB_TIMEOUT_S="120").accept(JOB).timeout_s == 120
+
+
+async def test_a_job_is_understood_once(worker, monkeypatch):
+    """By the door that takes it: whether it streams, its timeout and its route follow from that."""
+    from handler import acceptance
+
+    asked = []
+
+    def counted(job: Any, endpoint: Any) -> Any:
+        asked.append(job.id)
+        return find(job, endpoint)
+
+    find = acceptance.find
+    monkeypatch.setattr(acceptance, "find", counted)
+    accepted = worker.accept({**JOB, "id": "once"})
+    assert (accepted.streams, accepted.route) == (False, "/v1/chat/completions")
+    assert "choices" in decoded(await worker.answer(accepted))
+    assert asked == ["once"]
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "route"),
+    [
+        ({"input": {"messages": []}}, "invalid_value", "/v1/chat/completions"),
+        ({"input": {"foo": 1}}, "surface_unknown", "other"),
+        ({"input": 5}, "job_invalid", "other"),
+        ({"input": {"openai_route": "/v1/what", "openai_input": {}}}, "unknown_url", "other"),
+        ({"input": {"openai_route": "/v1/models/x"}}, "model_not_found", "other"),
+    ],
+)
+async def test_a_refusal_is_the_answer(worker, body, code, route):
+    refused = worker.accept({"id": "j", **body})
+    assert (refused.route, refused.streams) == (route, False)
+    assert error_of(await worker.answer(refused))["code"] == code
+    [event] = [one async for one in worker.stream(refused)]
+    assert error_of(event)["code"] == code
 
 
 async def test_the_deadline_of_a_stream_spares_its_consumer(worker):
@@ -244,7 +284,7 @@ async def test_the_deadline_of_a_stream_spares_its_consumer(worker):
             yield {"n": 1}
             await asyncio.sleep(0.01)
 
-    worker = replace(with_surface(worker, stream=endless), job_timeout_s=2.1)
+    worker = with_timeout(with_surface(worker, stream=endless), 2.1)
     events = []
     async for event in worker.stream(JOB):
         events.append(event)
@@ -260,7 +300,7 @@ async def test_a_slow_consumer_does_not_outwit_the_deadline(worker):
         for n in range(1000):
             yield {"n": n}
 
-    worker = replace(with_surface(worker, stream=ready), job_timeout_s=2.2)
+    worker = with_timeout(with_surface(worker, stream=ready), 2.2)
     events = []
     async for event in worker.stream(JOB):
         events.append(event)
@@ -297,10 +337,10 @@ async def test_the_log_says_that_a_job_was_stopped(worker, caplog):
 
 async def test_a_closed_stream_frees_the_engine(make_worker):
     worker = make_worker(SURFACE="chat")
-    row = worker.dispatcher.endpoint.catalog.rows[0]
+    row = worker.endpoint.catalog.rows[0]
     slow = replace(row, options={"delay_s": 0.01})
-    endpoint = replace(worker.dispatcher.endpoint, catalog=type(CATALOG)([slow]))
-    worker = replace(worker, dispatcher=replace(worker.dispatcher, endpoint=endpoint))
+    endpoint = replace(worker.endpoint, catalog=type(CATALOG)([slow]))
+    worker = replace(worker, reception=replace(worker.reception, endpoint=endpoint))
     long = {"input": {"messages": [{"role": "user", "content": "x" * 100_000}], "stream": True}}
     events = worker.stream(long)
     await anext(events)
@@ -365,6 +405,17 @@ def test_surface_is_all_that_dispatch_reads():
     from handler.contract import SURFACES
 
     assert {type(one) for one in SURFACES.values()} == {Surface}
-    for name in ("dispatch", "entry", "job", "wire", "settings/endpoint", "assemble", "command"):
+    for name in (
+        "routing",
+        "acceptance",
+        "life",
+        "dispatch",
+        "entry",
+        "job",
+        "wire",
+        "settings/endpoint",
+        "assemble",
+        "command",
+    ):
         text = (ROOT / "handler" / f"{name}.py").read_text()
         assert not [surface for surface in SURFACES if f'"{surface}"' in text]

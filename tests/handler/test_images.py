@@ -67,7 +67,7 @@ async def test_background_has_a_route_and_the_model_says_it_too(tiny):
 
 async def test_without_a_model_the_routes_own_default_answers(make_worker):
     worker = make_worker(FAKE_ENGINES="0", SURFACE="images")
-    pick = worker.dispatcher.endpoint.pick
+    pick = worker.endpoint.pick
     assert "img-upscale" in pick("images", None, "img-upscale").tasks
     assert "img-rmbg" in pick("images", None, "img-rmbg").tasks
     assert "txt2img" in pick("images", None).tasks

@@ -11,7 +11,6 @@ from PIL import Image
 
 from handler.contract import SURFACES
 from handler.contract.images.images import _SQUARE
-from handler.job import parse_job
 from models.catalog import CATALOG
 from models.errors import OutOfMemory
 
@@ -29,7 +28,7 @@ async def test_every_model_has_one_that_its_surface_understands(row, make_worker
         return
     route, body = rehearsal
     raw = {"id": "j", "input": {"openai_route": route, "openai_input": body}}
-    task = worker.dispatcher.understand(parse_job(raw))
+    task = worker.accept(raw)
     assert task.row.slug == row.slug
     assert task.surface.name == row.surface
 

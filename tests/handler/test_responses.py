@@ -123,8 +123,8 @@ async def test_an_answer_by_a_schema(make_worker):
         ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "invalid_value", "input[0].content[0]"),
         ({"input": [{"role": "robot", "content": "a"}]}, "invalid_value", "input[0].role"),
         ({"instructions": "Be", "input": [{"role": "user", "content": "a"}, {"role": "user", "content": 5}]}, "invalid_type", "input[1].content"),
-        ({"input": [{"type": "reasoning", "summary": []}, {"type": "function_call", "call_id": "c", "name": "f", "arguments": "5"}]}, "invalid_value", "input[1].arguments"),
-        ({"input": [{"role": "assistant", "content": "a"}, {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}, {"type": "function_call", "call_id": "c", "name": "f", "arguments": "["}]}, "invalid_value", "input[2].arguments"),
+        ({"input": [{"type": "reasoning", "summary": []}, {"type": "function_call", "call_id": "c", "name": 5, "arguments": "5"}]}, "invalid_type", "input[1].name"),
+        ({"input": [{"role": "assistant", "content": "a"}, {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}, {"type": "function_call", "call_id": "c", "name": "f", "arguments": ["a"]}]}, "invalid_type", "input[2].arguments"),
         ({"input": [{"type": "function_call_output", "output": "a"}]}, "missing_required_parameter", "input[0].call_id"),
         ({"input": [{"type": "reasoning", "summary": []}]}, "invalid_value", "input"),
         ({"input": "a", "tool_choice": "required"}, "invalid_value", "tool_choice"),
@@ -138,6 +138,12 @@ async def test_an_answer_by_a_schema(make_worker):
         ({"input": "a", "text": {"format": {"type": "json_schema", "name": "x"}}}, "missing_required_parameter", "text.format.schema"),
         ({"input": "a", "n": 2}, "unsupported_parameter", "n"),
         ({"input": "a", "logprobs": True}, "unsupported_parameter", "logprobs"),
+        ({"input": "a", "truncation": "auto"}, "unsupported_parameter", "truncation"),
+        ({"input": "a", "include": ["message.output_text.logprobs"]}, "unsupported_parameter", "include[0]"),
+        ({"input": "a", "reasoning": {"effort": "high"}}, "unsupported_parameter", "reasoning.effort"),
+        ({"input": "a", "reasoning": {"summary": "auto"}}, "unsupported_parameter", "reasoning.summary"),
+        ({"input": "a", "tools": [TOOL], "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "g"}]}}, "invalid_value", "tool_choice.tools[0].name"),
+        ({"input": "a", "tools": [TOOL], "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": []}}, "invalid_value", "tool_choice"),
         ({"input": "a", "presence_penalty": 3}, "invalid_value", "presence_penalty"),
         ({"input": "a", "max_tokens": 0}, "invalid_value", "max_tokens"),
         ({"input": "a", "messages": [{"role": "user", "content": "b"}]}, "unsupported_parameter", "messages"),
@@ -220,3 +226,47 @@ async def test_thought_tokens_are_counted(worker):
     answer = await whole(worker, {"input": "<think>abc</think>d"})
     thought = answer.usage.output_tokens_details.reasoning_tokens
     assert 3 <= thought <= len("<think>abc</think>")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"include": ["reasoning.encrypted_content"]},
+        {"include": ["file_search_call.results", "web_search_call.action.sources"]},
+        {"reasoning": {"effort": None, "summary": None}},
+        {"reasoning": {"effort": "none"}},
+        {"reasoning": {}},
+        {"truncation": "disabled"},
+    ],
+)
+async def test_what_asks_for_nothing_is_taken(worker, fields):
+    answer = await whole(worker, {"input": "Hello", "strict": True, **fields})
+    assert answer.output_text == "Hello"
+
+
+async def test_a_cut_call_is_incomplete(worker):
+    body = {"input": CALL, "tools": [TOOL], "max_output_tokens": len(CALL.encode()) - 20}
+    answer = await whole(worker, body)
+    [item] = answer.output
+    assert (answer.status, item.type, item.status) == ("incomplete", "function_call", "incomplete")
+    assert item.arguments.startswith('{"a": ')
+    events = await streamed(worker, body)
+    done = next(event for event in events if event.type == "response.output_item.done")
+    assert done.item.status == "incomplete"
+    # The conversation goes on with it.
+    call = {"type": "function_call", **item.model_dump(include={"call_id", "name", "arguments"})}
+    output = {"type": "function_call_output", "call_id": item.call_id, "output": "cut"}
+    again = await whole(worker, {"input": [{"role": "user", "content": "a"}, call, output]})
+    assert again.status == "completed"
+
+
+async def test_allowed_tools_are_all_that_the_model_sees():
+    other = {**TOOL, "name": "g"}
+    allowed = {"type": "allowed_tools", "tools": [{"type": "function", "name": "g"}]}
+    for mode, must in (("auto", False), ("required", True)):
+        choice = {**allowed, "mode": mode}
+        request = ResponsesRequest.parse(
+            {"input": "a", "tools": [TOOL, other], "tool_choice": choice}
+        )
+        told = [tool.function.name for tool in request.chat.told_tools.values()]
+        assert (told, request.chat.must_call) == (["g"], must)

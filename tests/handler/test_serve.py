@@ -285,7 +285,7 @@ async def test_ping_says_warming_then_healthy(make_worker):
     import threading
 
     worker, release = make_worker(SURFACE="embeddings"), threading.Event()
-    row = worker.dispatcher.endpoint.pick("embeddings", None)
+    row = worker.endpoint.pick("embeddings", None)
 
     def load(row: Any) -> Any:
         from models.fake import FakeEmbeddings

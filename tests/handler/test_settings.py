@@ -158,6 +158,15 @@ def test_a_further_name_means_its_model_before_any_other():
     assert served.configured.slug == "Tiny_Ben2"
 
 
+def test_a_further_name_means_its_model_before_openais_name_means_the_default():
+    settings = Settings.from_env({"SERVED_NAMES": "Whisper-1=Whisper_Small"})
+    catalog = renamed(CATALOG, settings.further_names())
+    served = Endpoint.build(settings, SURFACES, catalog, "cpu")
+    assert served.pick("transcribe", "whisper-1").slug == "Whisper_Small"
+    assert served.find("whisper-1").slug == "Whisper_Small"
+    assert served.pick("transcribe", "gpt-4o-transcribe").slug == "Whisper_Base"
+
+
 @pytest.mark.parametrize("given", ["Ben2", "=Tiny_Ben2", "Ben2="])
 def test_a_further_name_without_a_model_is_refused(given):
     with pytest.raises(SettingsError, match="SERVED_NAMES: must be NAME=MODEL"):
@@ -592,7 +601,7 @@ def gpu_worker(monkeypatch: pytest.MonkeyPatch, **env: str) -> Worker:
 def test_the_pool_counts_what_vllm_is_handed(monkeypatch, env, share_gb):
     worker = gpu_worker(monkeypatch, **env)
     pool = worker.dispatcher.pool
-    row = worker.dispatcher.endpoint.pick("chat", None)
+    row = worker.endpoint.pick("chat", None)
     assert row.memory_bytes == share_gb * GB
     assert pool.budget_bytes == int(env.get("MEMORY_BUDGET_GB", "72")) * GB
 
@@ -611,7 +620,7 @@ async def test_a_second_chat_model_evicts_the_first(monkeypatch, engine):
 
     pool = Pool(load, worker.dispatcher.pool.budget_bytes, 8)
     for slug in ("Llama3_8B_Instruct", "Qwen3_4B_Instruct", "Llama3_8B_Instruct"):
-        async with pool.lease(worker.dispatcher.endpoint.pick("chat", slug)):
+        async with pool.lease(worker.endpoint.pick("chat", slug)):
             assert pool.warm == [slug]
     assert [others for _, others in warm] == [[], [], []]
 
@@ -622,7 +631,7 @@ async def test_all_surfaces_share_a_gpu_by_what_they_count_for(monkeypatch):
     """As much as fits stays: chat has its part, and makes room for a video's 72 GB like any other."""
     worker = gpu_worker(monkeypatch, SURFACE="all")
     pool = Pool(fake.FakeEmbeddings, worker.dispatcher.pool.budget_bytes, 8)
-    rows = worker.dispatcher.endpoint.catalog
+    rows = worker.endpoint.catalog
     for slug, stay in (
         ("Llama3_8B_Instruct", ["Llama3_8B_Instruct"]),
         ("Flux1schnell", ["Llama3_8B_Instruct", "Flux1schnell"]),

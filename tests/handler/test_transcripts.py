@@ -25,16 +25,19 @@ from openai.types.audio import (
     TranscriptionTextSegmentEvent,
 )
 
+from handler.contract import SURFACES
 from handler.contract.transcribe.events import InOrder, merged
-from handler.contract.transcribe.languages import CODES, language_name
+from handler.contract.transcribe.languages import CODES, NAMES, language_name
 from handler.contract.transcribe.request import TranscriptionRequest
 from handler.contract.transcribe.speakers import told_apart
 from handler.contract.transcribe.subtitles import srt, vtt
 from handler.doors.queue.updates import Updates
-from handler.settings.variables import SettingsError
+from handler.settings.endpoint import Endpoint
+from handler.settings.variables import Settings, SettingsError
+from models.catalog import CATALOG
 from models.errors import InvalidValue, MediaUndecodable
 from models.transcribe.request import Heard, Transcript, Turn
-from tests.conftest import ROOT, decoded, needs
+from tests.conftest import ROOT, decoded, error_of, needs
 from tests.handler.test_contract import TRANSCRIBE, check
 from tests.handler.test_images import by_route
 from tests.handler.test_scaler import Platform, running, until, worker
@@ -193,7 +196,9 @@ async def test_without_the_extra_it_is_said_how_to_have_it(make_worker, monkeypa
 
 
 def test_a_diarizer_must_be_known(make_worker):
-    assert make_worker(DIARIZER="Fake_Speakers").dispatcher.diarizer.slug == "Fake_Speakers"
+    assert make_worker(DIARIZER="Fake_Speakers").dispatcher.helpers["speakers"].slug == (
+        "Fake_Speakers"
+    )
     with pytest.raises(SettingsError, match="DIARIZER: .*It holds: Fake_Speakers"):
         make_worker(DIARIZER="Someone")
 
@@ -280,7 +285,10 @@ def parse(**fields: Any) -> TranscriptionRequest:
 @pytest.mark.parametrize(
     ("tag", "code"),
     [("jv", "jw"), ("nb-NO", "no"), ("fil", "tl"), ("zh-Hant-TW", "zh"), ("EN", "en"),
-     ("Haitian Creole", "ht"), ("yue", "yue"), ("iw", "he")],
+     ("Haitian Creole", "ht"), ("yue", "yue"), ("iw", "he"), ("eng", "en"), ("deu", "de"),
+     ("ger", "de"), ("fre", "fr"), ("fra-CA", "fr"), ("cmn-Hans-CN", "zh"), ("chi", "zh"),
+     ("Mandarin", "zh"), ("castilian", "es"), ("Flemish", "nl"), ("valencian", "ca"),
+     ("swh", "sw"), ("pes", "fa"), ("nob", "no"), ("en_US", "en"), (" de ", "de"), ("haw", "haw")],
 )  # fmt: skip
 def test_languages_by_their_tags(tag, code):
     assert parse(language=tag).language == code
@@ -314,6 +322,52 @@ def test_what_contradicts_itself_is_refused_by_name(fields, param):
     with pytest.raises(InvalidValue) as caught:
         parse(**fields)
     assert caught.value.param == param
+
+
+@pytest.mark.parametrize("word", ["auto", "AUTO", "detect", "und", "mul", "multi", ""])
+def test_any_language_is_as_none(word):
+    assert parse(language=word).language is None
+    assert parse(languages=["en", word]).languages is None
+    assert parse(language=word, languages=["en", "de"]).languages == ["en", "de"]
+
+
+def test_every_language_of_whisper_has_a_code_of_three_letters():
+    """As faster-whisper names them; each code means one of them, and none means two."""
+    from faster_whisper.tokenizer import _LANGUAGE_CODES
+
+    assert set(NAMES) == set(_LANGUAGE_CODES)
+    assert set(CODES.values()) == set(NAMES)
+    long = [name for name in CODES if len(name) == 3 and name.isascii()]
+    assert {CODES[name] for name in long} | {"haw", "yue"} == set(NAMES)
+    for code in NAMES:
+        assert parse(language=code).language == code
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["whisper-1", "Whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe",
+     "gpt-4o-mini-transcribe-2025-12-15", "gpt-4o-transcribe-diarize"],
+)  # fmt: skip
+async def test_openais_names_mean_the_endpoints_model(make_worker, name):
+    rows = [row for row in CATALOG.rows if row.surface == "transcribe"]
+    for row in rows:
+        served = Endpoint.build(
+            Settings.from_env({"MODEL_SLUG": row.slug}), SURFACES, CATALOG, "cpu"
+        )
+        assert served.pick("transcribe", name).slug == row.slug
+        assert served.find(name).slug == row.slug
+    for device in ("cpu", "cuda"):
+        every = Endpoint.build(Settings.from_env({}), SURFACES, CATALOG, device)
+        assert every.pick("transcribe", name) == every.pick("transcribe", None)
+    worker = make_worker()
+    answer = decoded(await worker.answer(by_route(ROUTE, **TRANSCRIBE, model=name)))
+    assert answer["model"] == "Fake_Transcribe"
+    model = decoded(await worker.answer(by_route(f"/v1/models/{name}")))
+    assert model["id"] == "Fake_Transcribe"
+    other = error_of(await worker.answer(by_route("/v1/chat/completions", model=name, messages=[
+        {"role": "user", "content": "a"}
+    ])))  # fmt: skip
+    assert other["code"] == "model_not_found"
 
 
 def test_names_of_languages():

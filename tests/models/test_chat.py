@@ -328,7 +328,9 @@ def test_the_end_of_turn_stops_and_is_not_shown(llama):
 
 
 def test_context_length(llama):
-    with pytest.raises(ContextLengthExceeded, match="at most 2048 tokens.*2049") as caught:
+    with pytest.raises(
+        ContextLengthExceeded, match="maximum context length is 2048 tokens.*2049"
+    ) as caught:
         ready(llama, Prompt((1,) * 2049, Sampling()))
     assert caught.value.param == "messages"
     with pytest.raises(ContextLengthExceeded) as caught:
@@ -385,6 +387,23 @@ def test_a_form_holds_in_a_crowd(llama):
         assert {llama.text.decode(one.tokens[choice]) for choice in (0, 1)} == {letter * 5}
 
 
+def test_blanks_in_a_form_are_bounded(llama):
+    """A model that would go on with blanks for ever still ends its answer."""
+    schema = {
+        "type": "object",
+        "properties": {
+            "a": {"type": "array", "items": {"enum": [1]}, "minItems": 2, "maxItems": 2}
+        },
+        "required": ["a"],
+        "additionalProperties": False,
+    }
+    blanks = {llama.text.encode_rendered(blank)[0]: 100.0 for blank in " \n\t"}
+    grammar = Grammar("json_schema", json.dumps(schema))
+    text, reason = said(llama, grammar, 1, logit_bias=blanks)
+    assert (json.loads(text), reason) == ({"a": [1, 1]}, "stop")
+    assert 20 <= sum(text.count(blank) for blank in " \n\t") <= 40
+
+
 @pytest.mark.parametrize(
     ("schema", "where"),
     [
@@ -392,11 +411,11 @@ def test_a_form_holds_in_a_crowd(llama):
             {"type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}},
             "#/properties/a/uniqueItems",
         ),
-        ({"properties": {"a": {"not": {"type": "string"}}}}, "#/properties/a/not"),
-        ({"properties": {"not": {"type": "integer"}, "b": {"not": {}}}}, ": #/properties/b/not is"),
-        ({"$defs": {"x": {"items": {"not": {}}}}, "$ref": "#/$defs/x"}, ": #/$defs/x/items/not is"),
-        ({"enum": ["not"], "properties": {"b/c": {"not": {}}}}, "#/properties/b~1c/not"),
-        ({"if": {"type": "string"}, "then": {}}, "#/if, #/then"),
+        ({"properties": {"a": {"not": {"minLength": 3}}}}, "#/properties/a/not"),
+        ({"not": {}}, ": #/not is"),
+        ({"$defs": {"x": {"items": {"not": {"pattern": "a"}}}}, "$ref": "#/$defs/x"}, ": #/$defs/x/items/not is"),
+        ({"properties": {"b/c": {"not": {"pattern": "a"}}}}, "#/properties/b~1c/not"),
+        ({"if": {"minLength": 3}, "then": {"pattern": "^a"}}, "#/if, #/then"),
         ({"properties": {"a": {"oneOf": [{"type": "string"}, {"maxLength": 3}]}}}, "#/properties/a/oneOf is a keyword that no answer can be held to; use anyOf"),
         ({"properties": {"a": {"type": "robot"}}}, "#/properties/a: Invalid type: robot"),
         ({"properties": {"a": {"items": {"$ref": "#/nowhere"}}}}, "#/properties/a/items: "),

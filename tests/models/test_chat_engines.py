@@ -183,7 +183,9 @@ def test_many_that_are_dropped_leave_room_for_all(engine, reference):
 
 
 def test_context_length(engine):
-    with pytest.raises(ContextLengthExceeded, match="at most 1024 tokens.*1024") as caught:
+    with pytest.raises(
+        ContextLengthExceeded, match="maximum context length is 1024 tokens.*1024"
+    ) as caught:
         ready(engine, Prompt((1,) * 1024, Sampling(), param="prompt"))
     assert caught.value.param == "prompt"
     said, reason = alone(engine, [1] * 1016, temperature=0.0, max_tokens=100, ignore_eos=True)

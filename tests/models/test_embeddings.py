@@ -190,8 +190,16 @@ def test_a_text_has_its_vector_whoever_is_beside_it(minilm):
     assert np.abs(together - alone).max() < 1e-4
 
 
-@pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bfloat16"])
-@pytest.mark.parametrize("model", [MINILM, BGE], ids=["minilm", "bge"])
+@pytest.mark.parametrize(
+    ("model", "bf16"),
+    [
+        pytest.param(MINILM, False, id="minilm-float32"),
+        # Where the processor has no bfloat16 it takes minutes.
+        pytest.param(MINILM, True, id="minilm-bfloat16", marks=pytest.mark.slow),
+        pytest.param(BGE, False, id="bge-float32"),
+        pytest.param(BGE, True, id="bge-bfloat16"),
+    ],
+)
 def test_packed_texts_have_the_vectors_of_padded_ones(model, bf16, store, monkeypatch):
     """All three kinds: lengths that repeat, a run that is filled up, and one as long as it gets."""
     load = Loader(store, Device("cpu", 8 * 10**9, bf16=bf16))

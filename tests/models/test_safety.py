@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -80,12 +81,11 @@ def screened(make_worker, monkeypatch):
         worker = make_worker(**env)
         checker = row("Tiny_Safety_Checker")
 
-        async def screen(self: Any, _: Any, __: Any, pictures: Any) -> list[bool]:
-            return [index in flagged for index in range(len(pictures))]
+        async def screen(self: Any, _: Any, __: Any, request: ScreenRequest) -> list[bool]:
+            return [index in flagged for index in range(len(request.pictures))]
 
-        monkeypatch.setattr("handler.dispatch.Dispatcher._screen", screen)
-        object.__setattr__(worker.dispatcher, "checker", checker)
-        return worker
+        monkeypatch.setattr("handler.dispatch.Dispatcher._ask", screen)
+        return replace(worker, dispatcher=replace(worker.dispatcher, helpers={"safety": checker}))
 
     return made
 
@@ -137,7 +137,7 @@ async def test_the_checker_is_a_model_like_others(make_worker):
     assert [one["content_filter"]["flagged"] for one in answer["data"]] == [False, False]
     assert base64.b64decode(answer["data"][0]["b64_json"])
     assert set(worker.dispatcher.pool.warm) == {"Tiny_Flux", "Tiny_Safety_Checker"}
-    listed = worker.dispatcher.endpoint.catalog.rows
+    listed = worker.endpoint.catalog.rows
     assert "Tiny_Safety_Checker" not in [one.slug for one in listed]
 
 
@@ -154,11 +154,11 @@ async def test_frames_speak_for_their_video(make_worker, monkeypatch, flagged):
     """One that is flagged is enough."""
     seen: list[tuple[int, int]] = []
 
-    async def screen(self: Any, checker: Any, deadline: Any, pictures: Any) -> list[bool]:
-        seen.extend(Image.open(io.BytesIO(one)).size for one in pictures)
+    async def screen(self: Any, _: Any, __: Any, request: ScreenRequest) -> list[bool]:
+        seen.extend(Image.open(io.BytesIO(one)).size for one in request.pictures)
         return [False, flagged, False]
 
-    monkeypatch.setattr("handler.dispatch.Dispatcher._screen", screen)
+    monkeypatch.setattr("handler.dispatch.Dispatcher._ask", screen)
     env = {"FAKE_ENGINES": "0", "SURFACE": "images", "SAFETY_CHECKER": "Tiny_Safety_Checker"}
     body = {"model": "Tiny_Ltx2", "prompt": "waves", "size": "96x64", "frames": 9, "seed": 5}
     output = await make_worker(**env).answer({"input": body})

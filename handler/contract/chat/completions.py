@@ -28,7 +28,8 @@ from handler.contract.chat.voices import Delta, Spelled, merged
 from handler.contract.request import Integer, Items, NonEmpty, Unsupported, alike
 from handler.contract.streaming import to_client, together
 from models.chat.request import Said
-from models.errors import InvalidValue, UnsupportedParameter
+from models.errors import ContextLengthExceeded, InvalidValue, UnsupportedParameter
+from models.warm.model import Borrowed
 
 MAX_PROMPTS = 20  # OpenAI's limit
 MAX_PROMPT_TOKENS = 1 << 20  # more than any model reads
@@ -42,7 +43,6 @@ class CompletionRequest(GenerationRequest):
     unsupported: ClassVar = {
         **GenerationRequest.unsupported,
         "add_special_tokens": Unsupported(True),
-        "best_of": Unsupported(1),
         "suffix": Unsupported(),
         "top_logprobs": Unsupported(0, instead="send logprobs"),
         **alike(
@@ -68,7 +68,10 @@ class CompletionRequest(GenerationRequest):
         | Tokens
         | Annotated[list[NonEmpty], Items(MAX_PROMPTS, least=1)]
         | Annotated[list[Tokens], Items(MAX_PROMPTS, least=1)]
-    )
+        | None
+    ) = None
+    max_tokens: Annotated[Integer, Field(ge=0)] | None = None
+    best_of: Integer | None = None
     echo: bool = False
     logprobs: Annotated[Integer, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
 
@@ -79,12 +82,17 @@ class CompletionRequest(GenerationRequest):
                 "echo: the prompt's own logprobs are not known; send echo or logprobs.",
                 param="echo",
             )
+        if self.best_of not in (None, self.n):
+            raise UnsupportedParameter(
+                f"best_of: every answer is sent; leave it out or send n, {self.n}.",
+                param="best_of",
+            )
         return self
 
     @property
     def asked_tokens(self) -> int | None:
         """OpenAI answers 16 tokens here when nothing is said."""
-        return self.max_tokens or _DEFAULT_TOKENS
+        return _DEFAULT_TOKENS if self.max_tokens is None else self.max_tokens
 
     @property
     def told_logprobs(self) -> int | None:
@@ -93,9 +101,9 @@ class CompletionRequest(GenerationRequest):
 
     @property
     def prompts(self) -> list[str | list[int]]:
-        """Each prompt, a text or its token ids."""
-        if isinstance(self.prompt, str):
-            return [self.prompt]
+        """Each prompt, a text or its token ids; without a prompt the empty text."""
+        if self.prompt is None or isinstance(self.prompt, str):
+            return [self.prompt or ""]
         if isinstance(self.prompt[0], int):
             return [self.prompt]
         return list(cast("list[str | list[int]]", self.prompt))
@@ -112,8 +120,9 @@ async def _deltas(
     async with call.lease() as model:
         text = model.engine.text
         asked = await asyncio.to_thread(_asked, text, request)
+        answers = _nothing if request.max_tokens == 0 else deltas
         streams = [
-            deltas(call, model, one, known, request.stops)
+            answers(call, model, one, known, request.stops)
             for one, known in zip(asked, progress, strict=True)
         ]
         async with aclosing(together(streams)) as events:
@@ -125,6 +134,23 @@ async def _deltas(
                     for choice in range(request.n):
                         yield index * request.n + choice, Delta(choice, (said,))
                 yield index * request.n + delta.choice, delta
+
+
+async def _nothing(
+    call: Call, model: Borrowed, asked: Asked, progress: Progress, stops: Sequence[str]
+) -> AsyncGenerator[Delta, None]:
+    """Answer no tokens, as ``max_tokens: 0`` asks; the prompt is counted and not read.
+
+    Raises:
+        ContextLengthExceeded: the prompt is longer than the model's context.
+    """
+    length, most = len(asked.tokens), model.engine.context
+    if length > most:
+        excess = f"{asked.param} has {length} tokens"
+        raise ContextLengthExceeded.of_chat(most, excess, asked.param)
+    progress.prompt_tokens = length
+    for choice in range(call.request.n):
+        yield Delta(choice, finish_reason="length")
 
 
 def _plain(text: Any, prompt: str | list[int]) -> str:
@@ -142,7 +168,7 @@ def _asked(text: Any, request: CompletionRequest) -> list[Asked]:
 
 def _encode(text: Any, prompt: str | list[int], param: str) -> list[int]:
     if isinstance(prompt, str):
-        tokens: list[int] = text.encode_text(prompt)
+        tokens: list[int] = text.encode_text(prompt) if prompt else text.beginning
         return tokens
     unknown = next((one for one in prompt if one >= text.vocabulary), None)
     if unknown is not None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from handler.contract.request import Items, NonEmpty, Text, Unsupported, refuse_unsupported
 from models.errors import InvalidValue, UnsupportedParameter
@@ -15,6 +16,7 @@ MAX_MESSAGES = 10_000
 MAX_PARTS = 1000  # of a message
 MAX_ALL_PARTS = 20_000  # and calls of all messages: each is an object of half a kilobyte
 MAX_CALLS = 128  # of a message
+MAX_ARGUMENT_DEPTH = 100  # of arguments that a template writes as JSON
 _TEXT_ONLY = "this model reads text; send text parts alone"
 
 
@@ -27,13 +29,58 @@ class TextPart(BaseModel):
     text: Text
 
 
+class RefusalPart(BaseModel):
+    """A part of an earlier answer that refused; its text is read as content."""
+
+    model_config = ConfigDict(strict=True)
+
+    type: Literal["refusal"]
+    refusal: Text
+
+    @property
+    def text(self) -> str:
+        """The text of the refusal."""
+        return self.refusal
+
+
+ContentPart = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
+
+
 class Function(BaseModel):
-    """What was called, and with what: ``arguments`` are a JSON object, as text."""
+    """What was called, and with what: ``arguments`` as the model wrote them, which may be cut."""
 
     model_config = ConfigDict(strict=True)
 
     name: NonEmpty
-    arguments: Text
+    arguments: Text | None = None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The arguments by their names, as chat templates need them.
+
+        Text that is no JSON object stands under the name ``arguments``.
+        """
+        text = self.arguments or ""
+        value = _parsed(text)
+        if isinstance(value, dict):
+            return value
+        return {} if text.strip() in ("", "null") else {"arguments": text}
+
+
+def _parsed(text: str) -> Any:
+    """Return a JSON value; None for text that is none, or none that a template can write."""
+    try:
+        value = json.loads(text)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):  # also half of a surrogate pair, and 1e999
+        return None
+    return value if _depth(text) <= MAX_ARGUMENT_DEPTH else None
+
+
+def _depth(text: str) -> int:
+    """Return how deep brackets are nested at most, those within strings counted as well."""
+    depths = accumulate((letter in "[{") - (letter in "]}") for letter in text)
+    return max(depths, default=0)
 
 
 class Call(BaseModel):
@@ -45,18 +92,9 @@ class Call(BaseModel):
     type: Literal["function"] = "function"
     function: Function
 
-    def plain(self, path: str) -> dict[str, Any]:
+    def plain(self) -> dict[str, Any]:
         """The call as chat templates know it: with arguments that are an object."""
-        try:
-            arguments = json.loads(self.function.arguments or "{}")
-        except (ValueError, RecursionError):
-            arguments = None
-        if not isinstance(arguments, dict):
-            raise InvalidValue(
-                f"{path}.function.arguments must be a JSON object, as text.",
-                param=f"{path}.function.arguments",
-            )
-        function = {"name": self.function.name, "arguments": arguments}
+        function = {"name": self.function.name, "arguments": self.function.values}
         return {"type": "function", "id": self.id, "function": function}
 
 
@@ -66,7 +104,8 @@ class Message(BaseModel):
     model_config = ConfigDict(strict=True)
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: Text | Annotated[list[TextPart], Items(MAX_PARTS, least=1)] | None = None
+    content: Text | Annotated[list[ContentPart], Items(MAX_PARTS, least=1)] | None = None
+    refusal: Text | None = None
     name: NonEmpty | None = None
     tool_calls: Annotated[list[Call], Items(MAX_CALLS)] | None = None
     tool_call_id: NonEmpty | None = None
@@ -78,7 +117,7 @@ class Message(BaseModel):
         Raises:
             InvalidValue: they do not.
         """
-        if self.content is None and not self.tool_calls:
+        if self.content is None and not self.tool_calls and self.refusal is None:
             null = "content" in self.model_fields_set
             wrong = "content", "must be a text or a list of text parts"
             code = "invalid_type" if null else "missing_required_parameter"
@@ -92,9 +131,9 @@ class Message(BaseModel):
         param = f"{path}.{wrong[0]}"
         raise InvalidValue(f"{param} {wrong[1]}.", param=param, code=code)
 
-    def plain(self, path: str) -> dict[str, Any]:
+    def plain(self) -> dict[str, Any]:
         """The turn as chat templates know it: OpenAI's ``developer`` is their ``system``."""
-        content = self.content or ""
+        content = self.content or self.refusal or ""
         if not isinstance(content, str):
             content = "".join(part.text for part in content)
         turn: dict[str, Any] = {
@@ -105,15 +144,13 @@ class Message(BaseModel):
             if (value := getattr(self, field)) is not None:
                 turn[field] = value
         if self.tool_calls:
-            calls = enumerate(self.tool_calls)
-            turn["tool_calls"] = [call.plain(f"{path}.tool_calls[{at}]") for at, call in calls]
+            turn["tool_calls"] = [call.plain() for call in self.tool_calls]
         return turn
 
 
 _UNSUPPORTED: dict[str, Unsupported] = {
     "audio": Unsupported(instead=_TEXT_ONLY),
     "function_call": Unsupported(instead="send tool_calls"),
-    "refusal": Unsupported(instead="send it as content"),
 }
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from handler.contract.chat.generation import MAX_TOP_LOGPROBS, GenerationRequest
 from handler.contract.chat.messages import MAX_MESSAGES, Message, check
-from handler.contract.chat.tools import MAX_TOOLS, NamedTool, Tool, ToolChoice, chosen
+from handler.contract.chat.tools import MAX_TOOLS, Tool, ToolChoice, chosen, must_call
 from handler.contract.request import Integer, Items, JsonObject, Text, Unsupported, is_left_out
 from models.errors import InvalidValue, UnsupportedParameter
 
@@ -42,7 +42,7 @@ class ChatRequest(GenerationRequest):
         "moderation": Unsupported(),
         "prediction": Unsupported(),
         "reasoning_effort": Unsupported("none"),
-        "reasoning": Unsupported(),
+        "reasoning": Unsupported({"effort": "none"}, {"enabled": False}),
         "service_tier": Unsupported("auto", "default"),
         "store": Unsupported(False),
         "suffix": Unsupported(),
@@ -158,11 +158,10 @@ class ChatRequest(GenerationRequest):
     @property
     def must_call(self) -> bool:
         """Whether the answer must be a call."""
-        return self.tool_choice == "required" or isinstance(self.tool_choice, NamedTool)
+        return must_call(self.tool_choice)
 
     @property
     def conversation(self) -> list[dict[str, Any]]:
         """Every turn as chat templates know it."""
         system = [{"role": "system", "content": self.system}] if self.system else []
-        turns = enumerate(self.messages)
-        return system + [message.plain(f"messages[{index}]") for index, message in turns]
+        return system + [message.plain() for message in self.messages]

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from handler.contract.request import JsonObject, NonEmpty, Text
-from models.chat.request import Grammar
+from handler.contract.request import Items, JsonObject, NonEmpty, Text
+from models.chat.request import Embedded, Grammar
 from models.errors import InvalidValue, UnsupportedParameter
 
 MAX_TOOLS = 128  # OpenAI's
@@ -69,7 +69,32 @@ class NamedTool(BaseModel):
     function: Named
 
 
-ToolChoice = Literal["none", "auto", "required"] | NamedTool
+class AllowedTools(BaseModel):
+    """The functions that may be called, and whether one must be."""
+
+    model_config = ConfigDict(strict=True)
+
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[NamedTool], Items(MAX_TOOLS, least=1)]
+
+
+class AllowedChoice(BaseModel):
+    """A choice among some of ``tools``; the model sees no others."""
+
+    model_config = ConfigDict(strict=True)
+
+    type: Literal["allowed_tools"]
+    allowed_tools: AllowedTools
+
+
+ToolChoice = Literal["none", "auto", "required"] | NamedTool | AllowedChoice
+
+
+def must_call(choice: ToolChoice | None) -> bool:
+    """Return whether the answer must be a call."""
+    if isinstance(choice, AllowedChoice):
+        return choice.allowed_tools.mode == "required"
+    return choice == "required" or isinstance(choice, NamedTool)
 
 
 class JsonSchema(BaseModel):
@@ -125,16 +150,26 @@ def chosen(tools: Sequence[Tool], choice: ToolChoice | None) -> Mapping[int, Too
     if not tools:
         raise InvalidValue("tool_choice needs tools to choose from.", param="tool_choice")
     if isinstance(choice, NamedTool):
-        wanted = choice.function.name
-        named = {at: tool for at, tool in placed.items() if tool.function.name == wanted}
-        if not named:
-            known = ", ".join(tool.function.name for tool in tools)
-            raise InvalidValue(
-                f"tool_choice names no function of tools, which has: {known}.",
-                param="tool_choice.function.name",
-            )
-        return named
+        return _named(placed, {"tool_choice.function.name": choice.function.name})
+    if isinstance(choice, AllowedChoice):
+        path = "tool_choice.allowed_tools.tools"
+        allowed = enumerate(choice.allowed_tools.tools)
+        names = {f"{path}[{at}].function.name": tool.function.name for at, tool in allowed}
+        return _named(placed, names)
     return placed
+
+
+def _named(placed: Mapping[int, Tool], names: Mapping[str, str]) -> Mapping[int, Tool]:
+    """Return the tools of some names, which are given by their fields."""
+    known = {tool.function.name for tool in placed.values()}
+    for param, name in names.items():
+        if name not in known:
+            raise InvalidValue(
+                f"{param} names no function of tools, which has: {', '.join(sorted(known))}.",
+                param=param,
+            )
+    wanted = set(names.values())
+    return {at: tool for at, tool in placed.items() if tool.function.name in wanted}
 
 
 def asked_form(
@@ -167,10 +202,10 @@ def asked_form(
         )
     plain = [tool.plain() for tool in tools.values()]
     within = tuple(
-        (f"tools[{at}].function.parameters", family.schema(tool["function"]))
-        for at, tool in zip(tools, plain, strict=True)
+        Embedded(family.rule(place), f"tools[{at}].function.parameters", closed=True)
+        for place, at in enumerate(tools)
     )
-    if choice == "required" or isinstance(choice, NamedTool):
+    if must_call(choice):
         if form is not None and form.param.startswith("guided"):
             raise UnsupportedParameter(
                 f"{form.param}: an answer that must be a call has no other form; leave one of "
@@ -185,7 +220,7 @@ def asked_form(
                 param=form.param,
             )
         text = family.instead(plain, form.source, several=several)
-        return Grammar("lark", text, form.param, (*within, (form.param, form.source)))
+        return Grammar("lark", text, form.param, within)
     if any(tool.function.strict for tool in tools.values()):
         return Grammar("lark", family.strict(plain, several=several), "tools", within)
     return None

@@ -131,7 +131,7 @@ def _previews(call: Call, leniency: Leniency) -> int:
     if "txt2video" in call.row.tasks:
         leniency.leave_out("partial_images", "a video is shown when it is whole")
         return 0
-    if call.screen is not None:
+    if "safety" in call.helpers:
         leniency.leave_out("partial_images", "pictures are checked here before they are shown")
         return 0
     return wanted

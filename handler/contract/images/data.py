@@ -66,7 +66,7 @@ async def data_of(
         facts["frames"], facts["fps"] = picture.frames, round(picture.fps, 3)
         facts["seconds"] = round(picture.frames / picture.fps, 3)
     if withheld is not None:
-        checked_by = call.screened_by or ""
+        checked_by = call.helpers["safety"].row.slug
         facts["content_filter"] = {"checked_by": checked_by, "flagged": withheld[index]}
         if withheld[index]:
             return facts

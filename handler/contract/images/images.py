@@ -26,7 +26,7 @@ from handler.contract.images.fields import IMAGE_NAMES
 from handler.contract.images.request import ImagesRequest, PictureRequest
 from handler.contract.streaming import Whole, to_client
 from models.errors import ContentWithheld
-from models.images.request import Images, Picture, Preview
+from models.images.request import Images, Picture, Preview, ScreenRequest
 from models.row import Row
 from models.surface import LeftOut, Leniency
 
@@ -140,16 +140,18 @@ async def _withheld(call: Call, pictures: Sequence[Picture]) -> Sequence[bool] |
     Raises:
         ContentWithheld: none of them does.
     """
-    if call.screen is None:
+    checker = call.helpers.get("safety")
+    if checker is None:
         return None
     if pictures[0].stills is not None:  # a video: some of its frames speak for it
         shown = await asyncio.to_thread(pictures[0].stills)
-        flagged: Sequence[bool] = [any(await call.screen(shown))]
+        flagged: Sequence[bool] = [any(await checker.run(ScreenRequest(tuple(shown))))]
     else:
-        flagged = await call.screen([picture.content for picture in pictures])
+        contents = tuple(picture.content for picture in pictures)
+        flagged = await checker.run(ScreenRequest(contents))
     if all(flagged):
         raise ContentWithheld(
-            f"{call.screened_by} withholds what was made: it takes it for unsafe. Another prompt "
+            f"{checker.row.slug} withholds what was made: it takes it for unsafe. Another prompt "
             "or another seed may do.",
             param="prompt",
         )

@@ -6,6 +6,7 @@ shapes       a transcript in OpenAI's forms
 events       the same as it comes, in a stream
 speakers     who says what
 subtitles    a transcript as SubRip or WebVTT
+cues         its parts where lines are bounded
 languages    Whisper's languages by code and by name
 """
 

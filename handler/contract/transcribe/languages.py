@@ -1,4 +1,8 @@
-"""Whisper's languages by code and by name."""
+"""Whisper's languages by code and by name.
+
+Clients name them by ISO 639-1 (``de``), 639-2 (``deu``, ``ger``) and 639-3 (``cmn``, which is of
+``zh``), in English (``german``), and by other names of Whisper's own (``castilian``).
+"""
 
 from __future__ import annotations
 
@@ -26,6 +30,31 @@ uk ukrainian  ur urdu  uz uzbek  vi vietnamese  yi yiddish  yo yoruba  yue canto
 """
 _WORDS = _TABLE.split()
 NAMES = dict(zip(_WORDS[::2], _WORDS[1::2], strict=True)) | {"ht": "haitian creole"}
-# What Whisper calls otherwise, and further names.
-_OTHERS = {"jv": "jw", "nb": "no", "fil": "tl", "iw": "he", "in": "id", "ji": "yi", "cmn": "zh"}
-CODES = {name: code for code, name in NAMES.items()} | _OTHERS | {"haitian": "ht"}
+# The codes of three letters, for reference works and for books, and of the languages that the code
+# stands for where they have codes of their own (``arb``, standard Arabic).
+_THREE_LETTERS = """
+af:afr am:amh ar:ara,arb as:asm az:aze,azj ba:bak be:bel bg:bul bn:ben bo:bod,tib br:bre bs:bos
+ca:cat cs:ces,cze cy:cym,wel da:dan de:deu,ger el:ell,gre en:eng es:spa et:est,ekk eu:eus,baq
+fa:fas,per,pes,prs fi:fin fo:fao fr:fra,fre gl:glg gu:guj ha:hau he:heb hi:hin hr:hrv ht:hat hu:hun
+hy:hye,arm id:ind is:isl,ice it:ita ja:jpn jw:jav ka:kat,geo kk:kaz km:khm kn:kan ko:kor la:lat
+lb:ltz ln:lin lo:lao lt:lit lv:lav,lvs mg:mlg,plt mi:mri,mao mk:mkd,mac ml:mal mn:mon,khk mr:mar
+ms:msa,may,zsm mt:mlt my:mya,bur ne:nep,npi nl:nld,dut nn:nno no:nor,nob oc:oci pa:pan pl:pol
+ps:pus,pbt pt:por ro:ron,rum,mol ru:rus sa:san sd:snd si:sin sk:slk,slo sl:slv sn:sna so:som
+sq:sqi,alb,als sr:srp su:sun sv:swe sw:swa,swh ta:tam te:tel tg:tgk th:tha tk:tuk tl:tgl,fil tr:tur
+tt:tat uk:ukr ur:urd uz:uzb,uzn vi:vie yi:yid,ydd yo:yor zh:zho,chi,cmn
+"""
+_LONG = {
+    other: code
+    for code, _, others in (entry.partition(":") for entry in _THREE_LETTERS.split())
+    for other in others.split(",")
+}
+# What Whisper calls otherwise, codes that are no more, and further names.
+_OTHERS = {
+    "jv": "jw", "nb": "no", "iw": "he", "in": "id", "ji": "yi", "mo": "ro",
+    "burmese": "my", "castilian": "es", "farsi": "fa", "filipino": "tl", "flemish": "nl",
+    "haitian": "ht", "letzeburgesch": "lb", "mandarin": "zh", "moldavian": "ro", "moldovan": "ro",
+    "panjabi": "pa", "pushto": "ps", "sinhalese": "si", "valencian": "ca",
+}  # fmt: skip
+CODES = {name: code for code, name in NAMES.items()} | _LONG | _OTHERS
+# Any language: what other services' clients send; ISO 639-2 has the two of three letters.
+ANY = frozenset({"", "auto", "auto-detect", "autodetect", "detect", "mul", "multi", "und"})

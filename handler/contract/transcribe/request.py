@@ -15,7 +15,7 @@ from pydantic import (
 
 from handler.contract.request import Integer, Items, NonEmpty, Part, Request, Text
 from handler.contract.transcribe import foreign
-from handler.contract.transcribe.languages import CODES
+from handler.contract.transcribe.languages import ANY, CODES
 from models.errors import InvalidValue
 from models.transcribe.request import FALLBACK
 
@@ -23,20 +23,29 @@ Granularity = Literal["word", "segment"]
 Format = Literal["json", "text", "srt", "verbose_json", "vtt", "diarized_json"]
 
 URL_NAMES = ("audio_url", "video_url")
+_LEAST_LETTERS = 2  # of a language's code
 _LEAST_INCREMENT = 0.05  # each temperature is a try of its own
 
 
-def _code(language: str) -> str:
-    """BCP 47: Whisper knows the primary subtag, ``en`` of ``en-US``; or an English name."""
-    if language.lower() in CODES:
-        return CODES[language.lower()]
-    primary = language.replace("_", "-").split("-")[0].lower()
+def _code(language: str) -> str | None:
+    """BCP 47: Whisper knows the primary subtag, ``en`` of ``en-US``; or an English name.
+
+    None = any, as where none is given.
+    """
+    name = language.strip().lower()
+    if name in ANY:
+        return None
+    if name in CODES:
+        return CODES[name]
+    if len(name) < _LEAST_LETTERS:
+        raise ValueError("must be a language tag such as en or pt-BR")
+    primary = name.replace("_", "-").split("-")[0]
     if not (primary.isascii() and primary.isalpha()):
         raise ValueError("must be a language tag such as en or pt-BR")
     return CODES.get(primary, primary)
 
 
-Language = Annotated[str, Field(min_length=2, max_length=35), AfterValidator(_code)]
+Language = Annotated[str, Field(max_length=35), AfterValidator(_code)]
 Temperature = Annotated[float, Field(ge=0, le=1)]
 Milliseconds = Annotated[float, Field(ge=0, le=60_000)]
 
@@ -188,6 +197,11 @@ class TranscriptionRequest(Request):
             )
         return self
 
+    @field_validator("languages")
+    @classmethod
+    def _any_language_is_no_choice(cls, codes: list[str] | None) -> list[str] | None:
+        return None if codes is None or None in codes else codes
+
     @field_validator("temperature_increment_on_fallback")
     @classmethod
     def _few_tries(cls, increment: float | None) -> float | None:
@@ -208,6 +222,11 @@ class TranscriptionRequest(Request):
     def words(self) -> bool:
         """Whether words are timed."""
         return self.word_timestamps or "word" in self.timestamp_granularities
+
+    @property
+    def bounded(self) -> bool:
+        """Whether lines of subtitles are bounded."""
+        return self.max_line_width is not None or self.max_line_count is not None
 
     @property
     def temperatures(self) -> tuple[float, ...]:

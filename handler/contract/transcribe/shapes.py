@@ -91,7 +91,7 @@ def shaped(transcript: Transcript, call: Call, turns: Sequence[Turn] | None = No
             "usage": usage,
             **facts,
         }
-        noticed = with_notice(diarized, call.row, call.told_apart_by)
+        noticed = with_notice(diarized, call.row, call.helpers["speakers"].row)
         return _with_warnings(noticed, transcript, call)
     translated = transcript.task == "translate"
     verbose: dict[str, Any] = {
@@ -121,7 +121,7 @@ def _plain_text(transcript: Transcript, request: TranscriptionRequest, text: str
 
 
 def _with_warnings(answer: dict[str, Any], transcript: Transcript, call: Call) -> dict[str, Any]:
-    """Add what was left out, and what of the file could not be read."""
+    """Add what was left out, and what there is to know of the file."""
     audio = call.request.called("audioUrl")
     told = [{"param": one.param, "message": one.message} for one in transcript.left_out]
     if transcript.damaged:
@@ -130,10 +130,13 @@ def _with_warnings(answer: dict[str, Any], transcript: Transcript, call: Call) -
         )
     if transcript.declared_s is not None:
         message = (
-            f"The file says that it has {transcript.declared_s:.1f} s and ends after "
+            f"The file says that its sound has {transcript.declared_s:.1f} s and ends after "
             f"{transcript.duration_s:.1f} s: it is cut off."
         )
         told.append({"param": audio, "code": "media_truncated", "message": message})
+    told += [
+        {"param": audio, "code": code, "message": message} for code, message in transcript.notes
+    ]
     return {**answer, "warnings": told} if told else answer
 
 

@@ -115,7 +115,8 @@ async def _turns(call: Call, path: Path) -> Sequence[Turn]:
         UnsupportedParameter: nobody can tell here.
     """
     request: TranscriptionRequest = call.request
-    if call.tell_apart is None:
+    diarizer = call.helpers.get("speakers")
+    if diarizer is None:
         raise UnsupportedParameter(
             "This worker cannot tell speakers apart: its image is built without sherpa-onnx "
             "(EXTRA=diarize). Ask for json or verbose_json.",
@@ -126,7 +127,9 @@ async def _turns(call: Call, path: Path) -> Sequence[Turn]:
         for index, voice in enumerate(request.known_speaker_references)
     ]
     names = tuple(request.known_speaker_names)
-    return await call.tell_apart(SpeakersRequest(path, request.num_speakers, names, tuple(voices)))
+    asked = SpeakersRequest(path, request.num_speakers, names, tuple(voices))
+    turns: Sequence[Turn] = await diarizer.run(asked)
+    return turns
 
 
 async def _to_engine(call: Call) -> TranscribeRequest:
@@ -146,7 +149,8 @@ async def _to_engine(call: Call) -> TranscribeRequest:
         task="translate" if translate else "transcribe",
         prompt=request.prompt,
         temperatures=request.temperatures,
-        words=request.words or request.format == "diarized_json",
+        # Speakers and lines of subtitles change between words.
+        words=request.words or request.format == "diarized_json" or request.bounded,
         vad=request.vad,
         vad_options=request.vad_options,
         hotwords=request.expected,
@@ -165,6 +169,15 @@ _ROUTES = ("/v1/audio/transcriptions", "/v1/audio/translations")
 SURFACE = Surface(
     name="transcribe",
     companions=frozenset({"prompt", "documents"}),
+    generic=frozenset(
+        {
+            "whisper-1",
+            "gpt-transcribe",
+            "gpt-4o-transcribe",
+            "gpt-4o-mini-transcribe",
+            "gpt-4o-transcribe-diarize",
+        }
+    ),
     operations=(
         Operation(
             TranscriptionRequest,

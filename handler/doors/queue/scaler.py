@@ -29,6 +29,7 @@ from aiohttp import ClientResponse, ClientSession
 from runpod.http_client import TooManyRequests
 from runpod.serverless.modules import rp_http, rp_job, rp_scale
 
+from handler.acceptance import Accepted, Answered
 from handler.doors.outcome import Outcome
 from handler.doors.queue.delivery import Delivery, Post, encoded
 from handler.doors.queue.pauses import Pauses, asked_for_s
@@ -235,7 +236,7 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         arrives as a list even when it is one object. Its own ``handle_job`` does both kinds.
         """
         worker, job = self._worker, taken.job
-        if not worker.wants_stream(job):
+        if not job.streams:
 
             async def answer(_: object) -> Any:
                 async with Updates(partial(self._report, session, taken)) as updates:
@@ -262,11 +263,11 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         async with aclosing(worker.stream(job, taken.keep)) as events:
             await rp_job.handle_job(session, {**config, "handler": stream}, taken)
 
-    def _measured(self, job: object) -> AbstractContextManager[Outcome]:
+    def _measured(self, job: Accepted | Answered) -> AbstractContextManager[Outcome]:
         """Count a job, where somebody counts."""
         if self._metrics is None:
             return nullcontext(Outcome())
-        return self._metrics.request(self._worker.route(job))
+        return self._metrics.request(job.route)
 
     async def _send(
         self,

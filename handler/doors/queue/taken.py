@@ -15,7 +15,7 @@ class Taken(dict[str, Any]):
     """The platform's own words of a job, as the SDK hands them around, and what is known of it.
 
     Attributes:
-        job: what ``Worker`` read in them.
+        job: what ``Worker`` made of them.
         deadline: by when its answer must be there, by ``time.monotonic``.
         broken: whether a chunk of its stream is lost.
         whole: the answer that its stream makes up, once it is there.
@@ -23,8 +23,8 @@ class Taken(dict[str, Any]):
 
     def __init__(self, raw: dict[str, Any], worker: Worker) -> None:
         super().__init__(raw)
-        self.job = worker.read(raw)
-        self.deadline = time.monotonic() + worker.platform_timeout_s(self.job)
+        self.job = worker.accept(raw)
+        self.deadline = time.monotonic() + self.job.timeout_s
         self.broken = False
         self.whole: Encoded | None = None
 

@@ -13,10 +13,13 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
+from pydantic import BaseModel
+
 from handler.contract.base import Call, Json, Operation, with_notice
 from handler.contract.chat.chat import converse
 from handler.contract.chat.generation import Progress
-from handler.contract.chat.responses.request import FlatChoice, ResponsesRequest, TextFormat
+from handler.contract.chat.responses.request import ResponsesRequest
+from handler.contract.chat.responses.shapes import TextFormat
 from handler.contract.chat.tools import call_id
 from handler.contract.chat.voices import Delta
 from handler.contract.streaming import to_client
@@ -93,7 +96,7 @@ def _told_form(form: TextFormat | None) -> dict[str, Any]:
     return form.model_dump(by_alias=True, exclude_none=True)
 
 
-def _plain(choice: str | FlatChoice) -> Any:
+def _plain(choice: str | BaseModel) -> Any:
     return choice if isinstance(choice, str) else choice.model_dump()
 
 
@@ -118,7 +121,7 @@ def _call(called: Called) -> dict[str, Any]:
         "call_id": call_id(),
         "name": called.name,
         "arguments": called.arguments,
-        "status": "completed",
+        "status": "incomplete" if called.cut else "completed",
     }
 
 

@@ -3,71 +3,46 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from handler.contract.chat.messages import MAX_MESSAGES
 from handler.contract.chat.request import ChatRequest
+from handler.contract.chat.responses.items import is_one_turn
+from handler.contract.chat.responses.items import messages as items_as_messages
+from handler.contract.chat.responses.shapes import (
+    FlatAllowed,
+    FlatChoice,
+    FlatTool,
+    TextOptions,
+    nested_choice,
+    nested_form,
+    nested_tool,
+)
 from handler.contract.chat.tools import MAX_TOOLS
 from handler.contract.request import (
     Integer,
     Items,
-    JsonObject,
     NonEmpty,
-    Part,
     Request,
     Text,
     Unsupported,
     alike,
 )
-from models.errors import InvalidValue, RequestError, UnsupportedParameter
+from models.errors import InvalidValue, RequestError, UnsupportedParameter, shorten
 
 _STATELESS = "nothing is kept between requests; send what was said before as input"
 MAX_METADATA = 64  # OpenAI has 16
+MAX_INCLUDED = 20
+# Parts of an answer that is kept nowhere and calls no tools of a server: there are none to include.
+_ABSENT = frozenset({
+    "code_interpreter_call.outputs", "computer_call_output.output.image_url",
+    "file_search_call.results", "message.input_image.image_url", "reasoning.encrypted_content",
+    "web_search_call.action.sources", "web_search_call.results",
+})  # fmt: skip
 Item = Annotated[dict[str, Any], Items(100)]  # a message, a call, what it gave
-_TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
-
-
-class TextFormat(BaseModel):
-    """The form of the answer: OpenAI's ``text.format``, flat where chat nests."""
-
-    model_config = ConfigDict(strict=True)
-
-    type: Literal["text", "json_object", "json_schema"]
-    name: NonEmpty | None = None
-    schema_: JsonObject | None = Field(default=None, alias="schema")
-    description: Text | None = None
-    strict: bool | None = None
-
-
-class TextOptions(Part):
-    """What the answer's text is like."""
-
-    format: TextFormat | None = None
-    verbosity: Literal["low", "medium", "high"] | None = None
-
-
-class FlatTool(BaseModel):
-    """A function, flat where chat nests."""
-
-    model_config = ConfigDict(strict=True)
-
-    type: Literal["function"]
-    name: NonEmpty
-    description: Text | None = None
-    parameters: JsonObject | None = None
-    strict: bool | None = None
-
-
-class FlatChoice(BaseModel):
-    """One function that must be called."""
-
-    model_config = ConfigDict(strict=True)
-
-    type: Literal["function"]
-    name: NonEmpty
 
 
 class ResponsesRequest(Request):
@@ -77,13 +52,11 @@ class ResponsesRequest(Request):
         "background": Unsupported(False),
         "context_management": Unsupported(),
         "conversation": Unsupported(instead=_STATELESS),
-        "include": Unsupported(),
         "max_tool_calls": Unsupported(),
         "moderation": Unsupported(),
         "n": Unsupported(1),
         "previous_response_id": Unsupported(instead=_STATELESS),
         "prompt": Unsupported(instead="send it as input"),
-        "reasoning": Unsupported(),
         "service_tier": Unsupported("auto", "default"),
         "store": Unsupported(False, instead=_STATELESS),
         "top_logprobs": Unsupported(0),
@@ -112,7 +85,9 @@ class ResponsesRequest(Request):
     top_p: float | None = None
     text: TextOptions = TextOptions()
     tools: Annotated[list[FlatTool], Items(MAX_TOOLS)] = Field(default=[])
-    tool_choice: Literal["none", "auto", "required"] | FlatChoice = "auto"
+    tool_choice: Literal["none", "auto", "required"] | FlatChoice | FlatAllowed = "auto"
+    include: Annotated[list[Text], Items(MAX_INCLUDED)] = Field(default=[])
+    reasoning: Annotated[dict[str, Any], Items(MAX_METADATA)] = Field(default={})
     parallel_tool_calls: bool = True
     stream: bool = False
     _chat: ChatRequest = PrivateAttr()
@@ -127,6 +102,8 @@ class ResponsesRequest(Request):
                 'text.verbosity is not supported; leave it out or send "medium".',
                 param="text.verbosity",
             )
+        request._check_reasoning()
+        request._check_included()
         # Chat's fields that OpenAI's Responses do not have are honoured, or refused, all the same.
         chats = ChatRequest.known() - cls.known()
         more = {name: body[name] for name in chats if body.get(name) is not None}
@@ -136,6 +113,21 @@ class ResponsesRequest(Request):
             request.renamed(error)
             raise
         return request
+
+    def _check_reasoning(self) -> None:
+        """Refuse what is asked of the model's thinking, unless it is nothing."""
+        for name, value in self.reasoning.items():
+            if value is not None and (name, value) != ("effort", "none"):
+                param = f"reasoning.{name}"
+                raise UnsupportedParameter(f"{param} is not supported; leave it out.", param=param)
+
+    def _check_included(self) -> None:
+        for at, name in enumerate(self.include):
+            if name not in _ABSENT:
+                param = f"include[{at}]"
+                raise UnsupportedParameter(
+                    f"{param}: {shorten(name)} cannot be included; leave it out.", param=param
+                )
 
     @property
     def chat(self) -> ChatRequest:
@@ -166,6 +158,10 @@ class ResponsesRequest(Request):
             return f"input[{item}].{field}" if field else f"input[{item}]"
         if of_tool := re.match(r"(tools\[\d+\])\.function(.*)", param):
             return of_tool[1] + of_tool[2]
+        if of_allowed := re.match(
+            r"tool_choice\.allowed_tools(.*?)(?:\.function)?(\.name)?$", param
+        ):
+            return f"tool_choice{of_allowed[1]}{of_allowed[2] or ''}"
         for prefix, name in _NAMES.items():
             if param.startswith(prefix):
                 return name + param.removeprefix(prefix)
@@ -180,8 +176,8 @@ class ResponsesRequest(Request):
         given = self.input
         items = [{"role": "user", "content": given}] if isinstance(given, str) else given
         messages: list[dict[str, Any]] = []
-        for index, message in _messages(items):
-            if messages and _is_one_turn(messages[-1], message):
+        for index, message in items_as_messages(items):
+            if messages and is_one_turn(messages[-1], message):
                 calls = messages[-1].get("tool_calls", [])
                 messages[-1] = {**messages[-1], "tool_calls": calls + message["tool_calls"]}
                 self._items[-1].append(index)
@@ -196,14 +192,13 @@ class ResponsesRequest(Request):
             "max_tokens": self.max_output_tokens,
             "temperature": self.temperature,
             "top_p": self.top_p,
-            "response_format": _form(self.text.format),
-            "tools": [_nested(tool) for tool in self.tools],
+            "response_format": nested_form(self.text.format),
+            "tools": [nested_tool(tool) for tool in self.tools],
             "tool_choice": None if self.tool_choice == "auto" else self.tool_choice,
             "parallel_tool_calls": self.parallel_tool_calls,
         }
-        if isinstance(self.tool_choice, FlatChoice):
-            named = {"name": self.tool_choice.name}
-            body["tool_choice"] = {"type": "function", "function": named}
+        if not isinstance(self.tool_choice, str):
+            body["tool_choice"] = nested_choice(self.tool_choice)
         if self.instructions:
             body["messages"] = [{"role": "system", "content": self.instructions}, *messages]
         return body
@@ -217,68 +212,3 @@ _NAMES = {
     "response_format": "text.format",
     "tool_choice.function.name": "tool_choice.name",
 }
-
-
-def _nested(tool: FlatTool) -> dict[str, Any]:
-    function = tool.model_dump(exclude={"type"}, exclude_none=True)
-    return {"type": "function", "function": function}
-
-
-def _form(form: TextFormat | None) -> dict[str, Any] | None:
-    if form is None:
-        return None
-    if form.type != "json_schema":
-        return {"type": form.type}
-    for name, given in (("name", form.name), ("schema", form.schema_)):
-        if given is None:
-            raise InvalidValue(
-                f"text.format.{name} is required where type is json_schema.",
-                param=f"text.format.{name}",
-                code="missing_required_parameter",
-            )
-    return {"type": "json_schema", "json_schema": {"name": form.name, "schema": form.schema_}}
-
-
-def _is_one_turn(before: Mapping[str, Any], message: Mapping[str, Any]) -> bool:
-    """What the assistant says and calls is one message of a chat, and several items here."""
-    return before["role"] == "assistant" and "tool_calls" in message
-
-
-def _messages(items: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Chat's messages for the items of an input: messages, calls, and what calls gave."""
-    for index, item in enumerate(items):
-        kind = item.get("type", "message")
-        if kind == "message":
-            content = _content(item, "content", index)
-            yield index, {"role": item.get("role"), "content": content}
-        elif kind == "function_call":
-            function = {"name": item.get("name"), "arguments": item.get("arguments")}
-            call = {"id": item.get("call_id"), "type": "function", "function": function}
-            yield index, {"role": "assistant", "content": None, "tool_calls": [call]}
-        elif kind == "function_call_output":
-            output = _content(item, "output", index)
-            told = {"role": "tool", "content": output, "tool_call_id": item.get("call_id")}
-            yield index, told
-        elif kind != "reasoning":  # of an earlier answer; a model is not told what it thought
-            raise InvalidValue(
-                f"input[{index}].type must be message, function_call or function_call_output.",
-                param=f"input[{index}].type",
-            )
-
-
-def _content(item: Mapping[str, Any], field: str, index: int) -> Any:
-    """Text, or the texts of its parts."""
-    content = item.get(field)
-    if not isinstance(content, list):
-        return content
-    texts: list[str] = []
-    for at, part in enumerate(content):
-        kind = part.get("type") if isinstance(part, Mapping) else None
-        text = part.get(_TEXTS[kind]) if isinstance(kind, str) and kind in _TEXTS else None
-        if not isinstance(text, str):
-            raise InvalidValue(
-                f"input[{index}].{field}[{at}] must be a text part; this model reads text.",
-                param=f"input[{index}].{field}[{at}]",
-            )
-        texts.append(text)
-    return "".join(texts)

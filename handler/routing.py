@@ -1,0 +1,122 @@
+"""Which surface and which of its operations a job is for.
+
+The surface is found, in this order, by: an explicit ``surface`` key; the OpenAI route; the
+endpoint, when it serves one surface; the marks in the body. A body that says neither its surface
+nor its route and is for a task that nobody serves here is refused. The route then says which of the
+surface's operations, or without one the marks; a job with neither is for the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from handler.contract.base import Operation, Surface
+from handler.contract.lookalikes import lookalike
+from handler.contract.request import is_left_out
+from handler.errors import RouteUnknown, SurfaceAmbiguous, SurfaceUnknown
+from handler.job import Job
+from handler.settings.endpoint import Endpoint
+from models.errors import shorten
+
+
+def find(job: Job, endpoint: Endpoint) -> tuple[Surface, Operation]:
+    """Find what a job is for.
+
+    Raises:
+        RouteUnknown: an OpenAI route that the surface does not have.
+        SurfaceUnknown, SurfaceAmbiguous: as ``find_surface``.
+    """
+    surface = find_surface(job, endpoint)
+    if job.route is None:
+        return surface, surface.marked(job.body)
+    operation = surface.operation(job.route)
+    if operation is None:
+        raise _route_unknown(job.route, surface.routes)
+    return surface, operation
+
+
+def find_surface(job: Job, endpoint: Endpoint) -> Surface:
+    """Find the surface that a job is for.
+
+    Raises:
+        SurfaceUnknown: nothing says, or it is not served here.
+        SurfaceAmbiguous: the body fits two.
+        RouteUnknown: an OpenAI route that no surface served here has.
+    """
+    served = endpoint.surfaces
+    if job.surface is not None:
+        surface = served.get(job.surface) if isinstance(job.surface, str) else None
+        if surface is None:
+            raise SurfaceUnknown(
+                f"surface is {shorten(str(job.surface))!r}; this worker serves "
+                f"{', '.join(served)}.",
+                param="surface",
+            )
+        return surface
+    if job.route is not None:
+        return _by_route(job.route, served)
+    _refuse_other_tasks(job.body, served)
+    return endpoint.only or _by_marks(job.body, served)
+
+
+def _refuse_other_tasks(body: Mapping[str, Any], served: Mapping[str, Surface]) -> None:
+    meant = lookalike(body, served)
+    if meant is not None:
+        task, fields = meant
+        raise SurfaceUnknown(
+            f"With {' and '.join(fields)} this looks like a request for {task}; this worker serves "
+            f"{', '.join(served)}. Send it to an endpoint for {task}, or name the surface in "
+            '"surface".',
+            param=fields[0],
+        )
+
+
+def _by_route(route: str, served: Mapping[str, Surface]) -> Surface:
+    for surface in served.values():
+        if surface.operation(route) is not None:
+            return surface
+    raise _route_unknown(route, [one for surface in served.values() for one in surface.routes])
+
+
+def _route_unknown(route: str, known: Iterable[str]) -> RouteUnknown:
+    return RouteUnknown(
+        f"Unknown route {shorten(route)}; this worker answers {', '.join([*known, '/v1/models'])}.",
+        param="openai_route",
+    )
+
+
+_NO_OBJECTS = frozenset({"audio", "input"})
+
+
+def _by_marks(body: Mapping[str, Any], served: Mapping[str, Surface]) -> Surface:
+    # A switch is no mark, nor is an object but a picture's: the field is another one, as the
+    # ``audio`` of a video. What is empty counts as left out, unless there is nothing else.
+    given = {
+        key
+        for key, value in body.items()
+        if not isinstance(value, bool | type(None))
+        and (key not in _NO_OBJECTS or not isinstance(value, dict))
+    }
+    present = {key for key in given if not is_left_out(body[key])}
+    if not any(present & set(surface.marks) for surface in served.values()):
+        present = given
+    claims = {one.name: present & set(one.marks) for one in served.values()}
+    matching = [served[name] for name, marks in claims.items() if marks]
+    # A mark that is an ordinary field of another match (a transcription's prompt) claims nothing.
+    fields = {mark for one in matching for mark in one.companions}
+    left = [one for one in matching if claims[one.name] - fields] or matching
+    if len(left) == 1:
+        return left[0]
+    known = "; ".join(f"{one.name}: {' or '.join(one.marks)}" for one in served.values())
+    if not left:
+        raise SurfaceUnknown(
+            f"The body fits no surface. Send one of these fields ({known}), or name the surface "
+            'in "surface".',
+            param="surface",
+        )
+    raise SurfaceAmbiguous(
+        f"The body fits {' and '.join(one.name for one in left)}. Send the fields of one "
+        f'({known}), or name the surface in "surface".',
+        param="surface",
+    )

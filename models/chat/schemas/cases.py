@@ -1,0 +1,82 @@
+"""Cases: what schemas that apply together ask of values of one type.
+
+A schema is taken apart into cases; a value is valid if it fits one of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from models.chat.schemas.shapes import Arrays, Numbers, Objects, Shape, Strings
+from models.chat.schemas.values import Value
+
+
+@dataclass(frozen=True)
+class Case:
+    """Values of one type.
+
+    Attributes:
+        kind: the type.
+        shape: what is asked of them; None of null and of booleans.
+        values: they are one of these; None = any.
+        loose: whether some of them may be invalid: what could not be expressed was left aside.
+        trouble: why answers cannot be held to it, None where they can.
+    """
+
+    kind: str
+    shape: Shape | None = None
+    values: tuple[Value, ...] | None = None
+    loose: bool = False
+    trouble: str | None = None
+
+    @property
+    def free(self) -> bool:
+        """Whether every value of the type fits."""
+        return self == ANY[self.kind]
+
+
+class Empty(Exception):
+    """No value fits; the message says why."""
+
+
+def merged(left: Case, right: Case) -> Case:
+    """Return the case of values that fit two cases of one type.
+
+    Raises:
+        Empty: there is none.
+    """
+    values = left.values
+    if right.values is not None:
+        given = frozenset(right.values)
+        values = right.values if values is None else tuple(v for v in values if v in given)
+    shape: Shape | None = left.shape
+    if shape is not None:
+        shape = shape.merged(right.shape)  # type: ignore[arg-type]  # both are of one type
+    case = Case(left.kind, shape, values, left.loose or right.loose, left.trouble or right.trouble)
+    return checked(case)
+
+
+def checked(case: Case) -> Case:
+    """Return a case without values of which it is clear that they do not fit.
+
+    Raises:
+        Empty: none is left.
+    """
+    if case.shape is not None and (reason := case.shape.contradiction()):
+        raise Empty(reason)
+    values = case.values
+    if values is not None and isinstance(case.shape, Numbers | Strings):
+        values = tuple(one for one in values if case.shape.takes(one.raw) is not False)
+    if values == ():
+        raise Empty("no value of enum fits the other keywords")
+    return replace(case, values=values)
+
+
+ANY = {
+    "null": Case("null", None, (Value.of(None),)),
+    "boolean": Case("boolean", None, (Value.of(False), Value.of(True))),
+    "number": Case("number", Numbers()),
+    "string": Case("string", Strings()),
+    "array": Case("array", Arrays()),
+    "object": Case("object", Objects()),
+}

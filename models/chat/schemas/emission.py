@@ -1,0 +1,276 @@
+"""A client's schema as one that llguidance holds exactly.
+
+What is emitted has types, ``anyOf``, references and the keywords of one type: what schemas are
+composed of is worked out before. Each set of schemas that apply together is a definition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.chat.schemas.cases import ANY, Case, Empty
+from models.chat.schemas.document import Document, Node
+from models.chat.schemas.expansion import TOO_COMPLEX, Expansion
+from models.chat.schemas.formats import PATTERNS
+from models.chat.schemas.forms import ANY_NAME, ArrayForm, Forms, Nodes, ObjectForm
+from models.chat.schemas.limits import Refused, pointer
+from models.chat.schemas.numbers import bounds
+from models.chat.schemas.patterns import translated
+from models.chat.schemas.shapes import Arrays, Numbers, Objects, Strings
+
+_MAX_DEFINITIONS = 4000
+_EXACT = 2**53  # integers beyond are not all floating-point numbers
+# llguidance has no bound for white space that may stand anywhere; separators have one of their own.
+SPACE = r"[ \n\r\t]{0,20}"
+_OPTIONS = {
+    "whitespace_flexible": False,
+    "item_separator": f",{SPACE}",
+    "key_separator": f":{SPACE}",
+}
+
+Form = dict[str, Any] | ArrayForm | ObjectForm
+Key = frozenset[Node]
+
+
+@dataclass
+class Held:
+    """A schema that llguidance holds.
+
+    Attributes:
+        schema: it.
+        patterns: every regular expression in it, and where the client wrote it.
+        sources: where the client wrote what a definition is of.
+    """
+
+    schema: dict[str, Any]
+    patterns: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+
+
+def held(schema: dict[str, Any], *, closed: bool = False) -> Held:
+    """Return a schema whose every answer is valid by the client's.
+
+    Args:
+        schema: the client's.
+        closed: whether an object that lists properties has no others, unless a schema says so.
+
+    Raises:
+        Refused: no answer can be held to it.
+    """
+    return _Emission(Document(schema), closed=closed).run()
+
+
+class _Emission:
+    def __init__(self, document: Document, *, closed: bool) -> None:
+        self._document = document
+        self._expansion = Expansion(document)
+        self._forms = Forms(self._expansion, closed=closed)
+        self._made: dict[Key, list[Form]] = {}
+        self._names: dict[Key, str] = {}
+        self._referred: dict[str, Key] = {}  # definitions, by their names
+        self._dead: set[Key] = set()  # of which there is no finite value
+        self._patterns: dict[str, str] = {}
+
+    def run(self) -> Held:
+        root = self._collect((self._document.root,))
+        self._bury()
+        if root in self._dead:
+            raise Refused(self._document.empty() or "it has no finite value")
+        schema = self._schema(root) if root in self._made else {}
+        definitions: dict[str, Any] = {}
+        while missing := self._referred.keys() - definitions.keys():
+            definitions |= {name: self._schema(self._referred[name]) for name in sorted(missing)}
+        schema = {**schema, "$defs": definitions, "x-guidance": _OPTIONS}
+        sources = {
+            self._names[key]: pointer(min((node.path for node in key), key=len))
+            for key in self._made
+        }
+        return Held(schema, self._patterns, sources)
+
+    def _collect(self, root: Nodes) -> Key:
+        """Take everything apart that can be reached."""
+        waiting = [root]
+        while waiting:
+            nodes = self._expansion.plain(waiting.pop())
+            key = frozenset(nodes)
+            if key in self._made or self._expansion.asks_nothing(nodes):
+                continue
+            if len(self._made) == _MAX_DEFINITIONS:
+                raise Refused(TOO_COMPLEX)
+            self._names[key] = str(len(self._names))
+            forms = [
+                form for case in self._expansion.cases(nodes) for form in self._of(case, nodes)
+            ]
+            self._made[key] = forms
+            waiting += [child for form in forms for child in _children(form)]
+        return self._key(root)
+
+    def _key(self, nodes: Nodes) -> Key:
+        return frozenset(self._expansion.plain(nodes))
+
+    def _of(self, case: Case, nodes: Nodes) -> Iterator[Form]:
+        if case.trouble is not None:
+            raise Refused(case.trouble)
+        if case.values is not None:
+            if (listed := self._listed(case)) is not None:
+                yield listed
+        elif isinstance(case.shape, Objects):
+            yield from self._forms.objects(case.shape)
+        elif isinstance(case.shape, Arrays):
+            yield self._forms.array(case.shape)
+        elif isinstance(case.shape, Numbers):
+            try:
+                yield bounds(case.shape)
+            except Empty as empty:
+                nodes[0].note(str(empty))
+        elif isinstance(case.shape, Strings):
+            yield self._string(case.shape)
+
+    def _listed(self, case: Case) -> dict[str, Any] | None:
+        """Return the schema of the values that a case lists."""
+        values = [value.raw for value in case.values or ()]
+        if case == ANY[case.kind]:
+            return {"type": case.kind}
+        if isinstance(case.shape, Arrays | Objects):
+            values = [raw for raw in values if self._expansion.fits_case(case, raw)]
+        for raw in values:
+            if isinstance(raw, int) and abs(raw) > _EXACT and float(raw) != raw:
+                raise Refused(f"the number {raw} of an enum or const has too many digits")
+        if not values:
+            return None
+        schema: dict[str, Any] = {"enum": values}
+        if isinstance(case.shape, Strings) and any(case.shape.takes(raw) is None for raw in values):
+            schema |= {
+                key: value for key, value in self._string(case.shape).items() if key != "type"
+            }
+        return schema
+
+    def _string(self, shape: Strings) -> dict[str, Any]:
+        schema: dict[str, Any] = {"type": "string"}
+        if shape.least:
+            schema["minLength"] = shape.least
+        if shape.most is not None:
+            schema["maxLength"] = shape.most
+        rules: list[dict[str, str]] = []
+        for one in shape.patterns:
+            where = pointer(one.node.path) if one.node is not None else "#"
+            if one.is_format and one.source not in PATTERNS:
+                rules.append({"format": one.source})
+                continue
+            for regex in translated(PATTERNS[one.source] if one.is_format else one.source):
+                self._patterns.setdefault(regex, where)
+                rules.append({"pattern": regex})
+        if len(rules) == 1:
+            return schema | rules[0]
+        return schema | ({"allOf": [{"type": "string", **rule} for rule in rules]} if rules else {})
+
+    def _bury(self) -> None:
+        """Find what has no finite value: what needs itself, or needs what has none."""
+        alive: set[Key] = set()
+        grown = True
+        while grown:
+            grown = False
+            for key, forms in self._made.items():
+                if key not in alive and any(self._lives(form, alive) for form in forms):
+                    alive.add(key)
+                    grown = True
+        self._dead = self._made.keys() - alive
+
+    def _lives(self, form: Form, alive: set[Key]) -> bool:
+        def has(nodes: Nodes | None) -> bool:
+            if nodes is None:
+                return False
+            key = self._key(nodes)
+            return key in alive or key not in self._made
+
+        if isinstance(form, ObjectForm):
+            named = all(has(form.names[name]) for name in form.required)
+            others = form.least == 0 or any(has(nodes) for _, nodes in form.patterns)
+            return named and others
+        if isinstance(form, ArrayForm):
+            return all(has(_item(form, at)) for at in range(min(form.least, len(form.front) + 1)))
+        return True
+
+    def _schema(self, key: Key) -> dict[str, Any]:
+        """Return the schema of a definition, whose parts refer to others."""
+        alive = self._made.keys() - self._dead
+        forms = [form for form in self._made[key] if self._lives(form, alive)]
+        schemas = [self._written(form) for form in forms]
+        return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+
+    def _written(self, form: Form) -> dict[str, Any]:
+        if isinstance(form, ObjectForm):
+            return self._object(form)
+        return self._array(form) if isinstance(form, ArrayForm) else form
+
+    def _object(self, form: ObjectForm) -> dict[str, Any]:
+        schema: dict[str, Any] = {"type": "object"}
+        names = {name: self._below(nodes) for name, nodes in form.names.items()}
+        given = {regex: self._below(nodes) for regex, nodes in form.patterns if form.most != 0}
+        patterns = {regex: below for regex, below in given.items() if below is not False}
+        if names:
+            schema["properties"] = names
+        if form.required:
+            schema["required"] = [name for name in names if name in form.required]
+        if patterns.keys() == {ANY_NAME} and not names:
+            schema["additionalProperties"] = patterns[ANY_NAME]
+        else:
+            schema |= {"patternProperties": patterns} if patterns else {}
+            schema["additionalProperties"] = False
+        if form.least:
+            schema["minProperties"] = len(form.required) + form.least
+        if form.most is not None:
+            schema["maxProperties"] = len(form.required) + form.most
+        for regex in patterns:
+            self._patterns.setdefault(regex, "#")
+        return schema
+
+    def _array(self, form: ArrayForm) -> dict[str, Any]:
+        schema: dict[str, Any] = {"type": "array"}
+        front = [self._below(nodes) for nodes in form.front]
+        rest = self._below(form.rest)
+        most = form.most
+        if False in front:
+            front = front[: front.index(False)]
+            rest, most = False, len(front) if most is None else min(most, len(front))
+        if front:
+            schema["prefixItems"] = front
+        if rest != {}:
+            schema["items"] = rest
+        if form.least:
+            schema["minItems"] = form.least
+        if most is not None:
+            schema["maxItems"] = most
+        return schema
+
+    def _below(self, nodes: Nodes | None) -> dict[str, Any] | bool:
+        """Return the schema of a part, or a reference to it; False where it has no value."""
+        key = None if nodes is None else self._key(nodes)
+        if key is None or key in self._dead:
+            return False
+        if key not in self._made:
+            return {}
+        if _is_plain(self._made[key]):
+            return self._schema(key)
+        self._referred[self._names[key]] = key
+        return {"$ref": f"#/$defs/{self._names[key]}"}
+
+
+def _is_plain(forms: Sequence[Form]) -> bool:
+    """Say whether forms hold no other ones, so that they can stand in their place."""
+    return all(isinstance(form, dict) for form in forms)
+
+
+def _children(form: Form) -> Iterator[Nodes]:
+    if isinstance(form, ObjectForm):
+        yield from (nodes for nodes in form.names.values() if nodes is not None)
+        yield from (nodes for _, nodes in form.patterns)
+    elif isinstance(form, ArrayForm):
+        yield from form.front
+        yield form.rest
+
+
+def _item(form: ArrayForm, at: int) -> Nodes:
+    return form.front[at] if at < len(form.front) else form.rest

@@ -1,0 +1,35 @@
+"""A regular expression for all names but some."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+_MAX_CHARACTERS = 4000  # of all names; they are a state each
+_MAX_LENGTH = 60  # groups that may be nested
+_ANY = "(?s:.*)"
+
+
+def none_of(names: Collection[str]) -> str | None:
+    """Return a pattern of all texts but some names; None where it would be too large."""
+    if sum(map(len, names)) > _MAX_CHARACTERS or max(map(len, names)) > _MAX_LENGTH:
+        return None
+    tree: dict[str, Any] = {}
+    for name in names:
+        place = tree
+        for letter in (*name, ""):  # "" marks the end of a name
+            place = place.setdefault(letter, {})
+    return f"^{_beside(tree)}$"
+
+
+def _beside(tree: dict[str, Any]) -> str:
+    """Return what goes on from here other than as a name does."""
+    letters = [letter for letter in tree if letter]
+    choices = [] if "" in tree else [""]
+    choices.append(f"[^{''.join(map(_escaped, letters))}]{_ANY}" if letters else f"(?s:.){_ANY}")
+    choices += [f"{_escaped(letter)}{_beside(tree[letter])}" for letter in letters]
+    return f"(?:{'|'.join(choices)})"
+
+
+def _escaped(letter: str) -> str:
+    return letter if letter.isalnum() else f"\\x{{{ord(letter):x}}}"

@@ -1,0 +1,43 @@
+"""When each word of a segment is said, where nobody has asked for it of the whole window."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+def aligned(
+    model: Any, tokenizer: Any, mel: Any, segment: dict[str, Any], options: Any
+) -> list[dict[str, Any]]:
+    """Return the words of a segment, with times by the spectrum's clock.
+
+    Args:
+        model: faster-whisper's.
+        tokenizer: for the segment's language and task.
+        mel: the spectrum that it is of; it is read from the segment's start to its end.
+        segment: with ``start``, ``end`` in seconds, and ``tokens``.
+        options: the library's, with the punctuation that belongs to words.
+    """
+    from faster_whisper.audio import pad_or_trim
+    from faster_whisper.transcribe import merge_punctuations
+
+    second, most = model.frames_per_second, model.feature_extractor.nb_max_frames
+    first = max(0, math.floor(segment["start"] * second))
+    last = min(math.ceil(segment["end"] * second), first + most, mel.shape[1] - 1)
+    said = [token for token in segment["tokens"] if token < tokenizer.eot]
+    if last <= first or not said:
+        return []
+    encoded = model.encode(pad_or_trim(mel[:, first:last]))
+    [words] = model.find_alignment(tokenizer, [said], encoded, last - first)
+    merge_punctuations(words, options.prepend_punctuations, options.append_punctuations)
+    later = first / second
+    return [
+        {
+            "word": word["word"],
+            "start": round(float(word["start"]) + later, 2),
+            "end": round(float(word["end"]) + later, 2),
+            "probability": float(word["probability"]),
+        }
+        for word in words
+        if word["word"]
+    ]
