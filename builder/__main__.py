@@ -5,6 +5,7 @@ python -m builder fetch --surface transcribe --model openai/whisper-large-v3 --r
 python -m builder tiny
 python -m builder defaults
 python -m builder check
+python -m builder warm
 python -m builder inspect ltx-2.3-22b-distilled_qint8.safetensors
 """
 
@@ -33,9 +34,10 @@ _CACHE = Path(_ENV.get("QUARTET_CACHE", "~/.cache/quartet")).expanduser()
 
 def main() -> int:
     """Run; returns the exit status."""
-    if sys.argv[1:2] == ["check"]:
-        # The worker's own look at what it would be started with.
-        os.execv(sys.executable, [sys.executable, "-m", "handler", "--check", *sys.argv[2:]])  # noqa: S606
+    if sys.argv[1:2] in (["check"], ["warm"]):
+        # The worker's own look at what it would be started with, or its start.
+        flag = f"--{sys.argv[1]}"
+        os.execv(sys.executable, [sys.executable, "-m", "handler", flag, *sys.argv[2:]])  # noqa: S606
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     arguments = _arguments()
@@ -105,6 +107,9 @@ def _arguments() -> argparse.Namespace:
         "defaults", help="fetch the small default models, and build the tiny ones"
     )
     commands.add_parser("check", help="say whether this endpoint can start; --json: as one object")
+    commands.add_parser(
+        "warm", help="load and rehearse the endpoint's models, so that what is compiled is kept"
+    )
     inspect = commands.add_parser("inspect", help="say what a safetensors file holds")
     inspect.add_argument("file", type=Path, metavar="FILE")
     for command in (fetch, build, defaults):

@@ -10,6 +10,9 @@ from handler.ending import end_at_sigterm
 def main() -> int:
     """Run; returns the exit status."""
     end_at_sigterm()  # before the imports, which take a part of the start
+    from models.device.memory import collect_rarely
+
+    collect_rarely()
     from handler.command import run
 
     return run()

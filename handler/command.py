@@ -4,6 +4,8 @@ With ``--serve`` or ``SERVE=1`` it answers OpenAI's routes over HTTP. Else, with
 ``RUNPOD_WEBHOOK_GET_JOB`` set (RunPod sets it), the SDK's loop starts. Otherwise one job is run,
 from ``--test_input '<json>'`` or ``test_input.json``: its answer goes to standard output as JSON, a
 stream event by event, and the exit status is 0, or 1 with the error object.
+
+``--check`` and ``--warm`` answer no job: see ``handler.check`` and ``handler.warming``.
 """
 
 from __future__ import annotations
@@ -27,7 +29,6 @@ from handler.errors import JobInvalid, wire
 from handler.findings import passes, printed
 from handler.settings.variables import Settings, SettingsError
 from handler.wire import encode
-from models.device.memory import collect_rarely
 from models.device.threads import share_cores
 from models.environ import tidy
 from models.errors import QuartetError
@@ -51,31 +52,21 @@ def _run() -> int:
     tidy(os.environ, Settings.names())
     share_cores(os.environ)
     arguments = _arguments()
+    environment = {**os.environ, **arguments.variables}
     if arguments.check:
-        found = check({**os.environ, **arguments.variables})
+        found = check(environment)
         print(printed(found, as_json=arguments.json))
         return 0 if passes(found) else 1
-    collect_rarely()
     try:
-        settings = Settings.from_env({**os.environ, **arguments.variables})
+        settings = Settings.from_env(environment)
         # The SDK reads it at its import, and knows fewer words for a level than people do.
         os.environ["RUNPOD_LOG_LEVEL"] = settings.log_level
         logs.configure(settings.log_level, as_json="RUNPOD_ENDPOINT_ID" in os.environ)
         worker = assemble(settings)
-        if settings.preload:
-            worker.prefetch()  # beside the checks: on a GPU they import torch
-        if settings.serve or "RUNPOD_WEBHOOK_GET_JOB" in os.environ:
+        if arguments.warm:
             before_loading(settings, worker)
-        if settings.serve:
-            from handler.doors import serve
-
-            serve.run(worker, settings, on_runpod="RUNPOD_POD_ID" in os.environ)
-            return 0
-        if "RUNPOD_WEBHOOK_GET_JOB" in os.environ:
-            from handler.doors import queue
-
-            bucket = [bucket_fitness(worker)] if settings.check_bucket else []
-            queue.run(worker, settings, start, bucket)
+            return asyncio.run(_warm(worker, settings))
+        if _serves(worker, settings, start):
             return 0
     except (SettingsError, QuartetError) as error:
         print(f"quartet: {error}", file=sys.stderr)
@@ -86,6 +77,34 @@ def _run() -> int:
     if worker.lost.is_set():
         end_process(status)
     return status
+
+
+def _serves(worker: Worker, settings: Settings, start: float) -> bool:
+    """Answer jobs until the worker is stopped; False where nothing says from where they come."""
+    queued = "RUNPOD_WEBHOOK_GET_JOB" in os.environ
+    if settings.preload:
+        worker.prefetch()  # beside the checks: on a GPU they import torch
+    if settings.serve or queued:
+        before_loading(settings, worker)
+    if settings.serve:
+        from handler.doors import serve
+
+        serve.run(worker, settings, on_runpod="RUNPOD_POD_ID" in os.environ)
+    elif queued:
+        from handler.doors import queue
+
+        bucket = [bucket_fitness(worker)] if settings.check_bucket else []
+        queue.run(worker, settings, start, bucket)
+    return settings.serve or queued
+
+
+async def _warm(worker: Worker, settings: Settings) -> int:
+    """Warm the models and print a line for each; returns the exit status."""
+    from handler.warming import warmed
+
+    async for line in warmed(worker, settings):
+        print(line, flush=True)
+    return 0
 
 
 def _arguments() -> argparse.Namespace:
@@ -102,8 +121,14 @@ def _arguments() -> argparse.Namespace:
         "--serve", action="store_true", help="answer OpenAI's routes over HTTP, with no queue"
     )
     parser.add_argument("--port", help="where --serve listens; default: PORT, else 8000")
-    parser.add_argument(
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
         "--check", action="store_true", help="say whether this endpoint can start, and end"
+    )
+    instead.add_argument(
+        "--warm",
+        action="store_true",
+        help="load and rehearse the models, so that what is compiled is kept, and end",
     )
     parser.add_argument("--json", action="store_true", help="with --check: one JSON object")
     arguments = parser.parse_args()

@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from handler.contract import SURFACES
+from handler.contract import MARKS
 from handler.contract.request import is_left_out
 from handler.errors import JobInvalid
 from handler.media.bucket import BucketChoice, BucketConfig, read_s3_config
 from models.errors import InvalidValue
 
-_OTHER_MARKS = {mark for surface in SURFACES.values() for mark in surface.marks} - {"input"}
+_OTHER_MARKS = {mark for marks in MARKS.values() for mark in marks} - {"input"}
 _MIN_TIMEOUT_MS, _MAX_TIMEOUT_MS = 5_000, 7 * 24 * 3600 * 1000
 
 

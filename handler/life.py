@@ -11,6 +11,7 @@ from handler.caught import Caught
 from handler.dispatch import Dispatcher
 from handler.errors import error_object
 from handler.settings.endpoint import Endpoint
+from models.errors import QuartetError
 from models.row import Row
 from models.stages import line
 
@@ -64,8 +65,11 @@ class Life:
         if (row := self.expected) is not None:
             self.dispatcher.pool.prefetch(row)
 
-    async def warm(self) -> None:
+    async def warm(self, *, strict: bool = False) -> None:
         """Load the model that most jobs will ask for, and rehearse.
+
+        Args:
+            strict: raise where the rehearsal fails; else that is logged.
 
         Raises:
             QuartetError: it cannot be loaded.
@@ -75,14 +79,15 @@ class Life:
                 stages = borrowed.warm.start
             if self.rehearses:
                 with stages.stage("warm"):
-                    await self._rehearse(row)
+                    await self._rehearse(row, strict=strict)
             log.info("%s: its start took %s", row.slug, line(stages.seconds))
 
-    async def _rehearse(self, row: Row) -> None:
+    async def _rehearse(self, row: Row, *, strict: bool = False) -> None:
         """Answer a warm-up request, so that the first job is as fast as the second.
 
         Kernels are chosen and compiled, memory is taken, modules are imported at first use. That
-        it fails is logged: the job that fails so, too, will say why to somebody.
+        it fails is logged: the job that fails so, too, will say why to somebody. With ``strict`` it
+        raises QuartetError.
         """
         surface = self.endpoint.only
         rehearsal = None if surface is None else surface.rehearsal(row)
@@ -97,4 +102,7 @@ class Life:
                 raise accepted.answer
             await dispatcher.answer(accepted)
             return
-        log.warning("the rehearsal failed: %s", error_object(failure.error)["message"])
+        message = f"the rehearsal failed: {error_object(failure.error)['message']}"
+        if strict:
+            raise QuartetError(message) from failure.error
+        log.warning(message)

@@ -24,8 +24,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from filelock import FileLock
-
 from models import tiny
 from models.errors import WeightsUnavailable
 from models.row import Row
@@ -136,6 +134,8 @@ class WeightsStore:
         target = into / source.key
         try:
             into.mkdir(parents=True, exist_ok=True)
+            from filelock import FileLock  # only where weights are fetched
+
             with FileLock(into / f".{source.key}.lock"):
                 if not target.exists():
                     self._make(row, source, target)
