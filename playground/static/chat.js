@@ -361,7 +361,7 @@ function figures(answer, start, firstMs) {
   return [
     firstMs === null ? null : `${seconds(firstMs)} to first token`,
     tokens === undefined ? null : `${tokens} tokens`,
-      // An answer that came in one piece has no measurable speed.
+    // An answer that came in one piece has no measurable speed.
     answer.pieces < 2 || !tokens || rest < 50
       ? null
       : `${Math.round((tokens / rest) * 1000)} tokens/s`,
