@@ -182,7 +182,7 @@ export class Chat {
       const path = base("chat") + request.route;
       if (request.stream) {
         for await (const event of events(path, { body: request.body, signal })) {
-          if (firstMs === null && answer.hasBegun(event)) firstMs = performance.now() - start;
+          if (firstMs === null && answer.hasText(event)) firstMs = performance.now() - start;
           answer.take(event);
         }
       } else answer.whole(await askJson(path, { body: request.body, signal }));
@@ -278,6 +278,7 @@ class Answer {
     this.content = this.thoughts = "";
     this.calls = [];
     this.usage = this.reason = null;
+    this.pieces = 0;
     this.text = el("p", { class: "text" });
     this.thinking = el("p", { class: "thoughts" });
     this.thinkingBox = el(
@@ -291,12 +292,13 @@ class Answer {
     this.log.append(this.element);
   }
 
-  hasBegun(event) {
+  hasText(event) {
     const delta = event.choices[0]?.delta;
     return Boolean(delta?.content || delta?.reasoning_content || delta?.tool_calls);
   }
 
   take(event) {
+    if (this.hasText(event)) this.pieces += 1;
     this.usage = event.usage ?? this.usage;
     this.remark(event);
     const [choice] = event.choices;
@@ -360,7 +362,7 @@ function figures(answer, start, firstMs) {
     firstMs === null ? null : `${seconds(firstMs)} to first token`,
     tokens === undefined ? null : `${tokens} tokens`,
     // An answer that came in one piece has no measurable speed.
-    firstMs === null || !tokens || rest < firstMs / 10
+    answer.pieces < 2 || !tokens || rest < 50
       ? null
       : `${Math.round((tokens / rest) * 1000)} tokens/s`,
     answer.reason === "length" ? "cut off at max tokens" : null,
