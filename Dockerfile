@@ -10,7 +10,7 @@
 #   docker build … --build-arg SURFACE=transcribe --build-arg EXTRA=diarize
 # Without a GPU, for a laptop or a test, on x86-64 or arm64:
 #   docker build --build-arg CUDA=none -t quartet-all .
-#   docker run -p 8000:8000 -e SERVE=1 -e SERVE_HOST=0.0.0.0 quartet-all
+#   docker run -p 127.0.0.1:8000:8000 -e SERVE=1 -e SERVE_HOST=0.0.0.0 quartet-all
 # A gated model's token comes as a secret, which no layer keeps:
 #   HF_TOKEN=… docker build … --secret id=HF_TOKEN --build-arg MODEL=Llama3_8B_Instruct
 #

@@ -68,15 +68,16 @@ def test_the_table_of_surfaces_holds():
     rows = {
         cells[1]: cells[2:]
         for line in PAGES["docs/deploy.md"].splitlines()
-        if len(cells := [one.strip() for one in line.split("|")]) == 7 and cells[1] in SURFACES
+        if len(cells := [one.strip() for one in line.split("|")]) == 9 and cells[1] in SURFACES
     }
     assert set(rows) == set(SURFACES)
-    for surface, (arguments, cuda, pools, disk, _) in rows.items():
+    for surface, (arguments, cuda, pools, _, timeout, disk, _) in rows.items():
         row = CATALOG.find(re.search(r"MODEL=(\w+)", arguments)[1])
         assert row.surface == surface
         size_gb = int(re.search(r"_(\d+)`", pools)[1])
         assert row.memory_bytes / 0.9 <= size_gb * 1e9, "it does not fit the smallest pool"
         assert row.weights_bytes <= int(disk) * 1e9
+        assert row.timeout_s <= int(timeout) / 1000
         if surface == "transcribe":
             assert tuple(map(int, cuda.split("."))) >= driver_needs()
 
