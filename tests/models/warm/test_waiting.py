@@ -16,22 +16,30 @@ from models.warm.waiting import Waiting
 pytestmark = pytest.mark.anyio
 
 
-def job(*sizes: int, kind: Any = "text") -> Job:
-    return Job(Work([f"part of {size}" for size in sizes], sizes, kind))
+class Held(Job):
+    """A job that holds its tickets, which one of the batcher's does not."""
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(work)
+        self.tickets = self.make_tickets()
+
+
+def job(*sizes: int, kind: Any = "text") -> Held:
+    return Held(Work([f"part of {size}" for size in sizes], sizes, kind))
 
 
 def sizes(batch: list[Any]) -> list[int]:
     return [ticket.size for ticket in batch]
 
 
-def waiting(*jobs: Job, packs: bool = False) -> Waiting:
+def waiting(*jobs: Held, packs: bool = False) -> Waiting:
     line = Waiting(packs)
     for one in jobs:
         line.add(one.tickets)
     return line
 
 
-def packed(*jobs: Job) -> Waiting:
+def packed(*jobs: Held) -> Waiting:
     return waiting(*jobs, packs=True)
 
 
