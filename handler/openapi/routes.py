@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from handler.contract.samples import SQUARE
 from handler.openapi.answers.chat import ChatCompletion, ChatCompletionChunk, Completion
 from handler.openapi.answers.embeddings import EmbeddingsResponse, RerankResponse
 from handler.openapi.answers.images import ImageEvent, ImagesResponse
@@ -49,11 +50,6 @@ class Described:
     files: Mapping[str, str] = field(default_factory=dict)
 
 
-_SQUARE = (  # 64 by 64 pixels of one colour
-    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAIAAAAlC+aJAAAAUUlEQVR42u3PMQ0AMAgA"
-    "MJhMlKAEvVPBQdI6aFZPXPbiOAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBYF9H"
-    "xvkAehmvHD2AAAAAElFTkSuQmCC"
-)
 _HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
 
 _RERANK = Described(
@@ -78,7 +74,7 @@ _IMAGE = Described(
     ImageEvent,
     example={"prompt": "A red fox in the snow", "seed": 7},
 )
-_OF_A_PICTURE = replace(_IMAGE, example={"image": _SQUARE}, files={"image": "image"})
+_OF_A_PICTURE = replace(_IMAGE, example={"image": SQUARE}, files={"image": "image"})
 
 ROUTES: Mapping[str, Described] = {
     "/v1/chat/completions": Described(
@@ -116,7 +112,7 @@ ROUTES: Mapping[str, Described] = {
         _OF_A_PICTURE,
         name="createImageEdit",
         summary="Change pictures by a prompt.",
-        example={"prompt": "A blue square", "image": _SQUARE},
+        example={"prompt": "A blue square", "image": SQUARE},
         files={"image": "image", "mask": "mask"},
     ),
     "/v1/images/upscale": replace(

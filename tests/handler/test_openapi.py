@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 import tomllib
@@ -13,6 +14,7 @@ import httpx
 import jsonschema
 import pytest
 from openapi_spec_validator import validate
+from PIL import Image
 
 from handler.contract import SURFACES
 from handler.openapi.answers.shape import ErrorResponse, ModelDetail, ModelList
@@ -111,6 +113,16 @@ def test_the_key_and_the_models_are_told(api, surface):
     assert "Models: `Fake_" in operation["description"]
     assert api["security"] == [{"bearer": []}, {}]
     assert api["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+
+
+@pytest.mark.parametrize(
+    "route", [route for route, known in ROUTES.items() if "image" in known.example]
+)
+def test_the_pictures_of_the_examples_can_be_opened(route):
+    content = base64.b64decode(ROUTES[route].example["image"].partition(",")[2], validate=True)
+    picture = Image.open(io.BytesIO(content))
+    picture.load()
+    assert picture.size == (64, 64)
 
 
 BODIES = [

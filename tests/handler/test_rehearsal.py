@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from handler.contract import SURFACES
-from handler.contract.images.images import _SQUARE
+from handler.contract.samples import SQUARE
 from models.catalog import CATALOG
 from models.errors import OutOfMemory
 
@@ -34,7 +34,7 @@ async def test_every_model_has_one_that_its_surface_understands(row, make_worker
 
 
 def test_the_picture_is_one():
-    image = Image.open(io.BytesIO(base64.b64decode(_SQUARE.partition(",")[2])))
+    image = Image.open(io.BytesIO(base64.b64decode(SQUARE.partition(",")[2])))
     image.load()
     assert image.size == (64, 64)
 

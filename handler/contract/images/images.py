@@ -24,6 +24,7 @@ from handler.contract.images.asked import engine_request
 from handler.contract.images.data import ImageData, all_data, as_base64, copy_of, data_of
 from handler.contract.images.fields import IMAGE_NAMES
 from handler.contract.images.request import ImagesRequest, PictureRequest
+from handler.contract.samples import SQUARE
 from handler.contract.streaming import Whole, to_client
 from models.errors import ContentWithheld
 from models.images.request import Images, Picture, Preview, ScreenRequest
@@ -160,18 +161,12 @@ async def _withheld(call: Call, pictures: Sequence[Picture]) -> Sequence[bool] |
 
 _MARKS = ("prompt", "image", *IMAGE_NAMES)
 
-_SQUARE = (  # 64 by 64 pixels of one colour
-    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAIAAAAlC+aJAAAAUUlEQVR42u3P"
-    "MQ0AMAgAMJhMlKAEvVPBQdI6aFZPXPbiOAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQ"
-    "EBAYF9HxvkAehmvHD2AAAAAElFTkSuQmCC"
-)
-
 
 def _rehearsal(row: Row) -> dict[str, Any]:
     """A picture of the model's own size in one step, or its work on a given one."""
     if not row.tasks & {"img-upscale", "img-rmbg"}:
         return {"prompt": "a square", "steps": 1, "seed": 1}
-    return {"image": _SQUARE}
+    return {"image": SQUARE}
 
 
 SURFACE = Surface(
