@@ -39,8 +39,7 @@ esac
 # Chat alone runs on vllm, unless it is to run without a GPU.
 image=${EXTRA:-$SURFACE}
 case $CHAT_ENGINE in
-"" | vllm) ;;
-transformers) ;;
+"" | vllm | transformers) ;;
 *) refuse "CHAT_ENGINE=$CHAT_ENGINE is none of vllm, transformers" ;;
 esac
 if [ "$SURFACE" = chat ]; then

@@ -110,9 +110,8 @@ class Reception:
             timeout_s = self._timeout_s(job, row)
             with bounded_depth():
                 request = operation.request.parse(job.body)
-            row = endpoint.pick(surface.name, request.model, operation.task)
             self._see_that_it_is_able(row, surface, operation)
-            return Accepted(job, surface, operation, request, row, self._timeout_s(job, row))
+            return Accepted(job, surface, operation, request, row, timeout_s)
         return Answered(job_id(raw), failure.error, timeout_s, route)
 
     def _timeout_s(self, job: Job, row: Row) -> float:

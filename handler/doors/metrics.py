@@ -21,16 +21,12 @@ class Metrics:
 
     Args:
         pool: the warm models.
-
-    Attributes:
-        in_flight: how many requests are being answered.
     """
 
     content_type = CONTENT_TYPE_LATEST
 
     def __init__(self, pool: Pool) -> None:
         self._registry = CollectorRegistry()
-        self.in_flight = 0
         self._requests = Counter(
             "quartet_requests", "Requests answered, by route and error code (ok without one).",
             ["route", "code"], registry=self._registry,
@@ -50,14 +46,18 @@ class Metrics:
     def request(self, route: str) -> Iterator[Outcome]:
         """Measure one request; the block says its error code, and is ``cancelled`` without one."""
         outcome, start = Outcome(), perf_counter()
-        self.in_flight += 1
         with self._in_flight.labels(route).track_inprogress():
             try:
                 yield outcome
             finally:
-                self.in_flight -= 1
                 self._requests.labels(route, outcome.code).inc()
                 self._seconds.labels(route).observe(perf_counter() - start)
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are being answered, on all routes."""
+        [family] = self._in_flight.collect()
+        return int(sum(sample.value for sample in family.samples))
 
     def expose(self) -> bytes:
         """Everything, as text."""

@@ -55,6 +55,23 @@ def checked(*more: str, program: str = "builder", **env: str) -> tuple[int, str]
     return done.returncode, done.stdout
 
 
+def last_words(env: dict[str, str]) -> list[str]:
+    """What a worker behind the queue says that ends before it takes a job."""
+    done = subprocess.run(
+        [sys.executable, "-m", "handler"],
+        cwd=ROOT,
+        env={
+            **os.environ, **env, "MODEL_SLUG": "Tiny_BGE_M3",
+            "RUNPOD_WEBHOOK_GET_JOB": "http://127.0.0.1:9/job",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    return done.stderr.splitlines()
+
+
 @pytest.fixture
 def store() -> Iterator[Any]:
     """A bucket's server; what it was asked for, and with which status it answers."""
@@ -397,19 +414,7 @@ def test_a_worker_on_a_gpu_without_kernels_ends_before_it_loads(tmp_path):
     )
     nvml = tmp_path / "pynvml.py"
     nvml.write_text(nvml.read_text().replace("return 8, 9", "return 10, 0"))
-    done = subprocess.run(
-        [sys.executable, "-m", "handler"],
-        cwd=ROOT,
-        env={
-            **os.environ, **env, "MODEL_SLUG": "Tiny_BGE_M3",
-            "RUNPOD_WEBHOOK_GET_JOB": "http://127.0.0.1:9/job",
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 1
-    [said] = done.stderr.splitlines()
+    [said] = last_words(env)
     assert said.startswith("quartet: kernels: torch for CUDA 12.6 has kernels for")
     assert "--build-arg CUDA=13.0" in said
 
@@ -484,19 +489,7 @@ def test_a_torch_without_cuda_on_a_gpu(tmp_path):
 
 
 def test_a_worker_on_it_ends_with_one_line_and_takes_no_job(old_driver):
-    done = subprocess.run(
-        [sys.executable, "-m", "handler"],
-        cwd=ROOT,
-        env={
-            **os.environ, **old_driver, "MODEL_SLUG": "Tiny_BGE_M3",
-            "RUNPOD_WEBHOOK_GET_JOB": "http://127.0.0.1:9/job",
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr.splitlines() == [f"quartet: driver: {LINE.format('; ')}"]
+    assert last_words(old_driver) == [f"quartet: driver: {LINE.format('; ')}"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any, NotRequired, TypedDict
+from typing import Any, TypedDict
 
 from handler.contract.base import Call, Json, with_notice
 from handler.contract.transcribe.languages import language_name
@@ -33,29 +33,6 @@ class Segment(TypedDict):
     avg_logprob: float
     compression_ratio: float
     no_speech_prob: float
-
-
-class Word(TypedDict):
-    """OpenAI's TranscriptionWord; times in seconds."""
-
-    word: str
-    start: float
-    end: float
-
-
-class VerboseTranscription(TypedDict):
-    """OpenAI's TranscriptionVerbose; those from ``task`` on are our extensions."""
-
-    text: str
-    language: str
-    duration: float
-    segments: list[Segment]
-    words: NotRequired[list[Word]]
-    usage: dict[str, Any]
-    task: str
-    language_code: str
-    language_probability: float
-    model: str
 
 
 def shaped(transcript: Transcript, call: Call, turns: Sequence[Turn] | None = None) -> Json:
