@@ -418,6 +418,8 @@ def test_blanks_in_a_form_are_bounded(llama):
         ({"if": {"minLength": 3}, "then": {"pattern": "^a"}}, "#/if, #/then"),
         ({"properties": {"a": {"oneOf": [{"type": "string"}, {"maxLength": 3}]}}}, "#/properties/a/oneOf is a keyword that no answer can be held to; use anyOf"),
         ({"properties": {"a": {"type": "robot"}}}, "#/properties/a: Invalid type: robot"),
+        ({"properties": {"a": 5}}, "#/properties/a: a schema must be an object, true or false"),
+        ({"prefixItems": [5]}, "#/prefixItems/0: a schema must be"),
         ({"properties": {"a": {"items": {"$ref": "#/nowhere"}}}}, "#/properties/a/items: "),
         ({"properties": {"a": {"type": "string", "pattern": "(?=a)b"}}}, "#/properties/a: look-around"),
         ({"type": "integer", "minimum": 5, "maximum": 3}, "minimum"),

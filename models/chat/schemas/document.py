@@ -85,7 +85,7 @@ class Document:
             for step in steps:
                 value = value[step]
             if not isinstance(value, dict | bool):
-                raise node.refused("a schema must be an object, true or false", "/".join(path[-1:]))
+                raise Node(path, value).refused("a schema must be an object, true or false")
             self._nodes[path] = Node(path, value)
         return self._nodes[path]
 
@@ -187,7 +187,6 @@ class Document:
                     self._named[f"{resource}#{part[key]}"] = path
             if _is_text(part, "$dynamicAnchor"):
                 self._dynamic.setdefault(part["$dynamicAnchor"], []).append(path)
-        self._named.setdefault("", ())
 
     def _base(self, path: Path) -> str:
         """Return the URI that references of a schema are relative to."""
