@@ -17,11 +17,8 @@ import time
 from dataclasses import replace
 
 from models.chat import schemas
-from models.chat.request import Embedded, Grammar
+from models.chat.request import TOO_COMPLEX, Embedded, Grammar, Refusal
 
-Refusal = tuple[str, str]  # the client's field, and why its grammar cannot be honoured
-
-TOO_COMPLEX = "it is too complex to be kept; simplify it"
 _MEMORY_BYTES = 512 << 20  # address space, of which Python takes a quarter
 _STACK_BYTES = 4 << 20  # half of what the worker's threads have
 _MAX_LOOKS = 300  # at definitions, for the one that is wrong
@@ -47,7 +44,8 @@ class Examiner:
         """Return a grammar that can be followed, or why there is none."""
         try:
             made = self._written(grammar)
-            if (reason := self._objection(made)) is not None:
+            # A schema by itself has been looked at when it was written.
+            if made.kind != "json_schema" and (reason := self._objection(made)) is not None:
                 return grammar.param, _one_line(reason)
         except _Wrong as wrong:
             param, reason = wrong.args

@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from models.chat.examiner import TOO_COMPLEX
-from models.chat.request import Grammar
+from models.chat.request import TOO_COMPLEX, Grammar
 from models.chat.vetting import Vetting
 from models.device.failures import Failure, attempt, translate
 from models.errors import InvalidValue

@@ -73,6 +73,10 @@ class Embedded:
     closed: bool = False
 
 
+Refusal = tuple[str, str]  # the client's field, and why its grammar cannot be honoured
+TOO_COMPLEX = "it is too complex to be kept; simplify it"
+
+
 @dataclass(frozen=True)
 class Grammar:
     """What an answer must match, whole.

@@ -140,11 +140,17 @@ class ChatText:
         size: int = self._backend.get_vocab_size()
         return size
 
-    def ends(self, given: int | Sequence[int] | None) -> frozenset[int]:
-        """The tokens that end a turn: those that the model names, or else its tokenizer."""
+    def ends(self, given: int | Sequence[int] | None, vocabulary: int) -> frozenset[int]:
+        """The tokens that end a turn: those that the model names, or else its tokenizer.
+
+        Args:
+            given: what the model names.
+            vocabulary: how many tokens the model has scores for; others are left out.
+        """
         named = [given] if isinstance(given, int) else list(given or ())
         last = self.tokenizer.eos_token_id
-        return frozenset(named) or frozenset([] if last is None else [last])
+        ends = named or ([] if last is None else [last])
+        return frozenset(token for token in ends if token < vocabulary)
 
     def decoder(self, before: Sequence[int] = (), *, read: bool = False) -> Detokenizer:
         """A fresh incremental decoder for one answer, without special tokens.

@@ -43,8 +43,7 @@ class TransformersChat:
         self.context = _context(model, row)
         self._model = model
         vocabulary = int(model.config.vocab_size)
-        ends = text.ends(model.generation_config.eos_token_id)
-        self.ends = frozenset(one for one in ends if one < vocabulary)
+        self.ends = text.ends(model.generation_config.eos_token_id, vocabulary)
         grammars = Grammars(text.tokenizer, vocabulary, self.ends)
         self._paged = Paged(model, cache_tokens, self._choose)
         most = min(self.context, self._paged.largest())

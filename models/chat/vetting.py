@@ -23,8 +23,7 @@ from hashlib import sha256
 from typing import Any
 
 from models import child
-from models.chat.examiner import TOO_COMPLEX, Refusal
-from models.chat.request import Grammar
+from models.chat.request import TOO_COMPLEX, Grammar, Refusal
 
 _CPU_S = 1.0  # of one grammar; the worker then takes about as long
 _WALL_S = 30.0  # the machine may be busy with other things

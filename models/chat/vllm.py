@@ -61,8 +61,7 @@ class VllmChat:
         self.context = int(config.model_config.max_model_len)
         generation = config.model_config.try_get_generation_config()
         vocabulary = int(config.model_config.get_vocab_size())
-        ends = text.ends(generation.get("eos_token_id"))
-        self.ends = frozenset(one for one in ends if one < vocabulary)
+        self.ends = text.ends(generation.get("eos_token_id"), vocabulary)
         self._engine = engine
         grammars = Grammars(text.tokenizer, vocabulary, self.ends)
         self._cache_tokens = _cache_tokens(config)

@@ -81,15 +81,13 @@ class Decoder:
         levels = dict[int, float]()
         for track in numbers[:_MOST_TRACKS]:
             if levels:
-                with opened(path) as container:
-                    taken = self._track(container, track)
+                taken = self._again(path, (), track)
             levels[track] = taken.level.value
             if taken.error is not None or levels[track] >= _SILENT or self._is_late:
                 return track, taken
         loudest = max(levels, key=levels.__getitem__)
         if loudest != track:
-            with opened(path) as container:
-                taken = self._track(container, loudest)
+            taken = self._again(path, (), loudest)
         return loudest, taken
 
     def _louder(
@@ -107,7 +105,10 @@ class Decoder:
                 return taken
         return taken if level == 0.0 else self._again(path, parts, track, gain * _USUAL / level)
 
-    def _again(self, path: str, parts: Sequence[tuple[int, int]], track: int, gain: float) -> Pass:
+    def _again(
+        self, path: str, parts: Sequence[tuple[int, int]], track: int, gain: float = 1.0
+    ) -> Pass:
+        """Return the parts of a file, or else a track of it, decoded once more."""
         if parts:
             return self._joined(path, parts, gain)
         with opened(path) as container:

@@ -171,9 +171,8 @@ class Placing:
 def _within(spans: Sequence[Span], voiced: Sequence[Span]) -> Iterator[_Voice]:
     """Yield what of the speech lies in spans, in seconds of the spans put end to end."""
     heard = 0
-    ends = [end for _, end in voiced]
     for begin, end in spans:
-        at = bisect_right(ends, begin)
+        at = bisect_right(voiced, begin, key=lambda span: span[1])
         while at < len(voiced) and voiced[at][0] < end:
             start, stop = max(begin, voiced[at][0]), min(end, voiced[at][1])
             before = begin - heard

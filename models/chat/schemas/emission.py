@@ -10,12 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.chat.request import TOO_COMPLEX
 from models.chat.schemas.cases import ANY, Case, Empty
 from models.chat.schemas.document import Document, Node
-from models.chat.schemas.expansion import TOO_COMPLEX, Expansion
+from models.chat.schemas.expansion import Expansion
 from models.chat.schemas.formats import PATTERNS
-from models.chat.schemas.forms import ANY_NAME, ArrayForm, Forms, Nodes, ObjectForm
+from models.chat.schemas.forms import ArrayForm, Forms, Nodes, ObjectForm
 from models.chat.schemas.limits import Refused, pointer
+from models.chat.schemas.names import ANY_NAME
 from models.chat.schemas.numbers import bounds
 from models.chat.schemas.patterns import translated
 from models.chat.schemas.shapes import Arrays, Numbers, Objects, Strings
@@ -70,7 +72,8 @@ class _Emission:
         self._made: dict[Key, list[Form]] = {}
         self._names: dict[Key, str] = {}
         self._referred: dict[str, Key] = {}  # definitions, by their names
-        self._dead: set[Key] = set()  # of which there is no finite value
+        self._alive: set[Key] = set()  # of which there is a finite value
+        self._dead: set[Key] = set()  # of which there is none
         self._patterns: dict[str, str] = {}
 
     def run(self) -> Held:
@@ -168,22 +171,21 @@ class _Emission:
 
     def _bury(self) -> None:
         """Find what has no finite value: what needs itself, or needs what has none."""
-        alive: set[Key] = set()
         grown = True
         while grown:
             grown = False
-            for key, forms in self._made.items():
-                if key not in alive and any(self._lives(form, alive) for form in forms):
-                    alive.add(key)
+            for key, forms in reversed(self._made.items()):  # children come after their parents
+                if key not in self._alive and any(map(self._lives, forms)):
+                    self._alive.add(key)
                     grown = True
-        self._dead = self._made.keys() - alive
+        self._dead = self._made.keys() - self._alive
 
-    def _lives(self, form: Form, alive: set[Key]) -> bool:
+    def _lives(self, form: Form) -> bool:
         def has(nodes: Nodes | None) -> bool:
             if nodes is None:
                 return False
             key = self._key(nodes)
-            return key in alive or key not in self._made
+            return key in self._alive or key not in self._made
 
         if isinstance(form, ObjectForm):
             named = all(has(form.names[name]) for name in form.required)
@@ -195,8 +197,7 @@ class _Emission:
 
     def _schema(self, key: Key) -> dict[str, Any]:
         """Return the schema of a definition, whose parts refer to others."""
-        alive = self._made.keys() - self._dead
-        forms = [form for form in self._made[key] if self._lives(form, alive)]
+        forms = [form for form in self._made[key] if self._lives(form)]
         schemas = [self._written(form) for form in forms]
         return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 

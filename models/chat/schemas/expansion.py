@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from models.chat.request import TOO_COMPLEX
 from models.chat.schemas.cases import ANY, Case, Empty, merged
 from models.chat.schemas.document import Document, Node
 from models.chat.schemas.fitting import Fitting
@@ -22,7 +23,6 @@ from models.chat.schemas.values import Value
 
 Cases = tuple[Case, ...]
 
-TOO_COMPLEX = "it is too complex to be kept; simplify it"
 _MAX_CASES = 512  # of one schema
 _MAX_WORK = 200_000  # cases put together
 
@@ -60,7 +60,7 @@ class Expansion:
             return self._of(nodes[0], outer)
         key = frozenset(nodes), outer
         if key not in self._together:
-            made: Cases = tuple(ANY.values())
+            made: Cases = _ALL
             for node in nodes:
                 made = self._both(made, self._of(node, outer))
             self._together[key] = made
@@ -114,7 +114,7 @@ class Expansion:
             return _ALL if node.schema else ()
         if self.document.legacy and "$ref" in node.schema:
             return self._of(self.document.referred(node, "$ref"), outer)
-        own: Cases = tuple(self._keywords.cases(node))
+        own: Cases = self._keywords.cases(node)
         if outer:
             own = tuple(map(_without_formats, own))
         if not _COMPOSED.isdisjoint(node.schema):

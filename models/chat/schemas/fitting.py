@@ -14,8 +14,11 @@ from models.chat.schemas.values import Value, kind_of
 Fits = bool | None  # None: that cannot be said
 
 
-class _Taken(Protocol):
-    def cases(self, nodes: Sequence[Node], *, outer: bool = False) -> Sequence[Case]: ...
+class Taken(Protocol):
+    """Takes schemas apart; see ``Expansion``."""
+
+    def cases(self, nodes: Sequence[Node], *, outer: bool = False) -> Sequence[Case]:
+        """Return the cases of values that are valid by all schemas."""
 
 
 class Fitting:
@@ -26,7 +29,7 @@ class Fitting:
         outer: into cases that hold all valid values, or into those of answers.
     """
 
-    def __init__(self, expansion: _Taken, *, outer: bool) -> None:
+    def __init__(self, expansion: Taken, *, outer: bool) -> None:
         self._expansion = expansion
         self._outer = outer
 

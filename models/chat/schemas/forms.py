@@ -15,13 +15,12 @@ from math import comb
 from models.chat.schemas.document import Node
 from models.chat.schemas.expansion import Expansion
 from models.chat.schemas.limits import MAX_PATTERNS, Refused
-from models.chat.schemas.names import none_of
+from models.chat.schemas.names import ANY_NAME, none_of
 from models.chat.schemas.patterns import matches, translated
 from models.chat.schemas.shapes import Arrays, Objects, Strings
 
 Nodes = tuple[Node, ...]
 
-ANY_NAME = "(?s:.*)"
 _MAX_CHOICES = 64  # of properties, where their number is bounded
 
 

@@ -41,21 +41,25 @@ class Keywords:
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        # One of each for a schema, as they are equal only to themselves.
-        self._own_items: dict[Node, Items] = {}
-        self._own_properties: dict[Node, Properties] = {}
+        # Read once: a schema's items and properties are equal only to themselves.
+        self._known: dict[Node, tuple[Case, ...]] = {}
         self._read: dict[str, Callable[[Node], Shape]] = {
             "string": self._strings,
             "array": self._arrays,
             "object": self._objects,
         }
 
-    def cases(self, node: Node) -> Iterator[Case]:
-        """Yield what a schema asks for, type by type.
+    def cases(self, node: Node) -> tuple[Case, ...]:
+        """Return what a schema asks for, type by type.
 
         Raises:
             Refused: a keyword is not written as it should be.
         """
+        if node not in self._known:
+            self._known[node] = tuple(self._cases(node))
+        return self._known[node]
+
+    def _cases(self, node: Node) -> Iterator[Case]:
         kinds, values = self._kinds(node), self._values(node)
         for kind, integer in kinds.items():
             if values is not None and kind not in values:
@@ -129,7 +133,7 @@ class Keywords:
         return Strings(least or 0, most, tuple(patterns))
 
     def _arrays(self, node: Node) -> Arrays:
-        items = self._own_items.setdefault(node, Items(*self._items(node)))
+        items = Items(*self._items(node))
         least, most = _count(node, "minItems"), _count(node, "maxItems")
         contains: tuple[Contained, ...] = ()
         if node.get("contains") is not None:
@@ -192,7 +196,7 @@ class Keywords:
             None if node.get(key) is None else document.child(node, key)
             for key in ("additionalProperties", "propertyNames")
         )
-        made = Properties(
+        return Properties(
             document.named(node, "properties"),
             tuple(patterns.items()),
             rest,
@@ -200,7 +204,6 @@ class Keywords:
             lists=node.get("properties") is not None,
             keys=keys,
         )
-        return self._own_properties.setdefault(node, made)
 
 
 def _is_number(value: Any) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 _MAX_CHARACTERS = 4000  # of all names; they are a state each
 _MAX_LENGTH = 60  # groups that may be nested
-_ANY = "(?s:.*)"
+ANY_NAME = "(?s:.*)"
 
 
 def none_of(names: Collection[str]) -> str | None:
@@ -26,7 +26,9 @@ def _beside(tree: dict[str, Any]) -> str:
     """Return what goes on from here other than as a name does."""
     letters = [letter for letter in tree if letter]
     choices = [] if "" in tree else [""]
-    choices.append(f"[^{''.join(map(_escaped, letters))}]{_ANY}" if letters else f"(?s:.){_ANY}")
+    choices.append(
+        f"[^{''.join(map(_escaped, letters))}]{ANY_NAME}" if letters else f"(?s:.){ANY_NAME}"
+    )
     choices += [f"{_escaped(letter)}{_beside(tree[letter])}" for letter in letters]
     return f"(?:{'|'.join(choices)})"
 

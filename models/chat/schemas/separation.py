@@ -9,23 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from models.chat.schemas.cases import Case, Empty, checked
 from models.chat.schemas.document import Document, Node
-from models.chat.schemas.fitting import Fitting
+from models.chat.schemas.fitting import Fitting, Taken
 from models.chat.schemas.shapes import Arrays, Numbers, Objects, Properties, Strings
 from models.chat.schemas.values import Value
 
 Cases = Sequence[Case]
 _MAX_DEPTH = 4  # of properties that are looked into
-
-
-class Taken(Protocol):
-    """Takes schemas apart; see ``Expansion``."""
-
-    def cases(self, nodes: Sequence[Node], *, outer: bool = False) -> Cases:
-        """Return the cases of values that are valid by all schemas."""
 
 
 class Separation:
@@ -96,7 +88,7 @@ class Separation:
         telling = [
             name
             for name in shared
-            if self._are_apart(own.property(name), _of(other, name), _MAX_DEPTH)
+            if self._are_apart(own.property(name), other.property(name), _MAX_DEPTH)
             and self._expansion.cases(own.property(name), outer=True)
         ]
         telling.sort(key=lambda name: self._listed(own.property(name)) is None)
@@ -116,7 +108,7 @@ class Separation:
         values = self._listed(own.property(name))
         if not values:
             return None
-        fits = [(v, self._fitting.all(_of(other, name), v.raw)) for v in values]
+        fits = [(v, self._fitting.all(other.property(name), v.raw)) for v in values]
         kept = [value.raw for value, fit in fits if fit is False]
         if not kept:
             return None
@@ -173,11 +165,9 @@ class Separation:
         if left.merged(right).contradiction():
             return True
         sure = dict.fromkeys((*left.required, *right.required))
-        return any(self._are_apart(_of(left, name), _of(right, name), depth) for name in sure)
-
-
-def _of(shape: Objects, name: str) -> tuple[Node, ...]:
-    return shape.property(name)
+        return any(
+            self._are_apart(left.property(name), right.property(name), depth) for name in sure
+        )
 
 
 def _requiring(case: Case, shape: Objects, name: str) -> Case:

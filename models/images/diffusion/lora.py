@@ -55,15 +55,8 @@ class Adapters:
         """Load an adapter if it is not, and return peft's name for it."""
         name = f"lora_{sha256(adapter.name.encode()).hexdigest()[:16]}"
         if name not in self._loaded:
-            weights = self._read(adapter)
-            try:
-                with warnings.catch_warnings():  # peft warns of every second adapter
-                    warnings.simplefilter("ignore", UserWarning)
-                    self._pipeline.load_lora_weights(weights, adapter_name=name)
-            except (KeyError, RuntimeError, ValueError) as error:
-                self._pipeline.unload_lora_weights()  # removes what was half loaded, too
-                self._loaded.clear()
-                raise self._unfit(adapter) from error
+            weights, _, _ = self._checked(adapter)
+            self._load(weights, name, adapter)
             self._loaded[name] = sum(tensor.nbytes for tensor in weights.values())
         self._loaded.move_to_end(name)
         return name
@@ -74,9 +67,23 @@ class Adapters:
             name, _ = self._loaded.popitem(last=False)
             self._pipeline.delete_adapters([name])
 
-    def _read(self, adapter: Adapter) -> dict[str, Any]:
-        """Return an adapter's weights, checked against the model."""
-        return self._checked(adapter)[0]
+    def _load(self, weights: dict[str, Any], name: str, adapter: Adapter) -> None:
+        """Load checked weights by a name; a failure unloads every adapter.
+
+        Raises:
+            InvalidValue: they are for another model.
+        """
+        try:
+            with warnings.catch_warnings():  # peft warns of every second adapter
+                warnings.simplefilter("ignore", UserWarning)
+                self._pipeline.load_lora_weights(weights, adapter_name=name)
+        except (KeyError, RuntimeError, ValueError) as error:
+            self._clear()
+            raise self._unfit(adapter) from error
+
+    def _clear(self) -> None:
+        self._pipeline.unload_lora_weights()  # removes what was half loaded, too
+        self._loaded.clear()
 
     def _checked(self, adapter: Adapter) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """Return an adapter's weights as stored, by diffusers' names, and the alphas of its layers.

@@ -8,7 +8,6 @@ names and a common rank, and their scales are multiplied into their weights.
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -65,13 +64,7 @@ class HotSwap(Adapters):
             except (KeyError, RuntimeError, ValueError):
                 log.info("%s has other layers: what was compiled is compiled again", adapter.param)
                 self._clear()
-        try:
-            with warnings.catch_warnings():  # peft warns of every second adapter
-                warnings.simplefilter("ignore", UserWarning)
-                self._pipeline.load_lora_weights(weights, adapter_name=slot)
-        except (KeyError, RuntimeError, ValueError) as error:
-            self._clear()
-            raise self._unfit(adapter) from error
+        self._load(weights, slot, adapter)
         self._held[slot] = key
         return slot
 
