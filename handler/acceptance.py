@@ -47,6 +47,11 @@ class Accepted:
     timeout_s: float
 
     @property
+    def id(self) -> str:
+        """The platform's id of the job."""
+        return self.job.id
+
+    @property
     def streams(self) -> bool:
         """Whether it asks for a stream, of an operation that has one."""
         return self.job.wants_stream and self.operation.stream is not None
@@ -112,7 +117,7 @@ class Reception:
                 request = operation.request.parse(job.body)
             self._see_that_it_is_able(row, surface, operation)
             return Accepted(job, surface, operation, request, row, timeout_s)
-        return Answered(job_id(raw), failure.error, timeout_s, route)
+        return Answered(_id(raw), failure.error, timeout_s, route)
 
     def _timeout_s(self, job: Job, row: Row) -> float:
         known = (self.job_timeout_s or row.timeout_s, job.timeout_s)
@@ -131,11 +136,9 @@ class Reception:
         raise ModelUnsuited(row.slug, operation.task, able)
 
 
-def job_id(raw: object) -> object:
+def _id(raw: object) -> object:
     """The platform's id of a job, for the log."""
-    if isinstance(raw, Accepted):
-        return raw.job.id
-    if isinstance(raw, Job | Answered):
+    if isinstance(raw, Job):
         return raw.id
     return raw.get("id") if isinstance(raw, dict) else None
 

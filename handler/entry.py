@@ -15,7 +15,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from handler.acceptance import Accepted, Answered, job_id
+from handler.acceptance import Accepted, Answered
 from handler.caught import Caught
 from handler.contract.base import Json, Operation, Surface
 from handler.contract.request import Request
@@ -178,7 +178,7 @@ class Worker(Life):
         """Note the end of a job that nobody waits for any more."""
         log.info(
             "%s was stopped after %.0f ms", _surface(accepted), _since_ms(start),
-            extra={"job_id": job_id(accepted)},
+            extra={"job_id": accepted.id},
         )  # fmt: skip
 
     def _failed(
@@ -189,7 +189,7 @@ class Worker(Life):
         log.log(
             logging.INFO if known else logging.ERROR,
             "%s failed with %s in %.0f ms", _surface(accepted), code, _since_ms(start),
-            extra={"job_id": job_id(accepted)}, exc_info=None if known else error,
+            extra={"job_id": accepted.id}, exc_info=None if known else error,
         )  # fmt: skip
         return wire(error)
 

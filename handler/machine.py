@@ -25,10 +25,11 @@ def machine(settings: Settings, rows: list[Row]) -> Iterator[Finding]:
     yield from _device(device, settings)
     if device.kind != "cuda":
         return
-    drivers = list(_driver(hardware.driver_version(), rows))
+    of_torch = driver.cuda_of_torch()
+    drivers = list(_driver(hardware.driver_version(), of_torch, rows))
     yield from drivers
     if not any(one.fatal for one in drivers):  # torch may not even be asked then
-        yield from _kernels(device, rows)
+        yield from _kernels(device, of_torch, rows)
     yield from _shared_memory(settings, rows)
 
 
@@ -43,16 +44,15 @@ def _device(device: Device, settings: Settings) -> Iterator[Finding]:
         yield Finding(WARNING, "device", f"no NVIDIA GPU answers: the CPU, {size}", do)
 
 
-def _driver(version: str, rows: list[Row]) -> Iterator[Finding]:
+def _driver(version: str, of_torch: str | None, rows: list[Row]) -> Iterator[Finding]:
     """Whether it carries what the models run on; ctranslate2 is there without torch, or beside."""
-    whispers = [row.engine.startswith("models.transcribe.") for row in rows]
-    cuda = driver.cuda_of_torch()
+    whispers = [_is_whisper(row) for row in rows]
     if not all(whispers):
-        if cuda is None:
+        if of_torch is None:
             do = "install a torch that is built with CUDA, or set DEVICE=cpu"
             yield Finding(WARNING, "driver", f"{version}, and no torch here knows CUDA", do)
         else:
-            yield _carries("torch", cuda, version)
+            yield _carries("torch", of_torch, version)
     if any(whispers):
         cuda = driver.CUDA_OF_CTRANSLATE2
         finding = _carries("ctranslate2", cuda, version)
@@ -63,16 +63,23 @@ def _driver(version: str, rows: list[Row]) -> Iterator[Finding]:
         yield finding
 
 
-def _kernels(device: Device, rows: list[Row]) -> Iterator[Finding]:
+def _kernels(device: Device, of_torch: str | None, rows: list[Row]) -> Iterator[Finding]:
     """Whether torch has kernels for the GPU; ctranslate2 tries itself when it loads."""
-    if all(row.engine.startswith("models.transcribe.") for row in rows):
+    if all(map(_is_whisper, rows)):
         return
-    complaint = driver.without_kernels(
-        driver.architectures_of_torch(), device.capability, driver.cuda_of_torch()
-    )
+    complaint = driver.without_kernels(driver.architectures_of_torch(), device.capability, of_torch)
     if complaint is not None:
-        found, _, do = complaint.partition(": ")
-        yield Finding(ERROR, "kernels", found, do, fatal=True)
+        yield _fatal("kernels", complaint)
+
+
+def _is_whisper(row: Row) -> bool:
+    return row.engine.startswith("models.transcribe.")
+
+
+def _fatal(subject: str, complaint: str) -> Finding:
+    """A finding of what is wrong and, after a colon, what to do."""
+    found, _, do = complaint.partition(": ")
+    return Finding(ERROR, subject, found, do, fatal=True)
 
 
 def _shared_memory(settings: Settings, rows: list[Row]) -> Iterator[Finding]:
@@ -108,5 +115,4 @@ def _carries(library: str, cuda: str, version: str) -> Finding:
     complaint = driver.too_old(cuda, version)
     if complaint is None:
         return Finding(OK, "driver", f"{version}, {library} is built with CUDA {cuda}")
-    found, _, do = complaint.partition(": ")
-    return Finding(ERROR, "driver", found, do, fatal=True)
+    return _fatal("driver", complaint)

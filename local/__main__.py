@@ -22,7 +22,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from local.app import Options, build
-from local.arguments import Arguments, Usage, read_arguments
+from local.arguments import LOOPBACK, Arguments, Usage, read_arguments
 from local.environment import variables, with_stand_ins
 from local.model_check import complaints
 from local.pools import pools
@@ -30,7 +30,7 @@ from local.processes import WorkerDied, Workers
 from local.queue.endpoints import EVERYTHING
 from local.queue.platform import Platform
 
-_ANY, _LOOPBACK = "0.0.0.0", "127.0.0.1"  # noqa: S104 - the first only where it is asked for
+_ANY = "0.0.0.0"  # noqa: S104 - only where it is asked for
 _LOOK_S = 0.05
 # Longer than clients keep an idle connection (aiohttp: 15 s): a result that a worker posts on one
 # that is closed at that moment must be sent again, and one that does not do so loses it.
@@ -91,7 +91,7 @@ async def _run(arguments: Arguments, listener: socket.socket, env: Mapping[str, 
     options, shared = arguments.options, arguments.workers
     application, platform = build(options)
     # Workers, and who reads this, are on this machine.
-    host = _LOOPBACK if arguments.host == _ANY else arguments.host
+    host = LOOPBACK if arguments.host == _ANY else arguments.host
     url = f"http://{host}:{listener.getsockname()[1]}"
     server = _server(application)
     scale, surfaces = options.scale, ",".join(options.surfaces)
@@ -103,7 +103,7 @@ async def _run(arguments: Arguments, listener: socket.socket, env: Mapping[str, 
     while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.01)
     _introduce(url, options)
-    if arguments.host != _LOOPBACK and options.key is None:
+    if arguments.host != LOOPBACK and options.key is None:
         _say(f"  whoever reaches {arguments.host} may ask: LOCAL_API_KEY sets a key")
     if not (shared or scaled):
         _say_how_by_hand(url, options.token)

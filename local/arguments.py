@@ -11,7 +11,7 @@ from local.app import SURFACES, Options
 from local.queue.endpoints import EVERYTHING, Served, read_further
 from local.queue.scale import Rule, Scale, read_rule
 
-_LOOPBACK = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 _DEFAULT_PORT = 8000
 _MOST_WORKERS = 64
 
@@ -73,9 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--host",
-        default=_LOOPBACK,
+        default=LOOPBACK,
         metavar="ADDRESS",
-        help=f"default: {_LOOPBACK}; another one is for a container, whose port is published",
+        help=f"default: {LOOPBACK}; another one is for a container, whose port is published",
     )
     parser.add_argument(
         "--name",

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from handler.contract.base import Operation
 from handler.doors.forms import read_form
 from handler.errors import RequestTooLarge, RouteUnknown, error_object, error_of, http_status
-from handler.wire import Encoded, encode
+from handler.wire import encode
 from models.errors import InvalidValue, QuartetError, shorten
 
 log = logging.getLogger(__name__)
@@ -120,9 +120,7 @@ def response(output: Any, job_id: str = "") -> Response:
     error = error_of(output)
     if error is not None:
         return _json({"error": error}, http_status(error), headers)
-    if isinstance(output, Encoded):
-        return Response(output.content, 200, headers, media_type=output.media_type)
-    return _json(output, 200, headers)
+    return Response(output.content, 200, headers, media_type=output.media_type)
 
 
 def _json(content: Any, status: int, headers: dict[str, str] | None = None) -> Response:

@@ -26,7 +26,6 @@ _SAMPLING: Mapping[str, str] = {
     "logit_bias": "By token id, what is added to its logit.",
     "max_tokens": "The longest answer, in tokens.",
     "min_tokens": "The shortest answer, in tokens.",
-    "best_of": "The same as `n`, where it is sent: every answer that is made is returned.",
     "ignore_eos": "Go on past the token that ends an answer.",
     "stop": "Texts that end the answer; they are not part of it.",
     "stream_options": "`include_usage` adds an event with the token counts.",
@@ -56,6 +55,7 @@ _CHAT: Mapping[str, str] = {
 
 _COMPLETIONS: Mapping[str, str] = {
     **_SAMPLING,
+    "best_of": "The same as `n`, where it is sent: every answer that is made is returned.",
     "prompt": "A text, up to 20 of them, or token ids.",
     "echo": "Repeat the prompt before the answer.",
     "logprobs": "How many likely tokens to return with each, with their log probabilities.",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from handler.settings.variables import Settings, SettingsError
@@ -108,10 +109,11 @@ def _chat(settings: Settings, device_kind: str, whole_bytes: int | None) -> Call
     named = partial(_fitted, engine=engine, why=why, settings=settings)
     if device_kind != "cuda":
         return named
-    return lambda row: _shared(named(row), settings, whole_bytes)
+    compiled = settings.places().shelf / "compiled"
+    return lambda row: _shared(named(row), settings, whole_bytes, compiled)
 
 
-def _shared(row: Row, settings: Settings, whole_bytes: int | None) -> Row:
+def _shared(row: Row, settings: Settings, whole_bytes: int | None, compiled: Path) -> Row:
     """A row of chat with its part of each GPU's memory: weights, cache and working space.
 
     The pool counts it, and the engine plans its cache by it: they cannot differ.
@@ -122,7 +124,7 @@ def _shared(row: Row, settings: Settings, whole_bytes: int | None) -> Row:
         part_bytes = int(settings.chat_memory_gb * GB)
     elif whole_bytes is not None:
         part_bytes = max(part_bytes, whole_bytes)
-    options = {**row.options, "compiled": settings.places().shelf / "compiled"}
+    options = {**row.options, "compiled": compiled}
     return replace(row, memory_bytes=part_bytes, options=options)
 
 

@@ -70,9 +70,9 @@ def _finite(text: str) -> float:
     return number
 
 
-def is_number(text: str) -> bool:
-    """Whether this is a number that ``int`` reads, and of a sensible length."""
-    return text.isascii() and text.isdigit() and len(text) < 16
+def is_number(text: str, digits: int = 15) -> bool:
+    """Whether this is a number that ``int`` reads, of so many digits at most."""
+    return text.isascii() and text.isdigit() and len(text) <= digits
 
 
 def authorised(http: HTTPConnection, key: str | None) -> bool:

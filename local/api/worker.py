@@ -148,4 +148,4 @@ def _report(http: Request) -> Report:
 def _number(http: Request, name: str, digits: int = 15) -> int | None:
     """The number in a header, None without one."""
     text = http.headers.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= digits else None
+    return int(text) if is_number(text, digits) else None

@@ -1,7 +1,7 @@
 // A request as code for curl, the openai package and the runpod package. The code runs as shown: it
 // reads files by name, and the key from the environment.
 
-import { announce, button, el } from "./dom.js";
+import { announce, button, el, quoted } from "./dom.js";
 import { about, address, Attachment, base, queues } from "./server.js";
 
 // The openai package's named arguments; other fields go into extra_body.
@@ -102,8 +102,6 @@ export function codeOf(way, surface, request) {
 }
 
 // curl ----------------------------------------------------------------------------------------
-
-const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 function curl(surface, { route, body, stream }) {
   const key = about.key ? '"Authorization: Bearer $LOCAL_API_KEY"' : "'Authorization: Bearer any'";

@@ -69,3 +69,6 @@ export function bytes(number) {
   }
   return `${size.toFixed(size < 10 ? 1 : 0)} ${units[0]}`;
 }
+
+// Quote a text for the shell.
+export const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;

@@ -1,6 +1,6 @@
 // The server's openapi.json as a page: each route with its fields, an example and its responses.
 
-import { el } from "./dom.js";
+import { el, quoted } from "./dom.js";
 
 const PREFIX = "#/components/";
 
@@ -68,14 +68,12 @@ function fields(api, schema) {
   const head = ["field (* required)", "type", "default", "description"];
   const cells = head.map((text) => el("th", { scope: "col" }, text));
   const table = el("table", { class: "fields" }, el("thead", {}, el("tr", {}, ...cells)), el("tbody", {}, ...rows));
-  return el("div", { class: "wide", tabindex: "0", role: "group", "aria-label": "Fields" }, table);
+  return el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Fields" }, table);
 }
 
 function details(summary, ...children) {
   return el("details", {}, el("summary", {}, summary), ...children);
 }
-
-const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 function curl(method, path, example) {
   const url = quoted(`${location.origin}${path}`);
@@ -101,7 +99,7 @@ function answers(api, responses) {
     const told = schema.description === "The answer." ? "" : schema.description;
     return el("tr", {}, el("th", { scope: "row" }, status), el("td", {}, prose(told, "span")), el("td", {}, ...kinds));
   });
-  return el("div", { class: "wide", tabindex: "0", role: "group", "aria-label": "Answers" },
+  return el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Answers" },
     el("table", { class: "fields" }, el("tbody", {}, ...rows)));
 }
 

@@ -37,10 +37,8 @@ def _code(language: str) -> str | None:
         return None
     if name in CODES:
         return CODES[name]
-    if len(name) < _LEAST_LETTERS:
-        raise ValueError("must be a language tag such as en or pt-BR")
     primary = name.replace("_", "-").split("-")[0]
-    if not (primary.isascii() and primary.isalpha()):
+    if len(name) < _LEAST_LETTERS or not (primary.isascii() and primary.isalpha()):
         raise ValueError("must be a language tag such as en or pt-BR")
     return CODES.get(primary, primary)
 

@@ -339,8 +339,7 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
     async def _say_incomplete(self, session: ClientSession, job: Taken) -> None:
         """End a stream of which a chunk is lost with an event that says so."""
         job.broken = False  # this one is tried, too
-        content = Encoded(encode(incomplete(job.sequence, as_text=job.as_text)))
-        job.sequence += 1
+        content = Encoded(encode(job.number(incomplete(as_text=job.as_text))))
         await self._send(session, {"output": content}, job, rp_http.JOB_STREAM_URL, "", True)
 
     async def _report(self, session: ClientSession, job: Taken, progress: Any) -> None:

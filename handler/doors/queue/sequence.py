@@ -22,17 +22,15 @@ def numbered(event: Any, sequence: int) -> Any:
     return {**event, "sequence": sequence} if isinstance(event, dict) else event
 
 
-def incomplete(sequence: int, *, as_text: bool) -> Any:
+def incomplete(*, as_text: bool) -> Any:
     """Return the last event of a stream of which events were lost.
 
     Args:
-        sequence: its number.
         as_text: whether the stream is server-sent events; OpenAI's clients raise the error in it.
     """
     if as_text:
         message = _MESSAGE.format("")
         error = {"message": message, "type": "server_error", "param": None}
         content = json.dumps({"error": {**error, "code": "stream_incomplete"}})
-        return numbered(f"data: {content}\n\n", sequence)
-    event = {"type": "stream.incomplete", "choices": [], "message": _MESSAGE.format(_WHOLE)}
-    return numbered(event, sequence)
+        return f"data: {content}\n\n"
+    return {"type": "stream.incomplete", "choices": [], "message": _MESSAGE.format(_WHOLE)}
