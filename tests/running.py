@@ -95,12 +95,17 @@ def environment(**env: str) -> dict[str, str]:
     return {**inherited, "FAKE_ENGINES": "1", "DEVICE": "cpu", "PYTHONPATH": str(ROOT), **env}
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @contextmanager
 def serve_worker(**env: str) -> Iterator[str]:
     """Run ``python -m handler --serve``; lends its address once it listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "handler", "--serve", "--port", str(port)]
     url = f"http://127.0.0.1:{port}"
 

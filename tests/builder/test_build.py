@@ -173,13 +173,15 @@ def test_the_folder_that_docker_is_given_holds_what_is_copied_and_no_more():
     rules = [one for one in lines if one and not one.startswith("#")]
     assert rules[0] == "*"
     allowed = {one[1:] for one in rules if one.startswith("!")}
-    copied = [one for one in INSTRUCTIONS if one.startswith("COPY") or ",source=" in one]
-    named = {
+    copied = {
         word.partition("/")[0]
-        for one in copied
-        for word in re.findall(r"(?:^COPY |source=| )([a-z_]+(?:/\S*)?|test_input\.json)", one)
+        for one in INSTRUCTIONS
+        if one.startswith("COPY")
+        for word in one.split()[1:-1]
+        if not word.startswith("--")
     }
-    assert allowed <= named | {"test_input.json"}
+    mounted = re.findall(r"--mount=type=bind,source=([^,/\s]+)", " ".join(INSTRUCTIONS))
+    assert allowed == copied | set(mounted)
     for one in allowed:
         assert (ROOT / one).exists()
 

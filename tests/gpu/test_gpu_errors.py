@@ -39,8 +39,8 @@ MADE = {
         "DeviceLost",
     ),
     "what comes after one": (
-        "try: torch.zeros(4, device='cuda')[torch.tensor([9], device='cuda')].tolist()\\n"
-        "    except RuntimeError: pass\\n"
+        "try: torch.zeros(4, device='cuda')[torch.tensor([9], device='cuda')].tolist()\n"
+        "    except RuntimeError: pass\n"
         "    torch.ones(8, 8, device='cuda') @ torch.ones(8, 8, device='cuda')",
         "DeviceLost",
     ),

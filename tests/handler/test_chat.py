@@ -702,7 +702,8 @@ async def test_best_of_as_many_as_are_sent(worker):
 
 
 async def test_without_a_prompt_a_text_begins(worker, tiny):
-    for made, fields in ((worker, {}), (tiny, {}), (tiny, {"prompt": ""})):
+    empty = ({}, {"prompt": ""}, {"prompt": []})
+    for made, fields in ((worker, {}), *((tiny, fields) for fields in empty)):
         job = completing(max_tokens=2, echo=True, **fields)
         answer = check(Completion, decoded(await made.answer(job)))
         assert answer.usage.prompt_tokens >= 1

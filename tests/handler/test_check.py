@@ -207,9 +207,15 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("free", "total"), [(10**9, 20 * 10**9), (3 * 10**9, 20 * 10**9), (35 * 10**8, 10**10)]
+    ("free", "total"),
+    [
+        (10**9, 20 * 10**9),
+        (3 * 10**9, 20 * 10**9),
+        (35 * 10**8, 10**10),
+        (38 * 10**8, 10**10),
+    ],
 )
-def test_a_disk_that_is_too_small(tmp_path, free, total):
+def test_a_disk_that_is_too_small_and_one_that_is_not(tmp_path, free, total):
     """As ``shutil.disk_usage`` says: 2.7 GB and a tenth of the disk are needed."""
     (tmp_path / "sitecustomize.py").write_text(
         "import shutil\n"

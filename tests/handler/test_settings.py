@@ -542,7 +542,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_worker_that_serves_chat_alone_gives_it_all(engine):
     for slug in ("Llama3_8B_Instruct", "Llama3_2_1B_Instruct", "Qwen3_4B_Instruct"):
         assert chat_row(slug, alone=True, engine=engine).memory_bytes == 72 * GB
-        assert chat_row(slug, alone=False, engine=engine) != chat_row(slug, alone=True)
+        assert chat_row(slug, alone=False, engine=engine).memory_bytes < 72 * GB
     # One that does not fit is still said not to.
     large = chat_row("Mixtral_8x7B_Instruct", alone=True, engine=engine)
     assert large.memory_bytes == 110 * GB

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from handler.settings.variables import Settings
 from handler.warming import compiled_folder, files, kept, warmed
 from models.errors import OutOfMemory, QuartetError
 from tests.conftest import ROOT
+from tests.running import environment
 
 SLUGS = {
     "chat": "Fake_Chat",
@@ -24,11 +24,9 @@ SLUGS = {
 
 
 def warm(*command: str, **env: str) -> subprocess.CompletedProcess[str]:
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("MODEL_", "RUNPOD_"))}
-    clean |= {"FAKE_ENGINES": "1", "PYTHONPATH": str(ROOT), "DEVICE": "cpu", **env}
     return subprocess.run(
         [sys.executable, "-m", *command],
-        cwd=ROOT, env=clean, capture_output=True, text=True, timeout=120, check=False,
+        cwd=ROOT, env=environment(**env), capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from models.transcribe.rate import RATE_HZ
 from models.transcribe.request import TranscribeRequest
 from models.transcribe.samples import Samples
 from tests.conftest import row
-from tests.models.driving import run
+from tests.models.driving import Ticket, run
 from tests.models.test_transcribe import (  # noqa: F401 - fixtures
     QUICK,
     SENTENCE,
@@ -260,17 +260,26 @@ def test_with_the_real_model_too(load, tmp_path, spoken):  # noqa: F811
                 assert word[name] == pytest.approx(their_word[name], abs=0.25)
 
 
-def test_the_language_is_looked_for_in_speech_even_where_all_is_heard(load, tmp_path, german):
+def test_the_language_is_looked_for_in_speech_even_where_all_is_heard(
+    load, tmp_path, german, monkeypatch
+):
     """Batched windows of a whole recording: the first of them is a silence."""
     engine = load(WHISPER)
     path = write(tmp_path / "a.wav", np.concatenate([silence(70), german]))
     asked = TranscribeRequest(path, mode="batched", vad=False, **QUICK)
     work = asyncio.run(engine.prepare(asked))
-    seen: list[float] = []
     window = work.parts[0]
-    mel = engine._windows._spoken(window.recording, None)
-    seen.append(mel.shape[1] / 100)
-    assert seen == [pytest.approx(len(Samples((), window.recording.speech)) / RATE_HZ, abs=0.02)]
+    spoken_s = len(Samples((), window.recording.speech)) / RATE_HZ
+    seen: list[float] = []
+    detect = engine._windows._detect
+
+    def watched(recording: Any, mel: Any) -> Any:
+        seen.append(mel.shape[1] / 100)
+        return detect(recording, mel)
+
+    monkeypatch.setattr(engine._windows, "_detect", watched)
+    engine.run([Ticket(window)])
+    assert seen == [pytest.approx(spoken_s, abs=0.02)]
     assert seen[0] < 9
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import socket
 import subprocess
 import time
 
@@ -17,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from handler.settings.variables import Settings
 from tests.conftest import ROOT
 from tests.handler.test_contract import CHAT, EMBEDDINGS
-from tests.running import run_local, serve_worker
+from tests.running import free_port, run_local, serve_worker
 
 FOLDER = ROOT / "monitoring"
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
@@ -161,10 +160,8 @@ def test_promtool_reads_all_of_it(tmp_path):
 @pytest.mark.slow
 def test_every_panel_has_something_to_show(tmp_path):
     """Prometheus asks the local platform, whose worker is busy; each query finds numbers."""
-    with run_local(1, FAKE_DELAY_S="0.001") as local, socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
+    with run_local(1, FAKE_DELAY_S="0.001") as local:
+        port = free_port()
         target = local.url.removeprefix("http://")
         config = {
             "global": {"scrape_interval": "1s"},
