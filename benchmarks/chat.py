@@ -35,9 +35,9 @@ from handler.assemble import assemble
 from handler.entry import Worker
 from handler.settings.variables import Settings
 from handler.wire import Encoded
-from models.chat.paged import STEP_TOKENS, options
+from models.chat.in_process.engine import CPU_CACHE_TOKENS
+from models.chat.in_process.paged import STEP_TOKENS, options
 from models.chat.request import Prompt, Sampling, Tokens
-from models.chat.transformers import CPU_CACHE_TOKENS
 from models.warm.ticket import NEVER
 from models.weights.store import WeightsStore
 

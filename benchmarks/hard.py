@@ -14,8 +14,8 @@ import numpy as np
 from benchmarks.report import figures, table
 from benchmarks.sounds import GERMAN, SECOND, Track, music, muxed, noise, silence
 from benchmarks.speech import Speech, word_error_rate, write
-from models.transcribe.rate import RATE_HZ
-from models.transcribe.selftest import CLIP
+from models.transcribe.audio.rate import RATE_HZ
+from models.transcribe.whisper.selftest import CLIP
 
 MODES = ("sequential", "batched")
 

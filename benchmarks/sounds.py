@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from models.transcribe.rate import RATE_HZ
+from models.transcribe.audio.rate import RATE_HZ
 
 # Read by espeak-ng (-v de+m3 -s 130), in Opus at 20 kbit/s: "Guten Morgen, meine Damen und Herren.
 # Ich heiße Peter und komme aus Berlin. Heute ist Montag."

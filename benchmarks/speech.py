@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from models.transcribe.audio import RATE_HZ
+from models.transcribe.audio.decoding import RATE_HZ
 
 VOICES = ("en-us", "en-gb", "en-us+f3", "en-gb+m7")
 # Sentences are put together of these; none has a number, which is written in two ways.

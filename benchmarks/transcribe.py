@@ -52,7 +52,7 @@ from benchmarks.speech import read_aloud, recordings, seconds, word_error_rate
 from handler.assemble import assemble
 from handler.entry import Worker
 from handler.settings.variables import Settings
-from models.transcribe import audio
+from models.transcribe.audio import decoding
 from models.transcribe.request import TranscribeRequest
 from models.warm.ticket import NEVER
 
@@ -193,7 +193,7 @@ async def decoding_beside(way: Ways, paths: Sequence[Path]) -> float:
         took = []
         for _ in range(5):
             start = time.perf_counter()
-            await audio.decode(paths[0], 60, 120)
+            await decoding.decode(paths[0], 60, 120)
             took.append(time.perf_counter() - start)
         return statistics.median(took)
 

@@ -24,7 +24,8 @@ from models.device import hardware
 from models.environ import tidied
 from models.errors import QuartetError, WeightsUnavailable
 from models.row import Row
-from models.weights.store import Places, WeightsStore
+from models.weights.places import Places
+from models.weights.store import WeightsStore
 
 log = logging.getLogger("builder")
 _SOME_MISSING = 3

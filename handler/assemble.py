@@ -31,7 +31,7 @@ _OUTPUT_LIMIT_BYTES = {False: 9_500_000, True: 28_500_000}
 
 
 def assemble(settings: Settings) -> Worker:
-    """Build the worker; loads no model and imports no engine.
+    """Build the worker; loads no model. Of engines it imports the modules, but not their libraries.
 
     Raises:
         SettingsError: the settings make no sense on this machine.
@@ -47,9 +47,8 @@ def assemble(settings: Settings) -> Worker:
     if settings.memory_budget_gb is not None:
         budget_bytes = int(settings.memory_budget_gb * GB)
     everything = renamed(_catalog(settings), settings.further_names())
-    only = Endpoint.build(settings, SURFACES, everything, device.kind).only
-    alone = None if only is None else only.name
-    catalog = fitted(everything, settings, device.kind, budget_bytes, alone)
+    served = Endpoint.build(settings, SURFACES, everything, device.kind).surfaces
+    catalog = fitted(everything, settings, device.kind, budget_bytes, served)
     endpoint = Endpoint.build(settings, SURFACES, catalog, device.kind, store.has)
     output_limit_bytes = settings.output_limit_bytes or _OUTPUT_LIMIT_BYTES[settings.serve]
     loader = Loader(store, device)

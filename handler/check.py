@@ -17,8 +17,7 @@ from handler.assemble import assemble
 from handler.entry import Worker
 from handler.errors import error_object
 from handler.findings import ERROR, OK, WARNING, Finding
-from handler.machine import kept, machine, volume
-from handler.settings.engines import VLLM
+from handler.machine import kept, machine, runs_on, volume
 from handler.settings.spelling import misspelt
 from handler.settings.variables import Settings, SettingsError
 from models.catalog import GB
@@ -185,7 +184,7 @@ def _disk(shelf: Path, row: Row) -> Iterator[Finding]:
 
 def _memory(row: Row, worker: Worker) -> Iterator[Finding]:
     budget = worker.dispatcher.pool.budget_bytes
-    gpus = row.options.get("gpus", 1) if row.engine == VLLM else 1
+    gpus = row.options.get("gpus", 1) if runs_on("vllm", row) else 1
     where = f" of each of {gpus} GPUs" if gpus > 1 else ""
     found = f"{row.slug} takes {row.memory_bytes / GB:g} GB of {budget / GB:.1f} for models{where}"
     weights_bytes = row.weights_bytes // gpus

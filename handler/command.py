@@ -87,7 +87,7 @@ def _serves(worker: Worker, settings: Settings, start: float) -> bool:
     if settings.serve or queued:
         before_loading(settings, worker)
     if settings.serve:
-        from handler.doors import serve
+        from handler.doors.http import serve
 
         serve.run(worker, settings, on_runpod="RUNPOD_POD_ID" in os.environ)
     elif queued:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from handler.contract import MARKS
-from handler.contract.request import is_left_out
+from handler.contract.unsupported import is_left_out
 from handler.errors import JobInvalid
 from handler.media.bucket import BucketChoice, BucketConfig, read_s3_config
 from models.errors import InvalidValue

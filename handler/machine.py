@@ -8,12 +8,12 @@ from os import getuid
 from pathlib import Path
 
 from handler.findings import ERROR, OK, WARNING, Finding
-from handler.settings.engines import VLLM
 from handler.settings.variables import Settings
 from models.catalog import GB
 from models.device import driver, hardware
 from models.device.hardware import Device
 from models.row import Row
+from models.warm.loader import engine_class
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - it is looked at, and nothing is written
 _LEAST_SHARED_BYTES = GB  # a container has 64 MB unless it is told otherwise
@@ -46,14 +46,14 @@ def _device(device: Device, settings: Settings) -> Iterator[Finding]:
 
 def _driver(version: str, of_torch: str | None, rows: list[Row]) -> Iterator[Finding]:
     """Whether it carries what the models run on; ctranslate2 is there without torch, or beside."""
-    whispers = [_is_whisper(row) for row in rows]
-    if not all(whispers):
+    on_torch = [not runs_on("ctranslate2", row) for row in rows]
+    if any(on_torch):
         if of_torch is None:
             do = "install a torch that is built with CUDA, or set DEVICE=cpu"
             yield Finding(WARNING, "driver", f"{version}, and no torch here knows CUDA", do)
         else:
             yield _carries("torch", of_torch, version)
-    if any(whispers):
+    if not all(on_torch):
         cuda = driver.CUDA_OF_CTRANSLATE2
         finding = _carries("ctranslate2", cuda, version)
         if finding.level == OK and driver.is_doubtful(version):
@@ -65,15 +65,16 @@ def _driver(version: str, of_torch: str | None, rows: list[Row]) -> Iterator[Fin
 
 def _kernels(device: Device, of_torch: str | None, rows: list[Row]) -> Iterator[Finding]:
     """Whether torch has kernels for the GPU; ctranslate2 tries itself when it loads."""
-    if all(map(_is_whisper, rows)):
+    if all(runs_on("ctranslate2", row) for row in rows):
         return
     complaint = driver.without_kernels(driver.architectures_of_torch(), device.capability, of_torch)
     if complaint is not None:
         yield _fatal("kernels", complaint)
 
 
-def _is_whisper(row: Row) -> bool:
-    return row.engine.startswith("models.transcribe.")
+def runs_on(library: str, row: Row) -> bool:
+    """Whether a row's engine imports a library."""
+    return library in engine_class(row).libraries
 
 
 def _fatal(subject: str, complaint: str) -> Finding:
@@ -84,7 +85,7 @@ def _fatal(subject: str, complaint: str) -> Finding:
 
 def _shared_memory(settings: Settings, rows: list[Row]) -> Iterator[Finding]:
     """Whether the processes of a model on several GPUs can talk, which they do by shared memory."""
-    if settings.gpu_count < 2 or all(row.engine != VLLM for row in rows):
+    if settings.gpu_count < 2 or not any(runs_on("vllm", row) for row in rows):
         return
     size = shutil.disk_usage(_SHARED_MEMORY).total if _SHARED_MEMORY.is_dir() else 0
     if size < _LEAST_SHARED_BYTES:

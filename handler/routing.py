@@ -13,7 +13,7 @@ from typing import Any
 
 from handler.contract.base import Operation, Surface
 from handler.contract.lookalikes import lookalike
-from handler.contract.request import is_left_out
+from handler.contract.unsupported import is_left_out
 from handler.errors import RouteUnknown, SurfaceAmbiguous, SurfaceUnknown
 from handler.job import Job
 from handler.settings.endpoint import Endpoint

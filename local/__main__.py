@@ -26,7 +26,8 @@ from local.arguments import LOOPBACK, Arguments, Usage, read_arguments
 from local.environment import variables, with_stand_ins
 from local.model_check import complaints
 from local.pools import pools
-from local.processes import WorkerDied, Workers
+from local.process import WorkerDied
+from local.processes import Workers
 from local.queue.endpoints import EVERYTHING
 from local.queue.platform import Platform
 

@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
-from local.processes import WorkerDied, Workers
+from local.process import WorkerDied
+from local.processes import Workers
 from local.queue.endpoints import EVERYTHING
 from local.queue.platform import Platform
 from local.queue.scale import Load, Scale

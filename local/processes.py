@@ -8,19 +8,15 @@ platform, however that ends.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
 
 from local.environment import clean, of_endpoint, variables
+from local.process import Process, WorkerDied, end_with_parent, free_port, signal_group
 from local.queue.endpoints import EVERYTHING
 from local.queue.platform import Platform
 from local.queue.workers import Worker
@@ -28,25 +24,9 @@ from local.queue.workers import Worker
 _LOOK_S = 0.05
 _RESTART_S = 1.0
 _STARTS = 5  # of one worker that dies before it takes a job, after the first that did
-_LAST_WORDS = 3
 _END_S = 15.0  # for a worker without a job to end, when it is asked to
 _WAKE_S = 1.0  # how often one that ends is woken, in case it is stopped
 _CONCURRENCY = "32"
-
-
-class WorkerDied(Exception):
-    """A worker ended before it took a job; the message is the line to print."""
-
-
-@dataclass(eq=False)
-class _Process:
-    name: str
-    endpoint: str
-    process: subprocess.Popen[str]
-    metrics_port: int
-    retired: bool = False
-    printer: threading.Thread | None = None
-    last_words: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_WORDS))
 
 
 class Workers:
@@ -81,7 +61,7 @@ class Workers:
         self._env = clean(env)
         self._say = say
         self._command = command
-        self._running: dict[str, _Process] = {}
+        self._running: dict[str, Process] = {}
         if count > 1:
             # Each engine's library takes all cores: several of them together, many times too many.
             share = max(1, (os.cpu_count() or 1) // count)
@@ -153,22 +133,22 @@ class Workers:
         for one in self._running.values():
             worker = self._platform.workers.get(one.name)
             has_jobs = worker is not None and bool(worker.jobs)
-            _signal_group(one.process, signal.SIGKILL if late and not has_jobs else signal.SIGCONT)
+            signal_group(one.process, signal.SIGKILL if late and not has_jobs else signal.SIGCONT)
 
     def kill(self) -> None:
         """End all of them now."""
         self.killed = True
         self._stop.set()
         for one in self._running.values():
-            _signal_group(one.process, signal.SIGKILL)
+            signal_group(one.process, signal.SIGKILL)
 
     def pids(self) -> dict[str, int]:
         """The process ids of the running workers, by name."""
         return {name: one.process.pid for name, one in self._running.items()}
 
-    def _start(self, endpoint: str) -> _Process:
+    def _start(self, endpoint: str) -> Process:
         self._count += 1
-        name, port = f"worker-{self._count}", _free_port()
+        name, port = f"worker-{self._count}", free_port()
         process = subprocess.Popen(
             self._command,
             env=self._env_of(endpoint)
@@ -181,9 +161,9 @@ class Workers:
             encoding="utf-8",
             errors="replace",
             start_new_session=True,
-            preexec_fn=_end_with_parent,
+            preexec_fn=end_with_parent,
         )
-        one = self._running[name] = _Process(name, endpoint, process, port)
+        one = self._running[name] = Process(name, endpoint, process, port)
         one.printer = threading.Thread(target=self._repeat, args=(one,), daemon=True)
         one.printer.start()
         self._platform.worker(endpoint, name, joins=True)
@@ -200,7 +180,7 @@ class Workers:
             env.setdefault("CONCURRENCY", _CONCURRENCY)
         return env
 
-    def _repeat(self, one: _Process) -> None:
+    def _repeat(self, one: Process) -> None:
         """Print what a worker prints; on a thread of its own, to the end of its output."""
         if one.process.stdout is None:
             return
@@ -211,7 +191,7 @@ class Workers:
                     one.last_words.append(text)
                     self._say(f"{one.name} | {text}")
 
-    async def _watch(self, one: _Process) -> bool:
+    async def _watch(self, one: Process) -> bool:
         """Wait for a worker's end; says whether it had taken jobs.
 
         One that is to leave, since it asks to be replaced (the SDK's ``refresh_worker``) or is
@@ -229,36 +209,12 @@ class Workers:
                 self._proved.add(one.endpoint)
             if worker.leaving and not (ended or asked or self._stop.is_set()):
                 one.process.terminate()
-                _signal_group(one.process, signal.SIGCONT)
+                signal_group(one.process, signal.SIGCONT)
                 asked = True
             await asyncio.sleep(0 if ended else _LOOK_S)
-        _signal_group(one.process, signal.SIGKILL)
+        signal_group(one.process, signal.SIGKILL)
         if one.printer is not None:
             await asyncio.to_thread(one.printer.join)
         del self._running[one.name]
         self._platform.gone(worker, "ended")
         return took
-
-
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-
-
-def _free_port() -> int:
-    """A port that nobody listens on now; a worker that finds it taken does without."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _end_with_parent() -> None:
-    """In the child, before it becomes the worker: SIGTERM when the thread that started it ends."""
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _signal_group(process: subprocess.Popen[str], number: signal.Signals) -> None:
-    """Signal a worker and its children."""
-    with suppress(ProcessLookupError, PermissionError):  # macOS: of a group that has ended
-        os.killpg(process.pid, number)

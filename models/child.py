@@ -21,7 +21,7 @@ _RUN = (
 
 
 def command(module: str, *arguments: str) -> tuple[str, ...]:
-    """Return the command that runs a module, such as ``models.transcribe.audio``."""
+    """Return the command that runs a module, such as ``models.transcribe.audio.decoding``."""
     return (sys.executable, "-I", "-c", _RUN, _ROOT, module, *arguments)
 
 

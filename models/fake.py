@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,26 +17,24 @@ from typing import Any
 from zlib import crc32
 
 from models.catalog import CPU, GPU
-from models.chat.families import FAMILIES
-from models.chat.reading import Reading
-from models.chat.request import Begun, Ended, Logprob, Prompt, Tokens
 from models.device.hardware import Device
 from models.embeddings.ranking import score
 from models.embeddings.request import Embedded, EmbedRequest, Ranked, RankRequest, Vectors
+from models.engine import BatchEngine, Differences
+from models.fake_chat import FakeChat
 from models.images.diffusion.fields import check_task
 from models.images.pictures.encoding import Encoded, check_delivery, encoded
 from models.images.request import ImageRequest, Images, Picture, Preview
+from models.leniency import Leniency
 from models.row import Row
-from models.surface import Differences, Done, Leniency, Progress, Ticket, Work, only
 from models.transcribe.request import Heard, SpeakersRequest, TranscribeRequest, Transcript, Turn
+from models.work import Progress, Ticket, Work, only
 
 
-class FakeEngine:
+class FakeEngine(BatchEngine):
     """What the fakes share; row option ``delay_s`` is how long each step takes."""
 
-    budget = None
-    capacity = 1
-    packs = False
+    prepare_in_thread = False
 
     def __init__(self, row: Row) -> None:
         self.row = row
@@ -63,133 +61,6 @@ class FakeEngine:
 
     def close(self) -> None:
         """Nothing to free."""
-
-
-class FakeText:
-    """UTF-8 bytes as token ids."""
-
-    vocabulary = 256
-    family = FAMILIES["hermes"]
-
-    def encode_text(self, text: str) -> list[int]:
-        """The bytes of the text, and a newline."""
-        return list((text + "\n").encode())
-
-    @property
-    def beginning(self) -> list[int]:
-        """The tokens of the empty text."""
-        return self.encode_text("")
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """The bytes as text."""
-        return bytes(tokens).decode("utf-8", "replace")
-
-    def spelled(self, token: int) -> bytes:
-        """The byte."""
-        return bytes([token])
-
-    def render(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Mapping[str, Any]] = (),
-        arguments: Mapping[str, Any] | None = None,
-        *,
-        goes_on: bool = False,
-    ) -> str:
-        """All contents, a newline after each."""
-        return "".join(one["content"] + "\n" for one in messages)
-
-    def encode_rendered(self, text: str) -> list[int]:
-        """Its bytes."""
-        return list(text.encode())
-
-    def decoder(self, before: Sequence[int] = (), *, read: bool = False) -> FakeDetokenizer:
-        """A fresh decoder."""
-        return FakeDetokenizer()
-
-    def reading(
-        self, prompt: str, tools: Sequence[Mapping[str, Any]], *, formed: bool = False
-    ) -> Reading:
-        """A fresh reader; the answer begins with nothing of the prompt."""
-        return Reading(self.family, "", tools, formed=formed)
-
-
-class FakeDetokenizer:
-    """Bytes to text, whole characters only."""
-
-    def __init__(self) -> None:
-        import codecs
-
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-
-    def push(self, token: int) -> str:
-        """The text that this byte completes."""
-        return self._decoder.decode(bytes([token]))
-
-
-class FakeChat:
-    """Says the prompt again, a byte a step and every choice the same."""
-
-    text = FakeText()
-    context = 100_000
-    capacity = 1
-
-    def __init__(self, row: Row) -> None:
-        self.row = row
-        self.delay_s = float(row.options.get("delay_s", 0.0))
-        self._in: dict[int, tuple[Prompt, int]] = {}
-
-    @classmethod
-    def load(cls, folder: Path, row: Row, device: Device) -> FakeChat:
-        """Nothing to load."""
-        return cls(row)
-
-    async def prepare(self, request: Prompt) -> Prompt:
-        """Nothing here is worth a thread."""
-        return request
-
-    def admit(self, key: int, item: Prompt) -> None:
-        """It has nothing said yet."""
-        self._in[key] = item, 0
-
-    def drop(self, key: int) -> None:
-        """Forget it."""
-        self._in.pop(key, None)
-
-    def step(self) -> list[tuple[int, Any]]:
-        """The next byte of everybody."""
-        time.sleep(self.delay_s)
-        events: list[tuple[int, Any]] = []
-        for key, (prompt, place) in list(self._in.items()):
-            told = list(_said(prompt, place))
-            events += [(key, event) for event in told]
-            if told and isinstance(told[-1], Done):
-                del self._in[key]
-            else:
-                self._in[key] = prompt, place + 1
-        return events
-
-    def close(self) -> None:
-        """Nothing to free."""
-
-
-def _said(prompt: Prompt, place: int) -> Iterator[Any]:
-    """The events of one step."""
-    limit = prompt.sampling.max_tokens
-    echo = prompt.tokens[:-1]
-    reason = "stop" if place >= len(echo) else "length" if place == limit else None
-    if place == 0:
-        yield Begun()
-    for choice in range(prompt.n):
-        if reason is not None:
-            yield Ended(choice, reason)
-        else:
-            told, token = prompt.sampling.logprobs, echo[place]
-            top = ((token, 0.0),) if told else ()
-            logprobs = () if told is None else (Logprob(token, 0.0, top),)
-            yield Tokens(choice, (token,), logprobs)
-    if reason is not None:
-        yield Done()
 
 
 class FakeEmbeddings(FakeEngine):

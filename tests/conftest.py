@@ -19,7 +19,8 @@ from models.device.hardware import Device
 from models.errors import WeightsUnavailable
 from models.row import Row
 from models.warm.loader import Loader
-from models.weights.store import Places, WeightsStore
+from models.weights.places import Places
+from models.weights.store import WeightsStore
 
 if TYPE_CHECKING:
     from handler.entry import Worker

@@ -22,7 +22,7 @@ from models import tiny
 from models.catalog import CATALOG
 from models.chat.request import Prompt, Sampling, Tokens
 from models.row import Row
-from models.surface import Done
+from models.work import Done
 
 FULL = {
     "vocab_size": 128_256, "hidden_size": 4096, "intermediate_size": 14_336,
@@ -73,9 +73,9 @@ def on_transformers(run: Run) -> Iterator[Told]:
     import transformers
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from models.chat.paged import VERSION
+    from models.chat.in_process.engine import TransformersChat, cache_tokens
+    from models.chat.in_process.paged import VERSION
     from models.chat.text import ChatText
-    from models.chat.transformers import TransformersChat, cache_tokens
 
     if not transformers.__version__.startswith(VERSION):
         yield Skipped("", f"transformers {VERSION}x is needed, this is {transformers.__version__}")
@@ -95,7 +95,7 @@ def on_vllm(run: Run) -> Iterator[Told]:
     import vllm
     from transformers import LlamaConfig
 
-    from models.chat.vllm import VllmChat
+    from models.chat.vllm.engine import VllmChat
 
     yield Named("vllm", vllm.__version__)
     folder = _folder(run)

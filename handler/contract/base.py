@@ -12,14 +12,16 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from handler.contract.offered import offered
-from handler.contract.request import Request, is_left_out
+from handler.contract.model_fields import offered
+from handler.contract.request import Request
+from handler.contract.unsupported import is_left_out
 from handler.media.bucket import Bucket
 from handler.media.files import MediaDoor
 from handler.media.loras import LoraShelf
+from models.leniency import LeftOut
 from models.row import Row
-from models.surface import LeftOut, Progress
 from models.warm.model import Borrowed
+from models.work import Progress
 
 Json = Any  # what ``json`` can express; checked where it leaves, in handler.wire
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from handler.contract.request import is_left_out
+from handler.contract.unsupported import is_left_out
 
 _PICTURES = frozenset({"image", "image_url", "images"})
 _SPOKEN = frozenset({"input", "text"})  # what is to be spoken is a text; others nest objects there

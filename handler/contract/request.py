@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Self
@@ -27,6 +27,7 @@ from pydantic import (
 )
 
 from handler.contract.explain import explain
+from handler.contract.unsupported import Unsupported, is_left_out
 from models.errors import InvalidValue, RequestError, UnsupportedParameter
 
 
@@ -77,11 +78,6 @@ def _json(value: dict[str, Any]) -> dict[str, Any]:
 JsonObject = Annotated[dict[str, Any], Items(MAX_OBJECT_BYTES), AfterValidator(_json)]
 
 
-def is_left_out(value: object) -> bool:
-    """Whether a value asks for nothing: null, ``""``, ``[]``, ``{}``."""
-    return value is None or value in ("", [], {})
-
-
 class Part(BaseModel):
     """Base of the objects within a request; what is empty counts as left out there, too."""
 
@@ -104,27 +100,6 @@ def _without_empty(kind: type[BaseModel], given: Mapping[str, Any]) -> dict[str,
     return {
         name: value for name, value in given.items() if name in required or not is_left_out(value)
     }
-
-
-class Unsupported:
-    """A known field that cannot be honoured; null and what is empty ask for nothing.
-
-    Args:
-        neutral: values that change nothing, and so are taken.
-        instead: what to do in its place, as the end of a sentence.
-    """
-
-    def __init__(self, *neutral: object, instead: str | None = None) -> None:
-        self.neutral = neutral
-        hint = f"leave it out or send {json.dumps(neutral[0])}" if neutral else "leave it out"
-        self.instead = instead or hint
-
-    def takes(self, value: object) -> bool:
-        """Whether a value changes nothing; 0 and 1 are False and True, and True is no number."""
-        return is_left_out(value) or any(
-            value == neutral and (isinstance(neutral, bool) or not isinstance(value, bool))
-            for neutral in self.neutral
-        )
 
 
 class Request(BaseModel):
@@ -269,8 +244,3 @@ def refuse_unsupported(
     raise UnsupportedParameter(
         f"{first} is not supported; {unsupported[refused[0]].instead}.{also}", param=first
     )
-
-
-def alike(names: Iterable[str], instead: str, *neutral: object) -> dict[str, Unsupported]:
-    """Several fields that cannot be honoured for one reason."""
-    return dict.fromkeys(names, Unsupported(*neutral, instead=instead))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from handler.contract.request import is_left_out
+from handler.contract.unsupported import is_left_out
 from models.errors import InvalidValue
 
 # Takes a field's name and value, and returns the fields that it stands for.

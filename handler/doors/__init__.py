@@ -1,10 +1,8 @@
-"""The ways in: jobs from RunPod's queue, requests over HTTP; the same worker behind both.
+"""Where jobs come in: RunPod's queue and HTTP, with the same worker behind both.
 
-queue      the SDK's loop, the one module that knows the SDK
-http       OpenAI's routes, answered at once
-requests   between HTTP and the worker: bodies in, answers and errors out
-forms      multipart forms, as OpenAI's clients send files
-serve      listening
-metrics    what ``/metrics`` shows
-watch      an event loop that stands still, an end that must not wait
+queue     the SDK's loop; the only package that knows the SDK
+http      OpenAI's routes, answered at once
+metrics   what ``/metrics`` shows
+outcome   the outcome of a request, for the metrics
+watch     notices an event loop that stands still, and ends a process that does not end
 """

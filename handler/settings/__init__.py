@@ -1,6 +1,8 @@
 """The worker's settings, and what it therefore serves.
 
 variables   the environment, read once
-endpoint    the surfaces and models that follow from it
+spelling    variables that are not ours and resemble one that is
+endpoint    the surfaces and models that follow from the settings
+engines     the operator's options, as each engine takes them
 document    the variables as docs/configuration.md has them
 """

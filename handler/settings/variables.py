@@ -18,7 +18,7 @@ from handler.contract import SURFACES
 from handler.media.bucket import MAX_TTL_S, BucketConfig
 from models.environ import tidied
 from models.warm.watch import HUNG_AFTER_S
-from models.weights.store import Places
+from models.weights.places import Places
 
 _ADAPTER = re.compile(r"[\w.-]+=(hf://[\w.-]+/[\w.-]+@[0-9a-f]{40}|file:///.+)")
 # Variables whose values are read in lower case.

@@ -115,10 +115,10 @@ class WorkerRoutes:
             content = await read_body(http, limit)
             result = parse(content)
         except Refused as refused:
-            self._platform.refuse(worker, job_id, refused.message)
+            self._platform.answers.refuse(worker, job_id, refused.message)
             raise
         run, events = _number(http, "X-Run"), _number(http, "X-Events")
-        self._platform.finish(worker, job_id, result, len(content), run=run, events=events)
+        self._platform.answers.finish(worker, job_id, result, len(content), run=run, events=events)
         return Response()
 
     async def _stream(self, http: Request, worker: Worker) -> Response:
@@ -126,7 +126,9 @@ class WorkerRoutes:
         chunk = parse(content).get("output")
         run, sequence = _number(http, "X-Run"), _number(http, "X-Sequence")
         job_id = http.path_params["job"]
-        self._platform.stream(worker, job_id, chunk, len(content), run=run, sequence=sequence)
+        self._platform.answers.stream(
+            worker, job_id, chunk, len(content), run=run, sequence=sequence
+        )
         return Response()
 
     async def _ping(self, http: Request, worker: Worker) -> Response:

@@ -7,17 +7,15 @@ lives in one event loop, so that every method that does not wait is atomic.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import math
 from collections.abc import Iterator
 from itertools import count, islice
-from typing import Any
 
+from local.queue.answers import Answers
 from local.queue.endpoints import EVERYTHING, Endpoints
 from local.queue.jobs import Job, Status
-from local.queue.limits import Limits, TooLarge
-from local.queue.marks import incomplete
+from local.queue.limits import Limits
 from local.queue.queues import Queues
 from local.queue.workers import Report, Taker, Worker
 
@@ -37,6 +35,7 @@ class Platform:
         self.endpoints = endpoints
         self.served = endpoints.served
         self.queues = Queues(self.served, self.limits, self._on_change)
+        self.answers = Answers(self.queues, self.limits, self.dismiss)
         self.workers: dict[str, Worker] = {}
         self.draining = False
         self.workers_changed = asyncio.Event()
@@ -111,89 +110,6 @@ class Platform:
         worker.stops = [job_id for job_id in worker.stops if job_id not in stops]
         worker.stops_sent = (0, [])
         asyncio.get_running_loop().call_later(self.limits.letting_go_s, self._unbar, worker, stops)
-
-    def stream(
-        self,
-        worker: Worker,
-        job_id: str,
-        chunk: Any,
-        size_bytes: int,
-        *,
-        run: int | None = None,
-        sequence: int | None = None,
-    ) -> None:
-        """Keep a chunk of a job's stream, once; one of another run is left aside.
-
-        Args:
-            worker: it brings the chunk.
-            job_id: whose stream it is.
-            chunk: an event.
-            size_bytes: the size of the post.
-            run: the run that it is of; None = the worker does not say.
-            sequence: the number of the event in its stream; None = the worker numbers none.
-
-        Raises:
-            TooLarge: over the limit; the chunk is lost, as on the platform.
-        """
-        if size_bytes > self.limits.chunk_bytes:
-            raise TooLarge(f"exceeded max chunk size of {self.limits.chunk_bytes} bytes")
-        job = _of_run(worker, job_id, run)
-        if job is None or (sequence is not None and sequence < job.next_sequence):
-            return
-        if sequence is not None:
-            job.next_sequence = sequence + 1
-        job.chunks.append(chunk)
-        job.touch()
-
-    def finish(
-        self,
-        worker: Worker,
-        job_id: str,
-        result: dict[str, Any],
-        size_bytes: int,
-        *,
-        run: int | None = None,
-        events: int | None = None,
-    ) -> None:
-        """Keep a job's result; one that is not, or no more, that worker's is left aside.
-
-        Args:
-            worker: it brings the result.
-            job_id: whose result it is.
-            result: with ``output`` or ``error``.
-            size_bytes: the size of the post.
-            run: the run that it is of; None = the worker does not say.
-            events: how many events the job's stream had; None = the worker does not say.
-
-        Raises:
-            TooLarge: over the limit. The job fails: the result is lost, and running it again would
-                lose it again.
-        """
-        if result.get("stopPod") is True:
-            self.dismiss(worker)
-        job = _of_run(worker, job_id, run)
-        if job is None:
-            return
-        if result.get("status") == Status.IN_PROGRESS:  # the SDK's progress_update
-            job.output = result.get("output")
-            job.touch()
-            return
-        limit = self.limits.runsync_bytes if job.order.sync else self.limits.run_bytes
-        if size_bytes > limit:
-            self.refuse(worker, job_id, f"{size_bytes} bytes; the platform keeps {limit} at most")
-            raise TooLarge(f"exceeded max body size of {limit} bytes")
-        error = result.get("error")
-        if error is not None and not isinstance(error, str):
-            error = json.dumps(error)
-        status = Status.COMPLETED if error is None else Status.FAILED
-        if status is Status.COMPLETED and events is not None and job.next_sequence < events:
-            job.chunks.append(incomplete(job))
-        self.queues.finish(job, status, output=result.get("output"), error=error)
-
-    def refuse(self, worker: Worker, job_id: str, reason: str) -> None:
-        """Fail a job whose result cannot be kept: running it again would lose it again."""
-        if (job := worker.jobs.get(job_id)) is not None:
-            self.queues.finish(job, Status.FAILED, error=f"The result was refused: {reason}.")
 
     def report(self, worker: Worker, report: Report) -> bool:
         """Put back what a worker was given and does not have; says whether its poll is the newest.
@@ -311,12 +227,6 @@ class Platform:
     def _announce(self) -> None:
         self.workers_changed.set()
         self.workers_changed = asyncio.Event()
-
-
-def _of_run(worker: Worker, job_id: str, run: int | None) -> Job | None:
-    """The job that a post is for; None where the worker does not have it, or has a later run."""
-    job = worker.jobs.get(job_id)
-    return job if job is None or run is None or run == job.run else None
 
 
 def _now() -> float:

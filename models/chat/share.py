@@ -1,7 +1,7 @@
 """What of a GPU's memory is a chat model's, and what of that its cache may take.
 
 One number is the truth: ``Row.memory_bytes``, which the pool counts and the settings decide
-(``handler.settings.engines``). vLLM gets it as its share of the GPU, transformers as the tokens
+(``models.chat.options``). vLLM gets it as its share of the GPU, transformers as the tokens
 that its cache may hold, and no request may be longer than what fits.
 """
 

@@ -15,7 +15,7 @@ from pathlib import Path
 # every one since 12.0's does.
 _LEAST = {12: (525, 60), 13: (580, 65)}
 # Of the wheels, which do not say it. Drivers between the least one and this one compile its kernels
-# themselves, or cannot: only a try shows it (models.transcribe.selftest).
+# themselves, or cannot: only a try shows it (models.transcribe.whisper.selftest).
 CUDA_OF_CTRANSLATE2 = "12.8"
 _DRIVER_OF_CTRANSLATE2 = 570
 

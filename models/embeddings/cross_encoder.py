@@ -13,14 +13,15 @@ from models.embeddings.engine import USUAL_TOKENS, not_finite
 from models.embeddings.inputs.pairs import Pairs
 from models.embeddings.inputs.texts import Texts, Tokens
 from models.embeddings.request import Ranked, RankRequest
+from models.engine import BatchEngine
 from models.row import Row
 from models.stages import stage
-from models.surface import Ticket, Work
+from models.work import Ticket, Work
 
 _USUAL_PAIRS = 8  # in a request, for the capacity
 
 
-class CrossEncoder:
+class CrossEncoder(BatchEngine):
     """A classifier with a single output; each pair of query and document is a part.
 
     The score is the sigmoid of the output, from 0 to 1.
@@ -34,12 +35,6 @@ class CrossEncoder:
         self._pairs = Pairs(texts)
         self.texts = texts
         self.row = row
-        self.budget: int | None = None
-
-    @property
-    def capacity(self) -> int:
-        """Number of typical requests that fit a run."""
-        return max(1, (self.budget or 0) // (_USUAL_PAIRS * USUAL_TOKENS))
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> CrossEncoder:
@@ -55,6 +50,7 @@ class CrossEncoder:
 
         with stage("warm"):
             engine.budget = measure(probe, row.memory_bytes - classifier.weights_bytes)
+        engine.capacity = max(1, engine.budget // (_USUAL_PAIRS * USUAL_TOKENS))
         return engine
 
     def prepare(self, request: RankRequest) -> Work:

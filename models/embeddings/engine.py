@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,10 +24,11 @@ from models.embeddings.request import (
     RankRequest,
     Vectors,
 )
+from models.engine import BatchEngine
 from models.errors import EngineFailed, InvalidValue, UnsupportedParameter, shorten
 from models.row import Row
 from models.stages import stage
-from models.surface import Ticket, Work
+from models.work import Ticket, Work
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ _RANKED_BYTES = 512_000_000  # of ColBERT vectors that a ranking holds
 Arrays = Mapping[str, Sequence[Any]]  # by kind of vector, an array for each text
 
 
-class Embeddings(ABC):
+class Embeddings(BatchEngine):
     """An engine for vectors of texts; each text is a part, whose size is its number of tokens.
 
     Row options: ``dimensions`` (lengths to which the model was trained to be shortened),
@@ -54,17 +55,10 @@ class Embeddings(ABC):
 
     kinds: frozenset[str]
     width: int
-    budget: int | None = None
-    packs: bool = False
 
     def __init__(self, texts: Texts, row: Row) -> None:
         self.texts = texts
         self.row = row
-
-    @property
-    def capacity(self) -> int:
-        """Number of typical requests that fit a run."""
-        return max(1, (self.budget or 0) // USUAL_TOKENS)
 
     @classmethod
     @abstractmethod
@@ -130,6 +124,7 @@ class Embeddings(ABC):
 
         with stage("warm"):
             self.budget = measure(probe, self.row.memory_bytes - weights_bytes)
+        self.capacity = max(1, self.budget // USUAL_TOKENS)
         log.info("%s: a run holds %d tokens", self.row.slug, self.budget)
 
     def _embedding(self, request: EmbedRequest) -> Work:
@@ -166,7 +161,7 @@ class Embeddings(ABC):
             return Ranked(scores, sum(query.sizes) + sum(documents.sizes), documents.cut)
 
         parts = (*query.tokens, *documents.tokens)
-        return Work(parts, (*query.sizes, *documents.sizes), self.kinds, finish, beside=True)
+        return Work(parts, (*query.sizes, *documents.sizes), self.kinds, finish, in_thread=True)
 
     def _vectors(self, part: Tokens, arrays: Mapping[str, Any]) -> Vectors:
         sparse = None

@@ -1,7 +1,7 @@
 """Tables of request fields: what a model refuses or ignores, said once per engine.
 
 Each engine's room has a ``fields`` file with its tables. What ``/v1/models/<slug>`` tells
-(``models.surface.Differences``) and what the engine enforces follow from the same table.
+(``models.engine.Differences``) and what the engine enforces follow from the same table.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from models.engine import Differences
 from models.errors import UnsupportedParameter
 from models.images.request import ImageRequest
+from models.leniency import Leniency
 from models.row import Row
-from models.surface import Differences, Leniency
 
 VIDEO_FIELDS = ("frames", "seconds", "fps", "audio", "last_image")
 SINGLE_IMAGE: Differences = {"image": {"type": "string"}}  # at most one input picture

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.surface import LeftOut
+from models.leniency import LeftOut
 
 
 @dataclass(frozen=True)

@@ -11,25 +11,25 @@ from pathlib import Path
 from typing import Any
 
 from models.device.hardware import Device
+from models.engine import BatchEngine
 from models.images.pictures.decoding import decode
 from models.images.pictures.resizing import fitted
 from models.images.request import ScreenRequest
 from models.quiet import hush
 from models.row import Row
-from models.surface import Ticket, Work
+from models.work import Ticket, Work
 
 # CLIP's, of its training.
 _MEAN, _DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _RUN_PICTURES = 8
 
 
-class SafetyChecker:
+class SafetyChecker(BatchEngine):
     """Returns for each picture whether it is to be withheld."""
 
     libraries = ("torch", "diffusers", "transformers")
     budget = _RUN_PICTURES
     capacity = _RUN_PICTURES
-    packs = False
 
     def __init__(self, net: Any) -> None:
         self._net = net

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.surface import LeftOut
+from models.leniency import LeftOut
 
 # OpenAI's: again, less greedily, when a segment looks wrong.
 FALLBACK = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -27,7 +27,7 @@ class TranscribeRequest:
         words: whether to time every word.
         vad: whether silences are cut out before the model hears the recording; None = as True.
             False = it hears all, in sequential mode as by the library's own loop.
-        vad_options: of ``models.transcribe.speech.VadOptions``.
+        vad_options: of ``models.transcribe.audio.voice_activity.VadOptions``.
         hotwords: words to expect.
         beams: how many beginnings of a segment are followed at once; None = the library's own.
         condition: whether each window is told the text of those before.

@@ -2,8 +2,9 @@
 
 One ``Batcher`` stands before each warm engine. It owns the engine's only device thread. A request
 is cut into the parts that its engine made of it; while one run is on the device, parts queue, and
-when it is done the next run takes of them what goes well together (``models.warm.waiting``). There
-is no timer: an idle device never waits. A request is answered as soon as its own parts are done.
+when it is done the next run takes of them what goes well together
+(``models.warm.scheduler``). There is no timer: an idle device never waits. A request is answered as
+soon as its own parts are done.
 
 Every request is settled exactly once, whatever happens: with its answer, with its own error, or by
 cancellation. A run that fails is halved until what fails stands alone, so that a bad part fails
@@ -32,13 +33,14 @@ from models.device.failures import (
 )
 from models.device.memory import free_memory
 from models.device.rounding import rounded
+from models.engine import BatchEngine
 from models.errors import DeviceLost, EngineFailed
-from models.surface import Engine, Unfinished, Work
-from models.warm.beside import finished
 from models.warm.feeder import Feeder
-from models.warm.ticket import NEVER, Deadline, Job, Ticket
-from models.warm.waiting import Waiting
+from models.warm.scheduler import Scheduler
+from models.warm.threads import finished
+from models.warm.ticket import NEVER, Deadline, Submission, Ticket
 from models.warm.watch import HUNG_AFTER_S, RunWatch
+from models.work import Unfinished, Work
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ class Batcher(Feeder):
 
     def __init__(
         self,
-        engine: Engine,
+        engine: BatchEngine,
         max_jobs: int,
         device: ThreadPoolExecutor | None = None,
         on_lost: Callable[[DeviceLost], None] = lambda _: None,
@@ -70,7 +72,7 @@ class Batcher(Feeder):
         self._max_jobs = max_jobs
         self._largest: float = engine.budget or math.inf
         self._budget = self._largest
-        self._waiting = Waiting(packs=engine.packs)
+        self._waiting = Scheduler(packs=engine.packs)
         self._drain: asyncio.Task[None] | None = None
 
     async def submit(self, work: Work, deadline: Deadline = NEVER) -> list[Any]:
@@ -81,59 +83,59 @@ class Batcher(Feeder):
             DeviceLost: the device is.
             QuartetError: what became of a part.
         """
-        job = self._enqueue(work, deadline)
+        submission = self._enqueue(work, deadline)
         try:
             async with asyncio.timeout(deadline.left_s):
-                return await job.result
+                return await submission.result
         except TimeoutError:
-            raise await self._watch.late(job) from None
+            raise await self._watch.late(submission) from None
         finally:
-            job.cancelled = True
+            submission.cancelled = True
 
     async def stream(self, work: Work, deadline: Deadline = NEVER) -> AsyncGenerator[Any, None]:
         """Yield the events of the parts as they come, and the engine's answer last.
 
         Closing the iterator early cancels the work. Raises as ``submit`` does.
         """
-        job = self._enqueue(work, deadline)
-        events = job.events = asyncio.Queue()
+        submission = self._enqueue(work, deadline)
+        events = submission.events = asyncio.Queue()
         try:
-            while not (job.result.done() and events.empty()):
+            while not (submission.result.done() and events.empty()):
                 event = asyncio.ensure_future(events.get())
                 try:
                     await asyncio.wait(
-                        {event, job.result},
+                        {event, submission.result},
                         timeout=deadline.left_s,
                         return_when=asyncio.FIRST_COMPLETED,
                     )
                     if event.done():
                         yield event.result()
-                    elif not job.result.done():
-                        raise await self._watch.late(job)
+                    elif not submission.result.done():
+                        raise await self._watch.late(submission)
                 finally:
                     event.cancel()
-            yield await finished(work, job.result.result())
+            yield await finished(work, submission.result.result())
         finally:
-            job.cancel()
+            submission.cancel()
 
     @property
     def waiting(self) -> int:
         """How many requests wait for the device, or for more of it."""
-        return len({id(ticket.job) for ticket in self._waiting})
+        return len({id(ticket.submission) for ticket in self._waiting})
 
     @property
     def budget(self) -> float:
         """The largest size of a run, padding included; infinite without a bound."""
         return self._budget
 
-    def _enqueue(self, work: Work, deadline: Deadline) -> Job:
+    def _enqueue(self, work: Work, deadline: Deadline) -> Submission:
         if self._watch.lost is not None:
             raise self._watch.lost
-        job = Job(work, deadline, self._watch.pulse)
-        self._waiting.add(job.make_tickets())
+        submission = Submission(work, deadline, self._watch.pulse)
+        self._waiting.add(submission.make_tickets())
         if self._drain is None or self._drain.done():
             self._drain = asyncio.create_task(self._run_all())
-        return job
+        return submission
 
     async def _run_all(self) -> None:
         while self._watch.lost is None and (
@@ -144,7 +146,7 @@ class Batcher(Feeder):
                 if isinstance(outcome, Unfinished):
                     self._go_on(ticket)
                     continue
-                ticket.job.settle(ticket.index, outcome)
+                ticket.submission.settle(ticket.index, outcome)
                 if isinstance(outcome, DeviceLost):
                     self.lose(outcome)
 
@@ -153,7 +155,7 @@ class Batcher(Feeder):
         if self._watch.lost is None:
             self._waiting.again(ticket)
         else:
-            ticket.job.fail(self._watch.lost)
+            ticket.submission.fail(self._watch.lost)
 
     async def _watched(self, batch: Sequence[Ticket]) -> Sequence[object]:
         """Run on the device thread, and look whether it comes back."""
@@ -169,7 +171,7 @@ class Batcher(Feeder):
         """The device is lost: so is all that waits for it."""
         on_lost(error)
         for ticket in list(self._waiting):
-            ticket.job.fail(error)
+            ticket.submission.fail(error)
 
     def _run(self, batch: Sequence[Ticket]) -> list[object]:
         """Run on the device thread; never raises, returns one outcome per ticket."""
@@ -230,8 +232,7 @@ class Batcher(Feeder):
 
     def _count(self, batch: Sequence[Ticket]) -> None:
         size = self._size(batch)
-        fills_up = getattr(self._engine, "rounds", self._engine.packs)
-        padded = rounded(size) if fills_up else size
+        padded = rounded(size) if self._engine.rounds else size
         self.load.add(sum(ticket.size for ticket in batch), padded)
 
 

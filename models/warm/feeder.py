@@ -10,7 +10,8 @@ from typing import Any
 from models.device.failures import Failure, attempt
 from models.device.memory import free_memory
 from models.errors import DeviceLost
-from models.warm.watch import DeviceWatch, Load
+from models.warm.load import Load
+from models.warm.watch import DeviceWatch
 
 log = logging.getLogger(__name__)
 

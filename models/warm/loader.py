@@ -8,10 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from models.device.hardware import Device
+from models.engine import Differences, Engine
 from models.errors import ModelLoadFailed
 from models.row import Row
 from models.stages import spent, stage
-from models.surface import Differences, Engine
 from models.weights.prefetch import read_ahead
 from models.weights.store import WeightsStore
 
@@ -25,14 +25,12 @@ def engine_class(row: Row) -> type[Engine]:
 
 def differences(row: Row) -> Differences:
     """In which fields of a request a model differs from its surface, as its engine says."""
-    said = getattr(engine_class(row), "honours", None)
-    return {} if said is None else said(row)
+    return engine_class(row).honours(row)
 
 
 def missing_libraries(row: Row) -> list[str]:
     """The modules that the load of a row would import and that are not installed here."""
-    needed: tuple[str, ...] = getattr(engine_class(row), "libraries", ())
-    return [name for name in needed if find_spec(name) is None]
+    return [name for name in engine_class(row).libraries if find_spec(name) is None]
 
 
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -10,15 +9,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from models.engine import BatchEngine, Engine, StepEngine
 from models.errors import DeviceLost
 from models.row import Row
 from models.stages import Recorder
-from models.surface import Work
 from models.warm.batch import Batcher
-from models.warm.beside import beside, finished
+from models.warm.load import Load
 from models.warm.steps import Steps
+from models.warm.threads import finished, in_thread
 from models.warm.ticket import NEVER, Deadline
-from models.warm.watch import Load
+from models.work import Work
 
 
 class Warm:
@@ -31,7 +31,7 @@ class Warm:
     def __init__(
         self,
         row: Row,
-        engine: Any,
+        engine: Engine,
         max_jobs: int,
         device: ThreadPoolExecutor,
         on_lost: Callable[[DeviceLost], None],
@@ -42,13 +42,15 @@ class Warm:
         self.engine = engine
         self.start = start or Recorder()
         self._max_jobs = max_jobs
-        self._feeder: Batcher | Steps = (
-            Steps(engine, device, on_lost, hung_after_s)
-            if hasattr(engine, "step")
-            else Batcher(engine, max_jobs, device, on_lost, hung_after_s)
-        )
-        quick = inspect.iscoroutinefunction(engine.prepare)
-        self._prepare = engine.prepare if quick else partial(beside, engine.prepare)
+        self._feeder: Batcher | Steps
+        if isinstance(engine, StepEngine):
+            self._feeder = Steps(engine, device, on_lost, hung_after_s)
+        elif isinstance(engine, BatchEngine):
+            self._feeder = Batcher(engine, max_jobs, device, on_lost, hung_after_s)
+        else:
+            raise TypeError(f"{type(engine).__name__} is neither a BatchEngine nor a StepEngine")
+        slow = engine.prepare_in_thread
+        self._prepare = partial(in_thread, engine.prepare) if slow else engine.prepare
 
     async def run(self, request: Any, deadline: Deadline = NEVER) -> Any:
         """Prepare, run and finish one request; returns the engine's answer."""
@@ -85,7 +87,7 @@ class Warm:
     @property
     def capacity(self) -> int:
         """How many requests of usual size a run holds."""
-        return min(int(self.engine.capacity), self._max_jobs)
+        return min(self.engine.capacity, self._max_jobs)
 
     @property
     def busy(self) -> int:

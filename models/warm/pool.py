@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 from models.device.failures import is_device_lost, is_out_of_memory
+from models.engine import Engine
 from models.errors import DeviceLost, ModelDoesNotFit, ModelLoadFailed, OutOfMemory, QuartetError
 from models.row import Row
 from models.stages import Recorder, line, recording
-from models.surface import Engine
 from models.warm.model import Borrowed, Warm
 from models.warm.ticket import NEVER, Deadline
 from models.warm.watch import HUNG_AFTER_S

@@ -23,11 +23,12 @@ from itertools import count
 from typing import Any
 
 from models.device.failures import Failure, attempt, translate
+from models.engine import StepEngine
 from models.errors import DeviceLost
-from models.surface import Done, Stepping
 from models.warm.feeder import Feeder
 from models.warm.ticket import NEVER, Deadline
 from models.warm.watch import HUNG_AFTER_S, DeviceWatch
+from models.work import Done
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class Steps(Feeder):
 
     def __init__(
         self,
-        engine: Stepping,
+        engine: StepEngine,
         device: ThreadPoolExecutor | None = None,
         on_lost: Callable[[DeviceLost], None] = lambda _: None,
         hung_after_s: float = HUNG_AFTER_S,

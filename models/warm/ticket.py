@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from models.surface import Work
+from models.work import Work
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Pulse:
         self.last = now
 
 
-class Job:
+class Submission:
     """One request on the device: its parts, its future outputs, and the events on the way there.
 
     Attributes:
@@ -78,8 +78,9 @@ class Job:
     def make_tickets(self) -> list[Ticket]:
         """Return its parts as the engine sees them.
 
-        A ticket holds its job. A job that held its tickets would be a cycle with them, and keep
-        what they are made of (minutes of sound, an open file) until a full garbage collection.
+        A ticket holds its submission. A submission that held its tickets would be a cycle with
+        them, and keep what they are made of (minutes of sound, an open file) until a full garbage
+        collection.
         """
         parts = zip(self._work.parts, self._sizes, strict=True)
         return [
@@ -114,10 +115,20 @@ class Job:
 class Ticket:
     """One part of a request, as the engine sees it."""
 
-    __slots__ = ("emitted", "index", "item", "job", "kind", "number", "size", "taken", "turn")
+    __slots__ = (
+        "emitted",
+        "index",
+        "item",
+        "kind",
+        "number",
+        "size",
+        "submission",
+        "taken",
+        "turn",
+    )
 
-    def __init__(self, job: Job, index: int, item: Any, size: int, kind: Any) -> None:
-        self.job = job
+    def __init__(self, submission: Submission, index: int, item: Any, size: int, kind: Any) -> None:
+        self.submission = submission
         self.index = index
         self.item = item
         self.size = size
@@ -129,22 +140,22 @@ class Ticket:
     @property
     def cancelled(self) -> bool:
         """Whether nobody waits for its request any more; an engine that looks is alive."""
-        self.job.pulse.beat()
-        return self.job.cancelled
+        self.submission.pulse.beat()
+        return self.submission.cancelled
 
     @property
     def unwanted(self) -> bool:
         """The same for everybody else."""
-        return self.job.cancelled
+        return self.submission.cancelled
 
     def emit(self, event: object, *, lasting: bool = True) -> None:
         """Hand an event to whoever streams the request; called from the device thread.
 
         After a ``lasting`` one the part cannot begin again.
         """
-        job = self.job
-        job.pulse.beat()
-        if job.cancelled or job.events is None:  # nobody listens, and the loop itself may be gone
-            return
+        submission = self.submission
+        submission.pulse.beat()
+        if submission.cancelled or submission.events is None:
+            return  # nobody listens, and the loop itself may be gone
         self.emitted = self.emitted or lasting
-        job.loop.call_soon_threadsafe(job.events.put_nowait, event)
+        submission.loop.call_soon_threadsafe(submission.events.put_nowait, event)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.errors import DeviceLost
-from models.warm.ticket import Job, Pulse, Ticket
+from models.warm.ticket import Pulse, Submission, Ticket
 
 log = logging.getLogger(__name__)
 
@@ -34,32 +34,17 @@ HUNG = (
 )
 
 
-@dataclass
-class Load:
-    """What a device has done: runs, and their sizes without and with padding."""
-
-    runs: int = 0
-    size: int = 0
-    padded_size: int = 0
-
-    def add(self, size: int, padded_size: int) -> None:
-        """Count one more run."""
-        self.runs += 1
-        self.size += size
-        self.padded_size += padded_size
-
-
 @dataclass(frozen=True)
 class Run:
     """What is on the device.
 
     Attributes:
-        jobs: whose parts.
+        submissions: whose parts.
         until: their last deadline, and ``grace_s`` what they allow beyond it.
         over: set when it is, or the device is lost.
     """
 
-    jobs: Sequence[Job]
+    submissions: Sequence[Submission]
     until: float
     grace_s: float
     over: asyncio.Event = field(default_factory=asyncio.Event)
@@ -67,9 +52,9 @@ class Run:
     @classmethod
     def of(cls, batch: Sequence[Ticket]) -> Run:
         """The run of these tickets."""
-        jobs = list({id(ticket.job): ticket.job for ticket in batch}.values())
-        last = max((job.deadline for job in jobs), key=lambda one: one.at)
-        return cls(jobs, last.at, last.grace_s)
+        submissions = list({id(ticket.submission): ticket.submission for ticket in batch}.values())
+        last = max((submission.deadline for submission in submissions), key=lambda one: one.at)
+        return cls(submissions, last.at, last.grace_s)
 
 
 class DeviceWatch:
@@ -165,16 +150,16 @@ class RunWatch(DeviceWatch):
         """Give the device up; who is on it hears of it, too."""
         super().lose(error)
         if self._current is not None:
-            for job in self._current.jobs:
-                job.fail(error)
+            for submission in self._current.submissions:
+                submission.fail(error)
             self._current.over.set()
 
-    async def late(self, job: Job) -> Exception:
+    async def late(self, submission: Submission) -> Exception:
         """What a request is told whose deadline has passed: is it slow, or the device hung?"""
-        job.cancelled = True
+        submission.cancelled = True
         run = self._current
-        if run is not None and job in run.jobs and run.until <= time.monotonic():
+        if run is not None and submission in run.submissions and run.until <= time.monotonic():
             with suppress(TimeoutError):
-                async with asyncio.timeout(job.deadline.grace_s + _TURN_S):
+                async with asyncio.timeout(submission.deadline.grace_s + _TURN_S):
                     await run.over.wait()
         return self.lost or TimeoutError()

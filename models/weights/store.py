@@ -15,64 +15,25 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import shutil
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from models import tiny
 from models.errors import WeightsUnavailable
 from models.row import Row
 from models.weights import convert, download
+from models.weights.places import Places
+from models.weights.snapshots import find_snapshot
 from models.weights.sources import FileSource, HubSource, TinySource, WheelSource, parse
 
 log = logging.getLogger(__name__)
 
 _HEARTBEAT_S = 10.0
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where weights may lie on this machine.
-
-    Attributes:
-        hub_caches: folders in the hub's own layout (``models--org--name/snapshots/…``).
-        baked: folder filled by ``python -m builder fetch`` at image build.
-        volume: folder on the network volume, None without one.
-        cache: folder of this machine.
-        token: the hub's access token, for gated repositories.
-        endpoint: another address of the hub (a mirror), None for the usual one.
-    """
-
-    hub_caches: tuple[Path, ...]
-    baked: Path
-    volume: Path | None
-    cache: Path
-    token: str | None = None
-    endpoint: str | None = None
-
-    def kind(self, path: Path) -> str:
-        """Which of these places holds a path, in words."""
-        named = [(root, "in a hub cache") for root in self.hub_caches]
-        named += [(self.baked, "baked into the image"), (self.cache, "in this machine's cache")]
-        named += [(self.volume, "on the volume")] if self.volume else []
-        held = (name for root, name in named if path.is_relative_to(root))
-        return next(held, "where its address says")
-
-    @property
-    def shelf(self) -> Path:
-        """Where what is made here is kept: on the volume, if there is one that we may write to."""
-        if self.volume is None:
-            return self.cache
-        try:
-            self.volume.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            return self.cache
-        return self.volume if os.access(self.volume, os.W_OK) else self.cache
 
 
 class WeightsStore:
@@ -259,39 +220,3 @@ def _inside(folder: Path, source: HubSource | WheelSource | TinySource) -> Path:
     if isinstance(source, WheelSource) and source.convert is None:
         return folder / source.path
     return folder
-
-
-def find_snapshot(cache: Path, source: HubSource) -> Path | None:
-    """Find a repository's snapshot in a hub cache.
-
-    Some hosts of RunPod's model cache store the repo id in lower case, so case is ignored. The
-    pinned revision wins; failing that ``refs/main``, then an only snapshot, as RunPod documents,
-    because a cached model that the user chose is better than a download of gigabytes. An empty
-    snapshot (symlinks that were not copied) does not count.
-    """
-    wanted = f"models--{source.repo.replace('/', '--')}".lower()
-    if not cache.is_dir():
-        return None
-    for repo in cache.iterdir():
-        if repo.name.lower() == wanted:
-            for snapshot in _snapshots(repo, source.revision):
-                if any(path.is_file() for path in snapshot.rglob("*")):
-                    if snapshot.name != source.revision:
-                        log.warning(
-                            "%s: cached at %s, pinned at %s; using the cached one",
-                            source.repo, snapshot.name, source.revision,
-                        )  # fmt: skip
-                    return snapshot
-    return None
-
-
-def _snapshots(repo: Path, revision: str) -> Iterator[Path]:
-    folder = repo / "snapshots"
-    yield folder / revision
-    main = repo / "refs" / "main"
-    if main.is_file():
-        yield folder / main.read_text().strip()
-    elif folder.is_dir():
-        only = [path for path in folder.iterdir() if path.is_dir()]
-        if len(only) == 1:
-            yield only[0]

@@ -122,7 +122,7 @@ def test_the_lock_has_what_its_engines_import(image, tmp_path, request):
     if "torch" in needed:
         torch = request.getfixturevalue("torch_packages")
         (packages / "torch.pth").write_text(f"{torch}\n")
-    ours = ["handler.command", "handler.doors.queue.scaler", "handler.doors.serve", "runpod"]
+    ours = ["handler.command", "handler.doors.queue.scaler", "handler.doors.http.serve", "runpod"]
     env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "CHECKOUT": str(ROOT)}
     done = subprocess.run(
         [python, "-c", IMPORTS, *sorted(needed), *ours],

@@ -128,7 +128,7 @@ def need(surface: str) -> None:
     if surface == "chat":
         import transformers
 
-        from models.chat.paged import VERSION
+        from models.chat.in_process.paged import VERSION
 
         if not transformers.__version__.startswith(VERSION):
             pytest.skip(f"transformers {VERSION}x is needed, this is {transformers.__version__}")

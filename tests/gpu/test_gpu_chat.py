@@ -155,7 +155,7 @@ def vllm(gpu: Device, folder: Path) -> Iterator[Callable[[Device], Any]]:
     loaded: list[Any] = []
 
     def load(device: Device) -> Any:
-        from models.chat.vllm import VllmChat
+        from models.chat.vllm.engine import VllmChat
 
         loaded.append(VllmChat.load(folder, LLAMA, device))
         return loaded[-1]

@@ -17,6 +17,7 @@ from models.chat.request import Prompt, Sampling
 from models.device.hardware import Device
 from models.device.memory import free_memory, settle
 from models.embeddings.request import EmbedRequest
+from models.engine import BatchEngine
 from models.images.request import ImageRequest
 from models.row import Row
 from models.warm.batch import Batcher
@@ -54,14 +55,19 @@ USED: dict[str, tuple[Row, Callable[[Any], Any]]] = {
 }
 
 
-class Limited:
+class Limited(BatchEngine):
     """An engine whose run is out of memory beyond a size, as torch says it; a CPU's stand-in."""
-
-    packs, capacity = False, 1
 
     def __init__(self, engine: Any, most: int) -> None:
         self._engine, self._most = engine, most
         self.budget, self.failed = engine.budget, 0
+
+    @classmethod
+    def load(cls, folder: Any, row: Row, device: Device) -> Any:
+        raise NotImplementedError
+
+    def prepare(self, request: Any) -> Any:
+        return self._engine.prepare(request)
 
     def run(self, batch: Any) -> Any:
         import torch
@@ -166,7 +172,7 @@ def test_vllm_leaves_the_gpus_memory(gpu: Device, folder: Path) -> None:
     pytest.importorskip("vllm", reason="vllm is not installed")
     import torch
 
-    from models.chat.vllm import VllmChat
+    from models.chat.vllm.engine import VllmChat
 
     def free() -> int:
         return int(torch.cuda.mem_get_info()[0]) if gpu.kind == "cuda" else 0

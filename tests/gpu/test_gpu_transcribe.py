@@ -13,7 +13,7 @@ import pytest
 from models.device.hardware import Device
 from models.row import Row
 from models.transcribe.request import TranscribeRequest, Transcript
-from models.transcribe.selftest import CLIP
+from models.transcribe.whisper.selftest import CLIP
 from models.warm.loader import Loader
 from tests.conftest import row
 from tests.models.driving import run

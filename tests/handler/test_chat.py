@@ -15,13 +15,13 @@ import pytest
 from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+from handler.contract.chat.choice import ChoiceText
 from handler.contract.chat.request import ChatRequest
-from handler.contract.chat.voices import Voice
 from models.chat.families import FAMILIES
 from models.chat.reading import Reading
 from models.chat.request import Called, Logprob, Said
 from models.errors import InvalidValue
-from models.fake import FakeText
+from models.fake_chat import FakeText
 from tests.conftest import decoded, error_of, needs
 from tests.handler.test_contract import CHAT, TOOL, check
 
@@ -407,26 +407,26 @@ async def test_completions_have_the_older_form(worker):
 
 def test_what_cannot_be_is_a_number_all_the_same():
     """JSON has no infinity."""
-    told = Voice(0, FakeText(), [], None).push(97, Logprob(97, -math.inf, ((98, -math.inf),)))
+    told = ChoiceText(0, FakeText(), [], None).push(97, Logprob(97, -math.inf, ((98, -math.inf),)))
     assert told is not None
     [one] = told.logprobs
     assert (one.logprob, one.top) == (-9999.0, ((b"b", -9999.0),))
 
 
-# A voice -----------------------------------------------------------------------------------------
+# A choice -----------------------------------------------------------------------------------------
 
 
 def speak(text: str, stops: list[str], tools: list[Any]) -> Any:
     fake = FakeText()
-    voice = Voice(0, fake, stops, fake.reading("", tools))
+    choice = ChoiceText(0, fake, stops, fake.reading("", tools))
     deltas = []
     for token in text.encode():
-        if voice.ended:
+        if choice.ended:
             break
-        if (delta := voice.push(token, Logprob(token, -1.0))) is not None:
+        if (delta := choice.push(token, Logprob(token, -1.0))) is not None:
             deltas.append(delta)
-    if not voice.ended:
-        deltas.append(voice.end("stop"))
+    if not choice.ended:
+        deltas.append(choice.end("stop"))
     return deltas
 
 

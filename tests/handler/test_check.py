@@ -16,7 +16,7 @@ import pytest
 
 from handler.findings import Finding, passes
 from models.device import driver
-from models.weights.store import Places
+from models.weights.places import Places
 from tests.conftest import ROOT
 
 BUCKET = {

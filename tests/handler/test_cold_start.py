@@ -32,7 +32,7 @@ def test_a_worker_imports_its_own_surface_alone(surface):
     assert "handler.doors.queue.scaler" in imported  # the list reaches to the loop
     of_http = {"starlette", "uvicorn", "prometheus_client", "fastapi", "playground"}
     assert not of_http & imported
-    assert not {"handler.doors.http", "handler.doors.metrics", "handler.openapi"} & imported
+    assert not {"handler.doors.http.routes", "handler.doors.metrics", "handler.openapi"} & imported
 
 
 def test_the_registry_has_each_surfaces_marks():

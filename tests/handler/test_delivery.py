@@ -13,10 +13,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from handler.doors.queue import backoff
 from handler.doors.queue import delivery as module
-from handler.doors.queue import pauses
+from handler.doors.queue.backoff import Pauses, asked_for_s
 from handler.doors.queue.delivery import Delivery, Post, encoded
-from handler.doors.queue.pauses import Pauses, asked_for_s
 from handler.wire import Encoded, encode
 from tests.servers import serve
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pauses, "_FIRST_S", 0.05)
+    monkeypatch.setattr(backoff, "_FIRST_S", 0.05)
 
 
 class Sink:

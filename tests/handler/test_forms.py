@@ -11,8 +11,8 @@ import pytest
 from handler.contract.embeddings.embeddings import EmbeddingsRequest
 from handler.contract.images.request import ImagesRequest
 from handler.contract.transcribe.request import TranscriptionRequest
-from handler.doors.form_values import Upload, body_of
-from handler.doors.forms import _path as path
+from handler.doors.http.form_values import Upload, body_of
+from handler.doors.http.forms import _path as path
 from models.errors import InvalidValue
 from tests.running import serve_worker
 

@@ -41,7 +41,7 @@ def worker(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Any:
     """One that decodes as it does for clients; its model is tiny, as is the disk that it takes."""
-    monkeypatch.setattr("models.transcribe.faster_whisper._LIMIT_S", 3600.0)
+    monkeypatch.setattr("models.transcribe.whisper.engine._LIMIT_S", 3600.0)
     made = make_worker(FAKE_ENGINES="0", SURFACE="transcribe", MODEL_SLUG="Tiny_Whisper",
                        MEDIA_PRIVATE_HOSTS="127.0.0.1", MEDIA_TIMEOUT_S="5")  # fmt: skip
     made.dispatcher.pool._load = lambda _: load(WHISPER)
@@ -107,7 +107,7 @@ def decoding(before: set[str]) -> list[str]:
     found = []
     for pid in set(children()) - before:
         with suppress(OSError):
-            if "models.transcribe.audio" in Path(f"/proc/{pid}/cmdline").read_text():
+            if "models.transcribe.audio.decoding" in Path(f"/proc/{pid}/cmdline").read_text():
                 found.append(pid)
     return found
 

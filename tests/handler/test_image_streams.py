@@ -18,7 +18,7 @@ from openai.types import (
 )
 from PIL import Image
 
-from handler.doors.queue.updates import Updates
+from handler.doors.queue.progress import Updates
 from tests.conftest import error_of
 from tests.handler.test_bucket import read as get
 from tests.handler.test_bucket import store as store

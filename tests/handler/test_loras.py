@@ -14,7 +14,8 @@ from safetensors.torch import save
 
 from handler.media.allowed import Allowed
 from handler.media.loras import LoraShelf
-from models.weights.store import Places, WeightsStore
+from models.weights.places import Places
+from models.weights.store import WeightsStore
 from tests.conftest import error_of
 from tests.servers import serve
 

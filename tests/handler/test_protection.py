@@ -19,8 +19,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from handler.doors.http import Door
-from handler.doors.protection import BodyLimits, OwnPages, PatientProtocol
+from handler.doors.http.protection import BodyLimits, OwnPages, PatientProtocol
+from handler.doors.http.routes import Door
 from handler.doors.watch import ThreadWatch
 from tests.handler.test_contract import CHAT
 from tests.running import serve_worker, wait_until

@@ -21,8 +21,8 @@ from openai.types import Completion
 from openai.types.chat import ChatCompletionChunk
 from prometheus_client.parser import text_string_to_metric_families
 
-from handler.doors.http import Door
-from handler.doors.protection import BodyLimits
+from handler.doors.http.protection import BodyLimits
+from handler.doors.http.routes import Door
 from handler.errors import error_object, http_status
 from local.api import openai as proxy
 from models.errors import DeviceLost, ModelLoadFailed, QuartetError
@@ -336,7 +336,7 @@ async def test_ping_says_broken_once_the_device_is_lost(make_worker):
 
 @pytest.mark.anyio
 async def test_ping_says_broken_once_a_stream_lost_the_device(make_worker):
-    from models.fake import FakeChat
+    from models.fake_chat import FakeChat
 
     class Lost(FakeChat):
         def step(self) -> Any:
@@ -397,7 +397,7 @@ def test_sigterm_finishes_what_is_in_flight_on_both_ports():
 
 def test_a_port_that_this_user_may_not_have_is_named(make_worker, monkeypatch):
     """Below 1024, in a container without rights: PORT is what to change."""
-    from handler.doors import serve
+    from handler.doors.http import serve
     from handler.settings.variables import Settings, SettingsError
 
     def refuse(self: Any, address: Any) -> None:

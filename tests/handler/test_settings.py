@@ -17,10 +17,11 @@ from handler.entry import Worker
 from handler.job import Origin
 from handler.settings.document import PLATFORM, document
 from handler.settings.endpoint import Endpoint, renamed
-from handler.settings.engines import TRANSFORMERS, VLLM, fitted
+from handler.settings.engines import fitted
 from handler.settings.variables import Settings, SettingsError
 from models import fake
 from models.catalog import CATALOG, GB
+from models.chat.options import TRANSFORMERS, VLLM
 from models.device.hardware import Device
 from models.errors import ModelNotFound
 from models.row import Row
@@ -456,8 +457,8 @@ def test_no_variable_is_read_elsewhere():
     ]
     # The others tell a library, which has no other way, and read nothing.
     told = [
-        "models/chat/vllm.py", "models/images/pipelines/placement.py", "models/telemetry.py",
-        "models/transcribe/faster_whisper.py",
+        "models/chat/vllm/engine.py", "models/images/pipelines/placement.py", "models/telemetry.py",
+        "models/transcribe/whisper/engine.py",
     ]  # fmt: skip
     # Named after it, and given what it works on; told how many threads there are to be.
     kept = {"models/environ.py", "models/device/threads.py"}
@@ -477,25 +478,28 @@ def test_no_variable_is_read_elsewhere():
 
 
 def test_chats_engine_is_chosen(monkeypatch):
-    from handler.settings import engines
-
     def chosen(kind, installed=False, **env):
-        monkeypatch.setattr(engines, "find_spec", lambda _: object() if installed else None)
-        rows = engines.fitted(CATALOG, Settings.from_env(env), kind, 10**12)
+        monkeypatch.setattr(
+            "models.chat.options.find_spec", lambda _: object() if installed else None
+        )
+        rows = fitted(CATALOG, Settings.from_env(env), kind, 10**12)
         return rows.find("Llama3_8B_Instruct").engine.partition(":")[0]
 
-    assert chosen("cpu") == chosen("cpu", installed=True) == "models.chat.transformers"
-    assert chosen("cuda") == "models.chat.transformers"
-    assert chosen("cuda", installed=True) == "models.chat.vllm"
-    assert chosen("cpu", installed=True, CHAT_ENGINE="vllm") == "models.chat.vllm"
-    assert chosen("cuda", installed=True, CHAT_ENGINE="transformers") == "models.chat.transformers"
+    assert chosen("cpu") == chosen("cpu", installed=True) == "models.chat.in_process.engine"
+    assert chosen("cuda") == "models.chat.in_process.engine"
+    assert chosen("cuda", installed=True) == "models.chat.vllm.engine"
+    assert chosen("cpu", installed=True, CHAT_ENGINE="vllm") == "models.chat.vllm.engine"
+    assert (
+        chosen("cuda", installed=True, CHAT_ENGINE="transformers")
+        == "models.chat.in_process.engine"
+    )
     with pytest.raises(SettingsError, match="CHAT_ENGINE: vllm is not installed"):
         chosen("cuda", CHAT_ENGINE="vllm")
 
 
 @pytest.mark.parametrize("engine", ["vllm", "transformers"])
 def test_what_the_operator_says_of_chat_reaches_its_engine(engine, monkeypatch):
-    monkeypatch.setattr("handler.settings.engines.find_spec", lambda name: object())
+    monkeypatch.setattr("models.chat.options.find_spec", lambda name: object())
 
     env = {
         "CHAT_CONTEXT_TOKENS": "4096", "CHAT_CACHE_TOKENS": "8192", "RUNPOD_GPU_COUNT": "2",
@@ -529,12 +533,12 @@ def chat_row(slug: str, *, alone: bool, engine: str = VLLM, **env: str) -> Row:
     """A row of chat on a GPU of 80 GB, of which models may have 72."""
     told = {"CHAT_ENGINE": "vllm" if engine == VLLM else "transformers", **env}
     settings = Settings.from_env(told)
-    return fitted(CATALOG, settings, "cuda", 72 * GB, "chat" if alone else None).find(slug)
+    return fitted(CATALOG, settings, "cuda", 72 * GB, {"chat"} if alone else None).find(slug)
 
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("handler.settings.engines.find_spec", lambda name: object())
+    monkeypatch.setattr("models.chat.options.find_spec", lambda name: object())
 
 
 @pytest.mark.usefixtures("installed")

@@ -16,7 +16,7 @@ from handler.wire import File
 from models.catalog import CPU
 from models.fake import FakeEngine
 from models.row import Catalog, Row
-from models.surface import Ticket
+from models.work import Ticket
 from tests.conftest import decoded, error_of
 from tests.handler.test_serve import in_process
 

@@ -31,7 +31,7 @@ from handler.contract.transcribe.languages import CODES, NAMES, language_name
 from handler.contract.transcribe.request import TranscriptionRequest
 from handler.contract.transcribe.speakers import told_apart
 from handler.contract.transcribe.subtitles import srt, vtt
-from handler.doors.queue.updates import Updates
+from handler.doors.queue.progress import Updates
 from handler.settings.endpoint import Endpoint
 from handler.settings.variables import Settings, SettingsError
 from models.catalog import CATALOG

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from models.chat.request import Begun, Ended, Logprob, Prompt, Sampling, Tokens
-from models.surface import Done
+from models.work import Done
 
 
 @dataclass

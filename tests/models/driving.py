@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from models.surface import Unfinished
+from models.work import Unfinished
 
 Load = Callable[[Any], Any]
 

@@ -15,10 +15,10 @@ import torch
 from handler.contract.chat.stops import StopStrings
 from models.chat.families import FAMILIES
 from models.chat.grammar import Grammars
+from models.chat.in_process.engine import TransformersChat
 from models.chat.reading import Reading
 from models.chat.request import Called, Grammar, Prompt, Sampling
 from models.chat.text import ChatText, Detokenizer
-from models.chat.transformers import TransformersChat
 from models.device.hardware import Device
 from models.errors import (
     ContextLengthExceeded,
@@ -132,7 +132,7 @@ def spread(kind: str, rows: int = 6, size: int = 32_000) -> torch.Tensor:
 @pytest.mark.parametrize("top_p", [0.0, 0.3, 0.9, 0.999, 1.0])
 def test_the_likeliest_are_those_of_a_whole_sort(kind, top_k, top_p):
     """Which tokens stay, those that are as likely as the last one included."""
-    from models.chat.sampling import _by_sorting, _likeliest
+    from models.chat.in_process.sampling import _by_sorting, _likeliest
 
     scores = spread(kind)
     size = scores.shape[-1]
@@ -148,7 +148,7 @@ def test_the_likeliest_are_those_of_a_whole_sort(kind, top_k, top_p):
 @pytest.mark.parametrize("top_k", [0, 1, 1024, 1025, 5000])
 def test_a_top_p_of_1_cuts_nothing_whatever_sums_round_to(top_k):
     """The likeliest token has all of float32's mass; the others are kept all the same."""
-    from models.chat.sampling import _by_sorting, _likeliest
+    from models.chat.in_process.sampling import _by_sorting, _likeliest
 
     size = 32_000
     scores = -50 - torch.arange(float(size)).unsqueeze(0) / size
@@ -163,7 +163,7 @@ def test_a_top_p_of_1_cuts_nothing_whatever_sums_round_to(top_k):
 
 def test_each_row_has_its_own_rules(monkeypatch):
     """One that needs the whole vocabulary is sorted, the others are not."""
-    from models.chat import sampling
+    from models.chat.in_process import sampling
 
     rows = torch.cat([spread("sharp", 2), spread("flat", 2)])
     k, p = torch.tensor([[32_000.0], [5.0]] * 2), torch.tensor([[0.9], [0.5]] * 2)

@@ -24,8 +24,8 @@ from tests.conftest import row, tiny
 from tests.models.chatting import Heard, Reference, agree, alone, letters, ready, together
 
 ENGINES = {
-    "transformers": "models.chat.transformers:TransformersChat",
-    "vllm": "models.chat.vllm:VllmChat",
+    "transformers": "models.chat.in_process.engine:TransformersChat",
+    "vllm": "models.chat.vllm.engine:VllmChat",
 }
 TESTED = os.environ.get("TESTED_CHAT_ENGINE", "transformers")
 CPU = Device("cpu", memory_bytes=8 * 10**9, bf16=False)

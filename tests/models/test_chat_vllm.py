@@ -35,7 +35,7 @@ __all__ = ["folder"]  # a fixture
 
 @pytest.mark.timeout(300)
 async def test_the_death_of_its_process_is_a_lost_device(folder):
-    from models.chat.vllm import VllmChat
+    from models.chat.vllm.engine import VllmChat
 
     small = replace(row("Tiny_Llama"), options={"family": "llama3", "cache_tokens": 8192})
     engine = await asyncio.to_thread(
@@ -71,7 +71,7 @@ async def test_the_death_of_its_process_is_a_lost_device(folder):
 
 @pytest.mark.timeout(300)
 async def test_a_process_that_hangs_is_a_lost_device(folder, monkeypatch):
-    import models.chat.vllm as module
+    import models.chat.vllm.engine as module
 
     small = replace(row("Tiny_Llama"), options={"family": "llama3", "cache_tokens": 8192})
     engine = await asyncio.to_thread(
@@ -100,8 +100,8 @@ B200 = Device("cuda", 180 * 2**30, bf16=True, capability=(10, 0), name="NVIDIA B
 @pytest.mark.timeout(300)
 def test_every_setting_arrives(folder):
     """What vllm made of each argument, on its build for a CPU."""
-    from models.chat.vllm import VllmChat
-    from models.chat.vllm_start import arguments
+    from models.chat.vllm.engine import VllmChat
+    from models.chat.vllm.start import arguments
 
     small = replace(row("Tiny_Llama"), options={"family": "llama3", "cache_tokens": 8192})
     given = arguments(folder, small, CPU)
@@ -140,11 +140,11 @@ def test_every_setting_arrives(folder):
 @pytest.mark.parametrize("share", [0.9, 0.3])
 def test_vllm_knows_every_argument_for_a_gpu(folder, device, share):
     """Each is a field of its arguments, and the attention one that it has."""
+    from engine.config import AttentionConfig
+    from engine.v1.attention.backends.registry import AttentionBackendEnum
     from vllm import EngineArgs
-    from vllm.config import AttentionConfig
-    from vllm.v1.attention.backends.registry import AttentionBackendEnum
 
-    from models.chat.vllm_start import arguments
+    from models.chat.vllm.start import arguments
 
     options = {"family": "llama3", "gpus": 2, "cache_tokens": 4096}
     small = replace(
@@ -158,21 +158,21 @@ def test_vllm_knows_every_argument_for_a_gpu(folder, device, share):
 
 
 def test_the_limits_of_its_worker_are_those_that_are_checked():
-    from vllm.v1.worker.gpu.sample import logit_bias
+    from engine.v1.worker.gpu.sample import logit_bias
 
-    from models.chat import vllm
+    from models.chat.vllm import engine
 
-    assert logit_bias.MAX_NUM_LOGIT_BIAS_TOKENS == vllm._MOST_BIASES
-    assert logit_bias.MAX_NUM_STOP_TOKEN_IDS == vllm._MOST_ENDS
+    assert logit_bias.MAX_NUM_LOGIT_BIAS_TOKENS == engine._MOST_BIASES
+    assert logit_bias.MAX_NUM_STOP_TOKEN_IDS == engine._MOST_ENDS
 
 
 def test_its_servers_batches_are_the_larger_ones(monkeypatch):
     """On an H100 8,192 tokens and 1,024 requests; for a client as ours it takes neither by itself."""
+    from engine.engine import arg_utils
+    from engine.usage.usage_lib import UsageContext
     from vllm import EngineArgs
-    from vllm.engine import arg_utils
-    from vllm.usage.usage_lib import UsageContext
 
-    from models.chat.vllm_start import _USUAL_STEPS, _USUAL_STEPS_BELOW
+    from models.chat.vllm.start import _USUAL_STEPS, _USUAL_STEPS_BELOW
 
     monkeypatch.setattr(arg_utils.current_platform, "is_cpu", lambda: False)
     name = lambda *_: "NVIDIA H100"  # noqa: E731
@@ -196,7 +196,7 @@ from dataclasses import replace
 from pathlib import Path
 
 def main():
-    from models.chat.vllm import VllmChat
+    from models.chat.vllm.engine import VllmChat
     from models.device.hardware import Device
     from tests.conftest import row
     from tests.models.chatting import alone
@@ -232,7 +232,7 @@ def test_an_adapter_that_its_worker_refuses_fails_the_load(folder, adapter):
     """At a request it would end the process; here it is named, and the process is gone."""
     import json
 
-    from models.chat.vllm import VllmChat
+    from models.chat.vllm.engine import VllmChat
 
     where, _ = adapter
     config = json.loads((where / "adapter_config.json").read_text())
@@ -280,7 +280,7 @@ def adapter(folder, tmp_path):
 
 @pytest.mark.timeout(300)
 def test_adapters_are_chosen_per_request_and_leak_nowhere(folder, adapter):
-    from models.chat.vllm import VllmChat
+    from models.chat.vllm.engine import VllmChat
 
     where, adapted = adapter
     options = {"family": "llama3", "cache_tokens": 8192, "adapters": {"mine": where}}

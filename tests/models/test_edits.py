@@ -18,9 +18,9 @@ from models.images.request import ImageRequest, Images, Output, Picture
 from models.images.restore.networks.ben2 import Ben2
 from models.images.restore.networks.rrdb import RRDBNet
 from models.images.restore.tiles import Tiling, enlarge, spans
-from models.surface import Progress
 from models.tiny import ben2 as tiny_ben2
 from models.weights import convert
+from models.work import Progress
 from tests.conftest import needs, row
 from tests.models.driving import Load, Ticket, prepare, run
 

@@ -20,9 +20,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.transcribe import audio, faster_whisper, speech
-from models.transcribe.audio import RATE_HZ
-from models.transcribe.samples import Samples
+from models.transcribe.audio import decoding, voice_activity
+from models.transcribe.audio.decoding import RATE_HZ
+from models.transcribe.audio.samples import Samples
+from models.transcribe.whisper import engine
 from tests.conftest import ROOT
 from tests.models.test_speakers import children
 from tests.models.test_transcribe import CODECS, convert, write
@@ -105,8 +106,8 @@ async def outcome(path: Path) -> str:
     No damage makes it much longer: what is repeated is some kilobytes.
     """
     try:
-        decoded = await audio.decode(path, 30, LIMIT_S)
-    except audio.Undecodable as error:
+        decoded = await decoding.decode(path, 30, LIMIT_S)
+    except decoding.Undecodable as error:
         return error.code
     assert 0 < decoded.duration_s <= 1.5 * SECONDS
     assert decoded.samples[:].dtype == np.int16
@@ -221,16 +222,16 @@ def test_a_file_that_says_it_is_endless_is_as_long_as_it_is(whole, tmp_path, tra
     content[4:8] = content[at : at + 4] = b"\xff\xff\xff\xff"
     path = tmp_path / "endless.wav"
     path.write_bytes(content)
-    decoded = asyncio.run(audio.decode(path, 30, LIMIT_S))
+    decoded = asyncio.run(decoding.decode(path, 30, LIMIT_S))
     assert decoded.duration_s == pytest.approx(SECONDS, abs=0.1)
 
 
 def looked_through(path: Path) -> tuple[float, int]:
     """Seconds of audio, and the peak of what is allocated to find speech in it, in bytes."""
-    decoded = asyncio.run(audio.decode(path, 120, 12 * 3600))
+    decoded = asyncio.run(decoding.decode(path, 120, 12 * 3600))
     tracemalloc.start()
     try:
-        assert speech.spans(Samples(decoded.samples), speech.VadOptions()) == []
+        assert voice_activity.spans(Samples(decoded.samples), voice_activity.VadOptions()) == []
         return decoded.duration_s, tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -264,10 +265,10 @@ def test_ten_hours_take_no_more_memory_than_a_minute():
 def test_thirteen_hours_are_refused_in_the_time_that_a_file_has(tmp_path, traces):
     """With the worker's own limits: twelve hours of them are written to the disk before."""
     bomb = silent_flac(tmp_path / "bomb.flac", 13 * 60)
-    limits = faster_whisper._DECODE_TIMEOUT_S, faster_whisper._LIMIT_S
+    limits = engine._DECODE_TIMEOUT_S, engine._LIMIT_S
     start = time.monotonic()
-    with pytest.raises(audio.Undecodable) as caught:
-        asyncio.run(audio.decode(bomb, *limits))
+    with pytest.raises(decoding.Undecodable) as caught:
+        asyncio.run(decoding.decode(bomb, *limits))
     print(f"{bomb.stat().st_size / 1e6:.1f} MB: {time.monotonic() - start:.0f} s")
     assert caught.value.code == "media_too_long"
 
@@ -294,20 +295,20 @@ def test_too_few_samples_a_second_are_no_sound(tmp_path, rate, traces):
     """At 1 Hz, a WAV of 40 kB orders eleven hours of work."""
     path = write(tmp_path / "slow.wav", np.zeros(20_000), rate)
     start = time.monotonic()
-    with pytest.raises(audio.Undecodable, match="fewer than 2,000 samples a second") as caught:
-        asyncio.run(audio.decode(path, 30, 12 * 3600))
+    with pytest.raises(decoding.Undecodable, match="fewer than 2,000 samples a second") as caught:
+        asyncio.run(decoding.decode(path, 30, 12 * 3600))
     assert caught.value.code == "media_undecodable"
     assert time.monotonic() - start < 5
 
 
 def test_few_bytes_hold_no_hours(tmp_path, traces):
     """Half an hour of silence is free; more needs a hundred bytes a second."""
-    assert asyncio.run(audio.decode(silent_flac(tmp_path / "a.flac", 25), 30, 12 * 3600))
+    assert asyncio.run(decoding.decode(silent_flac(tmp_path / "a.flac", 25), 30, 12 * 3600))
     bomb = flac_of_large_frames(tmp_path / "b.flac", 2000, 120)
     assert bomb.stat().st_size < 3000
     start = time.monotonic()
-    with pytest.raises(audio.Undecodable) as caught:
-        asyncio.run(audio.decode(bomb, 60, 12 * 3600))
+    with pytest.raises(decoding.Undecodable) as caught:
+        asyncio.run(decoding.decode(bomb, 60, 12 * 3600))
     assert caught.value.code == "media_too_long"
     assert time.monotonic() - start < 20
 
@@ -326,13 +327,13 @@ def checksum(content: bytes, polynomial: int, bits: int) -> int:
 DECODER = """
 import asyncio, json, re, resource, sys
 from pathlib import Path
-from models.transcribe import audio
+from models.transcribe.audio import decoding
 
 async def ask():
     try:
-        decoded = await audio.decode(Path(sys.argv[1]), 60, float(sys.argv[2]))
+        decoded = await decoding.decode(Path(sys.argv[1]), 60, float(sys.argv[2]))
         return decoded.duration_s, decoded.damaged
-    except audio.Undecodable as error:
+    except decoding.Undecodable as error:
         return error.code, ()
 
 found = asyncio.run(ask())
@@ -400,7 +401,7 @@ def test_damage_is_told_in_few_words_however_much_there_is(tmp_path, every, stre
 
 def test_damage_in_two_places_is_told_as_two(tmp_path, traces):
     path = packets(tmp_path / "x.mkv", 20, 60)
-    decoded = asyncio.run(audio.decode(path, 30, LIMIT_S))
+    decoded = asyncio.run(decoding.decode(path, 30, LIMIT_S))
     assert len(decoded.damaged) == 3
     first, second, _ = decoded.damaged
     assert first[1] == second[1] == pytest.approx(19 * 1024 / 48000, abs=0.02)
@@ -414,7 +415,7 @@ def test_a_file_that_says_it_has_years_has_what_it_has(whole, tmp_path, traces):
     content[at : at + 8] = struct.pack(">d", 1e12)
     path = tmp_path / "years.mkv"
     path.write_bytes(content)
-    decoded = asyncio.run(audio.decode(path, 30, LIMIT_S))
+    decoded = asyncio.run(decoding.decode(path, 30, LIMIT_S))
     assert decoded.duration_s == pytest.approx(SECONDS, abs=0.1)
     assert decoded.declared_s == pytest.approx(1e9)
 
@@ -434,7 +435,7 @@ def test_a_stream_may_change_its_rate(tmp_path, traces, suffix, codec, fast, slo
     parts = [convert(source, tmp_path / f"{rate}.{suffix}", codec, rate) for rate in rates]
     both = tmp_path / f"both.{suffix}"
     both.write_bytes(b"".join(part.read_bytes() for part in parts))
-    decoded = asyncio.run(audio.decode(both, 30, LIMIT_S))
+    decoded = asyncio.run(decoding.decode(both, 30, LIMIT_S))
     assert decoded.duration_s == pytest.approx(2 * SECONDS, abs=0.25)
     assert sum(length for _, length in decoded.damaged) < 0.1
     middle = SECONDS // 2 * RATE_HZ
@@ -460,7 +461,7 @@ def test_whenever_a_decoding_is_cancelled_nothing_is_left(tmp_path, traces):
     bomb = silent_flac(tmp_path / "long.flac", 30)
 
     async def cancelled_after(seconds: float) -> bool:
-        asked = asyncio.create_task(audio.decode(bomb, 30, 3600))
+        asked = asyncio.create_task(decoding.decode(bomb, 30, 3600))
         await asyncio.sleep(seconds)
         asked.cancel()
         return isinstance((await asyncio.gather(asked, return_exceptions=True))[0], BaseException)
@@ -477,7 +478,7 @@ def test_a_decoder_that_waits_for_ever_is_ended(tmp_path, traces):
     pipe = tmp_path / "pipe.wav"
     os.mkfifo(pipe)
     start = time.monotonic()
-    with pytest.raises(audio.Undecodable) as caught:
-        asyncio.run(audio.decode(pipe, 0.5, LIMIT_S))
+    with pytest.raises(decoding.Undecodable) as caught:
+        asyncio.run(decoding.decode(pipe, 0.5, LIMIT_S))
     assert caught.value.code == "media_decode_timeout"
     assert time.monotonic() - start < 5

@@ -19,8 +19,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from models.errors import InvalidValue, ModelLoadFailed, OutOfMemory
 from models.images.diffusion.prompt_cache import PromptCache
 from models.images.request import Adapter, ImageRequest, Output, Preview
-from models.surface import Progress
 from models.warm.batch import Batcher
+from models.work import Progress
 from tests.conftest import CPU, row, tiny
 from tests.models.driving import Ticket, run
 

@@ -18,7 +18,7 @@ from models.errors import (
     UnsupportedParameter,
 )
 from models.images.request import ImageRequest, Images, Output, Picture
-from models.surface import Progress
+from models.work import Progress
 from tests.conftest import row, tiny
 from tests.models.driving import Load, Ticket, prepare, run
 

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 
 from benchmarks.sounds import Track, muxed, noise, silence
-from models.transcribe import audio, decoder, ogg
-from models.transcribe.levels import Level, decibels
-from models.transcribe.passes import Pass
-from models.transcribe.rate import RATE_HZ
-from models.transcribe.timeline import Timeline
+from models.transcribe.audio import decoder_process, decoding, ogg
+from models.transcribe.audio.levels import Level, decibels
+from models.transcribe.audio.passes import Pass
+from models.transcribe.audio.rate import RATE_HZ
+from models.transcribe.audio.timeline import Timeline
 from tests.models.test_transcribe import write
 
 
-def decode(path: Path, **more: bool) -> audio.Audio:
-    return asyncio.run(audio.decode(path, 60, 3600, **more))
+def decode(path: Path, **more: bool) -> decoding.Audio:
+    return asyncio.run(decoding.decode(path, 60, 3600, **more))
 
 
 def tone(seconds: float, peak: float = 0.4, hertz: float = 440) -> np.ndarray:
@@ -29,7 +29,7 @@ def tone(seconds: float, peak: float = 0.4, hertz: float = 440) -> np.ndarray:
     return (32767 * peak * np.sin(2 * np.pi * hertz * time)).astype(np.int16)
 
 
-def sounding(decoded: audio.Audio) -> list[tuple[float, float]]:
+def sounding(decoded: decoding.Audio) -> list[tuple[float, float]]:
     """From when to when it is not silent, in seconds, to a tenth."""
     samples = decoded.samples[:].astype(float)
     loud = [
@@ -394,7 +394,7 @@ def test_of_several_tracks_the_default_one_or_one_that_sounds(tmp_path, tracks, 
 
 def test_a_file_that_takes_long_is_not_gone_over_again(tmp_path, monkeypatch):
     path = muxed(tmp_path / "x.mkv", [Track(silence(2)), Track(tone(4))])
-    monkeypatch.setattr(decoder, "_AGAIN_S", 0.0)
+    monkeypatch.setattr(decoder_process, "_AGAIN_S", 0.0)
     with (tmp_path / "spool").open("w+b") as spool:
-        report = decoder.Decoder(spool, 10**7, amplify=True).run(str(path))
+        report = decoder_process.Decoder(spool, 10**7, amplify=True).run(str(path))
     assert report["notes"][0][1].startswith("The file has 2 audio tracks; number 1")

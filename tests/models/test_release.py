@@ -23,7 +23,7 @@ from models.embeddings.inputs.texts import Texts
 from models.images.request import ImageRequest, ScreenRequest
 from models.row import Row
 from models.transcribe.request import TranscribeRequest
-from models.transcribe.selftest import CLIP
+from models.transcribe.whisper.selftest import CLIP
 from models.warm.loader import Loader, engine_class
 from tests.conftest import CPU, needs, row, tiny
 from tests.models.chatting import alone, letters
@@ -82,7 +82,7 @@ USES: dict[str, tuple[Row, Use]] = {
 # The graph's own test has weights that are made there; speakers are told apart in processes.
 ELSEWHERE = {
     "models.embeddings.onnx:OnnxEmbeddings",
-    "models.transcribe.speakers:SherpaSpeakers",
+    "models.transcribe.diarization.engine:SherpaSpeakers",
 }
 
 

@@ -19,8 +19,8 @@ from handler.settings.variables import Settings
 from models.catalog import CATALOG
 from models.device.hardware import Device, driver_version
 from models.errors import DriverTooOld
-from models.transcribe import selftest
-from models.transcribe.faster_whisper import FasterWhisper
+from models.transcribe.whisper import selftest
+from models.transcribe.whisper.engine import FasterWhisper
 from tests.conftest import ROOT, needs, row
 
 GPU = Device("cuda", memory_bytes=80 * 10**9, bf16=True)

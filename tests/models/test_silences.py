@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from benchmarks.sounds import GERMAN, music, noise, silence
-from models.transcribe import speech
-from models.transcribe.placing import Placing
-from models.transcribe.rate import RATE_HZ
+from models.transcribe.audio import voice_activity
+from models.transcribe.audio.rate import RATE_HZ
+from models.transcribe.audio.samples import Samples
 from models.transcribe.request import TranscribeRequest
-from models.transcribe.samples import Samples
+from models.transcribe.whisper.placing import Placing
 from tests.conftest import row
 from tests.models.driving import Ticket, run
 from tests.models.test_transcribe import (  # noqa: F401 - fixtures
@@ -426,7 +426,7 @@ def test_without_voice_activity_times_are_the_models():
 
 def test_speech_is_known_more_closely_than_it_is_cut(spoken):  # noqa: F811
     whole = np.concatenate([silence(3), spoken, silence(1), spoken, silence(3)])
-    found = speech.activity(Samples(whole), speech.VadOptions())
+    found = voice_activity.activity(Samples(whole), voice_activity.VadOptions())
     assert len(found.spans) == 1
     assert len(found.voiced) == 2
     length = len(spoken) / RATE_HZ

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from models.errors import EngineFailed, InvalidValue, MediaUndecodable
-from models.transcribe import diarizer, speakers
-from models.transcribe.audio import RATE_HZ
+from models.transcribe.audio.decoding import RATE_HZ
+from models.transcribe.diarization import engine as speakers
+from models.transcribe.diarization import process
+from models.transcribe.diarization.engine import SherpaSpeakers, _finish
 from models.transcribe.request import SpeakersRequest, TranscribeRequest, Turn
-from models.transcribe.speakers import SherpaSpeakers, _finish
 from models.weights.store import WeightsStore
 from tests.conftest import CPU, row
 from tests.models.driving import run
@@ -162,15 +163,15 @@ def test_who_does_not_wait_leaves_no_process(engine, tmp_path):
 
 def runs_sherpa(pid: str) -> bool:
     try:
-        return "models.transcribe.diarizer" in Path(f"/proc/{pid}/cmdline").read_text()
+        return "models.transcribe.diarization.process" in Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
         return False
 
 
 def test_a_process_that_takes_no_samples_is_heard():
     """It ends at its task, which lacks the models, before it has read a sample."""
-    with pytest.raises(diarizer.DiarizerFailed, match="KeyError"):
-        asyncio.run(diarizer.diarize({}, [np.zeros(30_000_000, np.int16)]))
+    with pytest.raises(process.DiarizerFailed, match="KeyError"):
+        asyncio.run(process.diarize({}, [np.zeros(30_000_000, np.int16)]))
 
 
 def test_a_transcript_is_cut_where_another_speaks(engine, load: Callable[[Any], Any], tmp_path):

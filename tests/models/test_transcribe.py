@@ -25,13 +25,14 @@ from models.errors import (
     MediaUndecodable,
     UnsupportedParameter,
 )
-from models.surface import Progress, Unfinished
-from models.transcribe import audio, certainty, sequential, speech
-from models.transcribe.audio import RATE_HZ
-from models.transcribe.mel import Mel
-from models.transcribe.recording import Recording, Window, covering, windows
+from models.transcribe.audio import decoding, voice_activity
+from models.transcribe.audio.decoding import RATE_HZ
+from models.transcribe.audio.samples import Samples
 from models.transcribe.request import Heard, TranscribeRequest, Transcript
-from models.transcribe.samples import Samples
+from models.transcribe.whisper import logprobs, sequential
+from models.transcribe.whisper.mel import Mel
+from models.transcribe.whisper.recording import Recording, Window, covering, windows
+from models.work import Progress, Unfinished
 from tests.conftest import ROOT, needs, row
 from tests.models.driving import Ticket, prepare, run, through
 
@@ -46,11 +47,11 @@ SENTENCE = (
 )
 
 
-def decode(path: Path, timeout_s: float = 30, limit_s: float = 3600) -> audio.Audio:
-    return asyncio.run(audio.decode(path, timeout_s, limit_s))
+def decode(path: Path, timeout_s: float = 30, limit_s: float = 3600) -> decoding.Audio:
+    return asyncio.run(decoding.decode(path, timeout_s, limit_s))
 
 
-def floats(decoded: audio.Audio) -> np.ndarray:
+def floats(decoded: decoding.Audio) -> np.ndarray:
     return Samples(decoded.samples).cut(0, len(decoded.samples))
 
 
@@ -124,7 +125,7 @@ def test_decoded_samples_are_faster_whispers(sentence, tmp_path, suffix, codec):
 
 
 def refused(path: Path, **limits: float) -> str:
-    with pytest.raises(audio.Undecodable) as caught:
+    with pytest.raises(decoding.Undecodable) as caught:
         decode(path, **limits)
     return caught.value.code
 
@@ -213,7 +214,7 @@ def test_a_cancelled_decoding_ends_its_process(tmp_path):
         import psutil
 
         before = psutil.Process().children()
-        task = asyncio.create_task(audio.decode(pipe, 60, 3600))
+        task = asyncio.create_task(decoding.decode(pipe, 60, 3600))
         await asyncio.sleep(1)
         children = [child for child in psutil.Process().children() if child not in before]
         task.cancel()
@@ -281,7 +282,7 @@ def test_speech_is_where_faster_whisper_finds_it(spoken, options):
     parts = [silence(3), spoken, silence(1.3), spoken, silence(75), spoken[: 3 * RATE_HZ], spoken]
     whole = np.concatenate(parts)
     want = get_speech_timestamps(whole.astype(np.float32) / 32768, VadOptions(**options))
-    got = speech.spans(Samples(whole), speech.VadOptions(**options))
+    got = voice_activity.spans(Samples(whole), voice_activity.VadOptions(**options))
     assert got == [(one["start"], one["end"]) for one in want]
 
 
@@ -302,9 +303,9 @@ def test_its_rules_are_the_same_whatever_is_said(monkeypatch):
             "min_speech_duration_ms": int(chance.choice([0, 250])),
         }
         want = vad.get_speech_timestamps(np.zeros(length, np.float32), vad.VadOptions(**options))
-        ours = speech.VadOptions(**options)
-        found = list(speech._spoken(said, length, ours))
-        got = speech._padded(found, length, ours.speech_pad_ms * 16)
+        ours = voice_activity.VadOptions(**options)
+        found = list(voice_activity._spoken(said, length, ours))
+        got = voice_activity._padded(found, length, ours.speech_pad_ms * 16)
         assert got == [(one["start"], one["end"]) for one in want], number
 
 
@@ -313,7 +314,7 @@ def test_windows_are_cut_where_nobody_speaks():
         recording = Recording(TranscribeRequest(Path()), whole, None, [], None)
         return windows(recording, [(start * RATE_HZ, end * RATE_HZ) for start, end in spans])
 
-    whole = audio.Audio(np.broadcast_to(np.int16(0), 100 * RATE_HZ))
+    whole = decoding.Audio(np.broadcast_to(np.int16(0), 100 * RATE_HZ))
     made = cut((1, 8), (9, 20), (21, 33), (36, 50), (60, 62), (63, 90))
     assert [[(a / RATE_HZ, b / RATE_HZ) for a, b in one.spans] for one in made] == [
         [(1, 8), (9, 20)], [(21, 33), (36, 50)], [(60, 62), (63, 90)],
@@ -531,9 +532,9 @@ def test_tokens_are_spelled_in_bytes(load):
     """Also those that hold a part of a character alone."""
     tokenizer = load(WHISPER)._made_tokenizer("en", "transcribe")
     ids = tokenizer.encode(" né 😀")
-    spelled = b"".join(bytes(certainty._told(tokenizer, one, 0.5)["bytes"]) for one in ids)
+    spelled = b"".join(bytes(logprobs._told(tokenizer, one, 0.5)["bytes"]) for one in ids)
     assert spelled.decode() == " né 😀"
-    assert certainty._told(tokenizer, ids[0], 0.0)["logprob"] == pytest.approx(-23.025851)
+    assert logprobs._told(tokenizer, ids[0], 0.0)["logprob"] == pytest.approx(-23.025851)
 
 
 def test_what_is_asked_of_whisper_must_fit(load, sentence, tmp_path):

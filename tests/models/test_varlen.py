@@ -145,7 +145,7 @@ def test_the_kernel_is_told_what_is_causal(monkeypatch, lengths):
 
 def test_chat_over_its_cache_is_the_same_as_on_a_cpu(load, monkeypatch):
     """Through the library's own cache and steps, with the padded twin in the kernel's place."""
-    from models.chat import attention
+    from models.chat.in_process import attention
     from models.chat.request import Prompt, Sampling
     from tests.conftest import row
     from tests.models.chatting import letters, together
@@ -178,7 +178,7 @@ def test_chat_over_its_cache_is_the_same_as_on_a_cpu(load, monkeypatch):
 
 def test_chat_computes_itself_where_the_kernel_runs(monkeypatch):
     """On a GPU without it the library's own attention stays: padded, a prompt would make all long."""
-    from models.chat.attention import suits
+    from models.chat.in_process.attention import suits
 
     def model(kind: str, dtype: Any, width: int = 64) -> Any:
         config = SimpleNamespace(head_dim=width, hidden_size=256, num_attention_heads=4)

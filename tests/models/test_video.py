@@ -33,7 +33,7 @@ from models.images.video.delivery import fitting
 from models.images.video.engine import LtxVideo
 from models.images.video.mp4 import QUALITIES, likely_bytes, mp4, stills
 from models.images.video.weights import NAMES, ltx_transformer
-from models.surface import Progress
+from models.work import Progress
 from tests.conftest import CPU, row
 from tests.models.driving import Ticket, prepare, run
 from tests.models.test_checkpoints import LAYOUTS, stored

@@ -21,8 +21,8 @@ from safetensors.torch import save_file
 
 from models.chat.request import Prompt, Sampling
 from models.chat.share import Model, Share, Steps, token_bytes, working_bytes
-from models.chat.vllm import VllmChat
-from models.chat.vllm_start import arguments, environment
+from models.chat.vllm.engine import VllmChat
+from models.chat.vllm.start import arguments, environment
 from models.device import kept as kept_module
 from models.device.hardware import Device
 from models.errors import DeviceLost, InvalidValue, ModelDoesNotFit, ModelLoadFailed
@@ -178,7 +178,7 @@ def test_an_operators_cache_is_bounded_by_the_share(weights, asked, tokens):
 
 def test_transformers_plans_its_cache_by_the_same_share(store):
     """The weights are those that are loaded; on a CPU nothing changes."""
-    from models.chat.transformers import CPU_CACHE_TOKENS, TransformersChat, cache_tokens
+    from models.chat.in_process.engine import CPU_CACHE_TOKENS, TransformersChat, cache_tokens
 
     llama = tiny("Llama3_8B_Instruct", "llama")
     engine = TransformersChat.load(store.resolve(llama), llama, CPU)

@@ -21,8 +21,9 @@ from models.catalog import CATALOG
 from models.errors import WeightsGated, WeightsUnavailable
 from models.row import Row
 from models.weights import convert
+from models.weights.places import Places
 from models.weights.sources import parse
-from models.weights.store import Places, WeightsStore
+from models.weights.store import WeightsStore
 from tests.conftest import row
 from tests.servers import serve
 

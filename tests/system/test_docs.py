@@ -161,7 +161,7 @@ def test_the_page_on_operations_names_every_error_metric_and_model():
     import handler.errors  # noqa: F401 - its errors are subclasses
     from handler.doors.metrics import Metrics
     from models.errors import QuartetError, RequestError, WorkerError
-    from models.transcribe.audio import _REASONS
+    from models.transcribe.audio.decoding import _REASONS
 
     def tree(kind: type) -> set[type]:
         return {kind}.union(*(tree(one) for one in kind.__subclasses__()))

@@ -24,8 +24,8 @@ from openai.types import CreateEmbeddingResponse
 
 from handler.contract.embeddings import vectors
 from models.embeddings.request import Vectors
-from models.surface import Work
 from models.warm.ticket import Job
+from models.work import Work
 from tests.conftest import ROOT, decoded, error_of, needs, row
 from tests.handler.test_bucket import Store, read, store, variables  # noqa: F401 - a fixture
 from tests.handler.test_contract import check

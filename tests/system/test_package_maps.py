@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# Every package below these has a map.
-ROOMS = ("models/images", "models/embeddings", "models/weights")
+ROOMS = ("handler", "models", "builder", "local")
 PACKAGES = sorted(path.parent for room in ROOMS for path in (ROOT / room).rglob("__init__.py"))
 # A line of the map: a name, or several with commas, then at least two spaces and a description.
 ENTRY = re.compile(r"(\w+(?:, \w+)*)  +\S")
@@ -29,5 +28,5 @@ def files(package: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_map_of_a_package_lists_its_files(package):
-    assert listed(package) == files(package)
+def test_a_package_lists_all_of_its_files_or_none(package):
+    assert listed(package) in ([], files(package))

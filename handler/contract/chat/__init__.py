@@ -1,12 +1,18 @@
-"""Chat, and the plain completions and the responses beside it.
+"""Chat, completions and responses.
 
-surface       all three
-chat          conversations
-completions   text that goes on as it is
-responses     conversations in OpenAI's newer form
-request       the body of a chat request; messages and tools are its larger parts
-generation    what all ask for, and how answers come
-voices        one choice's tokens as text; stops are its stop strings
+surface              the operations of the surface
+chat                 conversations: ``POST /v1/chat/completions``
+request              their body
+completions          text that goes on without a template: ``POST /v1/completions``
+completion_request   their body
+responses            conversations in OpenAI's newer form: ``POST /v1/responses``
+generation           a prompt for the engine, and the text as it grows
+generation_request   the fields that all bodies have
+messages             the messages of a conversation
+tools                functions that a model may call, and forms that an answer must have
+choice               one choice's tokens as text
+stops                stop strings in streamed text
+foreign              fields of other servers of text
 """
 
 from handler.contract.chat.surface import SURFACE

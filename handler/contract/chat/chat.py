@@ -10,10 +10,10 @@ from contextlib import aclosing
 from typing import Any
 
 from handler.contract.base import Call, Json, Operation, with_notice
-from handler.contract.chat.generation import Asked, Progress, deltas, lane, usage
+from handler.contract.chat.choice import Delta, Spelled, merged
+from handler.contract.chat.generation import Asked, Progress, deltas, engine_of, lane, usage
 from handler.contract.chat.request import ChatRequest
 from handler.contract.chat.tools import asked_form, call_id
-from handler.contract.chat.voices import Delta, Spelled, merged
 from handler.contract.streaming import Whole, to_client
 from models.chat.request import Called, Said
 from models.warm.model import Borrowed
@@ -26,7 +26,7 @@ def _asked(call: Call, model: Borrowed) -> Asked:
         RequestError: the model cannot read it, or not answer in the form that is asked for.
     """
     request: ChatRequest = call.request
-    text, tools, form = model.engine.text, request.told_tools, request.grammar()
+    text, tools, form = engine_of(model).text, request.told_tools, request.grammar()
     grammar = asked_form(
         text.family,
         call.row.slug,

@@ -10,103 +10,24 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Annotated, Any, ClassVar, Self, cast
-
-from pydantic import Field, model_validator
+from typing import Any
 
 from handler.contract.base import Call, Json, Operation, with_notice
+from handler.contract.chat.choice import Delta, Spelled, merged
+from handler.contract.chat.completion_request import CompletionRequest
 from handler.contract.chat.generation import (
-    MAX_TOP_LOGPROBS,
     Asked,
-    GenerationRequest,
     Progress,
     deltas,
+    engine_of,
     lane,
     usage,
 )
-from handler.contract.chat.voices import Delta, Spelled, merged
-from handler.contract.request import Integer, Items, NonEmpty, Unsupported, alike
 from handler.contract.streaming import to_client, together
+from models.chat.protocols import Text
 from models.chat.request import Said
-from models.errors import ContextLengthExceeded, InvalidValue, UnsupportedParameter
+from models.errors import ContextLengthExceeded, InvalidValue
 from models.warm.model import Borrowed
-
-MAX_PROMPTS = 20  # OpenAI's limit
-MAX_PROMPT_TOKENS = 1 << 20  # more than any model reads
-Tokens = Annotated[list[Annotated[Integer, Field(ge=0)]], Items(MAX_PROMPT_TOKENS, least=1)]
-_DEFAULT_TOKENS = 16  # OpenAI's
-
-
-class CompletionRequest(GenerationRequest):
-    """The body of a completions request."""
-
-    unsupported: ClassVar = {
-        **GenerationRequest.unsupported,
-        "add_special_tokens": Unsupported(True),
-        "suffix": Unsupported(),
-        "top_logprobs": Unsupported(0, instead="send logprobs"),
-        **alike(
-            (
-                "messages",
-                "tools",
-                "functions",
-                "function_call",
-                "chat_template_kwargs",
-                "continue_final_message",
-                "add_generation_prompt",
-                "reasoning_effort",
-            ),
-            "send it to /v1/chat/completions",
-        ),
-        **alike(("tool_choice",), "send it to /v1/chat/completions", "none", "auto"),
-        **alike(("parallel_tool_calls",), "send it to /v1/chat/completions", True, False),
-        "system": Unsupported(instead="write it at the beginning of prompt"),
-    }
-
-    prompt: (
-        NonEmpty
-        | Tokens
-        | Annotated[list[NonEmpty], Items(MAX_PROMPTS, least=1)]
-        | Annotated[list[Tokens], Items(MAX_PROMPTS, least=1)]
-        | None
-    ) = None
-    max_tokens: Annotated[Integer, Field(ge=0)] | None = None
-    best_of: Integer | None = None
-    echo: bool = False
-    logprobs: Annotated[Integer, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
-
-    @model_validator(mode="after")
-    def _agreed(self) -> Self:
-        if self.echo and self.logprobs is not None:
-            raise UnsupportedParameter(
-                "echo: the prompt's own logprobs are not known; send echo or logprobs.",
-                param="echo",
-            )
-        if self.best_of not in (None, self.n):
-            raise UnsupportedParameter(
-                f"best_of: every answer is sent; leave it out or send n, {self.n}.",
-                param="best_of",
-            )
-        return self
-
-    @property
-    def asked_tokens(self) -> int | None:
-        """OpenAI answers 16 tokens here when nothing is said."""
-        return _DEFAULT_TOKENS if self.max_tokens is None else self.max_tokens
-
-    @property
-    def told_logprobs(self) -> int | None:
-        """The number of alternatives to each token; None = no log probabilities at all."""
-        return self.logprobs
-
-    @property
-    def prompts(self) -> list[str | list[int]]:
-        """Each prompt, a text or its token ids; without a prompt the empty text."""
-        if self.prompt is None or isinstance(self.prompt, str):
-            return [self.prompt or ""]
-        if isinstance(self.prompt[0], int):
-            return [self.prompt]
-        return list(cast("list[str | list[int]]", self.prompt))
 
 
 async def _deltas(
@@ -118,7 +39,7 @@ async def _deltas(
     """
     request: CompletionRequest = call.request
     async with call.lease() as model:
-        text = model.engine.text
+        text = engine_of(model).text
         asked = await asyncio.to_thread(_asked, text, request)
         answers = _nothing if request.max_tokens == 0 else deltas
         streams = [
@@ -144,7 +65,7 @@ async def _nothing(
     Raises:
         ContextLengthExceeded: the prompt is longer than the model's context.
     """
-    length, most = len(asked.tokens), model.engine.context
+    length, most = len(asked.tokens), engine_of(model).context
     if length > most:
         excess = f"{asked.param} has {length} tokens"
         raise ContextLengthExceeded.of_chat(most, excess, asked.param)
@@ -153,11 +74,11 @@ async def _nothing(
         yield Delta(choice, finish_reason="length")
 
 
-def _plain(text: Any, prompt: str | list[int]) -> str:
-    return prompt if isinstance(prompt, str) else str(text.decode(prompt))
+def _plain(text: Text, prompt: str | list[int]) -> str:
+    return prompt if isinstance(prompt, str) else text.decode(prompt)
 
 
-def _asked(text: Any, request: CompletionRequest) -> list[Asked]:
+def _asked(text: Text, request: CompletionRequest) -> list[Asked]:
     """Each prompt, ready for the engine."""
     grammar = request.grammar()
     return [
@@ -166,10 +87,9 @@ def _asked(text: Any, request: CompletionRequest) -> list[Asked]:
     ]
 
 
-def _encode(text: Any, prompt: str | list[int], param: str) -> list[int]:
+def _encode(text: Text, prompt: str | list[int], param: str) -> list[int]:
     if isinstance(prompt, str):
-        tokens: list[int] = text.encode_text(prompt) if prompt else text.beginning
-        return tokens
+        return text.encode_text(prompt) if prompt else text.beginning
     unknown = next((one for one in prompt if one >= text.vocabulary), None)
     if unknown is not None:
         raise InvalidValue(

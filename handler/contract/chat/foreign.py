@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from handler.contract.request import Unsupported, alike, is_left_out
 from handler.contract.translation import Translate, Translation
+from handler.contract.unsupported import Unsupported, alike, is_left_out
 from models.errors import InvalidValue, UnsupportedParameter
 
 _FORMS = "send response_format, guided_json, guided_regex or guided_choice"

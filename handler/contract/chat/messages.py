@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from handler.contract.request import Items, NonEmpty, Text, Unsupported, refuse_unsupported
+from handler.contract.request import Items, NonEmpty, Text, refuse_unsupported
+from handler.contract.unsupported import Unsupported
 from models.errors import InvalidValue, UnsupportedParameter
 
 MAX_MESSAGES = 10_000

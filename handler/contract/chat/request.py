@@ -7,10 +7,11 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from handler.contract.chat.generation import MAX_TOP_LOGPROBS, GenerationRequest
+from handler.contract.chat.generation_request import MAX_TOP_LOGPROBS, GenerationRequest
 from handler.contract.chat.messages import MAX_MESSAGES, Message, check
 from handler.contract.chat.tools import MAX_TOOLS, Tool, ToolChoice, chosen, must_call
-from handler.contract.request import Integer, Items, JsonObject, Text, Unsupported, is_left_out
+from handler.contract.request import Integer, Items, JsonObject, Text
+from handler.contract.unsupported import Unsupported, is_left_out
 from models.errors import InvalidValue, UnsupportedParameter
 
 # What a template gets from elsewhere.

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from handler.contract.request import Items, JsonObject, NonEmpty, Text
+from models.chat.protocols import ToolCalling
 from models.chat.request import Embedded, Grammar
 from models.errors import InvalidValue, UnsupportedParameter
 
@@ -173,7 +174,7 @@ def _named(placed: Mapping[int, Tool], names: Mapping[str, str]) -> Mapping[int,
 
 
 def asked_form(
-    family: Any,
+    family: ToolCalling | None,
     slug: str,
     tools: Mapping[int, Tool],
     choice: ToolChoice | None,

@@ -1,8 +1,9 @@
-"""Embeddings, and ranking by them.
+"""Embeddings and reranking.
 
-embeddings   vectors of texts
-rerank       documents in the order in which they answer a query
+embeddings   vectors of texts: ``POST /v1/embeddings``
+rerank       documents in the order in which they answer a query: ``POST /v1/rerank``
 vectors      vectors in fewer bytes, and many as one file
+foreign      fields of other APIs
 """
 
 from handler.contract.embeddings.embeddings import SURFACE

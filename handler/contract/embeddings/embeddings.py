@@ -18,7 +18,8 @@ from handler.contract.base import Call, Operation, Surface, with_notice
 from handler.contract.embeddings import foreign, rerank
 from handler.contract.embeddings.rerank import MAX_INPUTS, truncated, usage
 from handler.contract.embeddings.vectors import as_file, convert
-from handler.contract.request import Integer, Items, NonEmpty, Request, Unsupported, alike, whole
+from handler.contract.request import Integer, Items, NonEmpty, Request, whole
+from handler.contract.unsupported import Unsupported, alike
 from handler.media.bucket import Bucket
 from handler.wire import Encoded
 from models.embeddings.request import COLBERT, DENSE, SPARSE, Embedded, EmbedRequest, Vectors

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from handler.contract.request import Unsupported, alike
 from handler.contract.translation import Translate, Translation
+from handler.contract.unsupported import Unsupported, alike
 from models.errors import UnsupportedParameter
 
 _CUT = "send truncate: true, which cuts at what the model reads"

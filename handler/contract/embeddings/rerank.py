@@ -9,7 +9,8 @@ from pydantic import BeforeValidator, Field
 
 from handler.contract.base import Call, Json, Operation, with_notice
 from handler.contract.embeddings import foreign
-from handler.contract.request import Integer, Items, NonEmpty, Request, Unsupported, alike
+from handler.contract.request import Integer, Items, NonEmpty, Request
+from handler.contract.unsupported import Unsupported, alike
 from models.embeddings.request import Cut, Ranked, RankRequest
 
 MAX_INPUTS = 2048  # OpenAI's own limit, for embeddings

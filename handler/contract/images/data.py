@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import NotRequired, TypedDict
 
 from handler.contract.base import Call
-from handler.contract.images.asked import as_url, carries_copies
+from handler.contract.images.engine_request import as_url, carries_copies
 from models.images.request import Picture
-from models.surface import LeftOut
+from models.leniency import LeftOut
 
 
 class ContentFilter(TypedDict):

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from handler.contract.request import Unsupported, alike
+from handler.contract.unsupported import Unsupported, alike
 
 IMAGE_NAMES = (
     "image_url", "image_urls", "images", "input_image", "init_image", "init_images",

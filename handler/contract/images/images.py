@@ -20,16 +20,16 @@ from handler.contract.base import (
     with_notice,
     with_warnings,
 )
-from handler.contract.images.asked import engine_request
 from handler.contract.images.data import ImageData, all_data, as_base64, copy_of, data_of
+from handler.contract.images.engine_request import engine_request
 from handler.contract.images.fields import IMAGE_NAMES
 from handler.contract.images.request import ImagesRequest, PictureRequest
 from handler.contract.samples import SQUARE
 from handler.contract.streaming import Whole, to_client
 from models.errors import ContentWithheld
 from models.images.request import Images, Picture, Preview, ScreenRequest
+from models.leniency import LeftOut, Leniency
 from models.row import Row
-from models.surface import LeftOut, Leniency
 
 
 class ImagesAnswer(TypedDict):

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from handler.contract.request import Unsupported, alike
 from handler.contract.translation import Translate, Translation
+from handler.contract.unsupported import Unsupported, alike
 from models.errors import UnsupportedParameter
 
 ALIASES = {"initial_prompt": "prompt", "enable_vad": "vad_filter"}

@@ -7,15 +7,15 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    ConfigDict,
     Field,
     field_validator,
     model_validator,
 )
 
-from handler.contract.request import Integer, Items, NonEmpty, Part, Request, Text
+from handler.contract.request import Integer, Items, NonEmpty, Request, Text
 from handler.contract.transcribe import foreign
 from handler.contract.transcribe.languages import ANY, CODES
+from handler.contract.transcribe.vad import ServerVad, Vad
 from models.errors import InvalidValue
 from models.transcribe.request import FALLBACK
 
@@ -45,31 +45,6 @@ def _code(language: str) -> str | None:
 
 Language = Annotated[str, Field(max_length=35), AfterValidator(_code)]
 Temperature = Annotated[float, Field(ge=0, le=1)]
-Milliseconds = Annotated[float, Field(ge=0, le=60_000)]
-
-
-class Vad(Part):
-    """Options of voice activity detection, by faster-whisper's names."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-
-    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
-    neg_threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
-    min_speech_duration_ms: Milliseconds | None = None
-    max_speech_duration_s: Annotated[float, Field(ge=1, le=3600)] | None = None
-    min_silence_duration_ms: Milliseconds | None = None
-    speech_pad_ms: Milliseconds | None = None
-
-
-class ServerVad(Part):
-    """Options of voice activity detection, by OpenAI's names."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-
-    type: Literal["server_vad"]
-    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
-    prefix_padding_ms: Milliseconds | None = None
-    silence_duration_ms: Milliseconds | None = None
 
 
 class TranscriptionRequest(Request):

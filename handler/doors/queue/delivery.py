@@ -23,7 +23,7 @@ from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
-from handler.doors.queue.pauses import Pauses, asked_for_s
+from handler.doors.queue.backoff import Pauses, asked_for_s
 from handler.wire import Encoded
 
 log = logging.getLogger(__name__)

@@ -10,14 +10,21 @@ not know them and ignores them.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from aiohttp import ClientResponse, ClientResponseError, ClientSession
+from runpod.http_client import TooManyRequests
 
-from handler.doors.queue.pauses import asked_for_s
+from handler.doors.queue.backoff import Pauses, asked_for_s
 
+log = logging.getLogger(__name__)
+
+_STOP_PAUSE_S = 2.0  # at most, after a poll of the stop channel that failed
 REFUSED_S = 60.0  # how long a worker is refused before it ends
 UNREACHED_S = 900.0  # how long it does not reach the platform before it ends
 _REFUSALS = frozenset({401, 403, 404, 410})
@@ -91,3 +98,60 @@ class Absence:
         past_s = time.monotonic() - since
         self.over = past_s >= limit_s
         return f"the platform {kind} for {past_s:.0f} s" if self.over else None
+
+
+class OpenPoll:
+    """The poll for jobs that is open now, whose end can be brought forward."""
+
+    def __init__(self) -> None:
+        self._timeout: asyncio.Timeout | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @asynccontextmanager
+    async def within(self, seconds: float) -> AsyncIterator[None]:
+        """Hold a poll open for so long at most.
+
+        Raises:
+            TimeoutError: it was not answered by then.
+        """
+        self._loop = asyncio.get_running_loop()
+        async with asyncio.timeout(seconds) as self._timeout:
+            yield
+
+    def close_in(self, seconds: float) -> None:
+        """Let the open poll, if there is one, last so long at most."""
+        if self._timeout is None or self._loop is None:
+            return
+        ends = self._loop.time() + seconds
+        with suppress(RuntimeError):  # it is over
+            self._timeout.reschedule(min(ends, self._timeout.when() or ends))
+
+
+class StopFetcher:
+    """The SDK's fetcher of stops; a platform that is away is one line of the log.
+
+    Args:
+        fetch: the SDK's.
+    """
+
+    def __init__(self, fetch: Callable[[Any], Awaitable[list[str]]]) -> None:
+        self._fetch = fetch
+        self._pauses = Pauses()
+
+    async def __call__(self, polls: StopPolls) -> list[str]:
+        """Return the ids of jobs to stop; none, after a pause, where the platform is away.
+
+        Raises:
+            TooManyRequests: the platform wants to be asked less.
+        """
+        try:
+            stops = await self._fetch(polls)
+        except TooManyRequests:
+            raise
+        except Exception as error:  # the SDK would log it, with the address
+            if not self._pauses.growing:
+                log.warning("the stop channel fails (%s); it is tried again", type(error).__name__)
+            await asyncio.sleep(min(self._pauses.grow(), _STOP_PAUSE_S))
+            return []
+        self._pauses.end()
+        return stops

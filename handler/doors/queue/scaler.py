@@ -13,15 +13,12 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Callable
 from contextlib import (
     AbstractAsyncContextManager,
-    AbstractContextManager,
-    aclosing,
     nullcontext,
     suppress,
 )
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,32 +26,25 @@ from aiohttp import ClientSession
 from runpod.http_client import TooManyRequests
 from runpod.serverless.modules import rp_http, rp_job, rp_scale
 
-from handler.acceptance import Accepted, Answered
-from handler.doors.outcome import Outcome
-from handler.doors.queue.delivery import Delivery, Post, encoded
-from handler.doors.queue.pauses import Pauses
-from handler.doors.queue.polls import Absence, StopPolls, TakePoll
-from handler.doors.queue.sequence import incomplete
+from handler.doors.queue.backoff import Pauses
+from handler.doors.queue.delivery import Delivery
+from handler.doors.queue.polls import Absence, OpenPoll, StopFetcher, StopPolls, TakePoll
+from handler.doors.queue.runs import Runs
 from handler.doors.queue.taken import Recent, Taken
-from handler.doors.queue.updates import Updates
 from handler.doors.watch import LoopWatch
 from handler.entry import Worker
-from handler.errors import code_of
-from handler.wire import Encoded, encode
 
 if TYPE_CHECKING:  # it would bring Prometheus' library, and few workers behind a queue count
     from handler.doors.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-_FetchStops = Callable[[Any], Awaitable[list[str]]]
 Measuring = Callable[[], AbstractAsyncContextManager["Metrics | None"]]
 
 _HELD_S = 0.25  # a poll that is answered with nothing sooner was not held open
 _EMPTY_PAUSE_S = 1.0  # at most, after such a poll; a job may be waiting
 # How long the poll that is open at SIGTERM may still bring a job: a container is killed after 10 s.
 _LAST_POLL_S = 5.0
-_STOP_PAUSE_S = 2.0  # at most, after a poll of the stop channel that failed
 
 # From 2.0 on the SDK waits for events, too, and is woken by its signal handler.
 _SDK_WAITS_FOR_EVENTS = hasattr(rp_scale.JobScaler, "_wait_for_dispatch_event")
@@ -85,30 +75,30 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         absence: Absence | None = None,
     ) -> None:
         super().__init__(config)
-        self.jobs_handler = self._run
         self._loop: asyncio.AbstractEventLoop | None = None
         self._worker = worker
         self._measuring = measuring
-        self._metrics: Metrics | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         # Those of one id, the newest last: the platform may give a job again that it took for lost.
         self._runs: defaultdict[str, list[asyncio.Task[None]]] = defaultdict(list)
         self._changed = asyncio.Event()
-        self._polling: asyncio.Timeout | None = None
+        self._poll = OpenPoll()
         self._drained = asyncio.Event()
         self._ended, self._stopped_early = Recent(), Recent()
         self._numbers: dict[int, str] = {}  # the ids of the jobs in hand, by their runs
         self._is_numbered = False
         self._absence = absence or Absence()
         self._delivery = Delivery(self._delivered)
+        self._jobs = Runs(worker, self._delivery)
+        self.jobs_handler = self._jobs.run
         # Results and chunks alike pass here on their way out.
-        rp_http._handle_result = self._send
+        rp_http._handle_result = self._jobs.send
 
     async def run(self) -> None:
         """Run until the platform says stop, or the device is lost."""
         self._loop = asyncio.get_running_loop()
         lost = asyncio.create_task(self._stop_when_lost())
-        async with self._measuring() as self._metrics:
+        async with self._measuring() as self._jobs.metrics:
             with LoopWatch():
                 await super().run()
         lost.cancel()
@@ -151,27 +141,12 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
     async def monitor_stop_signals(self, session: ClientSession) -> None:
         """Poll for stops as the SDK does; the poll, of up to 90 s, does not delay the end."""
         if rp_job._job_stop_url() is not None:
-            fetch: _FetchStops = vars(self)["stop_signals_fetcher"]
-            self.stop_signals_fetcher = partial(self._stops, fetch, Pauses())
+            self.stop_signals_fetcher = StopFetcher(vars(self)["stop_signals_fetcher"])
         stops = asyncio.ensure_future(super().monitor_stop_signals(StopPolls(session)))
         try:
             await self._drained.wait()
         finally:
             stops.cancel()
-
-    async def _stops(self, fetch: _FetchStops, pauses: Pauses, polls: StopPolls) -> list[str]:
-        """As the SDK's fetcher; a platform that is away is one line of the log."""
-        try:
-            stops = await fetch(polls)
-        except TooManyRequests:
-            raise
-        except Exception as error:  # the SDK would log it, with the address
-            if not pauses.growing:
-                log.warning("the stop channel fails (%s); it is tried again", type(error).__name__)
-            await asyncio.sleep(min(pauses.grow(), _STOP_PAUSE_S))
-            return []
-        pauses.end()
-        return stops
 
     async def stop_job(self, job_id: str) -> bool:
         """Stop a job now, or when it arrives; one that has ended needs none."""
@@ -193,7 +168,7 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         """Take no more jobs, and end when those that are left have ended."""
         super().kill_worker()
         self._changed.set()
-        self._close_poll_in(_LAST_POLL_S)
+        self._poll.close_in(_LAST_POLL_S)
 
     if not _SDK_WAITS_FOR_EVENTS:
 
@@ -220,7 +195,7 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
 
     async def _take(self, poll: TakePoll, count: int) -> list[dict[str, Any]]:
         with suppress(TimeoutError):
-            async with asyncio.timeout(self.jobs_fetcher_timeout) as self._polling:
+            async with self._poll.within(self.jobs_fetcher_timeout):
                 jobs = await self.jobs_fetcher(poll, count)
                 return [job for job in jobs or () if isinstance(job, dict) and "id" in job]
         return []
@@ -267,108 +242,18 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
             self._numbers = {run: one for run, one in self._numbers.items() if one != job_id}
         self._changed.set()
 
-    async def _run(self, session: ClientSession, config: dict[str, Any], taken: Taken) -> None:
-        """Let a job that streams run as a generator and every other as a coroutine.
-
-        The SDK decides once, by the kind of ``config["handler"]``; a generator's answer then
-        arrives as a list even when it is one object. Its own ``handle_job`` does both kinds.
-        """
-        worker, job = self._worker, taken.job
-        if not job.streams:
-
-            async def answer(_: object) -> Any:
-                async with Updates(partial(self._report, session, taken)) as updates:
-                    with self._measured(job) as outcome:
-                        output = await worker.answer(job, updates.tell)
-                        outcome.code = code_of(output)
-                        return output
-
-            await rp_job.handle_job(session, {**config, "handler": answer}, taken)
-            return
-
-        async def stream(_: object) -> AsyncGenerator[Any, None]:
-            code = "ok"
-            with self._measured(job) as outcome:
-                async for event in events:
-                    if (code := code_of(event)) != "ok":
-                        outcome.code = code  # now: the SDK stops at it
-                    # Encoded, so that the SDK's log of each event holds its size alone.
-                    yield event if code != "ok" else Encoded(encode(taken.number(event)))
-                outcome.code = code
-
-        # The SDK leaves a generator open when its job is stopped amid a delivery: the engine would
-        # go on until somebody collects the garbage.
-        async with aclosing(worker.stream(job, taken.keep)) as events:
-            await rp_job.handle_job(session, {**config, "handler": stream}, taken)
-
-    def _measured(self, job: Accepted | Answered) -> AbstractContextManager[Outcome]:
-        """Count a job, where somebody counts."""
-        if self._metrics is None:
-            return nullcontext(Outcome())
-        return self._metrics.request(job.route)
-
-    async def _send(
-        self,
-        session: ClientSession,
-        data: Mapping[str, Any],
-        job: Taken,
-        template: str,
-        _message: str,
-        is_stream: bool = False,
-    ) -> None:
-        """Deliver, in place of the SDK's own: a chunk is waited for, a result is not.
-
-        A stream ends with a chunk that is lost, and its last event says so. The whole answer
-        follows as the result: of a plain job an object, as without a stream.
-        """
-        if template == rp_http.JOB_DONE_URL and job.whole is not None and "error" not in data:
-            data = {**data, "output": job.whole}
-        url = f"{template.replace('$ID', job['id'])}&isStream={str(is_stream).lower()}"
-        post = Post(session, job["id"], url, encoded(data), job.deadline, job.headers)
-        if template == rp_http.JOB_DONE_URL:
-            if job.broken and "error" not in data:
-                await self._say_incomplete(session, job)
-            if job.sequence:
-                post = replace(post, headers={**job.headers, "X-Events": str(job.sequence)})
-            self._delivery.result(post)
-        elif not job.broken:
-            number = {"X-Sequence": str(job.sequence - 1)}
-            post = replace(post, headers={**job.headers, **number})
-            job.broken = not await self._delivery.chunk(post)
-
-    async def _say_incomplete(self, session: ClientSession, job: Taken) -> None:
-        """End a stream of which a chunk is lost with an event that says so."""
-        job.broken = False  # this one is tried, too
-        content = Encoded(encode(job.number(incomplete(as_text=job.as_text))))
-        await self._send(session, {"output": content}, job, rp_http.JOB_STREAM_URL, "", True)
-
-    async def _report(self, session: ClientSession, job: Taken, progress: Any) -> None:
-        """Say how far a job is, as the SDK's ``progress_update`` would."""
-        update = {"status": "IN_PROGRESS", "output": progress}
-        url = f"{rp_http.JOB_DONE_URL.replace('$ID', job['id'])}&isStream=false"
-        post = Post(session, job["id"], url, encoded(update), job.deadline, job.headers)
-        await self._delivery.update(post)
-
     async def _stop_when_lost(self) -> None:
         """A worker without its device has asked to be replaced; it ends, if it is or not."""
         await self._worker.lost.wait()
         log.error("the device is lost: this worker ends")
         self.kill_worker()
-        self._close_poll_in(0)  # what it brought would fail here, and not elsewhere
+        self._poll.close_in(0)  # what it brought would fail here, and not elsewhere
 
     def _end_when_forsaken(self, error: Exception) -> None:
         """End a worker that the platform does not know, or that has had none for long."""
         if (reason := self._absence.note(error)) is not None:
             log.error("%s: this worker ends", reason)
             self.kill_worker()
-
-    def _close_poll_in(self, seconds: float) -> None:
-        """Let the open poll, if there is one, last so long at most."""
-        if self._polling is None or self._loop is None:
-            return
-        ends = self._loop.time() + seconds
-        with suppress(RuntimeError):  # it is over
-            self._polling.reschedule(min(ends, self._polling.when() or ends))
 
     async def _pause(self, pause_s: float) -> None:
         with suppress(TimeoutError):

@@ -84,7 +84,7 @@ async def _exposed(worker: Worker, settings: Settings) -> AsyncIterator[Metrics 
         yield None
         return
     from handler.doors.metrics import Metrics
-    from handler.doors.queue.exposed import exposed
+    from handler.doors.queue.metrics_port import exposed
 
     metrics = Metrics(worker.dispatcher.pool)
     async with exposed(metrics, settings.serve_host or "127.0.0.1", settings.metrics_port):

@@ -6,7 +6,7 @@ composed of is worked out before. Each set of schemas that apply together is a d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,13 +14,21 @@ from models.chat.request import TOO_COMPLEX
 from models.chat.schemas.cases import ANY, Case, Empty
 from models.chat.schemas.document import Document, Node
 from models.chat.schemas.expansion import Expansion
-from models.chat.schemas.formats import PATTERNS
-from models.chat.schemas.forms import ArrayForm, Forms, Nodes, ObjectForm
+from models.chat.schemas.forms import (
+    ArrayForm,
+    Form,
+    Forms,
+    Nodes,
+    ObjectForm,
+    children_of,
+    is_plain,
+    item_of,
+)
 from models.chat.schemas.limits import Refused, pointer
 from models.chat.schemas.names import ANY_NAME
 from models.chat.schemas.numbers import bounds
-from models.chat.schemas.patterns import translated
 from models.chat.schemas.shapes import Arrays, Numbers, Objects, Strings
+from models.chat.schemas.strings import string_schema
 
 _MAX_DEFINITIONS = 4000
 _EXACT = 2**53  # integers beyond are not all floating-point numbers
@@ -32,7 +40,6 @@ _OPTIONS = {
     "key_separator": f":{SPACE}",
 }
 
-Form = dict[str, Any] | ArrayForm | ObjectForm
 Key = frozenset[Node]
 
 
@@ -107,7 +114,7 @@ class _Emission:
                 form for case in self._expansion.cases(nodes) for form in self._of(case, nodes)
             ]
             self._made[key] = forms
-            waiting += [child for form in forms for child in _children(form)]
+            waiting += [child for form in forms for child in children_of(form)]
         return self._key(root)
 
     def _key(self, nodes: Nodes) -> Key:
@@ -129,7 +136,7 @@ class _Emission:
             except Empty as empty:
                 nodes[0].note(str(empty))
         elif isinstance(case.shape, Strings):
-            yield self._string(case.shape)
+            yield string_schema(case.shape, self._patterns)
 
     def _listed(self, case: Case) -> dict[str, Any] | None:
         """Return the schema of the values that a case lists."""
@@ -146,28 +153,11 @@ class _Emission:
         schema: dict[str, Any] = {"enum": values}
         if isinstance(case.shape, Strings) and any(case.shape.takes(raw) is None for raw in values):
             schema |= {
-                key: value for key, value in self._string(case.shape).items() if key != "type"
+                key: value
+                for key, value in string_schema(case.shape, self._patterns).items()
+                if key != "type"
             }
         return schema
-
-    def _string(self, shape: Strings) -> dict[str, Any]:
-        schema: dict[str, Any] = {"type": "string"}
-        if shape.least:
-            schema["minLength"] = shape.least
-        if shape.most is not None:
-            schema["maxLength"] = shape.most
-        rules: list[dict[str, str]] = []
-        for one in shape.patterns:
-            where = pointer(one.node.path) if one.node is not None else "#"
-            if one.is_format and one.source not in PATTERNS:
-                rules.append({"format": one.source})
-                continue
-            for regex in translated(PATTERNS[one.source] if one.is_format else one.source):
-                self._patterns.setdefault(regex, where)
-                rules.append({"pattern": regex})
-        if len(rules) == 1:
-            return schema | rules[0]
-        return schema | ({"allOf": [{"type": "string", **rule} for rule in rules]} if rules else {})
 
     def _bury(self) -> None:
         """Find what has no finite value: what needs itself, or needs what has none."""
@@ -192,7 +182,7 @@ class _Emission:
             others = form.least == 0 or any(has(nodes) for _, nodes in form.patterns)
             return named and others
         if isinstance(form, ArrayForm):
-            return all(has(_item(form, at)) for at in range(min(form.least, len(form.front) + 1)))
+            return all(has(item_of(form, at)) for at in range(min(form.least, len(form.front) + 1)))
         return True
 
     def _schema(self, key: Key) -> dict[str, Any]:
@@ -253,25 +243,7 @@ class _Emission:
             return False
         if key not in self._made:
             return {}
-        if _is_plain(self._made[key]):
+        if is_plain(self._made[key]):
             return self._schema(key)
         self._referred[self._names[key]] = key
         return {"$ref": f"#/$defs/{self._names[key]}"}
-
-
-def _is_plain(forms: Sequence[Form]) -> bool:
-    """Say whether forms hold no other ones, so that they can stand in their place."""
-    return all(isinstance(form, dict) for form in forms)
-
-
-def _children(form: Form) -> Iterator[Nodes]:
-    if isinstance(form, ObjectForm):
-        yield from (nodes for nodes in form.names.values() if nodes is not None)
-        yield from (nodes for _, nodes in form.patterns)
-    elif isinstance(form, ArrayForm):
-        yield from form.front
-        yield form.rest
-
-
-def _item(form: ArrayForm, at: int) -> Nodes:
-    return form.front[at] if at < len(form.front) else form.rest

@@ -7,9 +7,7 @@ value is among them, so that they say what a branch of ``oneOf`` surely rules ou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from models.chat.request import TOO_COMPLEX
 from models.chat.schemas.cases import ANY, Case, Empty, merged
@@ -18,10 +16,15 @@ from models.chat.schemas.fitting import Fitting
 from models.chat.schemas.keywords import ASSERTING, Keywords
 from models.chat.schemas.limits import Refused
 from models.chat.schemas.separation import Separation
-from models.chat.schemas.shapes import Arrays, Items, Objects, Pattern, Properties, Strings
-from models.chat.schemas.values import Value
-
-Cases = tuple[Case, ...]
+from models.chat.schemas.shapes import Objects
+from models.chat.schemas.unions import (
+    Cases,
+    closed,
+    dependents,
+    loosened,
+    tidy,
+    without_formats,
+)
 
 _MAX_CASES = 512  # of one schema
 _MAX_WORK = 200_000  # cases put together
@@ -116,7 +119,7 @@ class Expansion:
             return self._of(self.document.referred(node, "$ref"), outer)
         own: Cases = self._keywords.cases(node)
         if outer:
-            own = tuple(map(_without_formats, own))
+            own = tuple(map(without_formats, own))
         if not _COMPOSED.isdisjoint(node.schema):
             cases = self._composed(node, own, outer)
             for step in self._steps:
@@ -151,7 +154,7 @@ class Expansion:
         branches = self.document.children(node, "oneOf")
         if outer or len(branches) < 2:
             union = tidy(case for branch in branches for case in self._of(branch, outer))
-            return self._both(cases, _loosened(union) if len(branches) > 1 else union, node)
+            return self._both(cases, loosened(union) if len(branches) > 1 else union, node)
         others = [self._of(branch, True) for branch in branches]
         trouble = node.not_held("oneOf", hint="; use anyOf")
         made: list[Case] = []
@@ -168,7 +171,7 @@ class Expansion:
             return cases
         others = self._of(self.document.child(node, "not"), True)
         if outer:
-            return _loosened(cases) if others else cases
+            return loosened(cases) if others else cases
         made = [
             part
             for case in cases
@@ -187,7 +190,7 @@ class Expansion:
         if all(self.asks_nothing([branch]) for branch in branches.values()):
             return cases
         if outer:
-            return _loosened(cases)
+            return loosened(cases)
         condition = child(node, "if")
         trouble = node.not_held("if", *keys)
         met = self._both(cases, self._of(condition, outer), node)
@@ -203,14 +206,7 @@ class Expansion:
 
     def _dependent(self, node: Node, cases: Cases, outer: bool) -> Cases:
         """A property that is there brings requirements along."""
-        needs: dict[str, list[str]] = {}
-        schemas: dict[str, Node] = {}
-        for key in ("dependentRequired", "dependentSchemas", "dependencies"):
-            for name, value in _given(node, key).items():
-                if isinstance(value, list):
-                    needs.setdefault(name, []).extend(map(str, value))
-                else:
-                    schemas[name] = self.document.child(node, key, name)
+        needs, schemas = dependents(self.document, node)
         for name in dict.fromkeys((*needs, *schemas)):
             brought = Case("object", Objects(required=(name, *needs.get(name, ()))))
             there: Cases = (brought,)
@@ -219,7 +215,7 @@ class Expansion:
             if there == (Case("object", Objects(required=(name,))),):
                 continue
             if outer:
-                return _loosened(cases)
+                return loosened(cases)
             absent = Case("object", Objects(banned=frozenset({name})))
             others = tuple(case for case in cases if case.kind != "object")
             objects = tuple(case for case in cases if case.kind == "object")
@@ -228,18 +224,7 @@ class Expansion:
 
     def _unevaluated(self, node: Node, cases: Cases, outer: bool) -> Cases:
         """Hold what no other keyword has looked at."""
-        for key, rule in (
-            ("unevaluatedProperties", _other_properties), ("unevaluatedItems", _other_items)
-        ):  # fmt: skip
-            if node.get(key) is None or node.get(key) is True:
-                continue
-            if outer:
-                cases = _loosened(cases)
-                continue
-            rest = self.document.child(node, key)
-            anything = self.document.made(node, True)
-            cases = tuple(rule(case, anything, rest) for case in cases)
-        return cases
+        return closed(self.document, node, cases, outer)
 
     def _both(self, left: Cases, right: Cases, node: Node | None = None) -> Cases:
         """Return the cases of values that are of two unions of cases."""
@@ -272,63 +257,3 @@ class Expansion:
 
 
 _ALL: Cases = tuple(ANY.values())
-
-
-def tidy(cases: Iterable[Case]) -> Cases:
-    """Return cases without those that are within another one; values of one type are one case."""
-    made: dict[Case, None] = {}
-    values: dict[str, dict[Value, None]] = {}
-    for case in cases:
-        plain = replace(case, values=None)
-        if case.values is not None and plain == replace(ANY[case.kind], values=None):
-            values.setdefault(case.kind, {}).update(dict.fromkeys(case.values))
-        else:
-            made[case] = None
-    free = {case.kind for case in made if case.free}
-    listed = [
-        Case(kind, ANY[kind].shape, tuple(own)) for kind, own in values.items() if kind not in free
-    ]
-    kept = [case for case in made if case.free or case.kind not in free]
-    return tuple(sorted((*listed, *kept), key=lambda case: _ORDER[case.kind]))
-
-
-_ORDER = {kind: at for at, kind in enumerate(ANY)}
-
-
-def _given(node: Node, key: str) -> dict[str, Any]:
-    value = node.get(key)
-    if value is None or value == []:
-        return {}
-    if not isinstance(value, dict):
-        raise node.refused("must be an object", key)
-    return value
-
-
-def _loosened(cases: Cases) -> Cases:
-    return tuple(replace(case, loose=True) for case in cases)
-
-
-def _without_formats(case: Case) -> Case:
-    if not isinstance(case.shape, Strings):
-        return case
-    patterns: tuple[Pattern, ...] = tuple(p for p in case.shape.patterns if not p.is_format)
-    return replace(case, shape=replace(case.shape, patterns=patterns))
-
-
-def _other_properties(case: Case, anything: Node, rest: Node) -> Case:
-    if not isinstance(case.shape, Objects):
-        return case
-    known = case.shape.properties
-    if any(one.rest is not None for one in known):
-        return case
-    names = {name: anything for one in known for name in one.names}
-    patterns = tuple((pattern, anything) for one in known for pattern, _ in one.patterns)
-    held = Properties(names, patterns, rest, says=True)
-    return replace(case, shape=replace(case.shape, properties=(*known, held)))
-
-
-def _other_items(case: Case, anything: Node, rest: Node) -> Case:
-    if not isinstance(case.shape, Arrays) or any(one.rest is not None for one in case.shape.items):
-        return case
-    held = Items((anything,) * case.shape.front, rest)
-    return replace(case, shape=replace(case.shape, items=(*case.shape.items, held)))

@@ -7,10 +7,11 @@ not where names match a pattern, so other names are those of a pattern here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from math import comb
+from typing import Any
 
 from models.chat.schemas.document import Node
 from models.chat.schemas.expansion import Expansion
@@ -234,3 +235,26 @@ def _counted(
                 least=max(0, least - size),
                 most=None if most is None else free - size,
             )
+
+
+Form = dict[str, Any] | ArrayForm | ObjectForm
+
+
+def is_plain(forms: Sequence[Form]) -> bool:
+    """Say whether forms hold no other ones, so that they can stand in their place."""
+    return all(isinstance(form, dict) for form in forms)
+
+
+def children_of(form: Form) -> Iterator[Nodes]:
+    """Yield what stands below a form."""
+    if isinstance(form, ObjectForm):
+        yield from (nodes for nodes in form.names.values() if nodes is not None)
+        yield from (nodes for _, nodes in form.patterns)
+    elif isinstance(form, ArrayForm):
+        yield from form.front
+        yield form.rest
+
+
+def item_of(form: ArrayForm, at: int) -> Nodes:
+    """Return what the item at a place must match."""
+    return form.front[at] if at < len(form.front) else form.rest

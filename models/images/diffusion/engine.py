@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from models.device.hardware import Device
+from models.engine import BatchEngine, Differences
 from models.images.diffusion import fields
 from models.images.diffusion.families import FAMILIES
 from models.images.diffusion.lora import Adapters
@@ -21,13 +22,15 @@ from models.images.diffusion.step_watch import StepWatch
 from models.images.pictures.encoding import encoded
 from models.images.pictures.resizing import crop
 from models.images.pictures.transparency import changed_where
-from models.images.pipelines import placement, quantized
+from models.images.pipelines import options, placement, quantized
 from models.images.pipelines.token_counter import TokenCounter
 from models.images.pipelines.vae_tiling import VaeTiling
 from models.images.request import ImageRequest, Images
+from models.leniency import Leniency
+from models.operator import Operator
 from models.quiet import hush
 from models.row import Row
-from models.surface import Differences, Leniency, Stopped, Ticket, Work
+from models.work import Stopped, Ticket, Work
 
 # Pixels of one run: one picture of this size keeps the device busy, and so do several smaller ones
 # together.
@@ -35,7 +38,7 @@ _RUN_PIXELS = {"cuda": 1024 * 1024, "cpu": 512 * 512}
 _ADAPTERS_SHARE = 1 / 20  # of the model's memory
 
 
-class DiffusersImages:
+class DiffusersImages(BatchEngine):
     """A model of diffusers; emits ``Progress`` and ``Preview``.
 
     Row options, besides those of ``models.images.pipelines.placement``:
@@ -49,7 +52,6 @@ class DiffusersImages:
     """
 
     libraries = ("torch", "diffusers", "transformers", "accelerate")
-    packs = False
 
     def __init__(self, pipeline: Any, row: Row) -> None:
         self._row = row
@@ -74,6 +76,11 @@ class DiffusersImages:
     def honours(cls, row: Row) -> Differences:
         """Return where the model differs from the surface's fields."""
         return fields.differences(row)
+
+    @classmethod
+    def configured(cls, row: Row, operator: Operator) -> Row:
+        """Return the row with the operator's options of pipelines."""
+        return options.configured(row, operator)
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> DiffusersImages:
@@ -119,7 +126,7 @@ class DiffusersImages:
             sizes=[width * height] * len(items),
             kind=items[0].kind,
             finish=partial(_finish, images, items),
-            beside=True,
+            in_thread=True,
         )
 
     def run(self, batch: Sequence[Ticket[ImageItem]]) -> list[Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from models.engine import Differences
 from models.images.diffusion.families import FAMILIES
 from models.images.fields import SINGLE_IMAGE, STILL_FORMATS, VIDEO_FIELDS, Refusal, refuse, without
 from models.images.request import ImageRequest
 from models.row import Row
-from models.surface import Differences
 
 _INSTEAD = "leave it out, or ask a model that does"
 _REFUSALS = {

@@ -18,8 +18,8 @@ from models.images.pictures.decoding import (
 from models.images.pictures.resizing import fitted, padded
 from models.images.pictures.transparency import has_holes, spread
 from models.images.request import ImageRequest
+from models.leniency import Leniency
 from models.row import Row
-from models.surface import Leniency
 
 _LEAST_SIDE, _MOST_STRETCHED = 64, 8  # limits of Flux2KleinPipeline, which raises
 _STRENGTH = 0.6

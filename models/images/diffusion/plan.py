@@ -11,8 +11,8 @@ from models.images.diffusion.families import FAMILIES
 from models.images.diffusion.inputs import InputPictures, Sizes, decoded
 from models.images.pictures.encoding import check_delivery
 from models.images.request import Adapter, ImageRequest, Output
+from models.leniency import Leniency
 from models.row import Row
-from models.surface import Leniency
 
 _NEGATIVE_GUIDANCE = 2.0  # with a negative prompt, if the request names no guidance
 _EDIT_PIXELS = 1024 * 1024  # Flux2KleinPipeline reads input pictures at no more than this

@@ -10,7 +10,7 @@ from models.images.diffusion.plan import ImageItem
 from models.images.diffusion.previews import Previews, estimate
 from models.images.pictures.encoding import preview
 from models.images.request import Preview
-from models.surface import Progress, Stopped, Ticket
+from models.work import Progress, Stopped, Ticket
 
 
 class StepWatch:

@@ -13,7 +13,7 @@ from models.errors import InvalidValue
 from models.images.pictures.decoding import on_white
 from models.images.pictures.resizing import crop
 from models.images.request import Output, Picture
-from models.surface import LeftOut
+from models.leniency import LeftOut
 
 _QUALITY = 90  # default, of jpeg and webp
 _PREVIEW_QUALITY = 75

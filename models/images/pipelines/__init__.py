@@ -1,5 +1,6 @@
 """What the engines of diffusers' pipelines share.
 
+options        the operator's options for a row
 placement      device, offloading, quantisation and compilation
 quantized      parts whose weights are stored in eight bits
 int8           linear layers with int8 weights

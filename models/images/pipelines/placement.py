@@ -1,6 +1,6 @@
 """Placing a pipeline on a device: offloading, quantisation and compilation.
 
-Row options, set by the operator (``handler.settings.engines``):
+Row options, set by the operator (``models.images.pipelines.options``):
 
     offload        parts stay in RAM and move to the GPU one at a time
     quantization   of the denoiser, ``int8`` or ``fp8``

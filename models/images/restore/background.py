@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from models.engine import BatchEngine, Differences
 from models.errors import InvalidValue
 from models.images.pictures.encoding import check_delivery
 from models.images.pictures.transparency import on_white
@@ -13,7 +14,7 @@ from models.images.request import ImageRequest
 from models.images.restore import fields
 from models.images.restore.source import finish, read
 from models.row import Row
-from models.surface import Differences, Ticket, Work
+from models.work import Ticket, Work
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as in training
 _HIDDEN = (128, 128, 128)  # what the network sees at transparent pixels: neither white nor black
@@ -27,7 +28,7 @@ class _Item:
     opaque: bool
 
 
-class Cutout:
+class Cutout(BatchEngine):
     """Keeps the foreground of a picture and makes the rest transparent.
 
     A subclass brings the network, as ``alpha``.
@@ -36,10 +37,6 @@ class Cutout:
         row: the model.
         side: of the square picture that the network reads, in pixels.
     """
-
-    budget = None
-    capacity = 1
-    packs = False
 
     @classmethod
     def honours(cls, row: Row) -> Differences:
@@ -70,7 +67,7 @@ class Cutout:
         check_delivery(request.output, 1, *picture.size, opaque=opaque)
         left_out = fields.left_out(request, self._row)
         item = _Item(picture, opaque)
-        return Work((item,), finish=finish(request.output, left_out), beside=True)
+        return Work((item,), finish=finish(request.output, left_out), in_thread=True)
 
     def run(self, batch: Sequence[Ticket[_Item]]) -> list[Any]:
         """Remove the background of each picture, one after the other."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from models.engine import Differences
 from models.images.fields import SINGLE_IMAGE, STILL_FORMATS, VIDEO_FIELDS, ignore, without
 from models.images.request import ImageRequest
+from models.leniency import LeftOut, Leniency
 from models.row import Row
-from models.surface import Differences, LeftOut, Leniency
 
 _IGNORED = (
     "negative_prompt", "n", "size", "aspect_ratio", "steps", "guidance", "seed", "strength", "mask",

@@ -10,7 +10,8 @@ from models.errors import InvalidValue, UnsupportedParameter
 from models.images.pictures.decoding import decode
 from models.images.pictures.encoding import encoded
 from models.images.request import ImageRequest, Images, Output
-from models.surface import LeftOut, only
+from models.leniency import LeftOut
+from models.work import only
 
 
 def read(request: ImageRequest, purpose: str, *, alpha: bool) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 from models.device.failures import is_out_of_memory
 from models.device.hardware import Device
 from models.device.memory import free_memory
+from models.engine import BatchEngine, Differences
 from models.errors import InvalidValue
 from models.images.pictures.encoding import check_delivery
 from models.images.pictures.transparency import enlarged_alpha, spread
@@ -21,7 +22,7 @@ from models.images.restore import fields
 from models.images.restore.source import finish, read
 from models.images.restore.tiles import Shrinker, Tiling, enlarge, strips
 from models.row import Row
-from models.surface import Differences, Progress, Stopped, Ticket, Work
+from models.work import Progress, Stopped, Ticket, Work
 
 # A margin of 48 covers the receptive field, to 1/255; the last tiling saves memory instead.
 _TILINGS = {
@@ -43,13 +44,10 @@ class _Item:
     height: int
 
 
-class Upscaler:
+class Upscaler(BatchEngine):
     """Enlarges pictures up to four times, tile by tile; emits ``Progress``."""
 
     libraries = ("torch", "safetensors")
-    budget = None
-    capacity = 1
-    packs = False
 
     def __init__(self, net: Any, row: Row, device: Device) -> None:
         self._net = net
@@ -93,7 +91,7 @@ class Upscaler:
         check_delivery(request.output, 1, width, height, opaque=picture.mode == "RGB")
         left_out = fields.left_out(request, self._row)
         item = _Item(picture, width, height)
-        return Work((item,), finish=finish(request.output, left_out), beside=True)
+        return Work((item,), finish=finish(request.output, left_out), in_thread=True)
 
     def run(self, batch: Sequence[Ticket[_Item]]) -> list[Any]:
         """Enlarge each picture; stop at the next tile once its ticket is cancelled."""

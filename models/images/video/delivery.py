@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from models.images.request import Output, Picture
 from models.images.video.mp4 import QUALITIES
-from models.surface import LeftOut
+from models.leniency import LeftOut
 
 _BASE64 = 4 / 3
 

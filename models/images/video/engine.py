@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from models.device.hardware import Device
-from models.images.pipelines import placement
+from models.engine import BatchEngine, Differences
+from models.images.pipelines import options, placement
 from models.images.pipelines.token_counter import TokenCounter
 from models.images.pipelines.vae_tiling import VaeTiling
 from models.images.request import ImageRequest, Images, Output, Picture
@@ -23,9 +24,11 @@ from models.images.video.fields import STEPS
 from models.images.video.mp4 import mp4, stills
 from models.images.video.plan import Clip, ClipPlan
 from models.images.video.weights import ltx_transformer
+from models.leniency import LeftOut, Leniency
+from models.operator import Operator
 from models.quiet import hush
 from models.row import Row
-from models.surface import Differences, LeftOut, Leniency, Progress, Stopped, Ticket, Work, only
+from models.work import Progress, Stopped, Ticket, Work, only
 
 # With diffusers' own values, each step would run the transformer three times.
 _UNGUIDED: dict[str, Any] = {
@@ -46,7 +49,7 @@ _PIPELINES = {  # by ``Clip.conditioning``
 }
 
 
-class LtxVideo:
+class LtxVideo(BatchEngine):
     """A model of videos; emits ``Progress``.
 
     Row options: ``prompt_tokens`` (the longest prompt), ``most_pixels`` (of all frames together),
@@ -54,9 +57,6 @@ class LtxVideo:
     """
 
     libraries = ("torch", "diffusers", "transformers", "accelerate", "av")
-    budget = None
-    capacity = 1
-    packs = False
 
     def __init__(self, pipeline: Any, row: Row) -> None:
         self._row = row
@@ -70,6 +70,11 @@ class LtxVideo:
     def honours(cls, row: Row) -> Differences:
         """Return where the model differs from the surface's fields."""
         return fields.differences(row)
+
+    @classmethod
+    def configured(cls, row: Row, operator: Operator) -> Row:
+        """Return the row with the operator's options of pipelines."""
+        return options.configured(row, operator)
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> LtxVideo:
@@ -93,7 +98,7 @@ class LtxVideo:
         leniency = Leniency(request.strict)
         clip = self._plan(request, leniency)
         finish = partial(_finish, clip, request.output, tuple(leniency.left_out))
-        return Work((clip,), finish=finish, beside=True)
+        return Work((clip,), finish=finish, in_thread=True)
 
     def run(self, batch: Sequence[Ticket[Clip]]) -> list[Any]:
         """Make the video; stop at the next step once nobody waits for it.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from models.engine import Differences
 from models.images.fields import SINGLE_IMAGE, Refusal, refuse, without
 from models.images.request import ImageRequest
 from models.row import Row
-from models.surface import Differences
 
 STEPS = 8  # the distilled model is made for these
 _REASON = f"is distilled, and makes videos in {STEPS} steps without guidance; leave it out"

@@ -13,8 +13,8 @@ from models.images.pictures.resizing import fitted
 from models.images.request import ImageRequest, Output, Video
 from models.images.video.fields import check_fields
 from models.images.video.mp4 import likely_bytes
+from models.leniency import Leniency
 from models.row import Row
-from models.surface import Leniency
 
 _GRID = 32  # pixels that a side is a multiple of
 _LEAST_SIDE = 64

@@ -12,25 +12,30 @@ from typing import Any
 
 import pytest
 
+from models.engine import BatchEngine
 from models.errors import DeviceLost, EngineFailed, OutOfMemory, RequestError
-from models.surface import Unfinished, Work, only
 from models.warm.batch import Batcher
 from models.warm.ticket import Deadline
+from models.work import Unfinished, Work, only
 
 pytestmark = pytest.mark.anyio
 
 
-class Engine:
-    """Squares numbers; does what it is told on the way."""
-
-    budget: int | None = None
-    packs = False
+class Engine(BatchEngine):
+    """Doubles numbers; does what it is told on the way."""
 
     def __init__(self, act: Callable[[Sequence[Any]], None] = lambda batch: None) -> None:
         self.act = act
         self.batches: list[list[Any]] = []
         self.threads: set[int] = set()
         self.closed = False
+
+    @classmethod
+    def load(cls, folder, row, device):
+        return cls()
+
+    def prepare(self, request: Work) -> Work:
+        return request
 
     def run(self, batch: Sequence[Any]) -> list[Any]:
         self.threads.add(threading.get_ident())
@@ -560,7 +565,8 @@ async def test_the_load_counts_what_ran_with_and_without_padding():
 
 async def test_packed_parts_are_as_large_as_they_are_together():
     engine = Engine()
-    engine.packs, engine.budget = True, 100
+    engine.packs = engine.rounds = True
+    engine.budget = 100
     batcher = Batcher(engine, max_jobs=8)
     await submit(batcher, 1, 2, 3, sizes=(10, 80, 8))  # padded, two of them would be too much
     assert engine.batches == [[3, 1, 2]]

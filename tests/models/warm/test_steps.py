@@ -12,15 +12,16 @@ from typing import Any
 
 import pytest
 
+from models.engine import StepEngine
 from models.errors import DeviceLost, EngineFailed, OutOfMemory, RequestError
-from models.surface import Done
 from models.warm.steps import Steps
 from models.warm.ticket import Deadline
+from models.work import Done
 
 pytestmark = pytest.mark.anyio
 
 
-class Engine:
+class Engine(StepEngine):
     """Counts each request's number down, one a step; does what it is told on the way."""
 
     capacity = 8
@@ -32,6 +33,13 @@ class Engine:
         self.dropped: list[int] = []
         self.threads: set[int] = set()
         self.closed = False
+
+    @classmethod
+    def load(cls, folder, row, device):
+        return cls()
+
+    def prepare(self, request: Any) -> Any:
+        return request
 
     def admit(self, key: int, item: Any) -> None:
         self.threads.add(threading.get_ident())

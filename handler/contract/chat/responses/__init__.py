@@ -1,6 +1,8 @@
-"""Responses: ``POST /v1/responses``, OpenAI's newer form of a conversation, without its memory.
+"""Responses: ``POST /v1/responses``, conversations in OpenAI's newer form.
 
-request   its body, and the chat that it comes to
+request   the body, and the chat request that it becomes
+shapes    parts of the body that are nested otherwise in a chat request
+items     the items of an input, as messages
 answer    OpenAI's Response, whole or event by event
 """
 

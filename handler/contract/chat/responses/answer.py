@@ -17,11 +17,11 @@ from pydantic import BaseModel
 
 from handler.contract.base import Call, Json, Operation, with_notice
 from handler.contract.chat.chat import converse
+from handler.contract.chat.choice import Delta
 from handler.contract.chat.generation import Progress
 from handler.contract.chat.responses.request import ResponsesRequest
 from handler.contract.chat.responses.shapes import TextFormat
 from handler.contract.chat.tools import call_id
-from handler.contract.chat.voices import Delta
 from handler.contract.streaming import to_client
 from models.chat.request import Called, Piece, Said
 from models.warm.model import Borrowed

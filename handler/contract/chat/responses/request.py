@@ -22,15 +22,8 @@ from handler.contract.chat.responses.shapes import (
     nested_tool,
 )
 from handler.contract.chat.tools import MAX_TOOLS
-from handler.contract.request import (
-    Integer,
-    Items,
-    NonEmpty,
-    Request,
-    Text,
-    Unsupported,
-    alike,
-)
+from handler.contract.request import Integer, Items, NonEmpty, Request, Text
+from handler.contract.unsupported import Unsupported, alike
 from models.errors import InvalidValue, RequestError, UnsupportedParameter, shorten
 
 _STATELESS = "nothing is kept between requests; send what was said before as input"

@@ -1,0 +1,221 @@
+"""Chat with transformers: continuous batching, token ids in and out.
+
+At every step each request that is in says one more token, and others come in between. Templates and
+text stand above it in ``models.chat.text``, OpenAI's shapes in the handler.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from models.chat import options
+from models.chat.admission import Admission, Entrance, Limits
+from models.chat.grammar import Grammars
+from models.chat.in_process.paged import STEP_TOKENS, Paged
+from models.chat.in_process.sampling import Choice, choose
+from models.chat.protocols import Text
+from models.chat.request import Begun, Ended, Prompt, Tokens
+from models.chat.share import Model, Share, Steps
+from models.chat.text import ChatText, gguf
+from models.device.failures import is_out_of_memory, translate
+from models.device.hardware import Device
+from models.device.memory import free_memory
+from models.engine import StepEngine
+from models.errors import UnsupportedParameter
+from models.operator import Operator
+from models.quiet import hush
+from models.row import Row
+from models.work import Done
+
+log = logging.getLogger(__name__)
+
+CPU_CACHE_TOKENS = 16_384
+_USUAL_TOKENS = 1024  # of a request, with its answer
+_USUAL_REQUESTS = 256  # that choose a token in one step, at most about
+
+
+class TransformersChat(StepEngine):
+    """A causal language model of transformers."""
+
+    libraries = ("torch", "transformers", "llguidance")
+    prepare_in_thread = False
+
+    @classmethod
+    def configured(cls, row: Row, operator: Operator) -> Row:
+        """Return the row with the engine that serves it, and its share of the memory."""
+        return options.configured(row, operator)
+
+    def __init__(self, model: Any, text: ChatText, row: Row, cache_tokens: int | None) -> None:
+        self.text: Text = text
+        self.context = _context(model, row)
+        self._model = model
+        vocabulary = int(model.config.vocab_size)
+        self.ends = text.ends(model.generation_config.eos_token_id, vocabulary)
+        grammars = Grammars(text.tokenizer, vocabulary, self.ends)
+        self._paged = Paged(model, cache_tokens, self._choose)
+        self.capacity = max(1, self._paged.size // _USUAL_TOKENS)
+        most = min(self.context, self._paged.largest())
+        self._entrance = Entrance(row.slug, most, grammars, Limits(vocabulary))
+        self._choices: dict[str, Choice] = {}  # that the cache has, or waits to have
+        self._later: dict[int, list[Choice]] = {}  # until the first has read the prompt
+        self._begun: set[int] = set()
+        self._events: list[tuple[int, Any]] = []
+
+    @classmethod
+    def load(cls, folder: Path, row: Row, device: Device) -> TransformersChat:
+        """Load the folder in the device's own precision, and plan the cache."""
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        hush("transformers")
+        log.info("%s runs on transformers: %s", row.slug, row.options.get("why", "by its row"))
+        dtype = row.options.get("dtype", getattr(torch, device.dtype))
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, device_map=device.kind, local_files_only=True, **gguf(folder)
+        )
+        tokens = cache_tokens(model, row, device)
+        text = ChatText(folder, _context(model, row), row.options)
+        return cls(model.eval(), text, row, tokens)
+
+    async def prepare(self, request: Prompt) -> Admission:
+        """Check that it can be answered; an answer's length is cut to what fits.
+
+        Raises:
+            ContextLengthExceeded: the prompt is too long.
+            InvalidValue: the grammar cannot be honoured.
+            UnsupportedParameter: it asks for an adapter.
+        """
+        if request.adapter is not None:
+            raise UnsupportedParameter(
+                "model: adapters need the vllm engine; name the model alone.", param="model"
+            )
+        return await self._entrance.check(request)
+
+    def admit(self, key: int, item: Admission) -> None:
+        """Let a request in; further choices follow when the first has read the prompt."""
+        choices = list(self._made(key, item))
+        self._later[key] = choices[1:]
+        self._add(choices[0])
+
+    def drop(self, key: int) -> None:
+        """Let go of all choices of a request."""
+        self._later.pop(key, None)
+        self._begun.discard(key)
+        names = [name for name, choice in self._choices.items() if choice.key == key]
+        self._remove(names)
+
+    def step(self) -> Sequence[tuple[int, Any]]:
+        """One more token of everybody."""
+        self._events = []
+        self._drop_unread()
+        try:
+            self._paged.step()
+        except Exception as error:
+            keys = {choice.key for choice in self._choices.values()}
+            if not is_out_of_memory(error) or len(keys) < 2 or self._events:
+                raise
+            self._do_without_newest(error)
+        self._settle()
+        return self._events
+
+    def close(self) -> None:
+        """Drop the model and its cache."""
+        self._entrance.close()
+        self._paged.close()
+        self._model = self._paged = None  # type: ignore[assignment]
+
+    def _made(self, key: int, item: Admission) -> Iterator[Choice]:
+        for index in range(item.prompt.n):
+            matcher = None if item.form is None else item.form.matcher()
+            yield Choice(key, index, item, self.ends, matcher)
+
+    def _add(self, choice: Choice) -> None:
+        name = f"{choice.key}.{choice.index}"
+        stays = choice.sampling.ignore_eos and choice.matcher is None
+        self._choices[name] = choice
+        self._paged.add(name, choice.prompt.tokens, choice.limit, () if stays else self.ends)
+
+    def _remove(self, names: Sequence[str]) -> None:
+        self._paged.remove(names)
+        for name in names:
+            del self._choices[name]
+
+    def _choose(self, names: Sequence[str], scores: Any) -> list[int]:
+        """Called in the middle of a step; what it notes is told at its end."""
+        choices = [self._choices[name] for name in names]
+        chosen = choose(choices, scores)
+        for name, choice, (token, logprob) in zip(names, choices, chosen, strict=True):
+            if not choice.tokens:
+                self._first_token(name, choice)
+            if choice.push(token) and choice.error is None:
+                told = () if logprob is None else (logprob,)
+                self._events.append((choice.key, Tokens(choice.index, (token,), told)))
+        return [token for token, _ in chosen]
+
+    def _first_token(self, name: str, choice: Choice) -> None:
+        """The prompt is read: further choices find it in the cache."""
+        cached = self._paged.hits(name)
+        if choice.key not in self._begun:
+            self._begun.add(choice.key)
+            self._events.append((choice.key, Begun(cached)))
+        for other in self._later.pop(choice.key, ()):
+            self._add(other)
+
+    def _settle(self) -> None:
+        """Tell of choices that have ended, and of requests."""
+        failed = {one.key: one.error for one in self._choices.values() if one.error is not None}
+        for key, error in failed.items():
+            self.drop(key)
+            self._events.append((key, error))
+        ended = [name for name, one in self._choices.items() if one.finish_reason is not None]
+        for name in ended:
+            choice = self._choices.pop(name)
+            self._paged.forget(name)
+            self._events.append((choice.key, Ended(choice.index, str(choice.finish_reason))))
+        going = {choice.key for choice in self._choices.values()} | self._later.keys()
+        for key in self._begun - going:
+            self._begun.discard(key)
+            self._events.append((key, Done()))
+
+    def _drop_unread(self) -> None:
+        """Let go of choices that nobody reads any more."""
+        unread = [name for name, one in self._choices.items() if one.index in one.prompt.dropped]
+        for name in unread:
+            for other in self._later.pop(self._choices[name].key, ()):
+                self._add(other)
+        self._remove(unread)
+
+    def _do_without_newest(self, error: Exception) -> None:
+        """The step took more memory than there is: the newest request fails, the others go on.
+
+        Nothing was chosen in it.
+        """
+        newest = max(choice.key for choice in self._choices.values())
+        self.drop(newest)
+        self._paged.restart()
+        free_memory()
+        self._events.append((newest, translate(error)))
+
+
+def cache_tokens(model: Any, row: Row, device: Device) -> int | None:
+    """How many tokens the cache holds; None = what is free, of a model that is not understood.
+
+    Raises:
+        ModelDoesNotFit: the row's memory has no room for a step beside the weights.
+    """
+    wanted: int | None = row.options.get("cache_tokens")
+    if device.kind == "cpu":
+        return wanted or CPU_CACHE_TOKENS
+    weights_bytes = sum(one.nbytes for one in {*model.parameters(), *model.buffers()})
+    steps = Steps(STEP_TOKENS[device.kind], _USUAL_REQUESTS)
+    known = Model(model.config.to_dict(), weights_bytes, model.dtype.itemsize)
+    return Share.of(row, known, steps).fitting(wanted)
+
+
+def _context(model: Any, row: Row) -> int:
+    """How many tokens a request may have: what the model reads, or what the operator wants."""
+    reads = int(model.config.max_position_embeddings)
+    return min(reads, int(row.options.get("context", reads)))

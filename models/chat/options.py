@@ -1,0 +1,67 @@
+"""The operator's options for chat: which engine serves a model, and with how much memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.util import find_spec
+
+from models.operator import Operator
+from models.row import Row
+
+TRANSFORMERS = "models.chat.in_process.engine:TransformersChat"
+VLLM = "models.chat.vllm.engine:VllmChat"
+_LEAST_BYTES = 4 * 10**9  # of a GPU: libraries, graphs and a step take more than a small model
+
+
+def configured(row: Row, operator: Operator) -> Row:
+    """Return a row of chat with its engine, its options and its share of the memory.
+
+    Raises:
+        ValueError: the engine that the operator wants is not installed.
+    """
+    engine, why = _choice(operator)
+    said = {
+        "why": why,
+        "cache_tokens": operator.chat_cache_tokens,
+        "context": operator.chat_context_tokens,
+        "gpus": operator.gpus,
+    }
+    options = {**row.options, **{name: value for name, value in said.items() if value is not None}}
+    adapters: dict[str, str | None] = {**row.adapters}
+    if operator.chat_adapters_of is None or row.answers_to(operator.chat_adapters_of):
+        adapters |= operator.chat_adapters
+    if engine == TRANSFORMERS:
+        adapters = dict.fromkeys(adapters)
+    row = replace(row, engine=engine, options=options, adapters=adapters)
+    return _shared(row, operator) if operator.device_kind == "cuda" else row
+
+
+def _shared(row: Row, operator: Operator) -> Row:
+    """Return a row with its part of each GPU's memory: weights, cache and working space.
+
+    The pool counts this part, and the engine plans its cache within it: they cannot differ.
+    """
+    gpus = operator.gpus if row.engine == VLLM else 1
+    part_bytes = max(_LEAST_BYTES, -(-row.memory_bytes // gpus))
+    if operator.chat_memory_bytes is not None:
+        part_bytes = operator.chat_memory_bytes
+    elif operator.only == "chat":
+        part_bytes = max(part_bytes, operator.budget_bytes)
+    options = {**row.options, "compiled": operator.shelf / "compiled"}
+    return replace(row, memory_bytes=part_bytes, options=options)
+
+
+def _choice(operator: Operator) -> tuple[str, str]:
+    """Return the engine, and why it is that one."""
+    installed = find_spec("vllm") is not None
+    if operator.chat_engine == "vllm":
+        if not installed:
+            raise ValueError("CHAT_ENGINE: vllm is not installed in this image")
+        return VLLM, "CHAT_ENGINE says so"
+    if operator.chat_engine == "transformers":
+        return TRANSFORMERS, "CHAT_ENGINE says so"
+    if operator.device_kind != "cuda":
+        return TRANSFORMERS, "there is no GPU"
+    if not installed:
+        return TRANSFORMERS, "vllm is not installed"
+    return VLLM, "there is a GPU"

@@ -1,0 +1,39 @@
+"""Strings as JSON Schema: lengths, formats and patterns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models.chat.schemas.formats import PATTERNS
+from models.chat.schemas.limits import pointer
+from models.chat.schemas.patterns import translated
+from models.chat.schemas.shapes import Strings
+
+_MAX_DEFINITIONS = 4000
+_EXACT = 2**53  # integers beyond are not all floating-point numbers
+
+
+def string_schema(shape: Strings, sources: dict[str, str]) -> dict[str, Any]:
+    """Return the JSON Schema of a string's shape, in the keywords that llguidance has.
+
+    Args:
+        shape: of the string.
+        sources: grows by each pattern's place in the client's schema.
+    """
+    schema: dict[str, Any] = {"type": "string"}
+    if shape.least:
+        schema["minLength"] = shape.least
+    if shape.most is not None:
+        schema["maxLength"] = shape.most
+    rules: list[dict[str, str]] = []
+    for one in shape.patterns:
+        where = pointer(one.node.path) if one.node is not None else "#"
+        if one.is_format and one.source not in PATTERNS:
+            rules.append({"format": one.source})
+            continue
+        for regex in translated(PATTERNS[one.source] if one.is_format else one.source):
+            sources.setdefault(regex, where)
+            rules.append({"pattern": regex})
+    if len(rules) == 1:
+        return schema | rules[0]
+    return schema | ({"allOf": [{"type": "string", **rule} for rule in rules]} if rules else {})

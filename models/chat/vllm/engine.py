@@ -1,0 +1,260 @@
+"""Chat with vLLM: the engine for a GPU, and for models that need several.
+
+vLLM's engine core runs in a process of its own and batches continuously there. This side hands in
+requests, and each step takes what has come back. ``LLMEngine`` is its synchronous client, of the
+same core as ``AsyncLLM``: it fits a device's thread, so that deadlines, cancelling and the watch
+over a hung device are those of every other engine. Token ids go in and out; grammars are of
+llguidance here as there.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from models.chat import options
+from models.chat.admission import Admission, Entrance, Limits
+from models.chat.grammar import Grammars
+from models.chat.protocols import Text
+from models.chat.request import Begun, Ended, Prompt, Tokens
+from models.chat.text import ChatText
+from models.chat.vllm.running import LOST, Alive, Running
+from models.chat.vllm.sampling import logprobs, sampling
+from models.chat.vllm.start import adapters_of, started
+from models.device import trial
+from models.device.hardware import Device
+from models.engine import StepEngine
+from models.errors import (
+    DeviceLost,
+    EngineFailed,
+    InvalidValue,
+    QuartetError,
+    shorten,
+)
+from models.operator import Operator
+from models.quiet import hush
+from models.row import Row
+from models.stages import spent
+from models.work import Done
+
+log = logging.getLogger(__name__)
+
+_USUAL_TOKENS = 1024  # of a request, with its answer
+_LOOK_S = 0.25  # between two looks whether vLLM's process lives
+# What its worker holds tables for (vllm/v1/worker/gpu/sample/logit_bias.py), and breaks beyond; the
+# ends of an answer are held where it has a least length.
+_MOST_BIASES, _MOST_ENDS = 1024, 128
+SILENT_S = 120.0  # a step, of thousands of tokens at most, takes seconds
+_HUNG = "The model's process gives no sign of life; the worker restarts. Send the request again."
+
+
+class VllmChat(StepEngine):
+    """A causal language model of vLLM."""
+
+    libraries = ("vllm", "llguidance")
+    prepare_in_thread = False
+
+    @classmethod
+    def configured(cls, row: Row, operator: Operator) -> Row:
+        """Return the row with the engine that serves it, and its share of the memory."""
+        return options.configured(row, operator)
+
+    def __init__(self, engine: Any, text: ChatText, row: Row) -> None:
+        config = engine.vllm_config
+        self.text: Text = text
+        self.context = int(config.model_config.max_model_len)
+        generation = config.model_config.try_get_generation_config()
+        vocabulary = int(config.model_config.get_vocab_size())
+        self.ends = text.ends(generation.get("eos_token_id"), vocabulary)
+        self._engine = engine
+        grammars = Grammars(text.tokenizer, vocabulary, self.ends)
+        self._cache_tokens = _cache_tokens(config)
+        most = min(self.context, self._cache_tokens)
+        limits = Limits(
+            vocabulary,
+            _MOST_BIASES,
+            int(config.model_config.max_logprobs),
+            least_length=len(self.ends) < _MOST_ENDS,  # vLLM adds the tokenizer's own end
+        )
+        self._entrance = Entrance(row.slug, most, grammars, limits)
+        at_once = int(config.scheduler_config.max_num_seqs)
+        self.capacity = max(1, min(at_once, self._cache_tokens // _USUAL_TOKENS))
+        self._adapters = adapters_of(engine, row)
+        self._going: dict[int, Running] = {}
+        self._heard_at = time.monotonic()
+
+    @classmethod
+    def load(
+        cls, folder: Path, row: Row, device: Device, is_broken: Callable[[], bool] = trial.is_broken
+    ) -> VllmChat:
+        """Start vLLM's process, which loads the folder; takes from half a minute to minutes.
+
+        Args as of ``models.chat.vllm.start.started``.
+
+        Raises:
+            DeviceLost: the process does not start, as the GPU does not compute.
+            ModelLoadFailed: an adapter cannot be loaded.
+            ModelDoesNotFit: the row's memory has no room for its weights and a step.
+        """
+        hush("transformers")
+        log.info("%s runs on vllm: %s", row.slug, row.options.get("why", "by its row"))
+        engine = started(folder, row, device, is_broken)
+        try:
+            engine.get_supported_tasks()  # kept; at a request, a process that hangs holds it up
+            spent("compile", max(engine.collective_rpc("compile_seconds")))
+            context = int(engine.vllm_config.model_config.max_model_len)
+            return cls(engine, ChatText(folder, context, row.options), row)
+        except BaseException:
+            engine.engine_core.shutdown()  # it would keep the GPU's memory
+            raise
+
+    async def prepare(self, request: Prompt) -> Admission:
+        """Check that it can be answered; an answer's length is cut to what fits.
+
+        Raises:
+            ContextLengthExceeded: the prompt is too long.
+            InvalidValue: the grammar cannot be honoured.
+        """
+        return await self._entrance.check(request)
+
+    def admit(self, key: int, item: Admission) -> None:
+        """Hand in every choice as a request of its own: each can be let go of by itself.
+
+        They share the prompt's pages, as all with an equal beginning do.
+        """
+        from vllm.exceptions import VLLMClientError
+
+        if not self._going:
+            self._heard_at = time.monotonic()
+        going = self._going[key] = Running(item)
+        adapter = self._adapters.get(item.prompt.adapter or "")
+        try:
+            for index in range(item.prompt.n):
+                going.names[index] = self._add(f"{key}.{index}", item, index, adapter)
+        except (ValueError, VLLMClientError) as error:
+            raise InvalidValue(f"The engine refuses this request: {_line(error)}.") from error
+
+    def _add(self, name: str, item: Admission, index: int, adapter: Any) -> str:
+        """Hand in a choice; returns vLLM's own name of it."""
+        params = sampling(item, index, self.ends)
+        prompt = {"prompt_token_ids": list(item.prompt.tokens)}
+        try:
+            with Alive():
+                given: str = self._engine.add_request(name, prompt, params, lora_request=adapter)
+        except DeviceLost:
+            raise
+        except Exception:
+            self._engine.abort_request([name])  # it may be in by half
+            raise
+        return given
+
+    def drop(self, key: int) -> None:
+        """Let go of all choices of a request."""
+        if going := self._going.pop(key, None):
+            self._abort(going.names.values())
+
+    def step(self) -> Sequence[tuple[int, Any]]:
+        """Take what has come back from vLLM's process, or wait for it."""
+        self._drop_unread()
+        if not self._wait():
+            return ()
+        with Alive():
+            outputs = self._engine.step()
+        events: list[tuple[int, Any]] = []
+        for output in outputs:
+            key, index = map(int, output.request_id.split("."))
+            if going := self._going.get(key):
+                events += [(key, event) for event in self._heard(key, going, index, output)]
+        return events
+
+    def close(self) -> None:
+        """End vLLM's process."""
+        self._entrance.close()
+        self._engine.engine_core.shutdown()
+
+    def _wait(self) -> bool:
+        """Wait a moment for something to come back; says whether it has.
+
+        The synchronous client would wait for ever, for a process that hangs or is no more.
+        """
+        core = self._engine.engine_core
+        come = core.outputs_queue
+        with come.not_empty:
+            if come.queue or come.not_empty.wait(_LOOK_S):
+                self._heard_at = time.monotonic()
+                return True
+        alive = all(process.is_alive() for process in core.resources.engine_manager.processes)
+        if core.resources.engine_dead or not alive:
+            raise DeviceLost(LOST)
+        if time.monotonic() - self._heard_at > SILENT_S:
+            raise DeviceLost(_HUNG)
+        return False
+
+    def _heard(self, key: int, going: Running, index: int, output: Any) -> Iterator[Any]:
+        """What is new of a request; an error is the last."""
+        try:
+            yield from self._told(going, index, output)
+        except QuartetError as error:
+            self.drop(key)
+            yield error
+            return
+        if not going.names:
+            del self._going[key]
+            yield Done()
+
+    def _told(self, going: Running, index: int, output: Any) -> Iterator[Any]:
+        """What is new of one choice.
+
+        Raises:
+            InvalidValue: its grammar could not be followed.
+            EngineFailed: vLLM gave it up.
+        """
+        if not going.begun:
+            going.begun = True
+            yield Begun(int(output.num_cached_tokens or 0))
+        [new] = output.outputs
+        tokens = list(new.token_ids)
+        stopped = new.finish_reason == "stop"
+        if stopped and tokens and tokens[-1] in self.ends:
+            tokens.pop()
+        if index not in going.names:
+            return
+        if new.finish_reason not in (None, "stop", "length"):
+            going.give_up()
+            raise EngineFailed(
+                "The model failed on this request. The worker's log has the details."
+            )
+        if tokens:
+            going.follow(index, tokens)
+            yield Tokens(index, tuple(tokens), logprobs(going.prompt.sampling, tokens, new))
+        if new.finish_reason is not None:
+            if stopped:
+                going.follow(index, None)
+            del going.names[index]
+            yield Ended(index, "stop" if stopped else "length")
+
+    def _drop_unread(self) -> None:
+        """Let go of choices that nobody reads any more."""
+        unread = [
+            going.names.pop(index)
+            for going in self._going.values()
+            for index in going.names.keys() & frozenset(going.prompt.dropped)  # it may grow
+        ]
+        if unread:
+            self._abort(unread)
+
+    def _abort(self, names: Iterable[str]) -> None:
+        with Alive():
+            self._engine.abort_request(list(names), internal=True)
+
+
+def _line(error: Exception) -> str:
+    return shorten(" ".join(str(error).split()), 200).rstrip(".")
+
+
+def _cache_tokens(config: Any) -> int:
+    blocks: int = config.cache_config.num_gpu_blocks or 0
+    return blocks * int(config.cache_config.block_size)

@@ -1,0 +1,155 @@
+"""Sherpa-onnx over a recording, in a process of its own.
+
+A process, because finding the speakers of an hour takes minutes in which the library cannot be
+stopped, and because it ends its process where a model is not as it expects. Run as a script, it
+reads its task as JSON from its argument and the samples from its standard input, and writes what it
+finds as JSON to its standard output.
+
+The task is ``{"segmentation", "embedding": paths, "speakers": how many or null, "alike": float,
+"lengths": samples of the recording, and of each known voice}``; the answer ``{"turns": [[start,
+end, speaker], …], "likeness": {speaker: [of each known voice, …]}}``, in seconds and as cosines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+from models import child
+
+RATE_HZ = 16_000
+_PIECE = 1 << 20  # samples written at once
+_VOICE_S = 30.0  # of a speaker, that are compared with known voices
+_THREADS = 4
+
+
+class DiarizerFailed(Exception):
+    """The process ended without an answer; the message is its last line."""
+
+
+async def diarize(task: dict[str, Any], audios: Sequence[Any]) -> dict[str, Any]:
+    """Run a task; cancelling the caller ends the process.
+
+    Args:
+        task: as above, without ``lengths``.
+        audios: int16 samples of the recording, then of each known voice.
+
+    Raises:
+        DiarizerFailed: it found no answer.
+    """
+    task = {**task, "lengths": [len(one) for one in audios]}
+    with tempfile.TemporaryFile() as said:
+        finding = child.running(
+            "models.transcribe.diarization.process",
+            json.dumps(task),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=said,
+        )
+        async with finding as process:
+            answer = await _told(process, audios)
+        if process.returncode != 0:
+            said.seek(0)
+            lines = said.read().decode(errors="replace").strip().splitlines()
+            raise DiarizerFailed(lines[-1] if lines else f"status {process.returncode}")
+    found: dict[str, Any] = json.loads(answer)
+    return found
+
+
+async def _told(process: asyncio.subprocess.Process, audios: Sequence[Any]) -> bytes:
+    """What the process answers to the samples."""
+    if process.stdin is None or process.stdout is None:
+        raise DiarizerFailed("it has no pipes")
+    try:
+        for samples in audios:
+            for start in range(0, len(samples), _PIECE):
+                process.stdin.write(samples[start : start + _PIECE].tobytes())
+                await process.stdin.drain()
+        process.stdin.close()
+    except (BrokenPipeError, ConnectionResetError):  # it ended early; its status says so
+        pass
+    answer = await process.stdout.read()
+    await process.wait()
+    return answer
+
+
+# In the other process ----------------------------------------------------------------------------
+
+
+def _find(task: dict[str, Any], recording: Any, voices: Sequence[Any]) -> dict[str, Any]:
+    import sherpa_onnx
+
+    threads = min(_THREADS, os.cpu_count() or 1)
+    embedding = sherpa_onnx.SpeakerEmbeddingExtractorConfig(
+        model=task["embedding"], num_threads=threads
+    )
+    pyannote = sherpa_onnx.OfflineSpeakerSegmentationPyannoteModelConfig(task["segmentation"])
+    config = sherpa_onnx.OfflineSpeakerDiarizationConfig(
+        segmentation=sherpa_onnx.OfflineSpeakerSegmentationModelConfig(
+            pyannote=pyannote, num_threads=threads
+        ),
+        embedding=embedding,
+        clustering=sherpa_onnx.FastClusteringConfig(
+            num_clusters=task["speakers"] or -1, threshold=task["alike"]
+        ),
+    )
+    if not config.validate():
+        raise SystemExit("the models of the speakers are not as sherpa-onnx expects")
+    found = sherpa_onnx.OfflineSpeakerDiarization(config).process(recording)
+    turns = [(one.start, one.end, one.speaker) for one in found.sort_by_start_time()]
+    if not voices:
+        return {"turns": turns, "likeness": {}}
+    extractor = sherpa_onnx.SpeakerEmbeddingExtractor(embedding)
+    known = [_embedded(extractor, voice) for voice in voices]
+    likeness = {
+        speaker: [_cosine(_embedded(extractor, voice), one) for one in known]
+        for speaker, voice in _voices(recording, turns).items()
+    }
+    return {"turns": turns, "likeness": likeness}
+
+
+def _voices(recording: Any, turns: Sequence[tuple[float, float, int]]) -> dict[int, Any]:
+    """What each speaker says, his longest turns first."""
+    import numpy as np
+
+    said: dict[int, list[Any]] = {}
+    for start, end, speaker in sorted(turns, key=lambda one: one[0] - one[1]):
+        pieces = said.setdefault(speaker, [])
+        if sum(map(len, pieces)) < _VOICE_S * RATE_HZ:
+            pieces.append(recording[int(start * RATE_HZ) : int(end * RATE_HZ)])
+    return {speaker: np.concatenate(pieces) for speaker, pieces in said.items()}
+
+
+def _embedded(extractor: Any, voice: Any) -> Any:
+    import numpy as np
+
+    stream = extractor.create_stream()
+    stream.accept_waveform(RATE_HZ, voice)
+    stream.input_finished()
+    return np.array(extractor.compute(stream))
+
+
+def _cosine(left: Any, right: Any) -> float:
+    import numpy as np
+
+    return float(left @ right / max(np.linalg.norm(left) * np.linalg.norm(right), 1e-9))
+
+
+def _main(task: dict[str, Any]) -> int:
+    import numpy as np
+
+    audios = [
+        np.frombuffer(sys.stdin.buffer.read(2 * length), np.int16).astype(np.float32) / 32768
+        for length in task["lengths"]
+    ]
+    json.dump(_find(task, audios[0], audios[1:]), sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main(json.loads(sys.argv[1])))

@@ -1,0 +1,75 @@
+"""The log-mel spectrogram of a recording, computed where it is looked at.
+
+faster-whisper's own is one array of all frames, 115 MB an hour and more on the way there. It looks
+at 30 s at a time; here those frames are made when it does, and are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from models.transcribe.audio.samples import Samples
+
+_BLOCK_FRAMES = 6000
+
+
+class Mel:
+    """Stands in for the array of shape (mels, frames), float32.
+
+    Args:
+        samples: of what.
+        extractor: faster-whisper's; its filters are used.
+        look: called before frames are made; may raise to end the transcription.
+    """
+
+    def __init__(self, samples: Samples, extractor: Any, look: Callable[[], None]) -> None:
+        self.look = look
+        self._samples = samples
+        self._extractor = extractor
+        self.hop: int = extractor.hop_length
+        # The library pads by one hop, and leaves out the last frame.
+        frames = len(samples) // self.hop + 1
+        self.shape: tuple[int, int] = (extractor.mel_filters.shape[0], frames)
+        self._floor: float | None = None
+
+    def prepare(self) -> None:
+        """Find the loudest value of all, which bounds the others; reads the recording once."""
+        loudest = [
+            float(self._raw(start, min(start + _BLOCK_FRAMES, self.shape[1])).max())
+            for start in range(0, self.shape[1], _BLOCK_FRAMES)
+        ]
+        self._floor = max(loudest) - 8.0
+
+    def __getitem__(self, where: tuple[slice, slice]) -> Any:
+        """Frames, as ``[:, first:last]``."""
+        import numpy as np
+
+        self.look()
+        start, stop, _ = where[1].indices(self.shape[1])
+        if self._floor is None:
+            self.prepare()
+        if start >= stop:
+            return np.zeros((self.shape[0], 0), np.float32)
+        return (np.maximum(self._raw(start, stop), np.float32(self._floor)) + 4.0) / 4.0
+
+    def _raw(self, start: int, stop: int) -> Any:
+        """Logarithms of what the filters let through, not bounded yet."""
+        import numpy as np
+
+        extractor = self._extractor
+        hop, width = extractor.hop_length, extractor.n_fft
+        half, length = width // 2, len(self._samples) + hop
+        first, last = start * hop - half, (stop - 1) * hop + half
+        known = self._samples.cut(max(0, first), min(last, len(self._samples)))
+        within = min(last, length) - max(0, first)
+        padded = np.pad(known, (0, within - len(known)))
+        left, right = max(0, -first), max(0, last - length)
+        if left or right:
+            padded = np.pad(padded, (left, right), mode="reflect")
+        window: Any = np.hanning(width + 1)[:-1].astype("float32")
+        spectrum = extractor.stft(
+            padded, width, hop, window=window, center=False, return_complex=True
+        ).astype("complex64")
+        powers = np.abs(spectrum) ** 2
+        return np.log10(np.clip(extractor.mel_filters @ powers, a_min=1e-10, a_max=None))
