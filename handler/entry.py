@@ -71,7 +71,7 @@ class Worker(Life):
         start, accepted = time.monotonic(), self.accept(raw)
         with Caught(lambda: self._stopped(accepted, start)) as failure:
             if isinstance(accepted, Answered):
-                return Encoded(encode(_known(accepted)))
+                return Encoded(encode(_earlier_answer(accepted)))
             limits = Limits.of(accepted.timeout_s, start)
             async with limits.hold():
                 answer = await self.dispatcher.answer(accepted, limits.device, tell)
@@ -92,7 +92,7 @@ class Worker(Life):
         start, accepted, sent_bytes = time.monotonic(), self.accept(raw), 0
         with Caught(lambda: self._stopped(accepted, start)) as failure:
             if isinstance(accepted, Answered):
-                yield _known(accepted)
+                yield _earlier_answer(accepted)
                 return
             async with aclosing(self._events(accepted, start)) as events:
                 async for event in events:
@@ -194,7 +194,7 @@ class Worker(Life):
         return wire(error)
 
 
-def _known(accepted: Answered) -> Json:
+def _earlier_answer(accepted: Answered) -> Json:
     """The answer that a job has had since it came; raises the refusal of one that was refused."""
     if isinstance(accepted.answer, Exception):
         raise accepted.answer

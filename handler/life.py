@@ -51,7 +51,7 @@ class Life:
         """
         endpoint = self.endpoint
         least = endpoint.concurrency
-        warm = [one.busy for one in self.dispatcher.pool.models()]
+        warm = [model.busy for model in self.dispatcher.pool.models()]
         return max(least, *warm) if endpoint.only and warm else least
 
     @property

@@ -34,7 +34,7 @@ class JsonLines(logging.Formatter):
             error = record.exc_info[1]
             frames = traceback.extract_tb(error.__traceback__)
             line["error"] = type(error).__name__
-            line["frames"] = [f"{one.filename}:{one.lineno} {one.name}" for one in frames]
+            line["frames"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
             if self._with_messages:
                 line["error_message"] = str(error)
         return json.dumps(line)

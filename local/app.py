@@ -173,14 +173,14 @@ def _explained(problems: Sequence[Any], http: HTTPConnection, body: Any) -> Resp
     It looks at the path, then at the query, then at the body, and echoes the first that is wrong.
     """
     sent = {"path": dict(http.path_params), "query": dict(http.query_params), "body": body}
-    place = next(place for place in sent if any(one["loc"][0] == place for one in problems))
-    wrong = [one for one in problems if one["loc"][0] == place]
+    place = next(place for place in sent if any(problem["loc"][0] == place for problem in problems))
+    wrong = [problem for problem in problems if problem["loc"][0] == place]
     fields = dict.fromkeys(one["loc"][:2] for one in wrong)
-    told = [_told([one for one in wrong if one["loc"][:2] == field]) for field in fields]
+    told = [_innermost([one for one in wrong if one["loc"][:2] == field]) for field in fields]
     return json_response({"success": False, "error": told, "data": sent[place]}, 400)
 
 
-def _told(problems: Sequence[Any]) -> dict[str, str]:
+def _innermost(problems: Sequence[Any]) -> dict[str, str]:
     """Of one field's problems, the one furthest in.
 
     Where a field may be one of several things, what was not meant fails at once, by its type.

@@ -53,9 +53,9 @@ class FakeEngine(BatchEngine):
         """Answer every request."""
         if self.delay_s:
             time.sleep(self.delay_s)
-        return [self.one(ticket) for ticket in batch]
+        return [self.answer_one(ticket) for ticket in batch]
 
-    def one(self, ticket: Ticket[Any]) -> Any:
+    def answer_one(self, ticket: Ticket[Any]) -> Any:
         """Answer one request."""
         raise NotImplementedError
 
@@ -73,7 +73,7 @@ class FakeEmbeddings(FakeEngine):
             return self._work(texts, _ranked)
         return self._work([_bytes(one) for one in request.inputs], _embedded)
 
-    def one(self, ticket: Ticket[bytes]) -> Vectors:
+    def answer_one(self, ticket: Ticket[bytes]) -> Vectors:
         """Count bytes by their lowest three bits."""
         import numpy as np
 
@@ -118,7 +118,7 @@ class FakeImages(FakeEngine):
 
         return Work((request,), kind="any", finish=finish)
 
-    def one(self, ticket: Ticket[ImageRequest]) -> Encoded:
+    def answer_one(self, ticket: Ticket[ImageRequest]) -> Encoded:
         """Make ``n`` pictures."""
         request = ticket.item
         width, height = request.width or 64, request.height or 64
@@ -132,12 +132,12 @@ class FakeImages(FakeEngine):
                 ticket.emit(Preview(0, step, shown), lasting=False)
             time.sleep(self.delay_s)
         tint = crc32(request.images[0]) if request.images else 0
-        made = [_plain(width, height, seed, tint) for seed in request.seeds]
+        made = [_of_one_colour(width, height, seed, tint) for seed in request.seeds]
         return encoded(made, request.seeds, request.output)
 
     def _preview(self, request: ImageRequest) -> Picture:
         """A grey one."""
-        grey = _plain(request.width or 64, request.height or 64, 0, 0)
+        grey = _of_one_colour(request.width or 64, request.height or 64, 0, 0)
         [picture] = encoded([grey], [None], request.output).pictures
         return picture
 
@@ -145,7 +145,7 @@ class FakeImages(FakeEngine):
 class FakeTranscribe(FakeEngine):
     """Says how many bytes the file has."""
 
-    def one(self, ticket: Ticket[TranscribeRequest]) -> Transcript:
+    def answer_one(self, ticket: Ticket[TranscribeRequest]) -> Transcript:
         """One segment of one second; a stream hears of it first."""
         text = f" {ticket.item.path.stat().st_size} bytes"
         segment = {
@@ -167,7 +167,7 @@ class FakeTranscribe(FakeEngine):
 class FakeSpeakers(FakeEngine):
     """Hears the first known speaker, or A."""
 
-    def one(self, ticket: Ticket[SpeakersRequest]) -> tuple[Turn, ...]:
+    def answer_one(self, ticket: Ticket[SpeakersRequest]) -> tuple[Turn, ...]:
         """One turn of one second."""
         return (Turn(0.0, 1.0, next(iter(ticket.item.names), "A")),)
 
@@ -182,7 +182,7 @@ def _embedded(tokens: int, vectors: Sequence[Vectors]) -> Embedded:
 
 def _ranked(tokens: int, vectors: Sequence[Vectors]) -> Ranked:
     query, *documents = vectors
-    return Ranked(tuple(score(query, one) for one in documents), tokens)
+    return Ranked(tuple(score(query, document) for document in documents), tokens)
 
 
 def _unit(text: bytes) -> list[float]:
@@ -193,7 +193,7 @@ def _unit(text: bytes) -> list[float]:
     return [count / length for count in counts]
 
 
-def _plain(width: int, height: int, seed: int, tint: int) -> Any:
+def _of_one_colour(width: int, height: int, seed: int, tint: int) -> Any:
     from PIL import Image
 
     shade = seed ^ tint

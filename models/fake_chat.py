@@ -49,7 +49,7 @@ class FakeText:
         goes_on: bool = False,
     ) -> str:
         """All contents, a newline after each."""
-        return "".join(one["content"] + "\n" for one in messages)
+        return "".join(message["content"] + "\n" for message in messages)
 
     def encode_rendered(self, text: str) -> list[int]:
         """Its bytes."""
@@ -113,7 +113,7 @@ class FakeChat(StepEngine):
         time.sleep(self.delay_s)
         events: list[tuple[int, Any]] = []
         for key, (prompt, place) in list(self._in.items()):
-            told = list(_said(prompt, place))
+            told = list(_step_events(prompt, place))
             events += [(key, event) for event in told]
             if told and isinstance(told[-1], Done):
                 del self._in[key]
@@ -125,7 +125,7 @@ class FakeChat(StepEngine):
         """Nothing to free."""
 
 
-def _said(prompt: Prompt, place: int) -> Iterator[Any]:
+def _step_events(prompt: Prompt, place: int) -> Iterator[Any]:
     """The events of one step."""
     limit = prompt.sampling.max_tokens
     echo = prompt.tokens[:-1]

@@ -93,7 +93,9 @@ def make(name: str) -> None:
 def _only(entry: str, fitting: set[str]) -> str:
     """A package with the hashes of what the image may install, of some sixty that there are."""
     first, *hashes = entry.split(" \\\n")
-    return " \\\n".join([first, *(one for one in hashes if one.rpartition(":")[2] in fitting)])
+    return " \\\n".join(
+        [first, *(digest for digest in hashes if digest.rpartition(":")[2] in fitting)]
+    )
 
 
 def wrong(name: str) -> Iterator[str]:

@@ -35,7 +35,7 @@ class Progress:
     def read(self, line: str) -> bool:
         """Take in a line; says whether it belongs into the log."""
         if match := _PROGRESS.match(line):
-            done, total = (int(one) / 1e6 for one in match.groups())
+            done, total = (int(group) / 1e6 for group in match.groups())
             self.now = f"{self._file}: {done:.0f} of {total:.0f} MB"
             return False
         if match := _DOWNLOADING.match(line):

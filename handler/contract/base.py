@@ -166,40 +166,48 @@ class Surface:
     @property
     def routes(self) -> tuple[str, ...]:
         """Every OpenAI route that is answered here."""
-        answered = (one for one in self.operations if one.refused is None)
+        answered = (operation for operation in self.operations if operation.refused is None)
         return tuple(route for one in answered for route in one.routes)
 
     @property
     def marks(self) -> tuple[str, ...]:
         """Fields whose presence says that a body is for this surface."""
-        return tuple(mark for one in self.operations for mark in one.marks)
+        return tuple(mark for operation in self.operations for mark in operation.marks)
 
     def marked(self, body: Mapping[str, Any]) -> Operation:
         """The operation that a body without a route is for."""
         given = {mark for mark in self.marks if body.get(mark) is not None}
         present = {mark for mark in given if not is_left_out(body[mark])} or given
-        marked = (one for one in self.operations if present & set(one.marks))
+        marked = (operation for operation in self.operations if present & set(operation.marks))
         return next(marked, self.operations[0])
 
     def rehearsal(self, row: Row) -> tuple[str, Json] | None:
         """The OpenAI route and the body of a small job for a model; see ``Operation``."""
-        for one in sorted(self.operations, key=lambda one: one.task not in row.tasks):
-            body = one.rehearsal(row) if one.task is None or one.task in row.tasks else None
+        for operation in sorted(self.operations, key=lambda each: each.task not in row.tasks):
+            body = (
+                operation.rehearsal(row)
+                if operation.task is None or operation.task in row.tasks
+                else None
+            )
             if body is not None:
-                return one.routes[0], body
+                return operation.routes[0], body
         return None
 
     def offered(self, row: Row) -> Json:
         """The fields that a model honours, of what it does first here; see ``offered``."""
-        able = (one for one in self.operations if one.task is None or one.task in row.tasks)
+        able = (
+            operation
+            for operation in self.operations
+            if operation.task is None or operation.task in row.tasks
+        )
         return offered(next(able, self.operations[0]).request, row)
 
     def operation(self, route: str) -> Operation | None:
         """The operation behind an OpenAI route, None where it leads elsewhere."""
         wanted = plain_route(route)
-        for one in self.operations:
-            if wanted in map(plain_route, one.routes):
-                return one
+        for operation in self.operations:
+            if wanted in map(plain_route, operation.routes):
+                return operation
         return None
 
 

@@ -43,7 +43,7 @@ def _most_telling(error: ValidationError) -> Any:
     """
     problems = error.errors(include_url=False)
     field = problems[0]["loc"][:1]
-    of_field = [one for one in problems if one["loc"][:1] == field]
+    of_field = [problem for problem in problems if problem["loc"][:1] == field]
     return max(of_field, key=_telling)
 
 

@@ -30,7 +30,7 @@ def offered(kind: type[Request], row: Row) -> dict[str, dict[str, Any]]:
         differs = differing.get(name, {})
         if name in _OF_EVERY_REQUEST or differs is None:
             continue
-        told = {**_plain(schema), **differs}
+        told = {**_type_and_limits(schema), **differs}
         if told.get("type") != "object":
             told |= _limits(kind.model_fields[name])
         default = row.defaults.get(name, schema.get("default"))
@@ -39,7 +39,7 @@ def offered(kind: type[Request], row: Row) -> dict[str, dict[str, Any]]:
     return fields
 
 
-def _plain(schema: Mapping[str, Any]) -> dict[str, Any]:
+def _type_and_limits(schema: Mapping[str, Any]) -> dict[str, Any]:
     """A field's own type and limits; of one that may be several things, the first."""
     branches = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
     first = branches[0] if branches else {}
@@ -70,5 +70,5 @@ def _annotations(annotation: Any) -> Iterator[Any]:
 
 
 def _types(branches: Iterable[Mapping[str, Any]]) -> list[str]:
-    named = (one.get("type", "object" if "$ref" in one else None) for one in branches)
+    named = (branch.get("type", "object" if "$ref" in branch else None) for branch in branches)
     return list(dict.fromkeys(one for one in named if one is not None))

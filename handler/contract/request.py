@@ -199,7 +199,7 @@ class Request(BaseModel):
             value, empty = given[alias], is_left_out(given[alias])
             if name not in given or (is_left_out(given[name]) and not empty):
                 given[name], called[name] = value, alias
-            elif not empty and _one(given[name]) != _one(value):
+            elif not empty and _single(given[name]) != _single(value):
                 raise InvalidValue(
                     f"{alias} and {called.get(name, name)} are one field with two names and got "
                     "two values; send one of them.",
@@ -216,7 +216,7 @@ def _rename_fields(error: RequestError, called: Mapping[str, str]) -> None:
             error.param = re.sub(rf"^{re.escape(name)}\b", theirs, error.param)
 
 
-def _one(value: Any) -> Any:
+def _single(value: Any) -> Any:
     """What a list of one element says as well as the element."""
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 

@@ -77,21 +77,21 @@ def _joined(
     lane: Callable[[Event], object],
 ) -> list[Event]:
     """The events of a batch, each joined with its lane's last where that can be."""
-    told: list[Event] = []
+    numbered: list[Event] = []
     last: dict[object, int] = {}
     for event in batch:
         where = lane(event)
         at = None if where is None else last.get(where)
-        joined = None if at is None else merge(told[at], event)
+        joined = None if at is None else merge(numbered[at], event)
         if at is not None and joined is not None:
-            told[at] = joined
+            numbered[at] = joined
             continue
         if where is None:
             last.clear()
         else:
-            last[where] = len(told)
-        told.append(event)
-    return told
+            last[where] = len(numbered)
+        numbered.append(event)
+    return numbered
 
 
 async def to_client(
@@ -137,11 +137,11 @@ async def together(
     """
     queue: asyncio.Queue[tuple[int, Event | _End]] = asyncio.Queue()
 
-    def told(index: int, event: Any) -> tuple[int, Any]:
+    def numbered(index: int, event: Any) -> tuple[int, Any]:
         return index, event
 
     pumps = [
-        asyncio.create_task(_pump(one, queue, partial(told, index)))
+        asyncio.create_task(_pump(one, queue, partial(numbered, index)))
         for index, one in enumerate(streams)
     ]
     left = len(pumps)

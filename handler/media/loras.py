@@ -134,7 +134,7 @@ class LoraShelf:
             raise _missing(param, "the hub does not give it") from None
         files = sorted(folder.glob(match["file"] or "*.safetensors"))
         if len(files) != 1:
-            names = ", ".join(one.name for one in files) or "no such file"
+            names = ", ".join(file.name for file in files) or "no such file"
             raise _missing(param, f"it is one file, named as owner/name#file; there: {names}")
         return files[0]
 

@@ -103,7 +103,9 @@ def _post(
 
 def _description(operation: Operation, models: Sequence[Row]) -> str:
     """What the schemas do not say: the models, and the fields that are refused."""
-    able = [one.slug for one in models if operation.task is None or operation.task in one.tasks]
+    able = [
+        model.slug for model in models if operation.task is None or operation.task in model.tasks
+    ]
     lines = [f"Models: {', '.join(f'`{one}`' for one in able) or 'none here'}."]
     if refused := sorted(operation.request.unsupported):
         lines.append(
@@ -138,7 +140,7 @@ _REQUEST_ID = {
 
 
 def _any_of(shapes: Sequence[type[BaseModel]]) -> Schema:
-    references = [{"$ref": PREFIX + one.__name__} for one in shapes]
+    references = [{"$ref": PREFIX + shape.__name__} for shape in shapes]
     if not references:
         return {"type": "object"}
     return references[0] if len(references) == 1 else {"anyOf": references}
@@ -150,7 +152,7 @@ def _errors() -> dict[int, dict[str, Any]]:
     said = {400: "The request cannot be served as it is.", 500: "The worker failed."}
     return {
         status: {
-            "description": said.get(status) or f"{', '.join(f'`{one}`' for one in codes)}.",
+            "description": said.get(status) or f"{', '.join(f'`{code}`' for code in codes)}.",
             "content": content,
         }
         for status, codes in statuses().items()
@@ -158,7 +160,7 @@ def _errors() -> dict[int, dict[str, Any]]:
 
 
 def _error_references() -> dict[str, Any]:
-    return {str(one): {"$ref": f"#/components/responses/Error{one}"} for one in statuses()}
+    return {str(status): {"$ref": f"#/components/responses/Error{status}"} for status in statuses()}
 
 
 def _own_paths() -> dict[str, Any]:

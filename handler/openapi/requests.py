@@ -45,12 +45,13 @@ FILE: Schema = {
 def schemas(requests: Iterable[type[Request]], answers: Iterable[type[BaseModel]]) -> Schema:
     """Return the schemas of all types and of what lies within them, by name."""
     modes: list[tuple[type[BaseModel], JsonSchemaMode]] = [
-        *((one, "validation") for one in dict.fromkeys(requests)),
-        *((one, "serialization") for one in dict.fromkeys(answers)),
+        *((fromkey, "validation") for fromkey in dict.fromkeys(requests)),
+        *((fromkey, "serialization") for fromkey in dict.fromkeys(answers)),
     ]
     _, made = models_json_schema(modes, ref_template=PREFIX + "{model}")
     found: Schema = {
-        _NAMES.get(name, name): _plain(schema) for name, schema in made.get("$defs", {}).items()
+        _NAMES.get(name, name): _simplified(schema)
+        for name, schema in made.get("$defs", {}).items()
     }
     for kind in dict.fromkeys(requests):
         _describe(kind, found[kind.__name__])
@@ -81,10 +82,10 @@ def form(kind: str, schema: Schema, files: Mapping[str, str]) -> Schema:
     }
 
 
-def _plain(schema: Any) -> Any:
+def _simplified(schema: Any) -> Any:
     """Return a schema in JSON Schema's words, without what says nothing."""
     if isinstance(schema, list):
-        return [_plain(one) for one in schema]
+        return [_simplified(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
     plain: Schema = {}
@@ -98,7 +99,7 @@ def _plain(schema: Any) -> Any:
         elif key == "discriminator":
             plain[key] = _discriminator(value)
         elif key != "title" or isinstance(value, dict):
-            plain[str(_LIMITS.get(key, key))] = _plain(value)
+            plain[str(_LIMITS.get(key, key))] = _simplified(value)
     return plain
 
 
@@ -109,7 +110,7 @@ def _reference(path: str) -> str:
 
 def _property(schema: Schema) -> Schema:
     """Return a field's schema; a default of null is that of a field that is left out."""
-    plain: Schema = _plain(schema)
+    plain: Schema = _simplified(schema)
     if plain.get("default", "") is None:
         del plain["default"]
     return plain

@@ -74,7 +74,7 @@ class Endpoint:
                 f"MODEL_TASKS: {', '.join(settings.model_tasks)} belong to {', '.join(by_task)}, "
                 f"this worker serves {', '.join(served)}"
             )
-        held = _held(served, catalog, configured)
+        held = _served_rows(served, catalog, configured)
         stand_ins = _stand_ins(held, is_here)
         return cls(
             surfaces=served,
@@ -252,7 +252,9 @@ def _surfaces_of_tasks(settings: Settings, catalog: Catalog) -> tuple[str, ...]:
     return tuple(dict.fromkeys(row.surface for row in catalog.rows if row.tasks & wanted))
 
 
-def _held(served: Mapping[str, Surface], catalog: Catalog, configured: Row | None) -> Catalog:
+def _served_rows(
+    served: Mapping[str, Surface], catalog: Catalog, configured: Row | None
+) -> Catalog:
     rows = [row for row in catalog.rows if row.surface in served]
     if configured is not None:
         rows = [row for row in rows if row.surface != configured.surface] + [configured]

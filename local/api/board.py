@@ -34,7 +34,7 @@ async def changes(platform: Platform) -> AsyncGenerator[dict[str, Any], None]:
         gone = [key for key in jobs if key not in now]
         beside = {
             "endpoints": {name: health(platform, name) for name in platform.served},
-            "workers": [_worker(one) for one in platform.workers.values()],
+            "workers": [_worker(worker) for worker in platform.workers.values()],
         }
         if fresh or gone or beside != around:
             yield {"now": round(time.time() * 1000), "jobs": fresh, "gone": gone, **beside}
@@ -45,7 +45,7 @@ async def changes(platform: Platform) -> AsyncGenerator[dict[str, Any], None]:
 def _latest(platform: Platform) -> list[Job]:
     """The latest of each endpoint, and what runs, however many have come since."""
     queues = platform.queues.endpoints.values()
-    latest = [job for one in queues for job in islice(reversed(one.jobs.values()), _JOBS)]
+    latest = [job for queue in queues for job in islice(reversed(queue.jobs.values()), _JOBS)]
     return [*latest, *(job for worker in platform.workers.values() for job in worker.jobs.values())]
 
 

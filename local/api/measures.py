@@ -23,7 +23,7 @@ async def measures(platform: Platform) -> Response:
     asked = [worker for worker in platform.workers.values() if worker.metrics_port is not None]
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(_TIMEOUT_S)) as session:
         told = await asyncio.gather(*(_ask(session, worker) for worker in asked))
-    families: dict[str, Metric] = {one.name: one for one in _queues(platform)}
+    families: dict[str, Metric] = {queue.name: queue for queue in _queues(platform)}
     for worker, said in zip(asked, told, strict=True):
         for family in said:
             whole = families.setdefault(

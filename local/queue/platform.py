@@ -91,7 +91,7 @@ class Platform:
         """
         number, sent = worker.stops_sent
         if seen is not None and seen == number:
-            self._heard(worker, sent)
+            self._acknowledge(worker, sent)
         try:
             async with asyncio.timeout(self.limits.poll_s):
                 while not (worker.stops or self.draining or worker.leaving):
@@ -102,10 +102,10 @@ class Platform:
         stops = list(worker.stops)
         worker.stops_sent = (next(self._stop_numbers), stops)
         if seen is None:
-            self._heard(worker, stops)
+            self._acknowledge(worker, stops)
         return stops
 
-    def _heard(self, worker: Worker, stops: list[str]) -> None:
+    def _acknowledge(self, worker: Worker, stops: list[str]) -> None:
         """A worker knows what it is to stop, and may have these jobs again once it has let go."""
         worker.stops = [job_id for job_id in worker.stops if job_id not in stops]
         worker.stops_sent = (0, [])
@@ -176,7 +176,7 @@ class Platform:
         """
         if worker.leaving:
             return []
-        rivals = [one.worker for one in self._takers if not one.worker.leaving]
+        rivals = [taker.worker for taker in self._takers if not taker.worker.leaving]
         competing = sum(any(self._waiting(rival)) for rival in rivals)
         share = math.ceil(self.queues.depth(self.serves(worker)) / max(1, competing))
         jobs = list(islice(self._waiting(worker), min(count, share)))

@@ -55,19 +55,21 @@ class Examiner:
     def _written(self, grammar: Grammar) -> Grammar:
         """Return a grammar with its schemas in another form; raises ``_Wrong``."""
         if grammar.kind == "json_schema":
-            return replace(grammar, source=self._held(grammar.source, grammar.param, closed=False))
+            return replace(
+                grammar, source=self._rewritten(grammar.source, grammar.param, closed=False)
+            )
         if grammar.kind != "lark":
             return grammar
-        known = {one.rule: one for one in grammar.schemas}
+        known = {schema.rule: schema for schema in grammar.schemas}
         lines = []
         for line in grammar.source.split("\n"):
             if rule := _RULE.fullmatch(line):
                 own = known.get(rule[1], Embedded(rule[1], grammar.param))
-                line = f"{rule[1]}: %json {self._held(rule[2], own.param, closed=own.closed)}"
+                line = f"{rule[1]}: %json {self._rewritten(rule[2], own.param, closed=own.closed)}"
             lines.append(line)
         return replace(grammar, source="\n".join(lines))
 
-    def _held(self, source: str, param: str, *, closed: bool) -> str:
+    def _rewritten(self, source: str, param: str, *, closed: bool) -> str:
         """Return a client's schema as llguidance can hold it; raises ``_Wrong``."""
         schema = json.loads(source)
         if (excess := schemas.excess(schema)) is not None:  # it would take all memory, or minutes

@@ -91,7 +91,7 @@ class Reading:
                 if field == "tool_calls":
                     self._raw += event["text"]
                 else:
-                    yield from self._told(Said if field == "content" else Thought, event["text"])
+                    yield from self._words(Said if field == "content" else Thought, event["text"])
             elif field != "content":
                 before = self._space
                 self._space, self._fresh, self._again = "", True, 0
@@ -100,7 +100,7 @@ class Reading:
                 elif field == "tool_calls":
                     yield from self._calls(ended)
 
-    def _told(self, kind: type[Said | Thought], text: str) -> Iterator[Piece]:
+    def _words(self, kind: type[Said | Thought], text: str) -> Iterator[Piece]:
         """Words, without the white space beside a call or a thought."""
         self._again, text = max(0, self._again - len(text)), text[self._again :]
         text = self._space + text

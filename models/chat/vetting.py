@@ -50,7 +50,7 @@ class Vetting:
                 "kind": grammar.kind,
                 "source": grammar.source,
                 "param": grammar.param,
-                "schemas": [asdict(one) for one in grammar.schemas],
+                "schemas": [asdict(schema) for schema in grammar.schemas],
                 "cpu_s": self._cpu_s,
             }
         ).encode()

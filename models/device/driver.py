@@ -83,7 +83,9 @@ def without_kernels(
         capability: of the GPU; None is not judged.
         cuda: that torch is built with.
     """
-    parsed = [re.fullmatch(r"(sm|compute)_(\d+)(\d)[af]?", one) for one in architectures]
+    parsed = [
+        re.fullmatch(r"(sm|compute)_(\d+)(\d)[af]?", architecture) for architecture in architectures
+    ]
     known = [(one[1], (int(one[2]), int(one[3]))) for one in parsed if one]
     if capability is None or not known:
         return None

@@ -153,7 +153,7 @@ class Batcher(Feeder):
     def _go_on(self, ticket: Ticket) -> None:
         """Queue a part again; nobody runs it any more where the device was lost meanwhile."""
         if self._watch.lost is None:
-            self._waiting.again(ticket)
+            self._waiting.requeue(ticket)
         else:
             ticket.submission.fail(self._watch.lost)
 
@@ -189,9 +189,9 @@ class Batcher(Feeder):
             return outcomes
         if len(batch) == 1 or is_device_lost(failure):
             return [translate(failure)] * len(batch)
-        return self._again(batch, failure)
+        return self._run_halves(batch, failure)
 
-    def _again(self, batch: Sequence[Ticket], failure: BaseException) -> list[object]:
+    def _run_halves(self, batch: Sequence[Ticket], failure: BaseException) -> list[object]:
         """Run halves of what failed together, but nobody who has heard something of it."""
         log.warning("a run of %d failed (%s); halving it", len(batch), type(failure).__name__)
         heard = {ticket for ticket in batch if ticket.emitted}

@@ -60,7 +60,7 @@ class Scheduler:
         total = tickets[0].submission.total if tickets else 0
         self._queue(tickets, self._done_size + total)
 
-    def again(self, ticket: Ticket) -> None:
+    def requeue(self, ticket: Ticket) -> None:
         """Queue a ticket once more, of which something is done; its place in line stays.
 
         One that is run in slices has a turn again soon: what is shorter than that goes first, and

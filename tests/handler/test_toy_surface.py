@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 class Beeps(FakeEngine):
     """As many samples as a text has letters."""
 
-    def one(self, ticket: Ticket[str]) -> bytes:
+    def answer_one(self, ticket: Ticket[str]) -> bytes:
         return b"\x00\xff" * len(ticket.item)
 
 

@@ -154,21 +154,21 @@ def described(dtype: str = "F32", shape: Any = (1,), offsets: Any = (0, 4)) -> d
 
 
 BROKEN = {
-    "nothing": (b"", "declares a header"),
-    "ten gigabytes in a kilobyte": (raw({}, b"x" * 1000, length=10**10), "10000000000 bytes"),
-    "no JSON": (raw(b"{not json"), "no JSON"),
-    "no text": (raw(b"\xff\xfe{}"), "no JSON"),
-    "a list": (raw([1]), "no object"),
-    "too deep": (raw(b"[" * 100_000), "no JSON"),
-    "no tensor": (raw({"a": 1}), "not described"),
-    "no such type": (raw(described("F31"), bytes(4)), "not described"),
-    "another size": (raw(described(shape=(2,)), bytes(4)), "another size"),
-    "less than nothing": (raw(described(shape=(-1,)), bytes(4)), "another size"),
-    "half a number": (raw(described(shape=(0.5,)), bytes(4)), "another size"),
-    "cut off": (raw(described(shape=(100,), offsets=(0, 400)), bytes(40)), "cut off"),
-    "a gap": (raw(described(offsets=(4, 8)), bytes(8)), "a gap at 0"),
-    "more behind it": (raw(described(), bytes(40)), "36 bytes that belong to no tensor"),
-    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "declares a header"),
+    "nothing": (b"", "header too small"),
+    "ten gigabytes in a kilobyte": (raw({}, b"x" * 1000, length=10**10), "header too large"),
+    "no JSON": (raw(b"{not json"), "invalid JSON"),
+    "no text": (raw(b"\xff\xfe{}"), "invalid"),
+    "a list": (raw([1]), "invalid type: sequence"),
+    "too deep": (raw(b"[" * 100_000), "invalid JSON"),
+    "no tensor": (raw({"a": 1}), "invalid type: integer"),
+    "no such type": (raw(described("F31"), bytes(4)), "unknown variant `F31`"),
+    "another size": (raw(described(shape=(2,)), bytes(4)), "invalid shape"),
+    "less than nothing": (raw(described(shape=(-1,)), bytes(4)), "integer `-1`"),
+    "half a number": (raw(described(shape=(0.5,)), bytes(4)), "floating point `0.5`"),
+    "cut off": (raw(described(shape=(100,), offsets=(0, 400)), bytes(40)), "not fully covered"),
+    "a gap": (raw(described(offsets=(4, 8)), bytes(8)), "invalid offset for tensor"),
+    "more behind it": (raw(described(), bytes(40)), "not fully covered"),
+    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "header too large"),
 }
 
 

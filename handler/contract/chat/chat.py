@@ -19,7 +19,7 @@ from models.chat.request import Called, Said
 from models.warm.model import Borrowed
 
 
-def _asked(call: Call, model: Borrowed) -> Asked:
+def _prompt_of(call: Call, model: Borrowed) -> Asked:
     """The prompt of a conversation.
 
     Raises:
@@ -54,7 +54,7 @@ def _asked(call: Call, model: Borrowed) -> Asked:
 
 async def converse(call: Call, model: Borrowed, progress: Progress) -> AsyncGenerator[Delta, None]:
     """Yield what is new of each answer to a ``ChatRequest``; ``progress`` is kept up with it."""
-    prompt = await asyncio.to_thread(_asked, call, model)
+    prompt = await asyncio.to_thread(_prompt_of, call, model)
     # A call that must be made is not broken off in the middle.
     stops = () if call.request.must_call else call.request.stops
     async with aclosing(deltas(call, model, prompt, progress, stops)) as parts:
@@ -136,7 +136,7 @@ async def _chunks(call: Call) -> AsyncGenerator[dict[str, Any] | Whole, None]:
                 for index in range(request.n):
                     yield chunk(index, {"role": "assistant", "content": ""})
             said[part.choice].append(part)
-            told = list(_told(part, calls))
+            told = list(_delta_chunks(part, calls))
             for at, delta in enumerate(told):
                 yield chunk(part.choice, delta, part.logprobs if at == 0 else ())
             if part.logprobs and not told:
@@ -150,7 +150,7 @@ async def _chunks(call: Call) -> AsyncGenerator[dict[str, Any] | Whole, None]:
         yield Whole(_completion(call, whole_head, said, progress))
 
 
-def _told(part: Delta, calls: dict[int, int]) -> Iterator[dict[str, Any]]:
+def _delta_chunks(part: Delta, calls: dict[int, int]) -> Iterator[dict[str, Any]]:
     """OpenAI's deltas of what is new; ``calls`` counts those of each choice."""
     for piece in part.pieces:
         if isinstance(piece, Said):

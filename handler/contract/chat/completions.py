@@ -40,7 +40,7 @@ async def _deltas(
     request: CompletionRequest = call.request
     async with call.lease() as model:
         text = engine_of(model).text
-        asked = await asyncio.to_thread(_asked, text, request)
+        asked = await asyncio.to_thread(_prompts_of, text, request)
         answers = _nothing if request.max_tokens == 0 else deltas
         streams = [
             answers(call, model, one, known, request.stops)
@@ -51,7 +51,7 @@ async def _deltas(
             async for index, delta in events:
                 if request.echo and index not in begun:  # what is refused is an error alone
                     begun.add(index)
-                    said = Said(_plain(text, request.prompts[index]))
+                    said = Said(_as_text(text, request.prompts[index]))
                     for choice in range(request.n):
                         yield index * request.n + choice, Delta(choice, (said,))
                 yield index * request.n + delta.choice, delta
@@ -74,11 +74,11 @@ async def _nothing(
         yield Delta(choice, finish_reason="length")
 
 
-def _plain(text: Text, prompt: str | list[int]) -> str:
+def _as_text(text: Text, prompt: str | list[int]) -> str:
     return prompt if isinstance(prompt, str) else text.decode(prompt)
 
 
-def _asked(text: Text, request: CompletionRequest) -> list[Asked]:
+def _prompts_of(text: Text, request: CompletionRequest) -> list[Asked]:
     """Each prompt, ready for the engine."""
     grammar = request.grammar()
     return [

@@ -108,7 +108,7 @@ async def deltas(
             elif isinstance(event, Ended) and not choices[event.choice].ended:
                 yield choices[event.choice].end(event.finish_reason)
             elif isinstance(event, Tokens):
-                for delta in _heard(choices[event.choice], event):
+                for delta in _new_text(choices[event.choice], event):
                     yield delta
                 if choices[event.choice].ended:
                     prompt.dropped.add(event.choice)
@@ -116,7 +116,7 @@ async def deltas(
                 return
 
 
-def _heard(choice: ChoiceText, event: Tokens) -> Sequence[Delta]:
+def _new_text(choice: ChoiceText, event: Tokens) -> Sequence[Delta]:
     """Yield the text that tokens bring, up to a stop string."""
     logprobs = event.logprobs or (None,) * len(event.tokens)
     told = []

@@ -183,7 +183,7 @@ def _shelf(call: Call) -> Bucket | None:
 
 async def _stored(shelf: Bucket, call: Call, embedded: Embedded, facts: dict[str, Any]) -> Encoded:
     """The vectors as one matrix in the bucket, and where it is."""
-    vectors = [one.dense for one in embedded.vectors]
+    vectors = [vector.dense for vector in embedded.vectors]
     content, described = await asyncio.to_thread(as_file, vectors, call.request.output_dtype)
     name = f"{call.job_id}/embeddings.npy"
     url = await shelf.store(name, content, "application/octet-stream")
@@ -193,8 +193,10 @@ async def _stored(shelf: Bucket, call: Call, embedded: Embedded, facts: dict[str
 def _numbers(embedded: Embedded) -> int:
     """Return how many numbers the answer holds."""
     return sum(
-        len(one.dense) + len(one.sparse or ()) + (0 if one.colbert is None else one.colbert.size)
-        for one in embedded.vectors
+        len(vector.dense)
+        + len(vector.sparse or ())
+        + (0 if vector.colbert is None else vector.colbert.size)
+        for vector in embedded.vectors
     )
 
 

@@ -82,7 +82,7 @@ async def answer(call: Call) -> Json:
     ]
     if request.return_documents:
         bare = call.route is not None
-        results = [one | _document(texts[one["index"]], bare=bare) for one in results]
+        results = [result | _document(texts[result["index"]], bare=bare) for result in results]
     answered = {
         "id": f"rerank-{call.job_id}",
         "object": "rerank",

@@ -31,7 +31,7 @@ def as_file(vectors: Sequence[Any], dtype: str) -> tuple[bytes, dict[str, Any]]:
     """The vectors as the rows of one matrix in NumPy's ``.npy`` format, and what it is."""
     import numpy as np
 
-    matrix = np.stack([convert(one, dtype) for one in vectors])
+    matrix = np.stack([convert(vector, dtype) for vector in vectors])
     buffer = io.BytesIO()
     np.save(buffer, matrix, allow_pickle=False)
     content = buffer.getvalue()

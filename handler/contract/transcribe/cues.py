@@ -71,7 +71,7 @@ def _units(segment: dict[str, Any], width: int) -> Iterator[_Unit]:
     """Yield what is not broken, in order."""
     letters = list(_letters(segment))
     for unit in _split(letters, _may_break):
-        if len(_plain(unit)) <= width:
+        if len(_text_of(unit)) <= width:
             yield _joined(unit)
         else:
             yield from map(_joined, _split(unit, _may_break_at_need))
@@ -170,7 +170,7 @@ def _filled(units: Sequence[_Unit], width: int, lines: int, size: int) -> list[l
     for unit in units:
         longer = [*(filled[-1] if filled else ()), unit]
         fits = len(longer) > 1 and (
-            len(_plain(longer)) <= size
+            len(_text_of(longer)) <= size
             and len(_rows(longer, width)) <= lines
             and unit.end - longer[0].start <= _LONGEST_S
         )
@@ -201,5 +201,5 @@ def _rows(units: Sequence[_Unit], width: int) -> list[str]:
     return rows
 
 
-def _plain(units: Sequence[_Unit]) -> str:
+def _text_of(units: Sequence[_Unit]) -> str:
     return "".join(unit.text for unit in units).strip()

@@ -243,4 +243,4 @@ class TranscriptionRequest(Request):
     def expected(self) -> str | None:
         """The words to expect."""
         words = [self.hotwords, *(self.keywords or ())]
-        return ", ".join(one for one in words if one) or None
+        return ", ".join(word for word in words if word) or None

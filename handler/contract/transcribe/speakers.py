@@ -57,7 +57,7 @@ class Turns:
 
     def __init__(self, turns: Sequence[Turn]) -> None:
         self._turns = sorted(turns, key=lambda one: one.start)
-        self._starts = [one.start for one in self._turns]
+        self._starts = [turn.start for turn in self._turns]
         self._last = list(accumulate(self._turns, _later))  # up to each, the one that ends last
 
     def speaker(self, word: dict[str, Any]) -> str:
@@ -75,7 +75,7 @@ class Turns:
 
     def _nearest(self, start: float, end: float, after: int) -> str:
         before = [(start - one.end, one.speaker) for one in self._last[max(0, after - 1) : after]]
-        behind = [(one.start - end, one.speaker) for one in self._turns[after : after + 1]]
+        behind = [(turn.start - end, turn.speaker) for turn in self._turns[after : after + 1]]
         return min(before + behind, default=(0.0, _NOBODY))[1]
 
 

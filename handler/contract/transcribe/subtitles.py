@@ -27,8 +27,8 @@ def vtt(
 ) -> str:
     """WebVTT: a header, then cues, a point before the milliseconds."""
     blocks = (
-        f"{clock(one.start, '.')} --> {clock(one.end, '.')}\n{_escaped(one.text)}\n\n"
-        for one in _cues(segments, width, lines)
+        f"{clock(cue.start, '.')} --> {clock(cue.end, '.')}\n{_escaped(cue.text)}\n\n"
+        for cue in _cues(segments, width, lines)
     )
     return "WEBVTT\n\n" + "".join(blocks)
 
@@ -45,11 +45,11 @@ def _cues(
     segments: Sequence[dict[str, Any]], width: int | None, lines: int | None
 ) -> Iterator[Cue]:
     """A cue for each segment; where lines are bounded, as many as its text takes."""
-    for one in segments:
+    for segment in segments:
         if width is None and lines is None:
-            yield Cue(one["start"], one["end"], one["text"].strip())
+            yield Cue(segment["start"], segment["end"], segment["text"].strip())
         else:
-            yield from cues(one, width or _WIDTH, lines or _LINES)
+            yield from cues(segment, width or _WIDTH, lines or _LINES)
 
 
 def _escaped(text: str) -> str:

@@ -138,7 +138,7 @@ def _schemas(kind: type[Request]) -> Mapping[str, Any]:
     whole = kind.model_json_schema()
     fields = _resolved(whole["properties"], whole.get("$defs", {}))
     unsupported = {
-        name: {"type": ["boolean" if isinstance(one, bool) else "number" for one in numbers]}
+        name: {"type": ["boolean" if isinstance(number, bool) else "number" for number in numbers]}
         for name, field in kind.unsupported.items()
         if (numbers := [one for one in field.neutral if isinstance(one, int | float)])
     }

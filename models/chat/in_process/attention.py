@@ -63,7 +63,7 @@ def attend(
     out = torch.empty_like(query)
     asked, known = cu_seq_lens_q.tolist(), kwargs["cu_seq_lens_k"].tolist()
     for (start, end), (first, last) in zip(pairwise(asked), pairwise(known), strict=True):
-        out[:, :, start:end] = _one(
+        out[:, :, start:end] = _attend_one_sequence(
             query[:, :, start:end], key[:, :, first:last], value[:, :, first:last], scaling, groups
         )
     return out.transpose(1, 2), None
@@ -106,7 +106,9 @@ def _only(value: Any) -> Any:
     return found
 
 
-def _one(query: Any, key: Any, value: Any, scaling: float | None, groups: int) -> Any:
+def _attend_one_sequence(
+    query: Any, key: Any, value: Any, scaling: float | None, groups: int
+) -> Any:
     """Of one sequence, whose new tokens are its last."""
     import torch.nn.functional as nn
 

@@ -159,9 +159,9 @@ def _sample(choices: Sequence[Choice], scores: Any) -> Any:
         return torch.tensor(values, dtype=scores.dtype, device=scores.device).unsqueeze(-1)
 
     rules = [choice.sampling for choice in choices]
-    scores = scores / column([one.temperature for one in rules])
-    if any(one.min_p for one in rules):
-        least = column([max(one.min_p, 1e-45) for one in rules]).log()
+    scores = scores / column([rule.temperature for rule in rules])
+    if any(rule.min_p for rule in rules):
+        least = column([max(rule.min_p, 1e-45) for rule in rules]).log()
         unlikely = scores < scores.amax(-1, keepdim=True) + least
         scores = scores.masked_fill(unlikely, -torch.inf)
     cut = [index for index, one in enumerate(rules) if one.top_k or one.top_p < 1]

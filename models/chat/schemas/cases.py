@@ -66,7 +66,7 @@ def checked(case: Case) -> Case:
         raise Empty(reason)
     values = case.values
     if values is not None and isinstance(case.shape, Numbers | Strings):
-        values = tuple(one for one in values if case.shape.takes(one.raw) is not False)
+        values = tuple(value for value in values if case.shape.takes(value.raw) is not False)
     if values == ():
         raise Empty("no value of enum fits the other keywords")
     return replace(case, values=values)

@@ -126,7 +126,7 @@ class Document:
         if key == "$dynamicRef" and len(self._dynamic.get(reference.lstrip("#"), ())) > 1:
             raise Refused(node.not_held(key))
         base = self._base(node.path)
-        path = self._found(base, reference)
+        path = self._resolved(base, reference)
         if path is None:
             raise node.refused(f"{key} {shorten(reference)!r} refers to nothing in this schema")
         return self._at(path, node)
@@ -147,7 +147,7 @@ class Document:
         self._nodes[path] = Node(path, value)
         return self._nodes[path]
 
-    def _found(self, base: str, reference: str) -> Path | None:
+    def _resolved(self, base: str, reference: str) -> Path | None:
         whole = base.partition("#")[0] + reference if reference.startswith("#") else None
         resource, fragment = urldefrag(whole or urljoin(base, reference))
         fragment = unquote(fragment)

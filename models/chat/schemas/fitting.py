@@ -58,7 +58,7 @@ class Fitting:
         if shape.unique and len(set(map(Value.of, raw))) < len(raw):
             return False
         items = (self.all(shape.item(at), item) for at, item in enumerate(raw))
-        return _all((*items, *(self._contains(one, raw) for one in shape.contains)))
+        return _all((*items, *(self._contains(contain, raw) for contain in shape.contains)))
 
     def _contains(self, contained: Any, raw: list[Any]) -> Fits:
         fits = [self.all([contained.node], item) for item in raw]
@@ -73,11 +73,11 @@ class Fitting:
             return False
         if not raw.keys() >= set(shape.required) or not shape.banned.isdisjoint(raw):
             return False
-        keys = [one.keys for one in shape.properties if one.keys is not None]
+        keys = [property_.keys for property_ in shape.properties if property_.keys is not None]
         unsure = any(
             matches(pattern, name) is None
-            for one in shape.properties
-            for pattern, _ in one.patterns
+            for property_ in shape.properties
+            for pattern, _ in property_.patterns
             for name in raw
         )
         fits = _all((

@@ -75,12 +75,12 @@ class Forms:
             raise Refused(shape.unique)
         front, rest = [shape.item(at) for at in range(shape.front)], shape.item(shape.front)
         least = shape.least
-        for one in shape.contains:
+        for contain in shape.contains:
             # What it must contain comes after the items that have schemas of their own.
-            front += [(*rest, one.node)] * one.least
+            front += [(*rest, contain.node)] * contain.least
             least = max(least, len(front))
-            if one.most is not None or (shape.most is not None and least > shape.most):
-                raise Refused(one.keyword)
+            if contain.most is not None or (shape.most is not None and least > shape.most):
+                raise Refused(contain.keyword)
         return ArrayForm(tuple(front), rest, least, shape.most)
 
     def objects(self, shape: Objects) -> Iterator[ObjectForm]:
@@ -106,7 +106,7 @@ class Forms:
 
     def _named(self, shape: Objects) -> ObjectForm:
         """Return the form of an object of any number of properties."""
-        keys = tuple(one.keys for one in shape.properties if one.keys is not None)
+        keys = tuple(property_.keys for property_ in shape.properties if property_.keys is not None)
         others = self._others(shape)
         listed = self._listed(keys) if keys else None
         more = listed if others and listed else ()
@@ -117,20 +117,22 @@ class Forms:
         form = ObjectForm(names, frozenset(shape.required))
         if not others or listed is not None:
             return form
-        sources = dict.fromkeys(source for one in shape.properties for source, _ in one.patterns)
+        sources = dict.fromkeys(
+            source for property_ in shape.properties for source, _ in property_.patterns
+        )
         if sources:
             return replace(form, patterns=self._patterned(shape, list(sources), keys))
-        rest = tuple(one.rest for one in shape.properties if one.rest is not None)
+        rest = tuple(property_.rest for property_ in shape.properties if property_.rest is not None)
         return replace(form, patterns=self._rest(form, rest, keys))
 
     def _others(self, shape: Objects) -> bool:
         """Say whether there may be other names than those that are listed."""
-        listed = any(one.lists for one in shape.properties)
-        if self._closed and listed and not any(one.says for one in shape.properties):
+        listed = any(property_.lists for property_ in shape.properties)
+        if self._closed and listed and not any(property_.says for property_ in shape.properties):
             return False
         return not any(
-            one.rest is not None and one.rest.schema is False and not one.patterns
-            for one in shape.properties
+            property_.rest is not None and property_.rest.schema is False and not property_.patterns
+            for property_ in shape.properties
         )
 
     def _allows(self, keys: Nodes, name: str) -> bool:
@@ -154,10 +156,10 @@ class Forms:
                 f"{len(sources)} patternProperties apply together; at most {MAX_PATTERNS}"
             )
         made: dict[str, list[Node]] = {source: [] for source in sources}
-        for one in shape.properties:
-            own = dict(one.patterns)
+        for property_ in shape.properties:
+            own = dict(property_.patterns)
             for source, nodes in made.items():
-                if (node := own.get(source, one.rest)) is not None:
+                if (node := own.get(source, property_.rest)) is not None:
                     nodes.append(node)
         return tuple(
             (_single(source, nodes[0]), tuple(dict.fromkeys(nodes)))

@@ -150,7 +150,7 @@ class Keywords:
             (items,) if items.front or items.rest is not None else (),
             least or 0,
             most,
-            tuple(one for one in contains if one.least or one.most is not None),
+            tuple(contain for contain in contains if contain.least or contain.most is not None),
             node.not_held("uniqueItems") if node.get("uniqueItems") else None,
         )
 

@@ -58,7 +58,7 @@ class Numbers:
             not (self.integer and value.denominator != 1)
             and not (self.low and (value < self.low[0] or self.low == (value, True)))
             and not (self.high and (value > self.high[0] or self.high == (value, True)))
-            and all((value / one).denominator == 1 for one in self.multiples)
+            and all((value / multiple).denominator == 1 for multiple in self.multiples)
         )
 
 
@@ -100,7 +100,7 @@ class Strings:
         """Say whether a text fits; None where only llguidance can tell."""
         if not self.least <= len(raw) <= (len(raw) if self.most is None else self.most):
             return False
-        found = [matches(one.source, raw) for one in self.patterns if not one.is_format]
+        found = [matches(pattern.source, raw) for pattern in self.patterns if not pattern.is_format]
         return False if False in found else None if None in found else True
 
 
@@ -156,13 +156,13 @@ class Arrays:
 
     def item(self, at: int) -> tuple[Node, ...]:
         """Return the schemas of the item at a place."""
-        own = [one.front[at] if at < len(one.front) else one.rest for one in self.items]
+        own = [item.front[at] if at < len(item.front) else item.rest for item in self.items]
         return tuple(dict.fromkeys(node for node in own if node is not None))
 
     @property
     def front(self) -> int:
         """How many places have schemas of their own."""
-        return max((len(one.front) for one in self.items), default=0)
+        return max((len(item.front) for item in self.items), default=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,7 +227,7 @@ class Objects:
     def names(self) -> Iterator[str]:
         """Yield the names of properties that a schema names, then those that are required."""
         yield from dict.fromkeys([
-            *(name for one in self.properties for name in one.names), *self.required
+            *(name for property_ in self.properties for name in property_.names), *self.required
         ])  # fmt: skip
 
     def property(self, name: str) -> tuple[Node, ...]:
@@ -236,14 +236,14 @@ class Objects:
         Where Python cannot tell whether a pattern matches, it must fit as if it did, and as if not.
         """
         made: list[Node] = []
-        for one in self.properties:
-            found = [(matches(pattern, name), node) for pattern, node in one.patterns]
-            if name in one.names:
-                made.append(one.names[name])
+        for property_ in self.properties:
+            found = [(matches(pattern, name), node) for pattern, node in property_.patterns]
+            if name in property_.names:
+                made.append(property_.names[name])
             made += [node for match, node in found if match is not False]
-            known = name in one.names or any(match is True for match, _ in found)
-            if one.rest is not None and not known:
-                made.append(one.rest)
+            known = name in property_.names or any(match is True for match, _ in found)
+            if property_.rest is not None and not known:
+                made.append(property_.rest)
         return tuple(dict.fromkeys(made))
 
 

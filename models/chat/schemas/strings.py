@@ -26,12 +26,12 @@ def string_schema(shape: Strings, sources: dict[str, str]) -> dict[str, Any]:
     if shape.most is not None:
         schema["maxLength"] = shape.most
     rules: list[dict[str, str]] = []
-    for one in shape.patterns:
-        where = pointer(one.node.path) if one.node is not None else "#"
-        if one.is_format and one.source not in PATTERNS:
-            rules.append({"format": one.source})
+    for pattern in shape.patterns:
+        where = pointer(pattern.node.path) if pattern.node is not None else "#"
+        if pattern.is_format and pattern.source not in PATTERNS:
+            rules.append({"format": pattern.source})
             continue
-        for regex in translated(PATTERNS[one.source] if one.is_format else one.source):
+        for regex in translated(PATTERNS[pattern.source] if pattern.is_format else pattern.source):
             sources.setdefault(regex, where)
             rules.append({"pattern": regex})
     if len(rules) == 1:

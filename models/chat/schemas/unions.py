@@ -77,7 +77,9 @@ def _other_properties(case: Case, anything: Node, rest: Node) -> Case:
 
 def _other_items(case: Case, anything: Node, rest: Node) -> Case:
     """Return a case whose items that no keyword names match ``rest``."""
-    if not isinstance(case.shape, Arrays) or any(one.rest is not None for one in case.shape.items):
+    if not isinstance(case.shape, Arrays) or any(
+        item.rest is not None for item in case.shape.items
+    ):
         return case
     held = Items((anything,) * case.shape.front, rest)
     return replace(case, shape=replace(case.shape, items=(*case.shape.items, held)))

@@ -55,6 +55,6 @@ def exact(number: float) -> Fraction:
 def grouped(values: Iterable[Value]) -> dict[str, tuple[Value, ...]]:
     """Return values by their types."""
     made: dict[str, list[Value]] = {}
-    for one in values:
-        made.setdefault(kind_of(one.raw), []).append(one)
+    for value in values:
+        made.setdefault(kind_of(value.raw), []).append(value)
     return {kind: tuple(dict.fromkeys(own)) for kind, own in made.items()}

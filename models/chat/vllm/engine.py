@@ -167,7 +167,9 @@ class VllmChat(StepEngine):
         for output in outputs:
             key, index = map(int, output.request_id.split("."))
             if going := self._going.get(key):
-                events += [(key, event) for event in self._heard(key, going, index, output)]
+                events += [
+                    (key, event) for event in self._request_events(key, going, index, output)
+                ]
         return events
 
     def close(self) -> None:
@@ -193,10 +195,10 @@ class VllmChat(StepEngine):
             raise DeviceLost(_HUNG)
         return False
 
-    def _heard(self, key: int, going: Running, index: int, output: Any) -> Iterator[Any]:
+    def _request_events(self, key: int, going: Running, index: int, output: Any) -> Iterator[Any]:
         """What is new of a request; an error is the last."""
         try:
-            yield from self._told(going, index, output)
+            yield from self._choice_events(going, index, output)
         except QuartetError as error:
             self.drop(key)
             yield error
@@ -205,7 +207,7 @@ class VllmChat(StepEngine):
             del self._going[key]
             yield Done()
 
-    def _told(self, going: Running, index: int, output: Any) -> Iterator[Any]:
+    def _choice_events(self, going: Running, index: int, output: Any) -> Iterator[Any]:
         """What is new of one choice.
 
         Raises:

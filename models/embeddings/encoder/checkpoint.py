@@ -103,13 +103,13 @@ def weights(folder: Path, device: str, dtype: Any) -> Mapping[str, Any]:
     else:
         tensors = torch.load(file, map_location=device, weights_only=True, mmap=_is_zip(file))
     return {
-        _plain(name): tensor.to(device, dtype)
+        _without_prefix(name): tensor.to(device, dtype)
         for name, tensor in tensors.items()
         if tensor.is_floating_point()
     }
 
 
-def _plain(name: str) -> str:
+def _without_prefix(name: str) -> str:
     """Return ``encoder.0…LayerNorm.weight`` for ``roberta.encoder.0…LayerNorm.gamma``."""
     parts = name.split(".")
     if parts[0] in ("bert", "roberta"):

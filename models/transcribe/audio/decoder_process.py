@@ -81,13 +81,13 @@ class Decoder:
         levels = dict[int, float]()
         for track in numbers[:_MOST_TRACKS]:
             if levels:
-                taken = self._again(path, (), track)
+                taken = self._decoded_again(path, (), track)
             levels[track] = taken.level.value
             if taken.error is not None or levels[track] >= _SILENT or self._is_late:
                 return track, taken
         loudest = max(levels, key=levels.__getitem__)
         if loudest != track:
-            taken = self._again(path, (), loudest)
+            taken = self._decoded_again(path, (), loudest)
         return loudest, taken
 
     def _louder(
@@ -99,13 +99,17 @@ class Decoder:
             return taken
         if level < _LEAST_LEVEL and taken.fine:
             gain = _PROBE
-            taken = self._again(path, parts, track, gain)
+            taken = self._decoded_again(path, parts, track, gain)
             level = taken.level.value
             if level < _LEAST_LEVEL:
                 return taken
-        return taken if level == 0.0 else self._again(path, parts, track, gain * _USUAL / level)
+        return (
+            taken
+            if level == 0.0
+            else self._decoded_again(path, parts, track, gain * _USUAL / level)
+        )
 
-    def _again(
+    def _decoded_again(
         self, path: str, parts: Sequence[tuple[int, int]], track: int, gain: float = 1.0
     ) -> Pass:
         """Return the parts of a file, or else a track of it, decoded once more."""

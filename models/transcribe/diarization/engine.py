@@ -65,7 +65,7 @@ class SherpaSpeakers(BatchEngine):
         recording = await _decoded(request.path, _LIMIT_S, "audioUrl")
         task = {**self._models, "speakers": request.speakers, "alike": _ALIKE}
         try:
-            found = await diarize(task, [recording.samples, *(one.samples for one in voices)])
+            found = await diarize(task, [recording.samples, *(voice.samples for voice in voices)])
         except DiarizerFailed as error:
             log.error("telling speakers apart: %s", error)
             raise EngineFailed("Telling the speakers apart failed; the log says why.") from error

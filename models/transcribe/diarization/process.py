@@ -42,7 +42,7 @@ async def diarize(task: dict[str, Any], audios: Sequence[Any]) -> dict[str, Any]
     Raises:
         DiarizerFailed: it found no answer.
     """
-    task = {**task, "lengths": [len(one) for one in audios]}
+    task = {**task, "lengths": [len(audio) for audio in audios]}
     with tempfile.TemporaryFile() as said:
         finding = child.running(
             "models.transcribe.diarization.process",
@@ -52,7 +52,7 @@ async def diarize(task: dict[str, Any], audios: Sequence[Any]) -> dict[str, Any]
             stderr=said,
         )
         async with finding as process:
-            answer = await _told(process, audios)
+            answer = await _exchange(process, audios)
         if process.returncode != 0:
             said.seek(0)
             lines = said.read().decode(errors="replace").strip().splitlines()
@@ -61,7 +61,7 @@ async def diarize(task: dict[str, Any], audios: Sequence[Any]) -> dict[str, Any]
     return found
 
 
-async def _told(process: asyncio.subprocess.Process, audios: Sequence[Any]) -> bytes:
+async def _exchange(process: asyncio.subprocess.Process, audios: Sequence[Any]) -> bytes:
     """What the process answers to the samples."""
     if process.stdin is None or process.stdout is None:
         raise DiarizerFailed("it has no pipes")

@@ -197,7 +197,7 @@ class Batched(Mode):
         align = partial(aligned, self._model, one.tokenizer, one.mel, options=options)
         told = [
             part
-            for each in _told(found, one, decoded)
+            for each in _kept_segments(found, one, decoded)
             for part in one.placing.placed(each, align, one.tokenizer)
         ]
         if one.request.logprobs:
@@ -228,7 +228,9 @@ class Batched(Mode):
         one.spoken_until = one.spoken_until if last is None else last
 
 
-def _told(found: Sequence[dict[str, Any]], going: _Going, decoded: Decoded) -> list[dict[str, Any]]:
+def _kept_segments(
+    found: Sequence[dict[str, Any]], going: _Going, decoded: Decoded
+) -> list[dict[str, Any]]:
     """The segments that say something, as faster-whisper's own are."""
     told, second = [], RATE_HZ // going.mel.hop
     seek = going.seek + round(going.samples.offset(going.seek / second) * second)

@@ -37,7 +37,9 @@ def looks_right(decoded: Decoded, options: Any) -> bool:
 
 def best(tries: Sequence[Decoded], options: Any) -> Decoded:
     """Of those that all look wrong, the surest that is not repetitive, as the last one tried."""
-    plain = [one for one in tries if one.compression <= options.compression_ratio_threshold]
+    plain = [
+        attempt for attempt in tries if attempt.compression <= options.compression_ratio_threshold
+    ]
     surest = max(plain or tries, key=lambda one: one.log_probability)
     return replace(surest, temperature=tries[-1].temperature)
 

@@ -38,8 +38,8 @@ from models.transcribe.whisper.recording import (
     Recording,
     Whole,
     Window,
+    as_json,
     covering,
-    plain,
     windows,
     within,
 )
@@ -195,7 +195,7 @@ class FasterWhisper(BatchEngine):
         done, total = round(item.seconds, 2), round(recording.audio.duration_s, 2)
         ticket.emit(Progress(item.part, done, total, "seconds"), lasting=False)
         if recording.request.stream:
-            told = tuple(within(plain(one), recording) for one in segments)
+            told = tuple(within(as_json(segment), recording) for segment in segments)
             ticket.emit(Heard(item.part, told, last=True))
 
     def _detect(self, recording: Recording, features: Any) -> None:
@@ -225,7 +225,7 @@ def _look(recording: Recording, options: VadOptions) -> bool:
 
 
 def _finish(recording: Recording, parts: Sequence[Sequence[dict[str, Any]]]) -> Transcript:
-    segments = [within(plain(one), recording) for part in parts for one in part]
+    segments = [within(as_json(one), recording) for part in parts for one in part]
     return Transcript(
         segments=[{**one, "id": index} for index, one in enumerate(segments, start=1)],
         language=recording.language or "en",

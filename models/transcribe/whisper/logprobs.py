@@ -35,10 +35,10 @@ def log_probabilities(
     encoded = model.encode(pad_or_trim(features))
     [aligned] = model.model.align(encoded, tokenizer.sot_sequence, [every], features.shape[-1])
     known = iter(aligned.text_token_probs)
-    return [[_told(tokenizer, token, next(known)) for token in text] for text in said]
+    return [[_entry(tokenizer, token, next(known)) for token in text] for text in said]
 
 
-def _told(tokenizer: Any, token: int, probability: float) -> dict[str, Any]:
+def _entry(tokenizer: Any, token: int, probability: float) -> dict[str, Any]:
     spelled = bytes(_bytes()[one] for one in tokenizer.tokenizer.id_to_token(token))
     logarithm = round(math.log(max(probability, _LEAST)), 6)
     text = spelled.decode(errors="replace")

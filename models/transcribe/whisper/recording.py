@@ -161,10 +161,10 @@ def within(segment: dict[str, Any], recording: Recording) -> dict[str, Any]:
     return {**segment, **times, "words": words or segment.get("words")}
 
 
-def plain(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """The same without numpy: word times come as numpy's floats, which are no JSON."""
     if isinstance(value, dict):
-        return {key: plain(one) for key, one in value.items()}
+        return {key: as_json(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
+        return [as_json(one) for one in value]
     return float(value) if isinstance(value, float) else value

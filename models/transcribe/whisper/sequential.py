@@ -18,7 +18,7 @@ from models.transcribe.whisper.alignment import aligned
 from models.transcribe.whisper.logprobs import log_probabilities
 from models.transcribe.whisper.mode import Mode
 from models.transcribe.whisper.placing import Placing
-from models.transcribe.whisper.recording import Whole, plain, within
+from models.transcribe.whisper.recording import Whole, as_json, within
 from models.work import Progress, Stopped, Ticket, Unfinished
 
 _SLICE_S = 1.0  # of the device's time, and then to the next segment
@@ -68,7 +68,7 @@ class Sequential(Mode):
         align = partial(aligned, self._model, tokenizer, mel, options=recording.options)
         for segment in segments:
             more = {"logprobs": logs.pop(segment.id)} if recording.request.logprobs else {}
-            heard = plain(asdict(segment)) | more
+            heard = as_json(asdict(segment)) | more
             yield from [heard] if placing is None else placing.placed(heard, align, tokenizer)
 
     def _with_log_probabilities(

@@ -63,7 +63,7 @@ class Answer:
             "previous_response_id": None,
             "temperature": request.temperature,
             "text": {"format": _told_form(request.text.format), "verbosity": "medium"},
-            "tool_choice": _plain(request.tool_choice),
+            "tool_choice": _choice_as_json(request.tool_choice),
             "tools": [
                 {"parameters": {}, **tool.model_dump(), "strict": bool(tool.strict)}
                 for tool in request.tools
@@ -96,7 +96,7 @@ def _told_form(form: TextFormat | None) -> dict[str, Any]:
     return form.model_dump(by_alias=True, exclude_none=True)
 
 
-def _plain(choice: str | BaseModel) -> Any:
+def _choice_as_json(choice: str | BaseModel) -> Any:
     return choice if isinstance(choice, str) else choice.model_dump()
 
 
