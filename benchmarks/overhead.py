@@ -20,7 +20,7 @@ from handler.settings.variables import Settings
 from models.embeddings.request import EmbedRequest
 from models.fake import FakeEmbeddings
 from models.fake import rows as fake_rows
-from models.warm.ticket import Job
+from models.warm.ticket import Submission
 
 ROUNDS, JOBS = 15, 200
 GOAL_MS = 0.5
@@ -40,7 +40,7 @@ async def main() -> None:
 
     async def bare() -> None:
         work = await engine.prepare(request)
-        work.finish(engine.run(Job(work).tickets))
+        work.finish(engine.run(Submission(work).make_tickets()))
 
     await ours()
     rows, named = [], {}

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.costs import AN_HOUR, BUSY, Terms
 from tests.conftest import ROOT
-from tests.running import serve_worker
+from tests.support.running import serve_worker
 
 TERMS = Terms(price=0.001, cold_s=20, idle_s=5)
 

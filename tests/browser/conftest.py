@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.running import Local, run_local, serve_worker
+from tests.support.running import Local, run_local, serve_worker
 
 CHROMIUM = os.environ.get("CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

@@ -9,11 +9,11 @@ import sys
 import httpx
 import pytest
 
-from tests.browser.test_surfaces import SOON, example, expect, give_speech, picture, say, tab
 from tests.conftest import needs
-from tests.handler.test_contract import CHAT
-from tests.local.test_local import SLOW
-from tests.running import run_local, wait_until
+from tests.support.bodies import CHAT
+from tests.support.pace import SLOW
+from tests.support.page import SOON, example, expect, give_speech, picture, say, tab
+from tests.support.running import run_local, wait_until
 
 EVIL = '<img src="x" onerror="alert(1)"><script>alert(2)</script>'
 TABS = ("Chat", "Images", "Transcribe", "Embeddings", "Jobs", "Machine")

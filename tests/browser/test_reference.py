@@ -7,7 +7,7 @@ from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
 
-from tests.browser.test_surfaces import expect
+from tests.support.page import expect
 
 
 def test_the_routes_are_on_a_page(worker, open_page):

@@ -5,37 +5,18 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
 
-import pytest
 from PIL import Image
 
-from tests.conftest import ROOT, needs
-from tests.local.test_local import SLOW
-from tests.running import wait_until
+from tests.conftest import needs
+from tests.support.pace import SLOW
+from tests.support.page import SOON, example, expect, give_speech, picture, say, tab
+from tests.support.running import wait_until
 
-playwright = pytest.importorskip("playwright.sync_api")
-expect = playwright.expect
 expect.set_options(timeout=15_000)  # beside other work, too
-SOON = 60_000  # a model may have to be loaded first
-
-
-def example(name: str, field: str) -> bytes:
-    body = json.loads((ROOT / "examples" / f"{name}.json").read_text())["input"]
-    return base64.b64decode(body.get("openai_input", body)[field].partition(",")[2])
-
-
-def tab(page: Any, name: str) -> Any:
-    page.get_by_role("tab", name=name, exact=True).click()
-    return page.get_by_role("tabpanel", name=name)
-
-
-def say(page: Any, text: str) -> None:
-    page.get_by_label("Message").fill(text)
-    page.get_by_label("Message").press("Enter")
 
 
 def begin_long_answer(page: Any) -> Any:
@@ -47,23 +28,10 @@ def begin_long_answer(page: Any) -> Any:
     return chat
 
 
-def give_speech(panel: Any, name: str = "speech.ogg") -> None:
-    """Choose the example's recording, under a name."""
-    content = example("transcribe", "audioUrl")
-    file = {"name": name, "mimeType": "audio/ogg", "buffer": content}
-    panel.get_by_label("Audio or video").set_input_files(file)
-
-
 def saved(page: Any, button: Any) -> bytes:
     with page.expect_download() as download:
         button.click()
     return Path(download.value.path()).read_bytes()
-
-
-def picture(name: str, page: Any) -> None:
-    """The pictures of the README, where they are asked for."""
-    if folder := os.environ.get("PICTURES"):
-        page.screenshot(path=Path(folder) / f"{name}.png")
 
 
 @needs("SmolLM2_135M_Instruct")

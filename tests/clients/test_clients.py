@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.running import run_local, serve_worker
+from tests.support.running import run_local, serve_worker
 
 FOLDER = Path(__file__).parent
 ENVIRONMENT = ROOT / ".venv-clients"

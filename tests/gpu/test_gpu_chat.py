@@ -15,8 +15,8 @@ from models.errors import InvalidValue
 from models.row import Row
 from tests.conftest import row
 from tests.gpu.conftest import need
-from tests.models.chatting import Heard, Reference, letters, ready, together
-from tests.models.test_chat_engines import folder
+from tests.support.chat_folders import folder
+from tests.support.chatting import Heard, Reference, letters, ready, together
 
 pytestmark = pytest.mark.gpu
 __all__ = ["folder"]  # a fixture

@@ -15,7 +15,7 @@ from models.device.hardware import Device
 from models.embeddings.request import RankRequest
 from models.row import Row
 from tests.conftest import row
-from tests.models.driving import run
+from tests.support.driving import run
 
 pytestmark = pytest.mark.gpu
 

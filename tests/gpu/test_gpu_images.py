@@ -21,8 +21,8 @@ from models.images.request import ImageRequest, Preview
 from models.row import Row
 from models.warm.loader import Loader
 from tests.conftest import row, tiny
-from tests.models.driving import Ticket, run
-from tests.models.test_edits import drawing, encoded
+from tests.support.drawings import drawing, encoded
+from tests.support.driving import Ticket, run
 
 pytestmark = pytest.mark.gpu
 

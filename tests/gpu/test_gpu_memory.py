@@ -25,9 +25,9 @@ from models.warm.loader import Loader
 from models.warm.pool import Pool
 from tests.conftest import row
 from tests.gpu.conftest import allocated_bytes, need, scarce
-from tests.models.chatting import alone, letters
-from tests.models.driving import run
-from tests.models.test_chat_engines import folder
+from tests.support.chat_folders import folder
+from tests.support.chatting import alone, letters
+from tests.support.driving import run
 
 __all__ = ["folder"]  # a fixture
 pytestmark = pytest.mark.gpu

@@ -16,7 +16,7 @@ from models.transcribe.request import TranscribeRequest, Transcript
 from models.transcribe.whisper.selftest import CLIP
 from models.warm.loader import Loader
 from tests.conftest import row
-from tests.models.driving import run
+from tests.support.driving import run
 
 pytestmark = pytest.mark.gpu
 

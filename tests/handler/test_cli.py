@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.handler.test_contract import CHAT, EMBEDDINGS, IMAGES, MALFORMED, TRANSCRIBE
+from tests.support.bodies import CHAT, EMBEDDINGS, IMAGES, MALFORMED, TRANSCRIBE
 
 
 def handler(*arguments: str, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from handler.contract import MARKS, SURFACES
-from tests.running import WORKER, run_local
+from tests.support.running import WORKER, run_local
 
 CONTRACT = r"handler\.contract\.\w+"
 JOBS = {

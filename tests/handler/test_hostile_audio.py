@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from benchmarks.sounds import silence
 from tests.conftest import decoded, error_of
-from tests.models.test_hostile_audio import flac_of_large_frames, nothing_left, silent_flac
-from tests.models.test_speakers import children
-from tests.models.test_transcribe import WHISPER, silence, write
-from tests.servers import serve
+from tests.support.children import children
+from tests.support.hostile_sounds import flac_of_large_frames, nothing_left, silent_flac
+from tests.support.servers import serve
+from tests.support.sounds import WHISPER, write
 
 pytestmark = [
     pytest.mark.anyio,

@@ -27,8 +27,8 @@ from models.errors import InvalidValue, MediaUndecodable
 from models.images.pictures.decoding import decode, mask_of
 from models.images.request import ImageRequest
 from tests.conftest import ROOT, decoded, error_of, tiny
-from tests.models import colour_profiles as profiles
-from tests.servers import serve
+from tests.support import colour_profiles as profiles
+from tests.support.servers import serve
 
 # As handler/logs.py has it; here a warning would be an error, and the picture refused for it.
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore:::PIL")]

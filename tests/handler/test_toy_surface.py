@@ -18,7 +18,7 @@ from models.fake import FakeEngine
 from models.row import Catalog, Row
 from models.work import Ticket
 from tests.conftest import decoded, error_of
-from tests.handler.test_serve import in_process
+from tests.support.serving import in_process
 
 pytestmark = pytest.mark.anyio
 

@@ -13,7 +13,7 @@ from handler.settings.variables import Settings
 from handler.warming import compiled_folder, files, kept, warmed
 from models.errors import OutOfMemory, QuartetError
 from tests.conftest import ROOT
-from tests.running import environment
+from tests.support.running import environment
 
 SLUGS = {
     "chat": "Fake_Chat",

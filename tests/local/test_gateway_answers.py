@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from local.api.uris import is_uri
-from tests.handler.test_contract import CHAT, EMBEDDINGS, IMAGES, TRANSCRIBE
-from tests.running import Local, run_local
+from tests.support.bodies import CHAT, EMBEDDINGS, IMAGES, TRANSCRIBE
+from tests.support.running import Local, run_local
 
 AUDIO = "https://example.com/a.wav"
 MALFORMED = "Malformed JSON in request body"

@@ -11,13 +11,13 @@ import pytest
 
 from local.queue.limits import Limits
 from tests.conftest import error_of
-from tests.handler.test_contract import CHAT, EMBEDDINGS, IMAGES, TRANSCRIBE
-from tests.receiver import Receiver
-from tests.running import Local, run_local, wait_until
-from tests.servers import serve
+from tests.support.bodies import CHAT, EMBEDDINGS, IMAGES, TRANSCRIBE
+from tests.support.pace import SLOW
+from tests.support.receiver import Receiver
+from tests.support.running import Local, run_local, wait_until
+from tests.support.servers import serve
 
 BODIES = {"chat": CHAT, "images": IMAGES, "transcribe": TRANSCRIBE, "embeddings": EMBEDDINGS}
-SLOW = {"messages": [{"role": "user", "content": "x" * 2000}]}  # 20 s with 10 ms a token
 
 
 @pytest.fixture(scope="module")

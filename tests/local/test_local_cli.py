@@ -18,8 +18,8 @@ import httpx
 import pytest
 
 from tests.conftest import ROOT
-from tests.handler.test_contract import EMBEDDINGS
-from tests.running import KEY, environment, wait_until
+from tests.support.bodies import EMBEDDINGS
+from tests.support.running import KEY, environment, wait_until
 
 
 class Command:

@@ -17,10 +17,10 @@ from local.api.faults import Faults
 from local.environment import variables
 from local.queue.limits import Limits
 from tests.conftest import ROOT
-from tests.handler.test_contract import CHAT, EMBEDDINGS
-from tests.receiver import Receiver
-from tests.running import Local, environment, run_local, wait_until
-from tests.servers import serve
+from tests.support.bodies import CHAT, EMBEDDINGS
+from tests.support.receiver import Receiver
+from tests.support.running import Local, environment, run_local, wait_until
+from tests.support.servers import serve
 
 # A platform that is away is not one that thinks its workers are lost.
 PATIENT = Limits(cut_poll_s=600, worker_silence_s=600)

@@ -19,10 +19,10 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from local.queue.endpoints import Served
 from local.queue.jobs import Status
 from local.queue.limits import Limits
-from tests.handler.test_contract import CHAT, EMBEDDINGS, IMAGES, TRANSCRIBE
-from tests.receiver import Receiver
-from tests.running import KEY, Local, run_local, wait_until
-from tests.servers import serve
+from tests.support.bodies import CHAT, EMBEDDINGS, IMAGES, TRANSCRIBE
+from tests.support.receiver import Receiver
+from tests.support.running import KEY, Local, run_local, wait_until
+from tests.support.servers import serve
 
 MALFORMED = "Malformed JSON in request body"
 ROUTES = [

@@ -15,11 +15,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from local.environment import clean
 from playground.pages import STATIC
-from tests.handler.test_contract import CHAT, EMBEDDINGS
-from tests.handler.test_serve import metric
-from tests.local.test_local import SLOW
-from tests.running import Local, run_local, serve_worker, wait_until
-from tests.servers import serve
+from tests.support.bodies import CHAT, EMBEDDINGS
+from tests.support.pace import SLOW
+from tests.support.running import Local, run_local, serve_worker, wait_until
+from tests.support.servers import serve
+from tests.support.serving import metric
 
 FILES = sorted(STATIC.iterdir())
 

@@ -19,8 +19,8 @@ from local.api.faults import Faults
 from local.environment import variables
 from local.queue.limits import Limits
 from tests.conftest import ROOT
-from tests.handler.test_contract import CHAT, EMBEDDINGS
-from tests.running import WORKER, Local, environment, run_local, wait_until
+from tests.support.bodies import CHAT, EMBEDDINGS
+from tests.support.running import WORKER, Local, environment, run_local, wait_until
 
 FIRST, SECOND = "data: first\n\n", "data: second\n\n"
 

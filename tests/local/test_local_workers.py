@@ -15,10 +15,10 @@ import httpx
 import pytest
 
 from local.queue.limits import Limits
-from tests.handler.test_contract import CHAT, EMBEDDINGS
-from tests.receiver import Receiver
-from tests.running import Local, run_local, wait_until
-from tests.servers import serve
+from tests.support.bodies import CHAT, EMBEDDINGS
+from tests.support.receiver import Receiver
+from tests.support.running import Local, run_local, wait_until
+from tests.support.servers import serve
 
 SLOW = {"messages": [{"role": "user", "content": "x" * 100}]}  # 2 s with 20 ms a token
 

@@ -15,7 +15,7 @@ from models.errors import InvalidValue, UnsupportedParameter
 from models.images.request import ImageRequest, Video
 from models.warm.loader import differences
 from tests.conftest import row, tiny
-from tests.models.driving import prepare
+from tests.support.driving import prepare
 
 MODELS = {
     "flux": row("Tiny_Flux"),

@@ -26,9 +26,9 @@ from models.transcribe.request import TranscribeRequest
 from models.transcribe.whisper.selftest import CLIP
 from models.warm.loader import Loader, engine_class
 from tests.conftest import CPU, needs, row, tiny
-from tests.models.chatting import alone, letters
-from tests.models.driving import run
-from tests.models.test_edits import drawing, encoded
+from tests.support.chatting import alone, letters
+from tests.support.drawings import drawing, encoded
+from tests.support.driving import run
 
 Use = Callable[[Any], Any]
 

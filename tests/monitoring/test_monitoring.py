@@ -15,8 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from handler.settings.variables import Settings
 from tests.conftest import ROOT
-from tests.handler.test_contract import CHAT, EMBEDDINGS
-from tests.running import free_port, run_local, serve_worker
+from tests.support.bodies import CHAT, EMBEDDINGS
+from tests.support.running import free_port, run_local, serve_worker
 
 FOLDER = ROOT / "monitoring"
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())

@@ -14,7 +14,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
 
 from tests.conftest import needs
-from tests.running import serve_worker
+from tests.support.running import serve_worker
 
 pytestmark = needs("SmolLM2_135M_Instruct")
 

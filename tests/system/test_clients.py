@@ -23,8 +23,8 @@ from openai.types.audio import Transcription, TranscriptionDiarized
 from openai.types.chat import ChatCompletion
 
 from tests.conftest import ROOT, error_of
-from tests.handler.test_contract import CHAT, EMBEDDINGS, IMAGES, TRANSCRIBE, WAV, check
-from tests.running import Local, run_local, serve_worker
+from tests.support.bodies import CHAT, EMBEDDINGS, IMAGES, TRANSCRIBE, WAV, check
+from tests.support.running import Local, run_local, serve_worker
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
 

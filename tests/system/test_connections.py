@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.connections import noted, noting, outgoing
+from tests.support.connections import noted, noting, outgoing
 
 REPORTED_AFTER_S = 11  # onnxruntime gathers what it reports for ten seconds
 OWN = {"PATH", "HOME", "QUARTET_CACHE"}

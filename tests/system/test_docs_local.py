@@ -13,7 +13,7 @@ from local.app import SURFACES, Options
 from local.queue.limits import Limits
 from local.queue.scale import Scale
 from tests.conftest import ROOT
-from tests.running import environment, run_local, serve_worker
+from tests.support.running import environment, run_local, serve_worker
 
 PAGE = (ROOT / "docs/local.md").read_text()
 BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", PAGE, re.DOTALL)

@@ -24,13 +24,13 @@ from openai.types import CreateEmbeddingResponse
 
 from handler.contract.embeddings import vectors
 from models.embeddings.request import Vectors
-from models.warm.ticket import Job
+from models.warm.ticket import Submission
 from models.work import Work
 from tests.conftest import ROOT, decoded, error_of, needs, row
-from tests.handler.test_bucket import Store, read, store, variables  # noqa: F401 - a fixture
-from tests.handler.test_contract import check
-from tests.models.test_embeddings import TEXTS, nearness
-from tests.running import run_local, serve_worker
+from tests.support.bodies import check
+from tests.support.buckets import read, variables
+from tests.support.running import run_local, serve_worker
+from tests.support.vectors import TEXTS, nearness
 
 pytestmark = [pytest.mark.anyio, needs("All_MiniLM_L6_v2")]
 
@@ -102,7 +102,7 @@ def test_binary_is_as_sentence_transformers_packs_it():
         assert np.array_equal(np.stack([vectors.convert(one, dtype) for one in some]), expected)
 
 
-async def test_a_file_in_the_bucket(make_worker, store):  # noqa: F811
+async def test_a_file_in_the_bucket(make_worker, store):
     _kept, url = store
     worker = make_worker(**REAL, **variables(url))
     plain = await ask(worker, input=TEXTS[:5])
@@ -412,7 +412,7 @@ async def test_five_thousand_jobs_with_bad_ones(make_worker):
     }  # fmt: skip
     await asyncio.sleep(0.5)  # the device's thread lets go of its last run a moment later
     gc.collect()
-    kept = [one for one in gc.get_objects() if type(one) in (Job, Vectors, Work)]
+    kept = [one for one in gc.get_objects() if type(one) in (Submission, Vectors, Work)]
     assert len(kept) <= 1, kept[:3]
 
 

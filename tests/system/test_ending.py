@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.conftest import ROOT
-from tests.running import environment, free_port, wait_until
+from tests.support.running import environment, free_port, wait_until
 
 # A load that lasts for a minute, in the thread that loads; and where it is, for the test.
 LOADING = """

@@ -21,7 +21,7 @@ from models.catalog import CATALOG
 from models.images.pipelines import quantized
 from models.row import Catalog
 from tests.conftest import row, tiny
-from tests.handler.test_scaler import Platform, running, until
+from tests.support.sdk_platform import Platform, running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -88,7 +88,7 @@ def opened(answer: dict[str, Any], index: int = 0) -> Image.Image:
 def library(slug: str, store: Any) -> Any:
     name = PAINTERS[slug][1]
     folder = store.resolve(small(slug))
-    # What its eight bits are to the library is in tests/models/test_edits.py.
+    # What its eight bits are to the library is in tests/models/images/test_edits.py.
     stored = quantized.parts(folder, torch.float32)
     made = getattr(diffusers, name).from_pretrained(folder, **stored)
     made.set_progress_bar_config(disable=True)

@@ -10,8 +10,8 @@ from typing import Any
 
 from local.queue.endpoints import Served
 from local.queue.scale import QueueDelay, RequestCount, Scale
-from tests.handler.test_contract import CHAT, EMBEDDINGS
-from tests.running import Local, run_local, wait_until
+from tests.support.bodies import CHAT, EMBEDDINGS
+from tests.support.running import Local, run_local, wait_until
 
 ONE_BY_ONE = {"FAKE_DELAY_S": "0.02", "CONCURRENCY": "1"}  # a letter of a chat takes 20 ms
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT, needs
-from tests.handler.test_transcripts import parsed
+from tests.support.transcripts import parsed
 
 QUIETLY = ROOT / "scripts" / "quietly.py"
 

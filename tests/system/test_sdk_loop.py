@@ -12,8 +12,8 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from tests.conftest import error_of, needs
-from tests.handler.test_contract import CHAT, EMBEDDINGS, IMAGES, TRANSCRIBE, WAV, check
-from tests.running import Local, run_local, wait_until
+from tests.support.bodies import CHAT, EMBEDDINGS, IMAGES, TRANSCRIBE, WAV, check
+from tests.support.running import Local, run_local, wait_until
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 FOLDER = ROOT / ".venv-vllm"
 REQUIREMENTS = ROOT / "builder/requirements/chat-vllm-cpu.txt"
-TESTS = ("tests/models/test_chat_engines.py", "tests/models/test_chat_vllm.py")
+TESTS = ("tests/models/chat/test_chat_engines.py", "tests/models/chat/test_chat_vllm.py")
 # They want a torchvision, torchaudio and torchcodec that do not import beside torch's CPU build.
 UNWANTED = ("torchvision", "torchaudio", "torchcodec")
 
