@@ -27,10 +27,12 @@ class LoopWatch:
 
     Args:
         still_s: how long it may be busy with one thing.
+        look_s: between two looks.
     """
 
-    def __init__(self, still_s: float = _STILL_S) -> None:
+    def __init__(self, still_s: float = _STILL_S, look_s: float = _LOOK_S) -> None:
         self._still_s = still_s
+        self._look_s = look_s
         self._stop = threading.Event()
 
     def __enter__(self) -> Self:
@@ -49,7 +51,7 @@ class LoopWatch:
         self._stop.set()
 
     def _watch(self, loop: asyncio.AbstractEventLoop, thread: int) -> None:
-        while not self._stop.wait(_LOOK_S):
+        while not self._stop.wait(self._look_s):
             answered, asked = threading.Event(), time.monotonic()
             try:
                 loop.call_soon_threadsafe(answered.set)

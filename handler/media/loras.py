@@ -28,7 +28,6 @@ from models.row import Row
 from models.weights.store import WeightsStore
 
 LORA_LIMIT_BYTES = 2_000_000_000
-_KEPT_FILES = 16  # of URLs, on disk
 _HUB = re.compile(
     r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w.-]*))?(#(?P<file>\w[\w.-]*\.safetensors))?"
 )
@@ -42,11 +41,13 @@ class LoraShelf:
         allowed: what a request may name.
         store: fetches from the hub.
         folder: where files from URLs are kept.
+        kept_files: how many of them.
     """
 
     allowed: Allowed
     store: WeightsStore
     folder: Path
+    kept_files: int = 16
     # A download takes minutes; the event loop's own threads are for what is short.
     _threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(4, "loras"), compare=False, repr=False
@@ -117,7 +118,7 @@ class LoraShelf:
         shutil.move(fetched, unfinished)
         unfinished.rename(path)
         kept = sorted(self.folder.glob("*.safetensors"), key=lambda one: one.stat().st_mtime)
-        for old in kept[:-_KEPT_FILES]:
+        for old in kept[: -self.kept_files]:
             old.unlink(missing_ok=True)
 
     def _of_hub(self, name: str, param: str) -> Path:

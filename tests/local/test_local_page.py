@@ -222,7 +222,7 @@ def test_who_sits_on_a_workers_port_is_left_aside(monkeypatch):
     application = web.Application()
     application.router.add_get("/metrics", stranger)
     with serve(application) as url:
-        monkeypatch.setattr("local.processes._free_port", lambda: int(url.rpartition(":")[2]))
+        monkeypatch.setattr("local.processes.free_port", lambda: int(url.rpartition(":")[2]))
         with run_local(1) as local:
             answer = httpx.get(f"{local.url}/metrics")
     assert answer.status_code == 200
@@ -234,7 +234,7 @@ def test_a_port_that_is_taken_stops_no_worker(monkeypatch):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        monkeypatch.setattr("local.processes._free_port", lambda: port)
+        monkeypatch.setattr("local.processes.free_port", lambda: port)
         with run_local(1) as local:
             assert local.end("chat", local.run("chat", CHAT))["status"] == "COMPLETED"
             assert any(f"METRICS_PORT {port} cannot be had" in line for line in local.lines)

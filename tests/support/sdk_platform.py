@@ -89,7 +89,11 @@ def worker(**env: str) -> Worker:
 
 @asynccontextmanager
 async def running(
-    platform: Platform, one: Worker, slots: int = 4, absence: Absence | None = None
+    platform: Platform,
+    one: Worker,
+    slots: int = 4,
+    absence: Absence | None = None,
+    **limits: Any,
 ) -> AsyncIterator[tuple[Any, asyncio.Task[None]]]:
     """Our scaler between a platform and a worker, and its run, which the block may end."""
     import_runpod("ERROR")
@@ -105,7 +109,7 @@ async def running(
         patch.setattr(rp_http, "_handle_result", rp_http._handle_result)  # it is put back
         config = {"handler": one.answer, "return_aggregate_stream": True}
         modifier = {"concurrency_modifier": lambda _: slots}
-        scaler = Scaler(one, {**config, **modifier}, absence=absence)
+        scaler = Scaler(one, {**config, **modifier}, absence=absence, **limits)
         patch.setattr(rp_job, "JOB_GET_URL", f"{url}/job-take/worker?token=secret")
         scaler.jobs_fetcher, scaler.stop_signals_fetcher = platform.take, platform.stop
         run = asyncio.create_task(scaler.run())

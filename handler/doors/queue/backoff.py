@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
-_FIRST_S, _LONGEST_S = 0.25, 10.0
+FIRST_S, _LONGEST_S = 0.25, 10.0
 _MOST_ASKED_FOR_S = 60.0
 
 
@@ -14,9 +14,11 @@ class Pauses:
 
     Args:
         longest_s: where they end to grow, about.
+        first_s: the first, about.
     """
 
-    def __init__(self, longest_s: float = _LONGEST_S) -> None:
+    def __init__(self, longest_s: float = _LONGEST_S, first_s: float = FIRST_S) -> None:
+        self._first_s = first_s
         self._longest_s = longest_s
         self._next_s = 0.0
 
@@ -27,7 +29,7 @@ class Pauses:
 
     def grow(self) -> float:
         """Another failure: seconds to wait."""
-        self._next_s = min(max(_FIRST_S, 2 * self._next_s), self._longest_s)
+        self._next_s = min(max(self._first_s, 2 * self._next_s), self._longest_s)
         return self._next_s * random.uniform(0.8, 1.2)
 
     def end(self) -> None:

@@ -23,21 +23,36 @@ from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
-from handler.doors.queue.backoff import Pauses, asked_for_s
+from handler.doors.queue.backoff import FIRST_S, Pauses, asked_for_s
 from handler.wire import Encoded
 
 log = logging.getLogger(__name__)
 
-_WAITING_BYTES = 128 * 1024 * 1024  # no job is taken while results of more than this wait
 _A_RESULT_BYTES = 4096  # what one costs besides its content
 _AT_ONCE = 64  # results under way
-_DRAIN_S = 30.0  # how long after SIGTERM a result is tried
-_CHUNK_S = 10.0  # how long a chunk is tried
 _UPDATE_S = 2.0  # how long an update is tried; a result waits for it
 _TIMEOUT_S, _CONNECT_S = 120.0, 10.0  # of one try
-_LEAST_S = 5.0  # for a try, however late it is
 _STOPPED_S = 2.0  # a wait that lasts so much longer than asked for: the process was stopped
 _TRY_AGAIN = frozenset({408, 425, 429})  # of the 4xx, those that say so
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long posts are tried, and how much may wait.
+
+    Attributes:
+        waiting_bytes: no job is taken while results of more than this wait.
+        drain_s: how long after SIGTERM a result is tried.
+        chunk_s: how long a chunk is tried.
+        least_s: for a try, however late it is.
+        first_pause_s: between the first two tries.
+    """
+
+    waiting_bytes: int = 128 * 1024 * 1024
+    drain_s: float = 30.0
+    chunk_s: float = 10.0
+    least_s: float = 5.0
+    first_pause_s: float = FIRST_S
 
 
 @dataclass(frozen=True)
@@ -76,9 +91,11 @@ class Delivery:
 
     Args:
         delivered: called when a job's result is there, or lost.
+        patience: how long posts are tried.
     """
 
-    def __init__(self, delivered: Callable[[str], None]) -> None:
+    def __init__(self, delivered: Callable[[str], None], patience: Patience | None = None) -> None:
+        self._patience = patience or Patience()
         self._delivered = delivered
         self._tasks: set[asyncio.Task[bool]] = set()
         self._waiting: Counter[str] = Counter()
@@ -94,7 +111,7 @@ class Delivery:
     @property
     def has_room(self) -> bool:
         """Whether little enough waits that another job may be taken."""
-        return self._waiting_bytes < _WAITING_BYTES
+        return self._waiting_bytes < self._patience.waiting_bytes
 
     def result(self, post: Post) -> None:
         """Bring a job's result to the platform; it is not waited for."""
@@ -119,7 +136,7 @@ class Delivery:
 
         The job waits for it, so that it is not tried for long.
         """
-        soon = min(post.deadline, time.monotonic() + _CHUNK_S)
+        soon = min(post.deadline, time.monotonic() + self._patience.chunk_s)
         return await self._bring("chunk", replace(post, deadline=soon), nullcontext())
 
     async def update(self, post: Post) -> None:
@@ -130,11 +147,11 @@ class Delivery:
 
     async def _bring(self, what: str, post: Post, turn: AbstractAsyncContextManager[None]) -> bool:
         """Post until it is taken, or lost; each try waits for its turn."""
-        pauses, size = Pauses(), len(post.content)
+        pauses, size = Pauses(first_s=self._patience.first_pause_s), len(post.content)
         known = {"job_id": post.job_id}
         while True:
             async with turn:
-                limit_s, begin = max(_LEAST_S, self._left_s(post)), time.monotonic()
+                limit_s, begin = max(self._patience.least_s, self._left_s(post)), time.monotonic()
                 failure = await _try(post, limit_s)
             if failure is None:
                 return True
@@ -153,11 +170,13 @@ class Delivery:
 
     async def close(self) -> None:
         """Wait for what is on its way; it is tried for a while only."""
-        self._closing_at = time.monotonic() + _DRAIN_S
+        self._closing_at = time.monotonic() + self._patience.drain_s
         self._closing.set()
         if not self._tasks:
             return
-        _, late = await asyncio.wait(self._tasks, timeout=_DRAIN_S + _LEAST_S)
+        _, late = await asyncio.wait(
+            self._tasks, timeout=self._patience.drain_s + self._patience.least_s
+        )
         for task in late:  # in a try that began before, and goes on
             task.cancel()
         if late:

@@ -14,11 +14,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import (
-    AbstractAsyncContextManager,
-    nullcontext,
-    suppress,
-)
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +23,7 @@ from runpod.http_client import TooManyRequests
 from runpod.serverless.modules import rp_http, rp_job, rp_scale
 
 from handler.doors.queue.backoff import Pauses
-from handler.doors.queue.delivery import Delivery
+from handler.doors.queue.delivery import Delivery, Patience
 from handler.doors.queue.polls import Absence, OpenPoll, StopFetcher, StopPolls, TakePoll
 from handler.doors.queue.runs import Runs
 from handler.doors.queue.taken import Recent, Taken
@@ -43,8 +39,7 @@ Measuring = Callable[[], AbstractAsyncContextManager["Metrics | None"]]
 
 _HELD_S = 0.25  # a poll that is answered with nothing sooner was not held open
 _EMPTY_PAUSE_S = 1.0  # at most, after such a poll; a job may be waiting
-# How long the poll that is open at SIGTERM may still bring a job: a container is killed after 10 s.
-_LAST_POLL_S = 5.0
+_LAST_POLL_S = 5.0  # after SIGTERM: a container is killed after 10 s
 
 # From 2.0 on the SDK waits for events, too, and is woken by its signal handler.
 _SDK_WAITS_FOR_EVENTS = hasattr(rp_scale.JobScaler, "_wait_for_dispatch_event")
@@ -65,6 +60,8 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         config: the SDK's; its ``concurrency_modifier`` is a constant.
         measuring: lends, for as long as jobs are taken, what counts them, or None.
         absence: how long the platform may be away, or refuse this worker, before it ends.
+        patience: how long answers are tried.
+        last_poll_s: how long the poll that is open at SIGTERM may still bring a job.
     """
 
     def __init__(
@@ -73,8 +70,11 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         config: dict[str, Any],
         measuring: Measuring = nullcontext,
         absence: Absence | None = None,
+        patience: Patience | None = None,
+        last_poll_s: float = _LAST_POLL_S,
     ) -> None:
         super().__init__(config)
+        self._last_poll_s = last_poll_s
         self._loop: asyncio.AbstractEventLoop | None = None
         self._worker = worker
         self._measuring = measuring
@@ -88,7 +88,7 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         self._numbers: dict[int, str] = {}  # the ids of the jobs in hand, by their runs
         self._is_numbered = False
         self._absence = absence or Absence()
-        self._delivery = Delivery(self._delivered)
+        self._delivery = Delivery(self._delivered, patience)
         self._jobs = Runs(worker, self._delivery)
         self.jobs_handler = self._jobs.run
         # Results and chunks alike pass here on their way out.
@@ -168,7 +168,7 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         """Take no more jobs, and end when those that are left have ended."""
         super().kill_worker()
         self._changed.set()
-        self._poll.close_in(_LAST_POLL_S)
+        self._poll.close_in(self._last_poll_s)
 
     if not _SDK_WAITS_FOR_EVENTS:
 

@@ -14,15 +14,16 @@ class PromptCache:
     """Replaces a pipeline's ``encode_prompt`` and encodes each prompt by itself, once.
 
     So a prompt has the same embedding in a batch and alone. The least recently used embeddings are
-    evicted when all of them together exceed ``_KEPT_BYTES``.
+    evicted when all of them together exceed ``kept_bytes``.
 
     Attributes:
         marked: part of the key: what else embeddings depend on, such as LoRA adapters.
     """
 
-    def __init__(self, encode: Any) -> None:
+    def __init__(self, encode: Any, kept_bytes: int = _KEPT_BYTES) -> None:
         self.marked: Hashable = None
         self._encode = encode
+        self._kept_bytes = kept_bytes
         self._signature = inspect.signature(encode)
         self._kept: OrderedDict[Hashable, tuple[Any, ...]] = OrderedDict()
         self._bytes = 0
@@ -47,7 +48,7 @@ class PromptCache:
             self._bytes += _bytes(self._kept[key])
         self._kept.move_to_end(key)
         embeddings = self._kept[key]
-        while self._bytes > _KEPT_BYTES:
+        while self._bytes > self._kept_bytes:
             self._bytes -= _bytes(self._kept.popitem(last=False)[1])
         return embeddings
 

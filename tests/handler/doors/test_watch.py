@@ -9,7 +9,6 @@ import time
 
 import pytest
 
-from handler.doors import watch
 from handler.doors.watch import LoopWatch
 from tests.conftest import ROOT
 
@@ -18,11 +17,9 @@ def hold_everything_up() -> None:
     time.sleep(0.8)
 
 
-def test_an_event_loop_that_stands_still_is_logged_with_what_holds_it(monkeypatch, caplog):
-    monkeypatch.setattr(watch, "_LOOK_S", 0.05)
-
+def test_an_event_loop_that_stands_still_is_logged_with_what_holds_it(caplog):
     async def work() -> None:
-        with LoopWatch(still_s=0.2):
+        with LoopWatch(still_s=0.2, look_s=0.05):
             await asyncio.sleep(0.3)
             hold_everything_up()
             await asyncio.sleep(0.2)
@@ -36,12 +33,10 @@ def test_an_event_loop_that_stands_still_is_logged_with_what_holds_it(monkeypatc
     assert on.startswith("the event loop goes on after ")
 
 
-def test_a_loop_that_is_busy_with_many_short_things_is_well(monkeypatch, caplog):
-    monkeypatch.setattr(watch, "_LOOK_S", 0.02)
-
+def test_a_loop_that_is_busy_with_many_short_things_is_well(caplog):
     async def work() -> None:
         end = time.monotonic() + 0.6
-        with LoopWatch(still_s=0.2):
+        with LoopWatch(still_s=0.2, look_s=0.02):
             while time.monotonic() < end:
                 time.sleep(0.01)
                 await asyncio.sleep(0)

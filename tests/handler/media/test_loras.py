@@ -244,13 +244,12 @@ async def test_an_engine_without_weights_says_that_it_adapts_none(make_worker, t
     assert [one["param"] for one in answer["warnings"]] == ["loras"]
 
 
-async def test_the_oldest_files_leave_the_shelf(tmp_path, monkeypatch, files):
+async def test_the_oldest_files_leave_the_shelf(tmp_path, files):
     from handler.media.files import MediaDoor
     from handler.media.guard import Guard
 
-    monkeypatch.setattr("handler.media.loras._KEPT_FILES", 2)
     url, calls = files
-    shelf = LoraShelf(Allowed((f"{url}/*",)), None, tmp_path / "loras")
+    shelf = LoraShelf(Allowed((f"{url}/*",)), None, tmp_path / "loras", kept_files=2)
     async with MediaDoor(Guard(frozenset({"127.0.0.1"}), 10)) as door:
         for name in ("a", "b", "c", "c", "a"):
             path = await shelf.fetch(f"{url}/{name}", "p", door)

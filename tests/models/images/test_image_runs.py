@@ -186,15 +186,14 @@ def test_a_prompt_is_encoded_once_and_to_the_same(load, family, monkeypatch):
     assert len(calls) == 2 * count
 
 
-def test_kept_prompts_are_bounded(monkeypatch):
-    monkeypatch.setattr("models.images.diffusion.prompt_cache._KEPT_BYTES", 800)
+def test_kept_prompts_are_bounded():
     calls = []
 
     def encode(prompt: Any, length: int) -> tuple[Any, ...]:
         calls.append(prompt)
         return torch.zeros(len(prompt), 100), None, [torch.zeros(1)], torch.zeros(3, 3)
 
-    prompts = PromptCache(encode)
+    prompts = PromptCache(encode, kept_bytes=800)
     joined = prompts(prompt=["a", "b"], length=1)
     assert [joined[0].shape, joined[1], len(joined[2]), joined[3].shape] == [
         (2, 100), None, 2, (3, 3)

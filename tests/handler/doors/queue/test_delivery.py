@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,19 +14,15 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from handler.doors.queue import backoff
-from handler.doors.queue import delivery as module
 from handler.doors.queue.backoff import Pauses, asked_for_s
-from handler.doors.queue.delivery import Delivery, Post, encoded
+from handler.doors.queue.delivery import Delivery, Patience, Post, encoded
 from handler.wire import Encoded, encode
 from tests.support.servers import serve
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backoff, "_FIRST_S", 0.05)
+SHORT = Patience(first_pause_s=0.05)
 
 
 class Sink:
@@ -55,7 +52,7 @@ class Sink:
 
 @asynccontextmanager
 async def delivering(
-    sink: Sink, time_s: float = 60
+    sink: Sink, time_s: float = 60, patience: Patience = SHORT
 ) -> AsyncIterator[tuple[Delivery, Callable[[str, bytes], Post], list[str]]]:
     """A delivery to a sink, what is to be posted there, and the jobs that it is done with."""
     done: list[str] = []
@@ -65,7 +62,7 @@ async def delivering(
         async with aiohttp.ClientSession() as session:
             deadline = time.monotonic() + time_s
             post = lambda job, content: Post(session, job, f"{url}/{job}", content, deadline)  # noqa: E731
-            yield Delivery(done.append), post, done
+            yield Delivery(done.append, patience), post, done
 
 
 async def until(true: Callable[[], Any], timeout_s: float = 10) -> None:
@@ -144,16 +141,18 @@ async def test_nobody_listens(caplog):
     async with aiohttp.ClientSession() as session:
         done: list[str] = []
         end = time.monotonic() + 0.6
-        Delivery(done.append).result(Post(session, "job", "http://127.0.0.1:9/job", b"x", end))
+        Delivery(done.append, SHORT).result(
+            Post(session, "job", "http://127.0.0.1:9/job", b"x", end)
+        )
         await until(lambda: done)
     assert "ClientConnectorError" in caplog.records[-1].getMessage()
     assert "127.0.0.1" not in "".join(record.getMessage() for record in caplog.records)
 
 
-async def test_no_job_is_taken_while_too_much_waits(monkeypatch):
-    monkeypatch.setattr(module, "_WAITING_BYTES", 10_000)
+async def test_no_job_is_taken_while_too_much_waits():
     sink = Sink(500, 500)
-    async with delivering(sink) as (one, post, done):
+    patience = replace(SHORT, waiting_bytes=10_000)
+    async with delivering(sink, patience=patience) as (one, post, done):
         assert one.has_room
         one.result(post("small", b"x"))
         assert one.has_room
@@ -163,10 +162,10 @@ async def test_no_job_is_taken_while_too_much_waits(monkeypatch):
         assert one.has_room
 
 
-async def test_at_the_end_what_waits_is_tried_at_once_and_for_a_while_only(monkeypatch):
-    monkeypatch.setattr(module, "_DRAIN_S", 1.0)
+async def test_at_the_end_what_waits_is_tried_at_once_and_for_a_while_only():
     sink = Sink(*[500] * 1000)
-    async with delivering(sink) as (one, post, done):
+    patience = replace(SHORT, drain_s=1.0)
+    async with delivering(sink, patience=patience) as (one, post, done):
         one.result(post("lost", b"x"))
         await until(lambda: len(sink.times) >= 6)  # by now it pauses for more than a second
         tries, start = len(sink.times), time.monotonic()
@@ -176,11 +175,10 @@ async def test_at_the_end_what_waits_is_tried_at_once_and_for_a_while_only(monke
         assert sink.times[tries] - start < 0.3
 
 
-async def test_at_the_end_a_platform_that_never_answers_is_not_waited_for(monkeypatch, caplog):
-    monkeypatch.setattr(module, "_DRAIN_S", 0.3)
-    monkeypatch.setattr(module, "_LEAST_S", 0.2)
+async def test_at_the_end_a_platform_that_never_answers_is_not_waited_for(caplog):
     sink = Sink(silent_s=30)
-    async with delivering(sink) as (one, post, done):
+    patience = replace(SHORT, drain_s=0.3, least_s=0.2)
+    async with delivering(sink, patience=patience) as (one, post, done):
         one.result(post("job", b"x"))
         await until(lambda: sink.times)
         start = time.monotonic()
@@ -190,11 +188,11 @@ async def test_at_the_end_a_platform_that_never_answers_is_not_waited_for(monkey
     assert "1 results are lost" in caplog.records[-1].getMessage()
 
 
-async def test_a_chunk_is_not_tried_for_long_and_known_to_be_lost(monkeypatch, caplog):
+async def test_a_chunk_is_not_tried_for_long_and_known_to_be_lost(caplog):
     """A job waits for it, and holds its slot."""
-    monkeypatch.setattr(module, "_CHUNK_S", 0.5)
     sink = Sink(500, 200, *[500] * 100)
-    async with delivering(sink) as (one, post, _):
+    patience = replace(SHORT, chunk_s=0.5)
+    async with delivering(sink, patience=patience) as (one, post, _):
         assert await one.chunk(post("job", b"x" * 10))
         start = time.monotonic()
         assert not await one.chunk(post("job", b"x" * 10))
@@ -202,12 +200,11 @@ async def test_a_chunk_is_not_tried_for_long_and_known_to_be_lost(monkeypatch, c
     assert caplog.records[-1].getMessage() == "a chunk of 10 bytes is lost: status 500"
 
 
-async def test_time_in_which_the_process_is_stopped_does_not_count(monkeypatch):
+async def test_time_in_which_the_process_is_stopped_does_not_count():
     """A container that is frozen for longer than a chunk is tried: one more try after it wakes."""
-    monkeypatch.setattr(module, "_CHUNK_S", 0.5)
-    monkeypatch.setattr(module, "_LEAST_S", 0.2)
     sink = Sink(500, 500)
-    async with delivering(sink) as (one, post, _):
+    patience = replace(SHORT, chunk_s=0.5, least_s=0.2)
+    async with delivering(sink, patience=patience) as (one, post, _):
         chunk = asyncio.create_task(one.chunk(post("job", b"x")))
         await until(lambda: sink.times)
         await asyncio.sleep(0.02)
@@ -244,7 +241,7 @@ async def test_an_answer_is_sent_as_it_was_encoded(result, content):
 
 
 async def test_pauses_grow_and_end():
-    growing = Pauses()
+    growing = Pauses(first_s=0.05)
     grown = [growing.grow() for _ in range(12)]
     assert grown[0] < 0.061
     assert all(later > 1.3 * earlier for earlier, later in pairwise(grown[:5]))

@@ -13,7 +13,7 @@ from aiohttp import ClientConnectionError, ClientResponseError, RequestInfo
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from handler.doors.queue import delivery
+from handler.doors.queue.delivery import Patience
 from handler.doors.queue.masks import masked
 from handler.doors.queue.polls import Absence
 from handler.doors.queue.start import import_runpod
@@ -32,11 +32,10 @@ def refusal(status: int) -> ClientResponseError:
     return ClientResponseError(RequestInfo(url, "GET", headers, url), (), status=status)
 
 
-async def test_no_job_is_taken_while_too_much_waits_to_be_delivered(monkeypatch):
-    monkeypatch.setattr(delivery, "_WAITING_BYTES", 1)
+async def test_no_job_is_taken_while_too_much_waits_to_be_delivered():
     platform = Platform()
     platform.status = lambda kind: 503
-    async with running(platform, worker()):
+    async with running(platform, worker(), patience=Patience(waiting_bytes=1)):
         platform.put("one")
         await until(lambda: platform.tried)
         polls = len(platform.polls)
@@ -87,11 +86,10 @@ async def test_a_worker_whose_device_is_lost_takes_nothing_any_more():
         assert platform.jobs.qsize() == 1
 
 
-async def test_a_stream_whose_chunks_cannot_be_had_ends_early_and_its_result_is_whole(monkeypatch):
-    monkeypatch.setattr(delivery, "_CHUNK_S", 0.3)
+async def test_a_stream_whose_chunks_cannot_be_had_ends_early_and_its_result_is_whole():
     platform = Platform()
     platform.status = lambda kind: 500 if kind == "chunk" and len(platform.tried) > 2 else 200
-    async with running(platform, worker(FAKE_DELAY_S="0.02")):
+    async with running(platform, worker(FAKE_DELAY_S="0.02"), patience=Patience(chunk_s=0.3)):
         start = time.monotonic()
         platform.put("job", STREAM)
         await until(platform.results)
@@ -104,14 +102,13 @@ async def test_a_stream_whose_chunks_cannot_be_had_ends_early_and_its_result_is_
 
 
 @pytest.mark.parametrize("route", [None, "/v1/chat/completions"])
-async def test_events_are_numbered_and_the_last_says_that_some_are_lost(monkeypatch, caplog, route):
-    monkeypatch.setattr(delivery, "_CHUNK_S", 0.3)
+async def test_events_are_numbered_and_the_last_says_that_some_are_lost(caplog, route):
     platform = Platform()
     away: list[bool] = []
     platform.status = lambda kind: 500 if kind == "chunk" and away else 200
     body = STREAM if route is None else {"openai_route": route, "openai_input": STREAM}
     body = json.loads(json.dumps(body).replace("hello", "hello " * 10))
-    async with running(platform, worker(FAKE_DELAY_S="0.02")) as _:
+    async with running(platform, worker(FAKE_DELAY_S="0.02"), patience=Patience(chunk_s=0.3)) as _:
         platform.put("job", body, runId=7)
         await until(lambda: len(platform.posts) > 1)
         away.append(True)
@@ -212,11 +209,10 @@ async def test_a_stop_that_comes_as_the_job_ends_is_not_kept_for_its_next_run(mo
         await until(lambda: len(platform.results()) == 2, 3)
 
 
-async def test_an_idle_worker_does_not_wait_for_the_end_of_its_poll(monkeypatch):
+async def test_an_idle_worker_does_not_wait_for_the_end_of_its_poll():
     """A poll lasts up to 90 s; a container that is stopped is killed after ten."""
-    monkeypatch.setattr("handler.doors.queue.scaler._LAST_POLL_S", 0.3)
     platform = Platform()
-    async with running(platform, worker()) as (scaler, run):
+    async with running(platform, worker(), last_poll_s=0.3) as (scaler, run):
         start = time.monotonic()
         scaler.kill_worker()
         await asyncio.wait_for(run, 5)
