@@ -85,6 +85,7 @@ ARG EXTRA=""
 ARG MODEL=""
 COPY --chown=quartet builder/*.py builder/
 COPY --chown=quartet models/*.py models/
+COPY --chown=quartet models/catalog models/catalog
 COPY --chown=quartet models/device models/device
 COPY --chown=quartet models/weights models/weights
 COPY --chown=quartet models/tiny models/tiny
