@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from models.byte_letters import BYTES
 from models.chat.families import FAMILIES, Family
 from models.chat.reading import Reading
 from models.errors import ContextLengthExceeded, InvalidValue
@@ -129,7 +130,7 @@ class ChatText:
         added = self.tokenizer.added_tokens_decoder.get(token)
         if added is not None:
             return str(added).encode()
-        bytes_ = [_BYTES.get(letter) for letter in word]
+        bytes_ = [BYTES.get(letter) for letter in word]
         if None not in bytes_:
             return bytes(one for one in bytes_ if one is not None)
         return word.replace("\u2581", " ").encode()
@@ -216,14 +217,3 @@ def gguf(folder: Path) -> dict[str, str]:
 def _reason(error: Exception) -> str:
     """What a template says when it refuses, in one line and without its own full stop."""
     return " ".join(str(error).split())[:200].rstrip(".") or "no reason was given"
-
-
-def _byte_letters() -> dict[str, int]:
-    """The letters that stand for bytes in the vocabularies of byte-level BPE (GPT-2's)."""
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in plain]
-    letters = {chr(byte): byte for byte in plain}
-    return letters | {chr(256 + index): byte for index, byte in enumerate(others)}
-
-
-_BYTES = _byte_letters()

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
 from itertools import chain
 from typing import Any
+
+from models.byte_letters import BYTES
 
 _LEAST = 1e-10
 
@@ -39,17 +40,7 @@ def log_probabilities(
 
 
 def _entry(tokenizer: Any, token: int, probability: float) -> dict[str, Any]:
-    spelled = bytes(_bytes()[one] for one in tokenizer.tokenizer.id_to_token(token))
+    spelled = bytes(BYTES[letter] for letter in tokenizer.tokenizer.id_to_token(token))
     logarithm = round(math.log(max(probability, _LEAST)), 6)
     text = spelled.decode(errors="replace")
     return {"token": text, "bytes": list(spelled), "logprob": logarithm}
-
-
-@cache
-def _bytes() -> dict[str, int]:
-    """GPT-2's way to write bytes: printable ones as they are, the others in order from U+0100."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(0x100) if byte not in set(printable)]
-    return {chr(byte): byte for byte in printable} | {
-        chr(0x100 + index): byte for index, byte in enumerate(others)
-    }
