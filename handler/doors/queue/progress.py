@@ -12,7 +12,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-_EVERY_S = 1.0
+EVERY_S = 1.0
 
 
 class Updates:
@@ -25,7 +25,7 @@ class Updates:
         every_s: how much lies between two of them, and before the first.
     """
 
-    def __init__(self, post: Callable[[Any], Awaitable[object]], every_s: float = _EVERY_S) -> None:
+    def __init__(self, post: Callable[[Any], Awaitable[object]], every_s: float = EVERY_S) -> None:
         self._post = post
         self._every_s = every_s
         self._latest: Any = None

@@ -35,15 +35,17 @@ class Runs:
     Args:
         worker: answers.
         delivery: posts.
+        update_every_s: the least time between two updates of a job's progress.
 
     Attributes:
         metrics: counts the jobs; None = nobody counts.
     """
 
-    def __init__(self, worker: Worker, delivery: Delivery) -> None:
+    def __init__(self, worker: Worker, delivery: Delivery, update_every_s: float) -> None:
         self.metrics: Metrics | None = None
         self._worker = worker
         self._delivery = delivery
+        self._update_every_s = update_every_s
 
     async def run(self, session: ClientSession, config: dict[str, Any], taken: Taken) -> None:
         """Let a job that streams run as a generator and every other as a coroutine.
@@ -55,7 +57,8 @@ class Runs:
         if not job.streams:
 
             async def answer(_: object) -> Any:
-                async with Updates(partial(self._report, session, taken)) as updates:
+                report = partial(self._report, session, taken)
+                async with Updates(report, self._update_every_s) as updates:
                     with self._measured(job) as outcome:
                         output = await worker.answer(job, updates.tell)
                         outcome.code = code_of(output)

@@ -25,6 +25,7 @@ from runpod.serverless.modules import rp_http, rp_job, rp_scale
 from handler.doors.queue.backoff import Pauses
 from handler.doors.queue.delivery import Delivery, Patience
 from handler.doors.queue.polls import Absence, OpenPoll, StopFetcher, StopPolls, TakePoll
+from handler.doors.queue.progress import EVERY_S
 from handler.doors.queue.runs import Runs
 from handler.doors.queue.taken import Recent, Taken
 from handler.doors.watch import LoopWatch
@@ -62,6 +63,7 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         absence: how long the platform may be away, or refuse this worker, before it ends.
         patience: how long answers are tried.
         last_poll_s: how long the poll that is open at SIGTERM may still bring a job.
+        update_every_s: the least time between two updates of a job's progress.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         absence: Absence | None = None,
         patience: Patience | None = None,
         last_poll_s: float = _LAST_POLL_S,
+        update_every_s: float = EVERY_S,
     ) -> None:
         super().__init__(config)
         self._last_poll_s = last_poll_s
@@ -89,7 +92,7 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         self._is_numbered = False
         self._absence = absence or Absence()
         self._delivery = Delivery(self._delivered, patience)
-        self._jobs = Runs(worker, self._delivery)
+        self._jobs = Runs(worker, self._delivery, update_every_s)
         self.jobs_handler = self._jobs.run
         # Results and chunks alike pass here on their way out.
         rp_http._handle_result = self._jobs.send

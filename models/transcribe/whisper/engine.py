@@ -152,7 +152,7 @@ class FasterWhisper(BatchEngine):
     def close(self) -> None:
         """Drop the model."""
         self._windows.close()
-        del self._model, self._windows, self._sequential
+        del self._model, self._windows, self._sequential, self._options
 
     # A request -----------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import io
 import json
-from functools import partial
 from typing import Any
 
 import pytest
@@ -237,14 +236,12 @@ async def test_variations_are_refused_by_name(make_worker):
 SLOW = {"prompt": "a fox", "steps": 10}
 
 
-@pytest.fixture
-def often(monkeypatch) -> None:
-    monkeypatch.setattr("handler.doors.queue.scaler.Updates", partial(Updates, every_s=0.05))
+OFTEN = {"update_every_s": 0.05}
 
 
-async def test_progress_is_told_in_order_and_never_after_the_result(often):
+async def test_progress_is_told_in_order_and_never_after_the_result():
     platform = Platform()
-    async with running(platform, worker(FAKE_DELAY_S="0.05")):
+    async with running(platform, worker(FAKE_DELAY_S="0.05"), **OFTEN):
         platform.put("j", SLOW)
         await until(platform.results)
         await until(lambda: any("error" in one or "data" in str(one) for *_, one in platform.posts))
@@ -268,7 +265,7 @@ async def test_a_short_job_and_a_stream_have_no_updates():
     assert [kind for kind, _, content in platform.posts if "status" in content] == []
 
 
-async def test_a_platform_that_takes_no_updates_still_gets_the_result(often):
+async def test_a_platform_that_takes_no_updates_still_gets_the_result():
     platform = Platform()
     refused = []
 
@@ -279,14 +276,14 @@ async def test_a_platform_that_takes_no_updates_still_gets_the_result(often):
         return 200
 
     platform.status = status
-    async with running(platform, worker(FAKE_DELAY_S="0.05")):
+    async with running(platform, worker(FAKE_DELAY_S="0.05"), **OFTEN):
         platform.put("j", SLOW)
         await until(lambda: any("data" in str(content) for *_, content in platform.posts))
 
 
-async def test_a_stopped_job_tells_no_more(often):
+async def test_a_stopped_job_tells_no_more():
     platform = Platform()
-    async with running(platform, worker(FAKE_DELAY_S="0.05")):
+    async with running(platform, worker(FAKE_DELAY_S="0.05"), **OFTEN):
         platform.put("j", {**SLOW, "steps": 100})
         await until(lambda: len(platform.posts) > 2)
         platform.stops.put_nowait("j")

@@ -10,7 +10,6 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -30,7 +29,6 @@ from handler.contract.transcribe.languages import CODES, NAMES, language_name
 from handler.contract.transcribe.request import TranscriptionRequest
 from handler.contract.transcribe.speakers import told_apart
 from handler.contract.transcribe.subtitles import srt, vtt
-from handler.doors.queue.progress import Updates
 from handler.settings.endpoint import Endpoint
 from handler.settings.variables import Settings, SettingsError
 from models.catalog import CATALOG
@@ -97,14 +95,13 @@ def test_parts_are_told_in_order():
     assert told == [[], ["0"], [], ["1", "2", "3"]]
 
 
-async def test_progress_is_in_seconds(monkeypatch):
-    monkeypatch.setattr("handler.doors.queue.scaler.Updates", partial(Updates, every_s=0.001))
+async def test_progress_is_in_seconds():
     heard: list[Any] = []
     one = worker()
     await one.answer({"input": TRANSCRIBE}, heard.append)
     assert heard == [{"done": 1.0, "total": 1.0, "unit": "seconds"}]
     platform = Platform()
-    async with running(platform, one):
+    async with running(platform, one, update_every_s=0.001):
         platform.put("j", TRANSCRIBE)
         await until(platform.results)
 

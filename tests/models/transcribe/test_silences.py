@@ -195,7 +195,7 @@ def test_what_is_cut_out_is_what_faster_whisper_cuts_out(load, tmp_path, spoken,
     theirs = [asdict(one) for one in segments]
     assert text_of(ours) == " ".join("".join(one["text"] for one in theirs).split())
     assert (ours.language, ours.duration_s) == (info.language, info.duration)
-    eot = engine._made_tokenizer("en", "transcribe").eot
+    eot = engine._options.tokenizer("en", "transcribe").eot
     tokens = [[token for one in some for token in one["tokens"] if token < eot]
               for some in (ours.segments, theirs)]  # fmt: skip
     assert tokens[0] == tokens[1]

@@ -474,11 +474,11 @@ def test_each_token_has_a_probability(load, tmp_path, spoken, mode, vad):
 
 def test_tokens_are_spelled_in_bytes(load):
     """Also those that hold a part of a character alone."""
-    tokenizer = load(WHISPER)._made_tokenizer("en", "transcribe")
+    tokenizer = load(WHISPER)._options.tokenizer("en", "transcribe")
     ids = tokenizer.encode(" né 😀")
-    spelled = b"".join(bytes(logprobs._told(tokenizer, one, 0.5)["bytes"]) for one in ids)
+    spelled = b"".join(bytes(logprobs._entry(tokenizer, one, 0.5)["bytes"]) for one in ids)
     assert spelled.decode() == " né 😀"
-    assert logprobs._told(tokenizer, ids[0], 0.0)["logprob"] == pytest.approx(-23.025851)
+    assert logprobs._entry(tokenizer, ids[0], 0.0)["logprob"] == pytest.approx(-23.025851)
 
 
 def test_what_is_asked_of_whisper_must_fit(load, sentence, tmp_path):

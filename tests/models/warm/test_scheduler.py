@@ -89,7 +89,7 @@ async def test_little_is_padded(budget):
 async def test_a_small_job_passes_a_large_one():
     large, small = job(*[100] * 50), job(10)
     batches = drain(waiting(large, small), budget=100)
-    assert batches[0][0].job is small
+    assert batches[0][0].submission is small
 
 
 async def test_no_job_is_passed_by_more_work_than_its_own():
@@ -107,7 +107,7 @@ async def test_no_job_is_passed_by_more_work_than_its_own():
 
 async def test_jobs_of_one_size_go_in_their_order():
     jobs = [job(7, 7) for _ in range(20)]
-    order = [batch[0].job for batch in drain(waiting(*jobs), max_jobs=1)]
+    order = [batch[0].submission for batch in drain(waiting(*jobs), max_jobs=1)]
     assert order == jobs
 
 
@@ -145,7 +145,7 @@ async def test_the_cancelled_count_as_no_work():
     line.take(100, 1)
     small = job(10)
     line.add(small.tickets)
-    assert line.take(100, 1)[0].job is small
+    assert line.take(100, 1)[0].submission is small
 
 
 async def test_packed_a_run_is_filled_by_turns_and_comes_by_size():
