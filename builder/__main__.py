@@ -2,6 +2,8 @@
 
 python -m builder fetch --surface embeddings --model BGE_Large --to /models
 python -m builder fetch --surface transcribe --model openai/whisper-large-v3 --revision … --to /v
+python -m builder fetch --surface chat --model my-org/my-llama --to /models
+python -m builder describe my-org/my-llama
 python -m builder tiny
 python -m builder defaults
 python -m builder check
@@ -16,16 +18,22 @@ import logging
 import os
 import sys
 import time
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from models import tiny
 from models.catalog import CATALOG
 from models.device import hardware
 from models.environ import tidied
 from models.errors import QuartetError, WeightsUnavailable
-from models.row import Row
+from models.row import Catalog, Row
 from models.weights.places import Places
 from models.weights.store import WeightsStore
+
+if TYPE_CHECKING:
+    from models.repository.describe import Description
 
 log = logging.getLogger("builder")
 _SOME_MISSING = 3
@@ -49,6 +57,8 @@ def main() -> int:
 
             print("\n".join(inspected(arguments.file)))
             return 0
+        if arguments.command == "describe":
+            return _describe(arguments)
         store = WeightsStore(_places(arguments.to))
         if arguments.command == "defaults":
             return _fetch_defaults(store, arguments.to)
@@ -62,6 +72,29 @@ def main() -> int:
         log.error("builder: %s: %s", arguments.to, error.strerror)
         return 1
     return 0
+
+
+def _describe(arguments: argparse.Namespace) -> int:
+    """Print the row of a model that the catalog does not have, with the source of each value."""
+    found = _described(arguments.model, arguments.revision, _own_places())
+    print("\n".join(found.lines()))
+    return 0
+
+
+def _described(model: str, revision: str | None, places: Places) -> Description:
+    # Not above: a fetch of a catalog's model needs none of it.
+    from models.repository import address
+    from models.repository.describe import describe
+    from models.repository.machine import Machine
+
+    device = hardware.detect()
+    trusts = _ENV.get("TRUST_REMOTE_CODE", "").lower() in ("1", "true", "yes", "on")
+    vllm = device.kind == "cuda" and find_spec("vllm") is not None
+    machine = Machine(
+        device.kind, device.dtype, "vllm" if vllm else "transformers", trusts,
+        context_tokens=int(_ENV["CHAT_CONTEXT_TOKENS"]) if "CHAT_CONTEXT_TOKENS" in _ENV else None,
+    )  # fmt: skip
+    return describe(address.parse(model, revision), places, machine)
 
 
 def _fetch(store: WeightsStore, row: Row, into: Path) -> None:
@@ -111,6 +144,11 @@ def _arguments() -> argparse.Namespace:
     commands.add_parser(
         "warm", help="load and rehearse the endpoint's models, so that what is compiled is kept"
     )
+    describe = commands.add_parser(
+        "describe", help="say what a repository's files say: its row, and where each value is from"
+    )
+    describe.add_argument("model", metavar="MODEL", help="owner/name, hf://… or file:///folder")
+    describe.add_argument("--revision", help="a branch, a tag or a commit")
     inspect = commands.add_parser("inspect", help="say what a safetensors file holds")
     inspect.add_argument("file", type=Path, metavar="FILE")
     for command in (fetch, build, defaults):
@@ -121,6 +159,8 @@ def _arguments() -> argparse.Namespace:
 def _row(arguments: argparse.Namespace) -> Row:
     held = CATALOG if arguments.surface == "all" else CATALOG.of(arguments.surface)
     if arguments.model:
+        if _is_own(held, arguments.model):
+            return _own_row(arguments)
         row = held.find(arguments.model)
         if not arguments.revision:
             return row
@@ -132,6 +172,24 @@ def _row(arguments: argparse.Namespace) -> Row:
     if arguments.surface == "all":
         raise QuartetError("--surface all needs --model")
     return held.default(arguments.surface, hardware.detect().kind)
+
+
+def _is_own(held: Catalog, model: str) -> bool:
+    """Whether a model is a repository that the catalog does not have."""
+    return "/" in model and not any(row.answers_to(model) for row in held.rows)
+
+
+def _own_row(arguments: argparse.Namespace) -> Row:
+    """The row of a repository at the commit that it has now.
+
+    Raises:
+        QuartetError: it serves another surface than the image, or cannot be served.
+    """
+    row = _described(arguments.model, arguments.revision, _places(arguments.to)).row
+    if arguments.surface not in ("all", row.surface):
+        raise QuartetError(f"{row.slug} serves {row.surface}, --surface says {arguments.surface}")
+    log.info("%s: %s", row.slug, row.weights)
+    return row
 
 
 def _tiny_rows(names: list[str]) -> list[Row]:
@@ -154,6 +212,18 @@ def _recipe_row(name: str) -> Row:
         engine="",
         memory_bytes=0,
         licence="Apache-2.0",
+    )
+
+
+def _own_places() -> Places:
+    """Where a copy may lie, as for a worker."""
+    volume = Path(_ENV.get("VOLUME_DIR", "/runpod-volume"))
+    home = Path(_ENV.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    return replace(
+        _places(_CACHE),
+        hub_caches=(volume / "huggingface-cache" / "hub", home / "hub"),
+        baked=Path(_ENV.get("WEIGHTS_DIR", "/models")),
+        volume=volume / "quartet" if volume.is_dir() else None,
     )
 
 

@@ -13,11 +13,14 @@ from handler.media.allowed import Allowed
 from handler.media.bucket import Bucket
 from handler.media.guard import Guard
 from handler.media.loras import LoraShelf
-from handler.settings.endpoint import Endpoint, renamed
+from handler.settings.endpoint import Endpoint
 from handler.settings.engines import fitted
+from handler.settings.names import renamed
+from handler.settings.own import own_rows
 from handler.settings.variables import Settings, SettingsError
 from models.catalog import CATALOG, GB
 from models.device import hardware
+from models.device.hardware import Device
 from models.device.memory import keep_freed
 from models.errors import ModelNotFound
 from models.row import Catalog, Row
@@ -46,10 +49,10 @@ def assemble(settings: Settings) -> Worker:
     budget_bytes = device.budget_bytes
     if settings.memory_budget_gb is not None:
         budget_bytes = int(settings.memory_budget_gb * GB)
-    everything = renamed(_catalog(settings), settings.further_names())
-    served = Endpoint.build(settings, SURFACES, everything, device.kind).surfaces
+    everything, own = _everything(settings, device)
+    served = Endpoint.build(settings, SURFACES, everything, device.kind, own=own).surfaces
     catalog = fitted(everything, settings, device.kind, budget_bytes, served)
-    endpoint = Endpoint.build(settings, SURFACES, catalog, device.kind, store.has)
+    endpoint = Endpoint.build(settings, SURFACES, catalog, device.kind, store.has, own)
     output_limit_bytes = settings.output_limit_bytes or _OUTPUT_LIMIT_BYTES[settings.serve]
     loader = Loader(store, device)
     return Worker(
@@ -73,6 +76,19 @@ def assemble(settings: Settings) -> Worker:
         output_limit_bytes=output_limit_bytes,
         rehearses=settings.rehearse,
     )
+
+
+def _everything(settings: Settings, device: Device) -> tuple[Catalog, list[str]]:
+    """All rows with their further names, and the slugs of those that the operator names.
+
+    Raises:
+        SettingsError: one of these cannot be served.
+    """
+    catalog = _catalog(settings)
+    own = own_rows(settings, catalog, device)
+    slugs = [row.slug for row in own]
+    others = [row for row in catalog.rows if row.slug not in slugs]
+    return renamed(Catalog([*own, *others]), settings.further_names()), slugs
 
 
 def _catalog(settings: Settings) -> Catalog:

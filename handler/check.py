@@ -18,6 +18,7 @@ from handler.entry import Worker
 from handler.errors import error_object
 from handler.findings import ERROR, OK, WARNING, Finding
 from handler.machine import kept, machine, runs_on, volume
+from handler.settings.foreign import notes
 from handler.settings.spelling import misspelt
 from handler.settings.variables import Settings, SettingsError
 from models.catalog import GB
@@ -45,6 +46,7 @@ def check(environment: Mapping[str, str]) -> list[Finding]:
     for name, near in misspelt(environment):
         do = f"set {near}, if that is meant"
         found.append(Finding(WARNING, "settings", f"{name} is no variable of this worker", do))
+    found += [Finding(WARNING, "settings", one, "leave it out") for one in notes(environment)]
     found += [*at_start(settings, worker, weigh=True), *kept(settings, environment)]
     return [*found, *_hub(settings, worker), *asyncio.run(_bucket(worker))]
 

@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import io
 import json
+import logging
 import os
 import sys
 import time
@@ -27,6 +28,7 @@ from handler.ending import end_process
 from handler.entry import Worker
 from handler.errors import JobInvalid, wire
 from handler.findings import passes, printed
+from handler.settings.foreign import notes
 from handler.settings.variables import Settings, SettingsError
 from handler.wire import encode
 from models.device.threads import share_cores
@@ -62,6 +64,8 @@ def _run() -> int:
         # The SDK reads it at its import, and knows fewer words for a level than people do.
         os.environ["RUNPOD_LOG_LEVEL"] = settings.log_level
         logs.configure(settings.log_level, as_json="RUNPOD_ENDPOINT_ID" in os.environ)
+        for note in notes(environment):
+            logging.getLogger(__name__).warning("%s", note)
         worker = assemble(settings)
         if arguments.warm:
             before_loading(settings, worker)

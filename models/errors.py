@@ -15,6 +15,7 @@
         ├── DriverTooOld             no job can be done on this machine
         ├── WeightsUnavailable
         │   └── WeightsGated         a token or an accepted licence is missing
+        ├── RepositoryUnsuited       a repository that the operator names, and no engine can serve
         ├── OutOfMemory
         ├── DeviceLost               no later request can run on this device either
         └── EngineFailed             the device refused a request that looked right
@@ -164,6 +165,15 @@ class WeightsGated(WeightsUnavailable):
     """The weights need a token, or a licence that the token's owner has not accepted."""
 
     code = "weights_gated"
+
+
+class RepositoryUnsuited(WorkerError):
+    """No engine can serve the repository that the operator names; the message says what to do.
+
+    It ends the start, so that no client sees it, and may name a folder.
+    """
+
+    code = "repository_unsuited"
 
 
 class OutOfMemory(WorkerError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class Operator:
         gpus: how many GPUs a model may use.
         compute_type: ctranslate2's, for transcription.
         chat_engine: which engine serves chat.
+        chat_template: instead of the models' own, as text.
+        vllm_args: further arguments of vllm's engine.
         chat_context_tokens: of the longest conversation.
         chat_cache_tokens: of all conversations together.
         chat_memory_bytes: of a chat model on each GPU.
@@ -37,6 +39,8 @@ class Operator:
     gpus: int = 1
     compute_type: str | None = None
     chat_engine: Literal["auto", "transformers", "vllm"] = "auto"
+    chat_template: str | None = None
+    vllm_args: Mapping[str, Any] = field(default_factory=dict)
     chat_context_tokens: int | None = None
     chat_cache_tokens: int | None = None
     chat_memory_bytes: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from handler.settings.foreign import FOREIGN
 from handler.settings.variables import Settings
 
 # Set by the gateway on every endpoint. They describe its own policy and have no effect here.
@@ -24,13 +25,20 @@ PLATFORM = {
     "RUNPOD_POD_ID": "if it is set, `--serve` listens on all interfaces",
 }
 
+_COMING = (
+    "An endpoint that was configured for one of these workers starts with the same meaning. A",
+    "variable of ours that is set too has precedence. A variable without a meaning is named in the",
+    "log of the start and by `python -m builder check`. `DTYPE` may be in vllm's words (`auto`,",
+    "`half`, `float`). worker-faster_whisper has no variables: its jobs name the model, as here.",
+)
+
 
 def document() -> str:
     """Return the tables of docs/configuration.md, in Markdown."""
     lines = ["| variable | default | meaning |", "| --- | --- | --- |"]
     for field in Settings.model_fields.values():
         value = field.default
-        empty = value is None or value in ((), frozenset())
+        empty = value is None or value in ((), frozenset(), {})
         shown = "" if empty else f"`{str(value).lower() if isinstance(value, bool) else value}`"
         lines.append(f"| `{field.validation_alias}` | {shown} | {field.description} |")
     others = {
@@ -40,6 +48,12 @@ def document() -> str:
     for title, variables in others.items():
         lines += ["", title, "", "| variable | meaning |", "| --- | --- |"]
         lines += [f"| `{name}` | {meaning} |" for name, meaning in variables.items()]
+    lines += ["", "## Coming from another worker", "", *_COMING, ""]
+    lines += ["| worker | variable | here |", "| --- | --- | --- |"]
+    for one in FOREIGN:
+        here = f"`{one.ours}`" if one.ours else "no meaning"
+        note = f"; {one.note}" if one.note else ""
+        lines.append(f"| {one.worker} | `{one.name}` | {here}{note} |")
     return "\n".join(lines) + "\n"
 
 

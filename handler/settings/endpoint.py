@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import SequenceMatcher
 
 from handler.contract.base import Surface
 from handler.job import Origin
+from handler.settings.names import find, nearest
 from handler.settings.variables import Settings, SettingsError
-from models.errors import ModelNotFound
+from models.repository.address import is_address
 from models.row import Catalog, Row
-
-_NEAREST = 3  # models named to who asks for one that is not held
 
 
 @dataclass(frozen=True)
@@ -47,33 +45,35 @@ class Endpoint:
         catalog: Catalog,
         device_kind: str,
         is_here: Callable[[Row], bool] = lambda _: True,
+        own: Sequence[str] = (),
     ) -> Endpoint:
-        """Decide what is served; ``is_here`` says whether a row's weights are on this machine.
+        """Decide what is served.
+
+        Args:
+            settings: the operator's.
+            registry: all surfaces, by name.
+            catalog: all rows, the operator's own among them.
+            device_kind: ``cuda`` or ``cpu``.
+            is_here: whether a row's weights are on this machine.
+            own: slugs of the models that the operator names; of several, they alone are held.
 
         Raises:
             SettingsError: the variables contradict each other or the catalog.
         """
         wanted = () if settings.surface == ("all",) else settings.surface
-        for name in wanted:
-            if name not in registry:
-                raise SettingsError(f"SURFACE: {name!r} is none of {', '.join(registry)}")
         catalog = Catalog(row for row in catalog.rows if row.surface in registry)
-        configured = _configured(settings, catalog)
+        if len(own) > 1:
+            catalog = _only(catalog, own)
+            registry = {name: one for name, one in registry.items() if catalog.of(name).rows}
+        configured = _configured(settings, catalog, own if len(own) == 1 else ())
         by_task = _surfaces_of_tasks(settings, catalog)
+        _check_known(wanted, registry)
         names = wanted or ((configured.surface,) if configured else by_task)
         served = {name: registry[name] for name in names or registry}
-        if configured and configured.surface not in served:
-            raise SettingsError(
-                f"MODEL_SLUG: {configured.slug} serves {configured.surface}, "
-                f"SURFACE says {', '.join(served)}"
-            )
-        if settings.model_tasks and not (by_task or names):
-            raise SettingsError(f"MODEL_TASKS: no model does {', '.join(settings.model_tasks)}")
-        if by_task and not set(by_task) & set(served):
-            raise SettingsError(
-                f"MODEL_TASKS: {', '.join(settings.model_tasks)} belong to {', '.join(by_task)}, "
-                f"this worker serves {', '.join(served)}"
-            )
+        if settings.model_tasks and not names:
+            tasks = ", ".join(settings.model_tasks)
+            raise SettingsError(f"MODEL_TASKS: no model does {tasks}")
+        _check_agreed(settings, served, configured, by_task)
         held = _served_rows(served, catalog, configured)
         stand_ins = _stand_ins(held, is_here)
         return cls(
@@ -81,7 +81,7 @@ class Endpoint:
             catalog=held,
             configured=configured,
             device_kind=device_kind,
-            baked=_baked(settings, catalog),
+            baked=None if len(own) > 1 else _baked(settings, catalog),
             tasks=settings.model_tasks,
             stand_ins=stand_ins,
             further_names=frozenset(name.lower() for name in settings.further_names()),
@@ -150,25 +150,6 @@ class Endpoint:
         return min(surface.concurrency for surface in self.surfaces.values())
 
 
-def renamed(catalog: Catalog, further_names: Mapping[str, str]) -> Catalog:
-    """The catalog with further names of its models; they come before other models' own.
-
-    Raises:
-        SettingsError: a name is to mean a model that the catalog does not have.
-    """
-    names: dict[str, tuple[str, ...]] = {}
-    for name, model in further_names.items():
-        row = _find(catalog, model)
-        if row is None:
-            nearest = ", ".join(_nearest([model], catalog.rows))
-            raise SettingsError(
-                f"SERVED_NAMES: this worker holds no {model}; the nearest: {nearest}"
-            )
-        names[row.slug] = (*names.get(row.slug, row.names), name)
-    moved = [replace(row, names=names[row.slug]) for row in catalog.rows if row.slug in names]
-    return Catalog([*moved, *(row for row in catalog.rows if row.slug not in names)])
-
-
 def _stand_ins(held: Catalog, is_here: Callable[[Row], bool]) -> dict[str, Row]:
     """Return the stand-ins by the model they replace; a model that is named has none."""
     by_slug = {row.slug: row for row in held.rows}
@@ -179,19 +160,25 @@ def _stand_ins(held: Catalog, is_here: Callable[[Row], bool]) -> dict[str, Row]:
     }
 
 
-def _configured(settings: Settings, catalog: Catalog) -> Row | None:
-    """The row that all names in the environment mean.
+def _only(catalog: Catalog, own: Sequence[str]) -> Catalog:
+    """The operator's own models alone, each a default: of a task, the first serves."""
+    rows = [replace(catalog.find(slug), default_on=frozenset({"cpu", "cuda"})) for slug in own]
+    return Catalog(rows)
+
+
+def _configured(settings: Settings, catalog: Catalog, own: Sequence[str] = ()) -> Row | None:
+    """The row that all names in the environment mean, and ``own``, the operator's model.
 
     A name that no row answers to stops the start: serving other weights than the ones named would
     be a silent replacement.
     """
-    names = list(settings.model_names())
-    rows = {name: _find(catalog, name) for name in names}
+    names = [*settings.model_names(), *own]
+    rows = {name: find(catalog, name) for name in names}
     unknown = [name for name, row in rows.items() if row is None]
     if unknown:
         tasks = set(settings.model_tasks)
         fitting = [row for row in catalog.rows if row.tasks & tasks] or catalog.rows
-        known = ", ".join(_nearest(unknown, fitting))
+        known = ", ".join(nearest(unknown, fitting))
         raise SettingsError(
             f"MODEL_SLUG: this worker holds no {' or '.join(unknown)}; the nearest: {known}"
         )
@@ -217,7 +204,9 @@ def _baked(settings: Settings, catalog: Catalog) -> Row | None:
     """
     if settings.baked_model is None:
         return None
-    row = _find(catalog, settings.baked_model)
+    row = find(catalog, settings.baked_model)
+    if row is None and is_address(settings.baked_model):
+        return None  # described only if nothing else is named
     if row is None:
         raise SettingsError(f"BAKED_MODEL: this worker holds no {settings.baked_model}")
     return row
@@ -227,24 +216,6 @@ def _at_revision(row: Row, settings: Settings) -> Row:
     """The row at the environment's revision, where that is one of a repo of the row's."""
     revision, repo = settings.pin()
     return row.pinned(repo, revision) if revision else row
-
-
-def _nearest(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
-    """The slugs of the models whose slug, repo or name looks most like one of these."""
-    wanted = [part.lower() for name in names for part in (name, name.rpartition("/")[2])]
-
-    def likeness(row: Row) -> float:
-        known = [one.lower() for one in (row.slug, row.repo or "", *row.names)]
-        return max(SequenceMatcher(None, left, right).ratio() for left in wanted for right in known)
-
-    return [row.slug for row in sorted(rows, key=likeness, reverse=True)[:_NEAREST]]
-
-
-def _find(catalog: Catalog, name: str) -> Row | None:
-    try:
-        return catalog.find(name)
-    except ModelNotFound:
-        return None
 
 
 def _surfaces_of_tasks(settings: Settings, catalog: Catalog) -> tuple[str, ...]:
@@ -259,3 +230,29 @@ def _served_rows(
     if configured is not None:
         rows = [row for row in rows if row.surface != configured.surface] + [configured]
     return Catalog(rows)
+
+
+def _check_known(wanted: Sequence[str], registry: Mapping[str, Surface]) -> None:
+    for name in wanted:
+        if name not in registry:
+            raise SettingsError(f"SURFACE: {name!r} is none of {', '.join(registry)}")
+
+
+def _check_agreed(
+    settings: Settings,
+    served: Mapping[str, Surface],
+    configured: Row | None,
+    by_task: Sequence[str],
+) -> None:
+    """See that the surfaces, the model and the tasks of the environment agree."""
+    if configured and configured.surface not in served:
+        raise SettingsError(
+            f"MODEL_SLUG: {configured.slug} serves {configured.surface}, "
+            f"SURFACE says {', '.join(served)}"
+        )
+    if by_task and not set(by_task) & set(served):
+        tasks = ", ".join(settings.model_tasks)
+        raise SettingsError(
+            f"MODEL_TASKS: {tasks} belong to {', '.join(by_task)}, "
+            f"this worker serves {', '.join(served)}"
+        )

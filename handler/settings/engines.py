@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 
+from handler.settings.own import chat_template
 from handler.settings.variables import Settings, SettingsError
 from models.catalog import GB
 from models.operator import Operator
@@ -62,6 +63,8 @@ def _operator(
         gpus=settings.gpu_count,
         compute_type=settings.compute_type,
         chat_engine=settings.chat_engine,
+        chat_template=chat_template(settings),
+        vllm_args=settings.vllm_args,
         chat_context_tokens=settings.chat_context_tokens,
         chat_cache_tokens=settings.chat_cache_tokens,
         chat_memory_bytes=None if memory_gb is None else int(memory_gb * GB),

@@ -6,6 +6,7 @@ Every variable that the worker reads is a field below; docs/configuration.md is 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from handler.contract import SURFACES
 from handler.media.bucket import MAX_TTL_S, BucketConfig
+from handler.settings.foreign import translated
 from models.environ import tidied
 from models.warm.watch import HUNG_AFTER_S
 from models.weights.places import Places
@@ -31,6 +33,13 @@ _IMAGE_TAG = re.compile(r"(hf|gh)://[\w.-]+/[\w.-]+@[\w./-]+(#.+)?")
 
 class SettingsError(Exception):
     """A variable is invalid; the message is one line, for the operator."""
+
+
+def _translated(env: Mapping[str, str]) -> dict[str, str]:
+    try:
+        return translated(env)
+    except ValueError as error:
+        raise SettingsError(f"VLLM_ARGS: {error}") from None
 
 
 def _env(name: str, meaning: str, default: Any = None, **limits: Any) -> Any:
@@ -49,6 +58,38 @@ class Settings(BaseModel):
         (),
     )
     model_slug: str | None = _env("MODEL_SLUG", "The model that this endpoint serves.")
+    model: str | None = _env(
+        "MODEL",
+        "The model to serve: a slug of the catalog, `owner/name`, `owner/name@revision`, "
+        "`hf://owner/name@revision` or `file:///folder`. A model that the catalog does not have "
+        "is described by its own files.",
+    )
+    model_revision: str | None = _env(
+        "MODEL_REVISION",
+        "The branch, tag or commit of MODEL, if MODEL names none. Unset: the main branch, "
+        "resolved to its commit once, at the start.",
+        pattern=r"^[\w./-]+$",
+    )
+    models: str | None = _env(
+        "MODELS",
+        "Several models, comma-separated: `slug=owner/name@revision`, `slug=file:///folder` or an "
+        "address alone. The first of each task is its default.",
+    )
+    model_row: Path | None = _env(
+        "MODEL_ROW",
+        "A file in TOML or YAML with values of the models' rows, which replace what their files "
+        "say.",
+    )
+    model_folders: tuple[Path, ...] = _env(
+        "MODEL_FOLDERS",
+        "The folders that `file://` addresses may be in, comma-separated. Unset: any.",
+        (),
+    )
+    trust_remote_code: bool = _env(
+        "TRUST_REMOTE_CODE",
+        "Run the code of the repositories that MODEL and MODELS name, if a model needs it.",
+        False,
+    )
     baked_model: str | None = _env(
         "BAKED_MODEL",
         "The model whose weights are in the image. The image sets it from the build argument "
@@ -94,6 +135,17 @@ class Settings(BaseModel):
         "CHAT_ENGINE",
         "The engine of chat models; auto = vllm on a GPU if it is installed, else transformers.",
         "auto",
+    )
+    chat_template: str | None = _env(
+        "CHAT_TEMPLATE",
+        "A file with a chat template in Jinja, or the template itself, instead of the model's own.",
+    )
+    vllm_args: dict[str, Any] = _env(
+        "VLLM_ARGS",
+        "Further arguments of vllm's engine, as a JSON object: "
+        '`{"max_num_seqs": 64, "kv_cache_dtype": "fp8"}`. '
+        "docs/chat.md lists them.",
+        {},
     )
     chat_context_tokens: int | None = _env(
         "CHAT_CONTEXT_TOKENS",
@@ -295,6 +347,7 @@ class Settings(BaseModel):
         Raises:
             SettingsError: a value is invalid.
         """
+        env = _translated(env)
         known = tidied({name: env[name] for name in cls.names() if name in env})
         given = {name: value.lower() if name in _WORDS else value for name, value in known.items()}
         try:
@@ -321,6 +374,7 @@ class Settings(BaseModel):
         "served_names",
         "lora_adapters",
         "lora_allow",
+        "model_folders",
         mode="before",
     )
     @classmethod
@@ -328,6 +382,17 @@ class Settings(BaseModel):
         if isinstance(value, str):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
+
+    @field_validator("vllm_args", mode="before")
+    @classmethod
+    def _object(cls, value: object) -> object:
+        try:
+            found = json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise ValueError('must be a JSON object, as {"max_num_seqs": 64}')
+        return found
 
     @field_validator("served_names")
     @classmethod

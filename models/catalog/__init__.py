@@ -5,15 +5,15 @@ docs/adding-a-model.md). A row names its engine by import path, so that reading 
 no engine.
 
 chat, transcribe, embeddings   the rows of a surface, and of the models that help it
-images, restore                the rows of images: those that make pictures, and the others
+images, video, restore         those of images: that paint, that make videos, that edit or screen
 parts                          what rows of several surfaces are made of
 """
 
-from models.catalog import chat, embeddings, images, restore, transcribe
+from models.catalog import chat, embeddings, images, restore, transcribe, video
 from models.catalog.parts import CPU, GB, GPU
 from models.row import Catalog
 
 __all__ = ["CATALOG", "CPU", "GB", "GPU", "ROWS"]
 
-ROWS = (*chat.ROWS, *images.ROWS, *restore.ROWS, *transcribe.ROWS, *embeddings.ROWS)
+ROWS = (*chat.ROWS, *images.ROWS, *video.ROWS, *restore.ROWS, *transcribe.ROWS, *embeddings.ROWS)
 CATALOG = Catalog(ROWS)

@@ -7,6 +7,11 @@ from models.row import Row
 
 EMBEDS = frozenset({"txt2embedding", "rerank"})
 SENTENCE_FILES = ("*.json", "*.safetensors", "pytorch_model.bin", "*.model", "*.txt", "1_*/*")
+LIBRARY_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "1_*/*", "2_*/*", "3_*/*")
+# Before a query, as config_sentence_transformers.json of Qwen3-Embedding has it.
+INSTRUCTION = (
+    "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
+)
 
 ROWS = (
     Row(
@@ -72,6 +77,94 @@ ROWS = (
         engine="models.embeddings.cross_encoder:CrossEncoder",
         memory_bytes=4 * GB,
         weights_bytes=int(2.3 * GB),
+        licence="Apache-2.0",
+        files=TRANSFORMERS_FILES,
+        options={"max_tokens": 8192},
+        timeout_s=120.0,
+    ),
+    Row(
+        slug="Multilingual_E5_Large",
+        surface="embeddings",
+        tasks=EMBEDS,
+        weights="hf://intfloat/multilingual-e5-large@3d7cfbdacd47fdda877c5cd8a79fbcc4f2a574f3",
+        engine="models.embeddings.torch:TorchEmbeddings",
+        memory_bytes=4 * GB,
+        weights_bytes=int(2.3 * GB),
+        licence="MIT",
+        files=LIBRARY_FILES,
+        options={"prefixes": {"query": "query: ", "passage": "passage: "}},
+        timeout_s=120.0,
+    ),
+    Row(
+        slug="GTE_ModernBERT_Base",
+        surface="embeddings",
+        tasks=EMBEDS,
+        weights="hf://Alibaba-NLP/gte-modernbert-base@e7f32e3c00f91d699e8c43b53106206bcc72bb22",
+        engine="models.embeddings.torch:TorchEmbeddings",
+        memory_bytes=2 * GB,
+        weights_bytes=int(0.3 * GB),
+        licence="Apache-2.0",
+        files=LIBRARY_FILES,
+        timeout_s=120.0,
+    ),
+    Row(
+        slug="EmbeddingGemma_300M",
+        surface="embeddings",
+        tasks=EMBEDS,
+        weights="hf://google/embeddinggemma-300m@57c266a740f537b4dc058e1b0cda161fd15afa75",
+        engine="models.embeddings.torch:TorchEmbeddings",
+        memory_bytes=3 * GB,
+        weights_bytes=int(1.3 * GB),
+        licence="Gemma Terms of Use",
+        gated=True,
+        files=LIBRARY_FILES,
+        options={
+            "dimensions": (128, 256, 512),
+            "prefixes": {
+                "query": "task: search result | query: ",
+                "passage": "title: none | text: ",
+            },
+        },
+        timeout_s=120.0,
+    ),
+    Row(
+        slug="Qwen3_Embedding_0_6B",
+        surface="embeddings",
+        tasks=EMBEDS,
+        weights="hf://Qwen/Qwen3-Embedding-0.6B@97b0c614be4d77ee51c0cef4e5f07c00f9eb65b3",
+        engine="models.embeddings.torch:TorchEmbeddings",
+        memory_bytes=4 * GB,
+        weights_bytes=int(1.2 * GB),
+        licence="Apache-2.0",
+        files=LIBRARY_FILES,
+        # It was trained to be shortened to any length from 32.
+        options={"dimensions": (32, 64, 128, 256, 512, 768), "prefixes": {"query": INSTRUCTION}},
+        timeout_s=120.0,
+    ),
+    Row(
+        slug="Qwen3_Embedding_4B",
+        surface="embeddings",
+        tasks=EMBEDS,
+        weights="hf://Qwen/Qwen3-Embedding-4B@5cf2132abc99cad020ac570b19d031efec650f2b",
+        engine="models.embeddings.torch:TorchEmbeddings",
+        memory_bytes=14 * GB,
+        weights_bytes=int(8.1 * GB),
+        licence="Apache-2.0",
+        files=LIBRARY_FILES,
+        options={
+            "dimensions": (32, 64, 128, 256, 512, 768, 1024, 1536, 2048),
+            "prefixes": {"query": INSTRUCTION},
+        },
+        timeout_s=120.0,
+    ),
+    Row(
+        slug="Qwen3_Reranker_0_6B",
+        surface="embeddings",
+        tasks=frozenset({"rerank"}),
+        weights="hf://Qwen/Qwen3-Reranker-0.6B@e61197ed45024b0ed8a2d74b80b4d909f1255473",
+        engine="models.embeddings.judge:Judge",
+        memory_bytes=4 * GB,
+        weights_bytes=int(1.2 * GB),
         licence="Apache-2.0",
         files=TRANSFORMERS_FILES,
         options={"max_tokens": 8192},

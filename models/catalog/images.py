@@ -1,4 +1,4 @@
-"""Models that make pictures and videos."""
+"""Models that paint pictures."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from models.catalog.parts import CPU, GB, GPU, STAND_IN
 from models.row import Row
 
 DIFFUSERS_FILES = ("*.json", "*.txt", "*.model", "*/*.json", "*/*.jinja", "*/*.safetensors")
-_LTX = (
-    "ltx2-3-22b-dist-int8@04676ace2a25544f56a8f59eccde925bc7ed8177"
-    "#ltx-2.3-22b-distilled_qint8.safetensors"
-    " + hf://diffusers/LTX-2.3-Distilled-Diffusers@432e0d3c2d1769aaa4d295f9243f7062bf6b47ee"
+_SDXL_FILES = (
+    "*.json",
+    "*/*.json",
+    "*/*.txt",
+    "*/model.fp16.safetensors",
+    "*/diffusion_pytorch_model.fp16.safetensors",
 )
 PAINTS = frozenset({"txt2img", "img2img", "inpaint"})
-VIDEOS = frozenset({"txt2video", "img2video"})
 MEGAPIXEL = 1024 * 1024
 
 ROWS = (
@@ -89,13 +90,7 @@ ROWS = (
         memory_bytes=14 * GB,
         weights_bytes=int(7.0 * GB),
         licence="CreativeML Open RAIL++-M",
-        files=(
-            "*.json",
-            "*/*.json",
-            "*/*.txt",
-            "*/model.fp16.safetensors",
-            "*/diffusion_pytorch_model.fp16.safetensors",
-        ),
+        files=_SDXL_FILES,
         # Two encoders that read 77 tokens each.
         options={
             "family": "sdxl",
@@ -109,45 +104,47 @@ ROWS = (
         timeout_s=120.0,
     ),
     Row(
-        slug="Ltx2_3_22B_Dist_INT8",
+        slug="SDXL_Turbo",
         surface="images",
-        tasks=VIDEOS,
-        # The transformer is the gateway's artifact; the other parts are plain.
-        weights=f"hf://dryAPI-ai/{_LTX}",
-        mirrors=(f"hf://deAPI-ai/{_LTX}",),
-        engine="models.images.video.engine:LtxVideo",
-        memory_bytes=72 * GB,  # 22 of int8, 24 of text encoder, 13 of connectors
-        weights_bytes=int(61.5 * GB),
-        licence="LTX-2 Community License, and Gemma Terms of Use for its text encoder",
-        files=(
-            "model_index.json",
-            "*/*.json",
-            "tokenizer/*",
-            *(
-                f"{part}/*.safetensors"
-                for part in ("audio_vae", "connectors", "text_encoder", "vae", "vocoder")
-            ),
-        ),
+        tasks=PAINTS,
+        weights="hf://stabilityai/sdxl-turbo@71153311d3dbb46851df1931d3ca6e939de83304",
+        engine="models.images.diffusion.engine:DiffusersImages",
+        memory_bytes=14 * GB,
+        weights_bytes=int(7.0 * GB),
+        licence="Stability AI Non-Commercial Research Community License",
+        files=_SDXL_FILES,
         options={
-            "prompt_tokens": 1024,
-            "most_pixels": 1280 * 736 * 257,
-            "offloaded_bytes": 36 * GB,
+            "family": "sdxl",
+            "prompt_tokens": 77,
+            "most_pixels": 2 * MEGAPIXEL,
+            "offloaded_bytes": 9 * GB,
+            "denoiser_bytes": int(5.1 * GB),
+            "encoder_bytes": int(1.4 * GB),
         },
-        defaults={"size": "768x512", "frames": 97, "fps": 24.0},
-        timeout_s=600.0,
+        defaults={"size": "512x512", "steps": 4, "guidance": 0.0},
+        timeout_s=120.0,
     ),
     Row(
-        slug="Tiny_Ltx2",
+        slug="Flux1dev",
         surface="images",
-        tasks=VIDEOS,
-        weights="tiny://ltx2",
-        engine="models.images.video.engine:LtxVideo",
-        memory_bytes=GB // 4,
-        licence="Apache-2.0",
-        options={"prompt_tokens": 1024, "most_pixels": 128 * 128 * 97},
-        defaults={"size": "96x64", "frames": 17, "fps": 24.0},
-        timeout_s=600.0,
-        notice=STAND_IN.format("Tiny_Ltx2", "Ltx2_3_22B_Dist_INT8"),
+        tasks=PAINTS,
+        weights="hf://black-forest-labs/FLUX.1-dev@3de623fc3c33e44ffbe2bad470d0f45bccf2eb21",
+        engine="models.images.diffusion.engine:DiffusersImages",
+        memory_bytes=38 * GB,
+        weights_bytes=int(33.8 * GB),
+        licence="FLUX.1 [dev] Non-Commercial License",
+        gated=True,
+        files=DIFFUSERS_FILES,
+        options={
+            "family": "flux-dev",
+            "prompt_tokens": 512,
+            "most_pixels": 4 * MEGAPIXEL,
+            "offloaded_bytes": 28 * GB,
+            "denoiser_bytes": int(23.8 * GB),
+            "encoder_bytes": int(9.5 * GB),
+        },
+        defaults={"size": "1024x1024", "steps": 28, "guidance": 3.5},
+        timeout_s=300.0,
     ),
     Row(
         slug="Tiny_Flux",

@@ -1,4 +1,4 @@
-"""Models that enlarge pictures, cut out backgrounds or screen pictures."""
+"""Models that enlarge pictures, remove their backgrounds, or screen them."""
 
 from __future__ import annotations
 

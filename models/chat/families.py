@@ -19,7 +19,8 @@ class Family:
 
     Attributes:
         response_template: of transformers' ``ResponseParser``; its field ``tool_calls`` is the
-            text of one call or of a list of them, ``reasoning_content`` what was thought.
+            text of one call or of a list of them, ``reasoning_content`` what was thought; a model
+            without one of them does not do that.
         before, after: what stands around a call.
         special: tokens by which calls and thoughts are known, where they are special ones.
         arguments: the key of a call's arguments.
@@ -102,6 +103,11 @@ class Family:
         return "reasoning_content" in self.response_template["fields"]
 
     @property
+    def calls(self) -> bool:
+        """Whether it calls tools in a form that is read here."""
+        return "tool_calls" in self.response_template["fields"]
+
+    @property
     def mark(self) -> str:
         """By what a call is known to begin."""
         return self.before.strip()
@@ -151,6 +157,10 @@ _WHOLE = {
         },
     },
 }
+_THINKS = {
+    "start_anchor": "<｜Assistant｜>",
+    "fields": {"content": {}, "reasoning_content": {"open": "<think>", "close": "</think>"}},
+}
 _PYTHON_TAG = frozenset({"<|python_tag|>"})
 _CHATML = frozenset({"<tool_call>", "</tool_call>", "<think>", "</think>"})
 
@@ -169,6 +179,8 @@ To call some, answer with nothing but a list of calls in this form:
 Where none of them helps, answer in words."""
 
 FAMILIES = {
+    # DeepSeek-R1 and its distills think, and call nothing in JSON.
+    "deepseek-r1": Family(_THINKS, before="", after="", special=frozenset({"<think>", "</think>"})),
     # Qwen 2.5 and 3, Hermes 2 and 3, and most that follow ChatML; their templates tell of tools.
     "hermes": Family(
         _between("<tool_call>", "</tool_call>"),

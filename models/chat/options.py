@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from importlib.util import find_spec
 
+from models.chat.engine_arguments import engine_arguments
 from models.operator import Operator
 from models.row import Row
+
+log = logging.getLogger(__name__)
 
 TRANSFORMERS = "models.chat.in_process.engine:TransformersChat"
 VLLM = "models.chat.vllm.engine:VllmChat"
@@ -17,7 +21,8 @@ def configured(row: Row, operator: Operator) -> Row:
     """Return a row of chat with its engine, its options and its share of the memory.
 
     Raises:
-        ValueError: the engine that the operator wants is not installed.
+        ValueError: the engine that the operator wants is not installed, or an argument for it is
+            none that an operator may set.
     """
     engine, why = _choice(operator)
     said = {
@@ -25,8 +30,13 @@ def configured(row: Row, operator: Operator) -> Row:
         "cache_tokens": operator.chat_cache_tokens,
         "context": operator.chat_context_tokens,
         "gpus": operator.gpus,
+        "chat_template": operator.chat_template,
     }
     options = {**row.options, **{name: value for name, value in said.items() if value is not None}}
+    if operator.vllm_args:
+        options["vllm_args"] = engine_arguments(operator.vllm_args, operator.gpus)
+        if engine != VLLM:
+            log.warning("VLLM_ARGS has no effect on %s: it runs on transformers", row.slug)
     adapters: dict[str, str | None] = {**row.adapters}
     if operator.chat_adapters_of is None or row.answers_to(operator.chat_adapters_of):
         adapters |= operator.chat_adapters

@@ -40,6 +40,10 @@ class ToolCalling(Protocol):
     def thinks(self) -> bool:
         """Whether such a model thinks before it answers."""
 
+    @property
+    def calls(self) -> bool:
+        """Whether such a model calls tools."""
+
     def rule(self, place: int) -> str:
         """Return the name of the rule for the arguments of the tool at a place."""
 

@@ -114,10 +114,13 @@ def working_bytes(config: Mapping[str, Any], steps: Steps) -> int:
 
 
 def config_of(folder: Path, name: str = "config.json") -> dict[str, Any]:
-    """The configuration beside the weights; empty where there is none, as beside a GGUF file."""
+    """The configuration beside the weights; empty where there is none, as beside a GGUF file.
+
+    Of a model that sees, it is that of its language model.
+    """
     file = folder / name
     found: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
-    return found
+    return {**found, **(found.get("text_config") or {})}
 
 
 def files_bytes(folder: Path) -> int:

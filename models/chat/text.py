@@ -23,7 +23,8 @@ class ChatText:
     Args:
         folder: of the weights.
         context: how many tokens the model reads.
-        options: of the catalog row; ``family`` says how the model calls tools and thinks.
+        options: of the catalog row; ``family`` says how the model calls tools and thinks,
+            ``chat_template`` replaces the folder's own.
 
     Attributes:
         tokenizer: transformers'.
@@ -34,8 +35,13 @@ class ChatText:
         from transformers import AutoTokenizer
 
         self.tokenizer = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, **gguf(folder)
+            folder,
+            local_files_only=True,
+            trust_remote_code=options.get("trust_remote_code", False),
+            **gguf(folder),
         )
+        if template := options.get("chat_template"):
+            self.tokenizer.chat_template = template
         self.family: Family | None = FAMILIES.get(options.get("family", ""))
         self._backend = self.tokenizer.backend_tokenizer
         added = self.tokenizer.added_tokens_decoder.items()

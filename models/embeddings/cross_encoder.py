@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 from models.device.budget import measure
 from models.device.hardware import Device
 from models.embeddings.engine import USUAL_TOKENS, not_finite
 from models.embeddings.inputs.pairs import Pairs
-from models.embeddings.inputs.texts import Texts, Tokens
+from models.embeddings.inputs.texts import Read, Texts, Tokens
 from models.embeddings.request import Ranked, RankRequest
 from models.engine import BatchEngine
 from models.row import Row
@@ -19,6 +19,13 @@ from models.stages import stage
 from models.work import Ticket, Work
 
 _USUAL_PAIRS = 8  # in a request, for the capacity
+
+
+class Pairing(Protocol):
+    """Turns a query and documents into tokens, a part for each document."""
+
+    def read(self, query: str, documents: Sequence[str], *, truncate: bool = False) -> Read:
+        """Tokenise the pairs of a query with each document; a cut shortens the document."""
 
 
 class CrossEncoder(BatchEngine):
@@ -32,16 +39,16 @@ class CrossEncoder(BatchEngine):
     def __init__(self, classifier: Any, texts: Texts, row: Row) -> None:
         self._classifier = classifier
         self.packs, self.rounds = classifier.packs, classifier.rounds
-        self._pairs = Pairs(texts)
+        self._pairs: Pairing = Pairs(texts)
         self.texts = texts
         self.row = row
 
     @classmethod
-    def load(cls, folder: Path, row: Row, device: Device) -> CrossEncoder:
+    def load(cls, folder: Path, row: Row, device: Device) -> Self:
         """Load the folder in the device's dtype, and measure the budget."""
         import torch
 
-        classifier = _classifier(folder, device.kind, getattr(torch, device.dtype))
+        classifier = cls._classifier_of(folder, device, getattr(torch, device.dtype))
         texts = Texts(classifier.tokenizer, row.options["max_tokens"], row)
         engine = cls(classifier, texts, row)
 
@@ -82,14 +89,14 @@ class CrossEncoder(BatchEngine):
         """Drop the model."""
         self._classifier = None
 
+    @classmethod
+    def _classifier_of(cls, folder: Path, device: Device, dtype: Any) -> Any:
+        """Load our own BERT if it supports the folder: importing the library takes seconds."""
+        from models.embeddings.encoder.heads import BertClassifier
 
-def _classifier(folder: Path, device: str, dtype: Any) -> Any:
-    """Load our own BERT if it supports the folder: importing the library takes seconds."""
-    from models.embeddings.encoder.heads import BertClassifier
+        ours = BertClassifier.load(folder, device.kind, dtype)
+        if ours is not None:
+            return ours
+        from models.embeddings.encoder.library import LibraryClassifier
 
-    ours = BertClassifier.load(folder, device, dtype)
-    if ours is not None:
-        return ours
-    from models.embeddings.encoder.library import LibraryClassifier
-
-    return LibraryClassifier.load(folder, device, dtype)
+        return LibraryClassifier.load(folder, device.kind, dtype)

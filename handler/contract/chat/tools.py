@@ -197,7 +197,7 @@ def asked_form(
     """
     if not tools:
         return form
-    if family is None:
+    if family is None or not family.calls:
         raise UnsupportedParameter(
             f"tools: {slug} was not made to call functions; leave them out.", param="tools"
         )

@@ -79,7 +79,7 @@ def suits(model: Any) -> bool:
 
     if model.device.type == "cpu":
         return True
-    config = model.config
+    config = model.config.get_text_config()
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return varlen.knows_causal() and varlen.suits(model.device, model.dtype, width)
 

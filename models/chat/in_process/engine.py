@@ -52,7 +52,7 @@ class TransformersChat(StepEngine):
         self.text: Text = text
         self.context = _context(model, row)
         self._model = model
-        vocabulary = int(model.config.vocab_size)
+        vocabulary = int(model.config.get_text_config().vocab_size)
         self.ends = text.ends(model.generation_config.eos_token_id, vocabulary)
         grammars = Grammars(text.tokenizer, vocabulary, self.ends)
         self._paged = Paged(model, cache_tokens, self._choose)
@@ -74,7 +74,12 @@ class TransformersChat(StepEngine):
         log.info("%s runs on transformers: %s", row.slug, row.options.get("why", "by its row"))
         dtype = row.options.get("dtype", getattr(torch, device.dtype))
         model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, device_map=device.kind, local_files_only=True, **gguf(folder)
+            folder,
+            dtype=dtype,
+            device_map=device.kind,
+            local_files_only=True,
+            trust_remote_code=row.options.get("trust_remote_code", False),
+            **gguf(folder),
         )
         tokens = cache_tokens(model, row, device)
         text = ChatText(folder, _context(model, row), row.options)
@@ -211,11 +216,13 @@ def cache_tokens(model: Any, row: Row, device: Device) -> int | None:
         return wanted or CPU_CACHE_TOKENS
     weights_bytes = sum(one.nbytes for one in {*model.parameters(), *model.buffers()})
     steps = Steps(STEP_TOKENS[device.kind], _USUAL_REQUESTS)
-    known = Model(model.config.to_dict(), weights_bytes, model.dtype.itemsize)
+    config = model.config.get_text_config().to_dict()
+    known = Model(config, weights_bytes, model.dtype.itemsize)
     return Share.of(row, known, steps).fitting(wanted)
 
 
 def _context(model: Any, row: Row) -> int:
     """How many tokens a request may have: what the model reads, or what the operator wants."""
-    reads = int(model.config.max_position_embeddings)
-    return min(reads, int(row.options.get("context", reads)))
+    config = model.config.get_text_config()
+    reads = getattr(config, "max_position_embeddings", None) or row.options["context"]
+    return min(int(reads), int(row.options.get("context", reads)))

@@ -41,6 +41,7 @@ def options(cache_tokens: int | None, step_tokens: int) -> dict[str, Any]:
 
 def _looks_at_all(config: Any) -> bool:
     """Whether every layer attends to every token before."""
+    config = config.get_text_config()  # of a model that sees, too
     kinds = getattr(config, "layer_types", None) or ["full_attention"]
     return set(kinds) == {"full_attention"} and not getattr(config, "sliding_window", None)
 

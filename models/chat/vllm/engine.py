@@ -23,7 +23,7 @@ from models.chat.request import Begun, Ended, Prompt, Tokens
 from models.chat.text import ChatText
 from models.chat.vllm.running import LOST, Alive, Running
 from models.chat.vllm.sampling import logprobs, sampling
-from models.chat.vllm.start import adapters_of, started
+from models.chat.vllm.start import adapters_of, error_line, started
 from models.device import trial
 from models.device.hardware import Device
 from models.engine import StepEngine
@@ -32,7 +32,6 @@ from models.errors import (
     EngineFailed,
     InvalidValue,
     QuartetError,
-    shorten,
 )
 from models.operator import Operator
 from models.quiet import hush
@@ -135,7 +134,7 @@ class VllmChat(StepEngine):
             for index in range(item.prompt.n):
                 going.names[index] = self._add(f"{key}.{index}", item, index, adapter)
         except (ValueError, VLLMClientError) as error:
-            raise InvalidValue(f"The engine refuses this request: {_line(error)}.") from error
+            raise InvalidValue(f"The engine refuses this request: {error_line(error)}.") from error
 
     def _add(self, name: str, item: Admission, index: int, adapter: Any) -> str:
         """Hand in a choice; returns vLLM's own name of it."""
@@ -251,10 +250,6 @@ class VllmChat(StepEngine):
     def _abort(self, names: Iterable[str]) -> None:
         with Alive():
             self._engine.abort_request(list(names), internal=True)
-
-
-def _line(error: Exception) -> str:
-    return shorten(" ".join(str(error).split()), 200).rstrip(".")
 
 
 def _cache_tokens(config: Any) -> int:

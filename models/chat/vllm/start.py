@@ -16,6 +16,7 @@ from models.device.memory import free_memory
 from models.errors import (
     DeviceLost,
     ModelLoadFailed,
+    shorten,
 )
 from models.row import Row
 
@@ -84,6 +85,7 @@ def arguments(folder: Path, row: Row, device: Device) -> dict[str, Any]:
         "model": str(folder),
         "dtype": row.options.get("dtype", device.dtype),
         "tensor_parallel_size": row.options.get("gpus", 1),
+        "trust_remote_code": row.options.get("trust_remote_code", False),
         "enable_prefix_caching": True,
         "structured_outputs_config": {"backend": "guidance"},
         "enforce_eager": on_cpu,
@@ -92,12 +94,13 @@ def arguments(folder: Path, row: Row, device: Device) -> dict[str, Any]:
         "worker_extension_cls": "models.chat.vllm.worker.Times",
         **_lora(row),
     }
+    wanted = row.options.get("vllm_args", {})
     if on_cpu:
-        return {**made, "gpu_memory_utilization": _CPU_SHARE, **_cache(folder, row)}
+        return {**made, "gpu_memory_utilization": _CPU_SHARE, **_cache(folder, row), **wanted}
     if device.capability is not None and device.capability[0] == _DATACENTRE_BLACKWELL:
         # vLLM's own choice there, FlashInfer's, downloads kernels from NVIDIA when it starts.
         made["attention_backend"] = "FLASH_ATTN"
-    return {**made, **_on_gpu(folder, row, device)}
+    return {**made, **_on_gpu(folder, row, device), **wanted}
 
 
 def _on_gpu(folder: Path, row: Row, device: Device) -> dict[str, Any]:
@@ -214,8 +217,12 @@ def _client(given: dict[str, Any]) -> Any:
     from vllm.usage.usage_lib import UsageContext
     from vllm.v1.engine.llm_engine import LLMEngine
 
+    try:
+        arguments = EngineArgs(**given)
+    except TypeError as error:  # an argument that this version does not have
+        raise ModelLoadFailed(f"VLLM_ARGS: {error_line(error)}.") from error
     return LLMEngine.from_engine_args(
-        EngineArgs(**given),
+        arguments,
         usage_context=UsageContext.OPENAI_API_SERVER,
         enable_multiprocessing=True,
     )
@@ -244,3 +251,8 @@ def adapters_of(engine: Any, row: Row) -> dict[str, Any]:
                 f"{row.slug}: the adapter {name} cannot be loaded; the worker's log says why."
             ) from error
     return made
+
+
+def error_line(error: Exception) -> str:
+    """Return an error's message in one line, without its full stop."""
+    return shorten(" ".join(str(error).split()), 200).rstrip(".")

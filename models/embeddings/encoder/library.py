@@ -47,17 +47,20 @@ class LibraryEncoder(Library):
     """A sentence-transformers folder with any modules."""
 
     def __init__(self, model: Any) -> None:
-        super().__init__(model, model.tokenizer.backend_tokenizer, model.max_seq_length)
+        backend, longest = model.tokenizer.backend_tokenizer, model.max_seq_length
+        super().__init__(model, backend, longest or model.tokenizer.model_max_length)
         self.width = model.get_embedding_dimension()
 
     @classmethod
-    def load(cls, folder: Path, device: str, dtype: torch.dtype) -> LibraryEncoder:
-        """Load the folder by the library."""
+    def load(
+        cls, folder: Path, device: str, dtype: torch.dtype, *, trusts_code: bool = False
+    ) -> LibraryEncoder:
+        """Load the folder by the library; its own code is run only if it is trusted."""
         from sentence_transformers import SentenceTransformer
 
         hush("transformers")
-        where = {"device": device, "local_files_only": True, "model_kwargs": {"dtype": dtype}}
-        return cls(SentenceTransformer(str(folder), **where))
+        where = {"device": device, "local_files_only": True, "trust_remote_code": trusts_code}
+        return cls(SentenceTransformer(str(folder), **where, model_kwargs={"dtype": dtype}))
 
     def run(self, parts: Sequence[Tokens]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return sentence embeddings, and the last hidden states of all tokens in one row."""
@@ -90,3 +93,35 @@ class LibraryClassifier(Library):
             inputs["token_type_ids"] = types
         scores: torch.Tensor = self.model(**inputs).logits[:, 0]
         return scores
+
+
+class LibraryJudge(Library):
+    """A causal language model of transformers, whose score is that of "yes" above that of "no"."""
+
+    def __init__(self, model: Any, tokenizer: Any, words: tuple[int, int]) -> None:
+        # Read before the layers are replaced.
+        yes, no = (model.get_output_embeddings().weight[word].float() for word in words)
+        self._difference = (yes - no).detach()
+        super().__init__(model, tokenizer, int(model.config.max_position_embeddings))
+
+    @classmethod
+    def load(cls, folder: Path, device: str, dtype: torch.dtype) -> LibraryJudge | None:
+        """Load the folder; None if "yes" or "no" is no single token of its vocabulary."""
+        from tokenizers import Tokenizer
+        from transformers import AutoModelForCausalLM
+
+        hush("transformers")
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        yes, no = (tokenizer.token_to_id(word) for word in ("yes", "no"))
+        if yes is None or no is None:
+            return None
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+        return cls(model.to(device), tokenizer, (yes, no))
+
+    def run(self, parts: Sequence[Tokens]) -> torch.Tensor:
+        """Return scores before the sigmoid, shape (texts,)."""
+        ids, mask, _ = self._padded(parts)
+        hidden = self.model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)[0]
+        last = torch.tensor([len(part) - 1 for part in parts], device=hidden.device)
+        ends = hidden[torch.arange(len(parts), device=hidden.device), last]
+        return ends.float() @ self._difference

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -63,16 +63,20 @@ class Family:
     schedulers: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
 
 
+_FLUX = Family(
+    {
+        "txt2img": "FluxPipeline",
+        "img2img": "FluxImg2ImgPipeline",
+        "inpaint": "FluxInpaintPipeline",
+    },
+    negative="true_cfg_scale",
+    unpacked=_packed,
+)
+
 FAMILIES = {
-    "flux": Family(
-        {
-            "txt2img": "FluxPipeline",
-            "img2img": "FluxImg2ImgPipeline",
-            "inpaint": "FluxInpaintPipeline",
-        },
-        negative="true_cfg_scale",
-        unpacked=_packed,
-    ),
+    "flux": _FLUX,
+    # Its guidance is an input of the network; in schnell, which is distilled, it changes nothing.
+    "flux-dev": replace(_FLUX, guided=True),
     "flux2-klein": Family(
         {
             "txt2img": "Flux2KleinPipeline",

@@ -16,8 +16,9 @@ from handler.contract import SURFACES
 from handler.entry import Worker
 from handler.job import Origin
 from handler.settings.document import PLATFORM, document
-from handler.settings.endpoint import Endpoint, renamed
+from handler.settings.endpoint import Endpoint
 from handler.settings.engines import fitted
+from handler.settings.names import renamed
 from handler.settings.variables import Settings, SettingsError
 from models import fake
 from models.catalog import CATALOG, GB

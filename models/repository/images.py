@@ -1,0 +1,147 @@
+"""What a folder of diffusers says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from models.catalog.images import DIFFUSERS_FILES, MEGAPIXEL, PAINTS
+from models.catalog.parts import GB
+from models.errors import RepositoryUnsuited
+from models.images.diffusion.families import FAMILIES
+from models.repository import weights
+from models.repository.copies import Copy
+from models.repository.facts import Facts
+from models.repository.machine import Machine
+
+_ENGINE = "models.images.diffusion.engine:DiffusersImages"
+_DENOISERS = ("transformer", "unet")
+_WORKING_BYTES = 5 * GB  # of a picture of a megapixel: the decoder's, for the most part
+_WORKING_LEAST_BYTES = GB // 8
+_TIMEOUT_S = 300.0
+_FP16 = ".fp16.safetensors"
+_PROMPT_TOKENS = {"sdxl": 77, "flux2-klein": 512, "z-image": 512, "flux": 256, "flux-dev": 512}
+_MOST_MEGAPIXELS = {"sdxl": 2}
+# Of models that are not distilled, and of those that are.
+_USUAL = {"sdxl": (30, 5.0), "flux-dev": (28, 3.5)}
+_DISTILLED = {"sdxl": (4, 0.0), "flux": (4, 0.0), "flux2-klein": (4, 1.0), "z-image": (8, 0.0)}
+
+
+def describe(copy: Copy, machine: Machine, facts: Facts) -> None:
+    """Note what is known of a pipeline.
+
+    Raises:
+        RepositoryUnsuited: its class has no family here, or is the repository's own code, or its
+            weights are missing or stored in a way that is not read here.
+    """
+    index = copy.json("model_index.json")
+    family = _family(copy, index)
+    facts.say("surface", "images", "model_index.json")
+    facts.say("tasks", PAINTS, "model_index.json: _class_name")
+    facts.say("engine", _ENGINE, "model_index.json: _class_name")
+    facts.say("options.family", family, "model_index.json: _class_name")
+    facts.say("options.prompt_tokens", _PROMPT_TOKENS[family], f"the family {family}")
+    most = _MOST_MEGAPIXELS.get(family, 4) * MEGAPIXEL
+    facts.say("options.most_pixels", most, f"the family {family}")
+    facts.say("timeout_s", _TIMEOUT_S, "ours, for images")
+    side = _say_defaults(copy, family, facts)
+    _say_sizes(copy, index, side, machine, facts)
+
+
+def _family(copy: Copy, index: Mapping[str, Any]) -> str:
+    name = index.get("_class_name")
+    if not isinstance(name, str):
+        raise RepositoryUnsuited(
+            f"model_index.json names {name!r}, which is code of the repository; it is not run here."
+        )
+    known: dict[str, str] = {}
+    for family, each in FAMILIES.items():
+        known |= {one: known.get(one, family) for one in each.pipelines.values()}
+    if name not in known:
+        raise RepositoryUnsuited(
+            f"model_index.json names {name}; pipelines that are served: {', '.join(known)}."
+        )
+    guided = copy.json("transformer/config.json").get("guidance_embeds")
+    return "flux-dev" if known[name] == "flux" and guided else known[name]
+
+
+def _say_defaults(copy: Copy, family: str, facts: Facts) -> int:
+    """Note the size, steps and guidance of a request that names none; return the side in pixels."""
+    scheduler = "scheduler/scheduler_config.json"
+    unet = copy.json("unet/config.json")
+    side, source = 1024, f"the family {family}"
+    if unet.get("sample_size"):
+        blocks = copy.json("vae/config.json").get("block_out_channels") or [0] * 4
+        side = int(unet["sample_size"]) * 2 ** (len(blocks) - 1)
+        source = "unet/config.json: sample_size"
+    facts.say("defaults.size", f"{side}x{side}", source)
+    distilled = family not in _USUAL
+    source = f"the family {family}"
+    if family == "sdxl" and copy.json(scheduler).get("timestep_spacing") == "trailing":
+        distilled, source = True, f"{scheduler}: timestep_spacing"
+    steps, guidance = (_DISTILLED if distilled else _USUAL)[family]
+    facts.say("defaults.steps", steps, source)
+    facts.say("defaults.guidance", guidance, source)
+    return side
+
+
+def _say_sizes(
+    copy: Copy, index: Mapping[str, Any], side: int, machine: Machine, facts: Facts
+) -> None:
+    """Note the files and the memory: of all parts, of the largest, of the one that denoises."""
+    parts = {name: _part(copy, name) for name in _weighty(index)}
+    half = bool(parts) and all(any(_FP16 in one for one in files) for files in parts.values())
+    sizes = {
+        name: sum(copy.sizes[one] for one in files if (_FP16 in one) == half)
+        for name, files in parts.items()
+    }
+    if half:
+        patterns = ["*.json", "*/*.json", "*/*.txt", "*/*.model", f"*/*{_FP16}"]
+    else:
+        patterns = list(DIFFUSERS_FILES)
+    facts.say("files", tuple(patterns), "the engine" + ("; the half-precision variant" * half))
+    total = sum(sizes.values())
+    share = side * side / MEGAPIXEL
+    working = max(_WORKING_LEAST_BYTES, int(_WORKING_BYTES * share))
+    wide = 2 if machine.kind == "cpu" and half else 1  # a CPU computes in float32
+    facts.say("weights_bytes", total, "the sizes of the parts' safetensors")
+    facts.say("memory_bytes", total * wide + working, f"weights, and a picture of {side}x{side}")
+    if max(sizes.values(), default=0) == 0:
+        raise weights.refuse_without(copy, "a pipeline")
+    offloaded = max(sizes.values()) + working
+    facts.say("options.offloaded_bytes", offloaded, "the largest part, and a picture")
+    denoiser = next((sizes[name] for name in _DENOISERS if name in sizes), 0)
+    stored = copy.json("transformer/config.json").get("quantization_config")
+    if not stored:
+        facts.say("options.denoiser_bytes", denoiser, "the size of the part that denoises")
+        others = [size for name, size in sizes.items() if name not in _DENOISERS]
+        facts.say("options.encoder_bytes", max(others, default=0), "the largest other part")
+
+
+def _weighty(index: Mapping[str, Any]) -> list[str]:
+    """Return the parts of a pipeline that have weights."""
+    named = {name: one for name, one in index.items() if isinstance(one, list) and one[0]}
+    words = ("Tokenizer", "Scheduler", "Processor", "FeatureExtractor")
+    return [name for name, one in named.items() if not any(word in one[1] for word in words)]
+
+
+def _part(copy: Copy, name: str) -> list[str]:
+    """Return the weights' files of a part.
+
+    Raises:
+        RepositoryUnsuited: it has none, or they are stored in a way that is not read here.
+    """
+    stored = copy.json(f"{name}/config.json").get("quantization_config") or {}
+    method = stored.get("quant_method")
+    if stored and method != "sdnq":
+        raise RepositoryUnsuited(
+            f"{name} is stored as {method}; of quantised parts, sdnq int8 is read here."
+        )
+    found = weights.named(copy, [f"{name}/*.safetensors"])
+    if not found:
+        if weights.named(copy, [f"{name}/*.bin", f"{name}/*.ckpt", f"{name}/*.pt"]):
+            raise RepositoryUnsuited(
+                f"The weights of {name} are pickles, which can hold code; save them as safetensors."
+            )
+        raise RepositoryUnsuited(f"The weights of {name} are missing; fetch the repository again.")
+    return found

@@ -1,0 +1,75 @@
+"""A hub of models, played."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from tests.models import repositories as made
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of each kind, whole."""
+    root = tmp_path_factory.mktemp("models")
+    for name, build in (("chat", made.chat), ("encoder", made.encoder), ("ranker", made.reranker)):
+        (root / name).mkdir()
+        build(root / name)
+    return root
+
+
+@pytest.fixture
+def folder(models, tmp_path, request) -> Path:
+    return Path(shutil.copytree(models / request.param, tmp_path / "model"))
+
+
+def hub(
+    folder: Path, commit: str, refuse: str | None = None, asked: list[str] | None = None
+) -> web.Application:
+    """As much of the hub's protocol as a description and a download use."""
+
+    def error(code: str, status: int) -> web.Response:
+        return web.json_response({}, status=status, headers={"X-Error-Code": code})
+
+    async def info(request: web.Request) -> web.Response:
+        if asked is not None:
+            asked.append(request.match_info.get("revision", "main"))
+        if request.match_info.get("revision", "main") not in ("main", "v2", commit):
+            return error("RevisionNotFound", 404)
+        if refuse == "RepoNotFound":
+            return error(refuse, 404)
+        files = [
+            {"rfilename": one.name, "size": one.stat().st_size}
+            for one in sorted(folder.iterdir()) if one.is_file()
+        ]  # fmt: skip
+        body = {"id": "Me/Mine", "sha": commit, "siblings": files, "tags": ["license:mit"]}
+        return web.json_response({**body, "gated": "manual" if refuse == "GatedRepo" else False})
+
+    async def tree(request: web.Request) -> web.Response:
+        return web.json_response([
+            {"type": "file", "path": one.name, "size": one.stat().st_size, "oid": "0" * 40}
+            for one in sorted(folder.iterdir()) if one.is_file()
+        ])  # fmt: skip
+
+    async def file(request: web.Request) -> web.Response:
+        if refuse == "GatedRepo":
+            return error(refuse, 401)
+        if asked is not None and request.method == "GET":
+            asked.append(request.match_info["name"])
+        content = (folder / request.match_info["name"]).read_bytes()
+        return web.Response(
+            body=content, headers={"ETag": f'"{hash(content):x}"', "X-Repo-Commit": commit}
+        )
+
+    application = web.Application()
+    application.router.add_get("/api/models/Me/Mine", info)
+    application.router.add_get("/api/models/Me/Mine/revision/{revision}", info)
+    application.router.add_get("/api/models/Me/Mine/tree/{revision}", tree)
+    application.router.add_get("/Me/Mine/resolve/{revision}/{name:.+}", file)
+    return application
+
+
+COMMIT = "c3" * 20
