@@ -19,7 +19,7 @@ from handler.settings.variables import Settings, SettingsError
 from models.chat.engine_arguments import ALLOWED, engine_arguments
 from models.repository.rows import Wanted, listed
 from tests.conftest import ROOT, decoded, needs
-from tests.models import repositories as made
+from tests.support import repositories as made
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from tests.models import repositories as made
+from tests.support import repositories as made
 
 
 @pytest.fixture(scope="module")

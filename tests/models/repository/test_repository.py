@@ -17,7 +17,7 @@ from models.repository.describe import Description, describe
 from models.repository.machine import Machine
 from models.weights.places import Places
 from tests.conftest import decoded
-from tests.models import repositories as made
+from tests.support import repositories as made
 
 MACHINE = Machine("cpu", "float32")
 

@@ -17,7 +17,7 @@ from models.repository.describe import describe
 from models.repository.machine import Machine
 from models.weights.places import Places
 from models.weights.store import WeightsStore
-from tests.models import repositories as made
+from tests.support import repositories as made
 from tests.support.hub import COMMIT, hub
 from tests.support.servers import serve
 
