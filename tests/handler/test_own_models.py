@@ -454,7 +454,7 @@ def test_arguments_reach_vllm(home):
 def test_an_argument_that_this_vllm_does_not_have(monkeypatch):
     import types
 
-    from models.chat.vllm import engine
+    from models.chat.vllm import start
     from models.errors import ModelLoadFailed
 
     def arguments(model: str) -> None: ...
@@ -467,7 +467,7 @@ def test_an_argument_that_this_vllm_does_not_have(monkeypatch):
     with pytest.raises(
         ModelLoadFailed, match="VLLM_ARGS: .*unexpected keyword argument 'block_size'"
     ):
-        engine._started({"model": "x", "block_size": 16})
+        start._client({"model": "x", "block_size": 16})
 
 
 def test_the_page_names_every_argument():

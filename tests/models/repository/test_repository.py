@@ -85,10 +85,10 @@ async def test_a_language_model_says_what_the_library_says(own, home, model_type
 
 
 def made_bytes(tokenizer: Any, token: int) -> bytes:
-    from models.chat.text import _BYTES
+    from models.byte_letters import BYTES
 
     word = tokenizer.convert_ids_to_tokens(token)
-    return bytes(_BYTES[letter] for letter in word) if token > 6 else word.encode()
+    return bytes(BYTES[letter] for letter in word) if token > 6 else word.encode()
 
 
 def test_every_field_of_a_language_model_has_a_source(home):
