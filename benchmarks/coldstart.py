@@ -45,8 +45,9 @@ JOBS = {
     "images": ROOT / "examples/images.json",
     "chat": ROOT / "test_input.json",
     "transcribe": ROOT / "examples/transcribe.json",
+    "speech": ROOT / "examples/speech.json",
 }
-GOALS = {"embeddings": 1.5, "images": 1.15, "chat": 1.15, "transcribe": 1.25}
+GOALS = {"embeddings": 1.5, "images": 1.15, "chat": 1.15, "transcribe": 1.25, "speech": 1.25}
 BARE = {
     "embeddings": """
         import torch
@@ -69,6 +70,10 @@ BARE = {
     "transcribe": """
         from faster_whisper import WhisperModel
         WhisperModel(folder)
+        """,
+    "speech": """
+        from hibari import Hibari
+        Hibari(model=folder + "/hibari.onnx")("Ready.")
         """,
 }
 _LOADED = "print('loaded', flush=True); os._exit(0)"

@@ -49,6 +49,37 @@ class Speech:
     text: str
 
 
+def sentence(chance: random.Random) -> str:
+    """A sentence without numbers."""
+    parts = (chance.choice(words) for words in (_WHO, _DID, _WHERE, _WHEN))
+    return " ".join(parts) + "."
+
+
+# Numbers, dates and abbreviations as people write them.
+WITH_NUMBERS = (
+    "Dr. Smith paid $9.99 for it on March 3rd, 2021.",
+    "The train leaves at 7:30 and arrives at 11:45.",
+    "About 25% of the 1,250 people voted on 10/12/2019.",
+    "Chapter 7 begins on page 214.",
+    "The tower is 324 meters high and was finished in 1889.",
+    "Mr. Jones lives at 42 Green Street, approx. 3 miles away.",
+    "She was born on July 4, 1976, in New York.",
+    "The temperature fell to 12 degrees on Tuesday, Jan. 5.",
+    "He ran 10 km in 48 minutes.",
+    "There are 365 days in a year, and 24 hours in a day.",
+    "The ticket costs 15 dollars, and the book costs 30.",
+    "In 1969 two men walked on the moon for 21 hours.",
+    "Call room 101 before 9 o'clock.",
+    "The recipe needs 250 grams of flour and 4 eggs.",
+    "The company sold 3 million phones in 2015.",
+    "The 2nd train was 17 minutes late.",
+    "Mrs. Brown has 8 cats, 2 dogs and 1 parrot.",
+    "The answer is 3.14, not 2.72.",
+    "The war ended in 1945, after 6 years.",
+    "Only 5 of the 60 seats were empty.",
+)
+
+
 def read_aloud(folder: Path, minutes: float) -> list[Speech]:
     """Sentences by espeak-ng, in four voices: as many files of about a minute.
 
@@ -59,8 +90,7 @@ def read_aloud(folder: Path, minutes: float) -> list[Speech]:
     for number in range(round(minutes)):
         sentences, samples = list[str](), list[Any]()
         while sum(map(len, samples)) < 57 * RATE_HZ:
-            parts = (chance.choice(words) for words in (_WHO, _DID, _WHERE, _WHEN))
-            sentences.append(" ".join(parts) + ".")
+            sentences.append(sentence(chance))
             spoken = _spoken(folder, sentences[-1], VOICES[number % len(VOICES)])
             samples += [spoken, np.zeros(int(chance.uniform(0.3, 1.5) * RATE_HZ), np.int16)]
         path = write(folder / f"read-{number}.wav", np.concatenate(samples))
@@ -114,7 +144,7 @@ def word_error_rate(speech: Sequence[Speech], heard: Sequence[str]) -> float:
     errors = total = 0
     for one, text in zip(speech, heard, strict=True):
         said = words(one.text)
-        errors, total = errors + _distance(said, words(text)), total + len(said)
+        errors, total = errors + distance(said, words(text)), total + len(said)
     return errors / total
 
 
@@ -124,7 +154,26 @@ def words(text: str) -> list[str]:
     return [{"mr": "mister"}.get(word, word) for word in plain.split()]
 
 
-def _distance(left: Sequence[str], right: Sequence[str]) -> int:
+_DIGITS = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+    "twelve",
+)  # fmt: skip
+_FULL = {"mr": "mister", "mrs": "missus", "dr": "doctor", "jan": "january", "km": "kilometers"}
+_FULL |= {"approx": "approximately", "second": "2", "3rd": "3", "percent": "%"}
+
+
+def words_and_numbers(text: str) -> list[str]:
+    """Words and numbers, in one of the ways in which people write them."""
+    text = re.sub(r"(?<=\d),(?=\d{3})", "", text.lower())
+    text = re.sub(r"(\d)(?:st|nd|rd|th)\b", r"\1", text).replace("%", " % ")
+    text = re.sub(r"(?<=\d)/(?=\d)", " ", text).replace("o'clock", "oclock")
+    plain = re.sub(r"(?<!\d)[.:]|[.:](?!\d)|[^a-z0-9.:% ]", " ", re.sub(r"['’]", "", text))
+    known = {**{word: str(number) for number, word in enumerate(_DIGITS)}, **_FULL}
+    return [known.get(word, word) for word in plain.split()]
+
+
+def distance(left: Sequence[str], right: Sequence[str]) -> int:
+    """Levenshtein's distance of two lists of words."""
     row = list(range(len(right) + 1))
     for index, word in enumerate(left, start=1):
         before, row[0] = row[0], index

@@ -104,7 +104,7 @@ def _fetch(store: WeightsStore, row: Row, into: Path) -> None:
 
 
 def _fetch_defaults(store: WeightsStore, into: Path) -> int:
-    """What a machine without a GPU answers with; a model that cannot be had has its stand-in.
+    """What a machine without a GPU answers with; a model that cannot be had may have a stand-in.
 
     Returns:
         The exit status, 3 where one could not be had.
@@ -113,7 +113,7 @@ def _fetch_defaults(store: WeightsStore, into: Path) -> int:
     for row in _tiny_rows([]):
         _fetch(store, row, into)
     for row in CATALOG.rows:
-        if "cpu" not in row.default_on or row.stand_in is None:
+        if "cpu" not in row.default_on or row.weights.startswith("tiny://"):
             continue
         try:
             _fetch(store, row, into)
@@ -121,9 +121,10 @@ def _fetch_defaults(store: WeightsStore, into: Path) -> int:
             log.warning("%s", error.message)
             missing.append(row)
     for row in missing:
-        log.warning(
-            "%s could not be had: %s stands in, whose weights are random.", row.slug, row.stand_in
-        )
+        instead = "nothing stands in"
+        if row.stand_in is not None:
+            instead = f"{row.stand_in} stands in, whose weights are random"
+        log.warning("%s could not be had: %s.", row.slug, instead)
     return _SOME_MISSING if missing else 0
 
 

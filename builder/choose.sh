@@ -22,8 +22,8 @@ refuse() {
 }
 
 case $SURFACE in
-all | chat | images | transcribe | embeddings) ;;
-*) refuse "SURFACE=$SURFACE: an image is of one of chat, images, transcribe, embeddings, or of all" ;;
+all | chat | images | transcribe | speech | embeddings) ;;
+*) refuse "SURFACE=$SURFACE: an image is of one of chat, images, transcribe, speech, embeddings, or of all" ;;
 esac
 case $CUDA in
 "" | 12.6 | 13.0 | none) ;;
@@ -67,7 +67,7 @@ torch() {
 case $image-$CUDA in
 chat-vllm-*) ;; # its lock has torch and CUDA's libraries
 # ctranslate2 brings its own kernels and takes cuBLAS of CUDA 12: no torch, or one beside it.
-transcribe-none | diarize-none) ;;
+transcribe-none | diarize-none | speech-*) ;; # onnxruntime, on the processor
 transcribe-* | diarize-*) cp "$here/cuda-12.txt" "$folder/torch/" ;;
 all-13.0)
     cp "$here/cuda-12.txt" "$folder/torch/"

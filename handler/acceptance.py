@@ -54,7 +54,8 @@ class Accepted:
     @property
     def streams(self) -> bool:
         """Whether it asks for a stream, of an operation that has one."""
-        return self.job.wants_stream and self.operation.stream is not None
+        asked = self.job.wants_stream or self.request.asks_for_stream
+        return asked and self.operation.stream is not None
 
     @property
     def route(self) -> str:
@@ -179,7 +180,8 @@ def _listing(job: Job, endpoint: Endpoint) -> Json | None:
     if name:
         row = endpoint.find(name)
         surface = endpoint.surfaces[row.surface]
-        return {**_model(row, row.named(name)), "parameters": surface.offered(row)}
+        details = surface.details(row)
+        return {**_model(row, row.named(name)), **details, "parameters": surface.offered(row)}
     defaults = [endpoint.pick(surface, None) for surface in endpoint.surfaces]
     # The model that serves a request that names none comes first.
     rows = {row.slug: row for row in (*defaults, *endpoint.catalog.rows)}

@@ -47,6 +47,8 @@ class Dispatcher:
         accepted: Accepted,
         deadline: Deadline = NEVER,
         tell: Callable[[Json], None] | None = None,
+        *,
+        carries_files: bool = False,
     ) -> Json:
         """Answer a job in one piece.
 
@@ -54,26 +56,32 @@ class Dispatcher:
             accepted: which.
             deadline: of what it runs on the device.
             tell: hears how far it is.
+            carries_files: whether its door delivers files as they are.
         """
-        async with self._call(accepted, deadline, tell) as call:
+        async with self._call(accepted, deadline, tell, carries_files) as call:
             return await accepted.operation.answer(call)
 
     async def stream(
-        self, accepted: Accepted, deadline: Deadline = NEVER
+        self, accepted: Accepted, deadline: Deadline = NEVER, *, carries_files: bool = False
     ) -> AsyncGenerator[Json, None]:
         """Answer a job event by event; its operation must be one that streams."""
         if accepted.operation.stream is None:
             raise TypeError(f"{accepted.surface.name} cannot stream")
-        async with self._call(accepted, deadline) as call:
+        async with self._call(accepted, deadline, None, carries_files) as call:
             async with aclosing(accepted.operation.stream(call)) as events:
                 async for event in events:
                     yield event
 
     @asynccontextmanager
     async def _call(
-        self, accepted: Accepted, deadline: Deadline, tell: Callable[[Json], None] | None = None
+        self,
+        accepted: Accepted,
+        deadline: Deadline,
+        tell: Callable[[Json], None] | None,
+        carries_files: bool,
     ) -> AsyncIterator[Call]:
         bucket = self.bucket_of(accepted.job)
+        bounded = bucket is None or carries_files  # a file that leaves as it is goes by no bucket
         async with MediaDoor(self.guard, accepted.job.uploads) as door:
             call = Call(
                 job_id=accepted.job.id,
@@ -84,9 +92,10 @@ class Dispatcher:
                 bucket=bucket,
                 route=accepted.job.route,
                 inline_limit_bytes=self.inline_limit_bytes,
-                output_limit_bytes=self.output_limit_bytes if bucket is None else None,
+                output_limit_bytes=self.output_limit_bytes if bounded else None,
                 event_limit_bytes=self.event_limit_bytes,
                 loras=self.loras,
+                carries_files=carries_files,
                 helpers={
                     name: Helper(row, partial(self._ask, row, deadline))
                     for name, row in self.helpers.items()

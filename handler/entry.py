@@ -74,7 +74,9 @@ class Worker(Life):
                 return Encoded(encode(_earlier_answer(accepted)))
             limits = Limits.of(accepted.timeout_s, start)
             async with limits.hold():
-                answer = await self.dispatcher.answer(accepted, limits.device, tell)
+                answer = await self.dispatcher.answer(
+                    accepted, limits.device, tell, carries_files=carries_files
+                )
                 output = as_it_is(answer) if carries_files else None
                 output = self._small(output) if output else await self._fitting(accepted, answer)
             self._done(accepted, start)
@@ -82,19 +84,24 @@ class Worker(Life):
         return self._failed(accepted, failure.error, start)
 
     async def stream(
-        self, raw: object, keep: Callable[[Encoded], None] | None = None
+        self,
+        raw: object,
+        keep: Callable[[Encoded], None] | None = None,
+        *,
+        carries_files: bool = False,
     ) -> AsyncGenerator[Json, None]:
         """Answer a job event by event; an error is the last event, as ``{"error": "<JSON>"}``.
 
         On the OpenAI route an error after the first event is told to the client in the stream too.
         ``keep`` gets, after the last event of a plain job, the whole answer, as without a stream.
+        A door that carries files may get the pieces of one, each ``Encoded``.
         """
         start, accepted, sent_bytes = time.monotonic(), self.accept(raw), 0
         with Caught(lambda: self._stopped(accepted, start)) as failure:
             if isinstance(accepted, Answered):
                 yield _earlier_answer(accepted)
                 return
-            async with aclosing(self._events(accepted, start)) as events:
+            async with aclosing(self._events(accepted, start, carries_files)) as events:
                 async for event in events:
                     if isinstance(event, Whole):
                         if keep is not None:
@@ -110,14 +117,17 @@ class Worker(Life):
             yield sse({"error": error_object(failure.error)})
         yield self._failed(accepted, failure.error, start)
 
-    async def _events(self, accepted: Accepted, start: float) -> AsyncGenerator[Json, None]:
+    async def _events(
+        self, accepted: Accepted, start: float, carries_files: bool
+    ) -> AsyncGenerator[Json, None]:
         """The events of a task, under its deadline.
 
         The deadline watches each wait for an event, not the consumer between two of them: there it
         would cancel the SDK in the middle of a delivery.
         """
         limits = Limits.of(accepted.timeout_s, start)
-        async with aclosing(self.dispatcher.stream(accepted, limits.device)) as events:
+        stream = self.dispatcher.stream(accepted, limits.device, carries_files=carries_files)
+        async with aclosing(stream) as events:
             while True:
                 async with limits.hold():
                     event = await anext(events, _END)

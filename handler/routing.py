@@ -99,9 +99,9 @@ def _by_marks(body: Mapping[str, Any], served: Mapping[str, Surface]) -> Surface
         and (key not in _NO_OBJECTS or not isinstance(value, dict))
     }
     present = {key for key in given if not is_left_out(body[key])}
-    if not any(present & set(surface.marks) for surface in served.values()):
+    if not any(one.marks_in(body, frozenset(present)) for one in served.values()):
         present = given
-    claims = {one.name: present & set(one.marks) for one in served.values()}
+    claims = {one.name: one.marks_in(body, frozenset(present)) for one in served.values()}
     matching = [served[name] for name, marks in claims.items() if marks]
     # A mark that is an ordinary field of another match (a transcription's prompt) claims nothing.
     fields = {mark for one in matching for mark in one.companions}

@@ -28,10 +28,12 @@ class Encoded:
     Attributes:
         content: JSON in UTF-8, but for the doors that carry texts and files as they are.
         media_type: of the content.
+        headers: that HTTP has besides.
     """
 
     content: bytes
     media_type: str = _JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Its size; the SDK formats every answer for a log that nobody may read."""
@@ -42,8 +44,8 @@ class Encoded:
 class File:
     """An answer that is a file: sound, say.
 
-    Over HTTP it leaves as it is. Behind the queue it is an object with ``about`` and a ``url``
-    where there is a bucket, or its ``b64_json``.
+    Over HTTP it leaves as it is, with ``about`` in a header. Behind the queue it is an object with
+    ``about`` and a ``url`` where there is a bucket, or its ``b64_json``.
 
     Attributes:
         content: the file.
@@ -63,8 +65,13 @@ def as_it_is(answer: Any) -> Encoded | None:
     if isinstance(answer, str):
         return Encoded(answer.encode("utf-8"), _TEXT)
     if isinstance(answer, File):
-        return Encoded(answer.content, answer.media_type)
+        return Encoded(answer.content, answer.media_type, about_header(answer.about))
     return None
+
+
+def about_header(about: Mapping[str, Any]) -> dict[str, str]:
+    """What a file does not say itself, as a header: JSON in ASCII."""
+    return {"x-about": json.dumps(about)} if about else {}
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)

@@ -42,6 +42,11 @@ class Engine(ABC):
     prepare_in_thread: ClassVar[bool] = True
     capacity: int = 1
 
+    @property
+    def counters(self) -> Mapping[str, float]:
+        """What it has done so far, by the names of ``handler.doors.metrics``; they only grow."""
+        return {}
+
     @classmethod
     def honours(cls, row: Row) -> Differences:
         """Return the fields in which a model differs from its surface; needs no load."""

@@ -22,6 +22,7 @@ from models.embeddings.ranking import score
 from models.embeddings.request import Embedded, EmbedRequest, Ranked, RankRequest, Vectors
 from models.engine import BatchEngine, Differences
 from models.fake_chat import FakeChat
+from models.fake_speech import LANGUAGES, FakeSpeech
 from models.images.diffusion.fields import check_task
 from models.images.pictures.encoding import Encoded, check_delivery, encoded
 from models.images.request import ImageRequest, Images, Picture, Preview
@@ -201,13 +202,15 @@ def _of_one_colour(width: int, height: int, seed: int, tint: int) -> Any:
     return Image.new("RGB", (width, height), colour)
 
 
-def _row(surface: str, engine: type[FakeEngine | FakeChat], delay_s: float, *tasks: str) -> Row:
+def _row(
+    surface: str, engine: type[FakeEngine | FakeChat | FakeSpeech], delay_s: float, *tasks: str
+) -> Row:
     return Row(
         slug=f"Fake_{surface.title()}",
         surface=surface,
         tasks=frozenset(tasks),
         weights="file:///dev/null",
-        engine=f"models.fake:{engine.__name__}",
+        engine=f"{engine.__module__}:{engine.__name__}",
         memory_bytes=1,
         licence="none",
         options={"delay_s": delay_s},
@@ -216,12 +219,17 @@ def _row(surface: str, engine: type[FakeEngine | FakeChat], delay_s: float, *tas
     )
 
 
+def _spoken(row: Row) -> Row:
+    return replace(row, options={**row.options, "languages": LANGUAGES})
+
+
 def rows(delay_s: float = 0.0) -> tuple[Row, ...]:
     """One row per surface, and one that hangs; every step of their engines takes ``delay_s``."""
     return (
         _row("chat", FakeChat, delay_s, "chat"),
         _row("images", FakeImages, delay_s, "txt2img"),
         _row("transcribe", FakeTranscribe, delay_s, "transcribe"),
+        _spoken(_row("speech", FakeSpeech, delay_s, "txt2audio")),
         _row("speakers", FakeSpeakers, delay_s, "diarize"),
         _row("embeddings", FakeEmbeddings, delay_s, "txt2embedding", "rerank"),
         replace(

@@ -30,6 +30,7 @@ class Operator:
         images_quantization: of the part that denoises.
         images_offload: whether parts wait in RAM for their turn on the GPU.
         images_compile: whether the part that denoises is compiled.
+        speech_characters: of a text that is spoken at once.
     """
 
     device_kind: str
@@ -49,3 +50,4 @@ class Operator:
     images_quantization: Literal["int8", "fp8"] | None = None
     images_offload: Literal["auto", "always", "never"] = "auto"
     images_compile: bool = False
+    speech_characters: int = 4096

@@ -38,6 +38,13 @@ class Example:
     file: str
     keep: Callable[[str, Any], Kept]
     changes: tuple[tuple[str, Any], ...] = ()
+    hears: str | None = None  # the example whose sound it is given
+
+
+def sound(name: str, answer: Any) -> Kept:
+    """What was spoken."""
+    path = _written(f"{name}.{answer['format']}", base64.b64decode(answer["b64_json"]))
+    return f"{answer['duration']:.1f} s by {answer['voice']}", path
 
 
 def text(name: str, answer: Any) -> Kept:
@@ -78,6 +85,10 @@ EXAMPLES = (
     Example("images", "examples/images.json", picture),
     Example("transcribe", "examples/transcribe.json", transcript),
     Example("subtitles", "examples/transcribe.json", subtitles, (("response_format", "srt"),)),
+    Example("speech", "examples/speech.json", sound),
+    Example(
+        "heard", "examples/transcribe.json", transcript, (("response_format", "json"),), "speech"
+    ),
     Example("embeddings", "examples/embeddings.json", vectors),
     Example("upscale", "examples/upscale.json", picture),
     Example("background", "examples/background.json", picture),
@@ -94,10 +105,12 @@ def _written(name: str, content: bytes) -> str:
     return str(path)
 
 
-async def _answer(worker: Worker, example: Example) -> Any:
+async def _answer(worker: Worker, example: Example, spoken: str | None) -> Any:
     """The answer; exits with the error object where it is one."""
     job = json.loads((ROOT / example.file).read_text(encoding="utf-8"))
     job["input"] |= dict(example.changes)
+    if spoken is not None:
+        job["input"]["audioUrl"] = f"data:audio/mpeg;base64,{spoken}"
     output = await worker.answer({"id": example.name, **job})
     if not isinstance(output, Encoded):
         sys.exit(f"{example.name}: {output['error']}\nwhat libraries said is in {LOG}")
@@ -106,9 +119,12 @@ async def _answer(worker: Worker, example: Example) -> Any:
 
 async def _all(worker: Worker, screen: TextIO) -> list[list[object]]:
     rows: list[list[object]] = []
+    sounds: dict[str | None, str] = {}
     for example in EXAMPLES:
         start = time.monotonic()
-        answer = await _answer(worker, example)
+        answer = await _answer(worker, example, sounds.get(example.hears))
+        if isinstance(answer, dict) and "b64_json" in answer:
+            sounds[example.name] = answer["b64_json"]
         took = f"{time.monotonic() - start:.1f}"
         model = answer["model"] if isinstance(answer, dict) else rows[-1][1]
         rows.append([example.name, model, took, *example.keep(example.name, answer)])

@@ -20,6 +20,7 @@ MARKS: Mapping[str, tuple[str, ...]] = {
         "init_images",
     ),
     "transcribe": ("audioUrl", "audio_url", "video_url", "audio", "audio_base64"),
+    "speech": ("voice", "ref_audio", "instruct"),
     "embeddings": ("input", "inputs", "texts", "sentences", "documents"),
 }  # fmt: skip
 

@@ -30,6 +30,11 @@ def _untold(_: Json) -> None:
     """Tell nobody how far a job is."""
 
 
+def _no_details(_: Row) -> Mapping[str, Json]:
+    """Return nothing more to say of a model."""
+    return {}
+
+
 def _nothing(_: Row) -> Json:
     """Return no warm-up request."""
     return None
@@ -66,6 +71,7 @@ class Call:
         event_limit_bytes: how large an event of a stream can be; None = however large.
         tell: tells the platform how far it is, where there is a way: ``{"done", "total", "unit"}``.
         loras: the adapters that a request may name.
+        carries_files: whether the door delivers files as they are.
         helpers: models that serve beside it, by what they do: ``safety`` of pictures, ``speakers``
             of a recording. One that the worker does not have is left out.
     """
@@ -82,6 +88,7 @@ class Call:
     event_limit_bytes: int | None = None
     tell: Callable[[Json], None] = _untold
     loras: LoraShelf | None = None
+    carries_files: bool = False
     helpers: Mapping[str, Helper] = field(default_factory=dict)
 
     @property
@@ -149,6 +156,8 @@ class Surface:
         companions: marks of other surfaces that are ordinary fields here, and so mean nothing.
         generic: OpenAI's own models, by which its clients mean whatever this endpoint serves; lower
             case, without a snapshot's date.
+        texts: fields one of which is a text beside a mark; empty = a mark says enough.
+        details: what ``/v1/models/<slug>`` says of a model besides.
         concurrency: how many jobs the worker takes at once at least: one for the device and one in
             the making, and of jobs of milliseconds as many as come in one round trip.
     """
@@ -158,10 +167,18 @@ class Surface:
     concurrency: int
     companions: frozenset[str] = field(default_factory=frozenset)
     generic: frozenset[str] = field(default_factory=frozenset)
+    texts: frozenset[str] = field(default_factory=frozenset)
+    details: Callable[[Row], Mapping[str, Json]] = _no_details
 
     def is_generic(self, model: str) -> bool:
         """Whether a model's name means the one that this endpoint serves."""
         return re.sub(r"-\d{4}-\d{2}-\d{2}$", "", model.lower()) in self.generic
+
+    def marks_in(self, body: Mapping[str, Any], present: frozenset[str]) -> frozenset[str]:
+        """Those of the fields that are present which say that a body is for this surface."""
+        if self.texts and not any(isinstance(body.get(name), str) for name in self.texts):
+            return frozenset()
+        return present & frozenset(self.marks)
 
     @property
     def routes(self) -> tuple[str, ...]:

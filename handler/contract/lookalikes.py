@@ -49,15 +49,21 @@ class Lookalike:
 
 _ALL = (
     Lookalike(
-        None,
+        "speech",
         "speech",
         (frozenset({"voice", "ref_audio", "instruct", "instructions"}), frozenset({"text"})),
         _TEXTS,
     ),
-    Lookalike(None, "speech", (frozenset({"input"}), frozenset({"voice"})), _TEXTS),
+    Lookalike("speech", "speech", (frozenset({"input"}), frozenset({"voice"})), _TEXTS),
     Lookalike(None, "music", (frozenset({"caption"}), frozenset({"lyrics"}))),
     Lookalike(
         None, "the text in a picture", (_PICTURES, frozenset({"format", "language"})), _TEXTS
+    ),
+    Lookalike(
+        "embeddings",
+        "embeddings",
+        (frozenset({"input"}), frozenset({"dimensions", "encoding_format", "input_type"})),
+        _TEXTS | {"voice"},
     ),
     Lookalike(
         "chat",

@@ -132,6 +132,11 @@ class Request(BaseModel):
     _called: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @property
+    def asks_for_stream(self) -> bool:
+        """Whether it asks for a stream in other words than ``stream``."""
+        return False
+
+    @property
     def parts(self) -> int:
         """The number of results asked for at once; a smaller request asks for fewer."""
         return 1

@@ -15,6 +15,14 @@ from models.warm.pool import Pool
 
 _SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
+_COUNTERS = {  # of ``Engine.counters``
+    "speech_characters": "Characters that were spoken.",
+    "speech_sound_seconds": "Seconds of sound that were made.",
+    "speech_run_seconds": "Seconds that the sound took to make.",
+    "speech_first_sounds": "Texts whose first sentence was spoken.",
+    "speech_first_sound_seconds": "Seconds from a text to its first sound, of all texts together.",
+}
+
 
 class Metrics:
     """Counts requests; reads the pool when it is asked.
@@ -107,4 +115,15 @@ class _PoolCollector:
             memory.add_metric([slug], model.row.memory_bytes)
             sizes.add_metric([slug, "without"], model.load.size)
             sizes.add_metric([slug, "with"], model.load.padded_size)
-        return [warm, waiting, budget, memory, most, runs, sizes, start]
+        own = _counted(self._pool)
+        return [warm, waiting, budget, memory, most, runs, sizes, start, *own]
+
+
+def _counted(pool: Pool) -> Iterator[Metric]:
+    """What engines count of their own."""
+    for name, meaning in _COUNTERS.items():
+        family = CounterMetricFamily(f"quartet_{name}", meaning, labels=["model"])
+        for model in pool.models():
+            if name in model.engine.counters:
+                family.add_metric([model.row.slug], model.engine.counters[name])
+        yield family

@@ -116,7 +116,9 @@ def _description(operation: Operation, models: Sequence[Row]) -> str:
 
 
 def _answer(known: Described) -> dict[str, Any]:
-    content: dict[str, Any] = {"application/json": {"schema": _any_of(known.answers)}}
+    content: dict[str, Any] = {}
+    if known.answers or not known.binary:
+        content["application/json"] = {"schema": _any_of(known.answers)}
     if known.text is not None:
         content["text/plain"] = {"schema": {"type": "string", "description": known.text}}
     if known.event is not None:

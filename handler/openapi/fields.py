@@ -135,6 +135,19 @@ _TRANSCRIPTION: Mapping[str, str] = {
     "max_line_count": "Of subtitles: lines at once.",
 }
 
+_SPEECH: Mapping[str, str] = {
+    "input": "The text to speak; numbers, dates and abbreviations are read out.",
+    "voice": "A voice of the model, by name or as `{id}`; one of OpenAI's means the default.",
+    "instructions": "How to speak, for models that take instructions.",
+    "response_format": "The format of the sound.",
+    "speed": "1 is the voice's own; the pitch stays.",
+    "stream_format": "`sse` answers as events; `audio` as the sound itself.",
+    "stream": "Over HTTP the sound itself as it is made; behind the queue events.",
+    "language": "A language that the model speaks, by tag or name; without one, the voice's own.",
+    "sample_rate": "Of the sound, in Hz; without one, the model's own.",
+    "max_new_tokens": "The longest sentence, for models that make sound by tokens.",
+}
+
 _EMBEDDINGS: Mapping[str, str] = {
     "input": "A text, up to 2,048 of them, or token ids.",
     "dimensions": "Cut vectors to so many numbers, where the model is made for it.",
@@ -159,6 +172,7 @@ _OF_KIND: Mapping[str, Mapping[str, str]] = {
     "ImagesRequest": _IMAGES,
     "PictureRequest": _IMAGES,
     "TranscriptionRequest": _TRANSCRIPTION,
+    "SpeechRequest": _SPEECH,
     "EmbeddingsRequest": _EMBEDDINGS,
     "RerankRequest": _RERANK,
 }

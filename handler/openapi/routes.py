@@ -16,12 +16,14 @@ from handler.openapi.answers.chat import ChatCompletion, ChatCompletionChunk, Co
 from handler.openapi.answers.embeddings import EmbeddingsResponse, RerankResponse
 from handler.openapi.answers.images import ImageEvent, ImagesResponse
 from handler.openapi.answers.responses import ResponseEvent, ResponseObject
+from handler.openapi.answers.speech import SpeechEvent
 from handler.openapi.answers.transcribe import (
     DiarizedTranscription,
     TranscriptEvent,
     Transcription,
     VerboseTranscription,
 )
+from models.speech.request import FORMATS
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,13 @@ ROUTES: Mapping[str, Described] = {
     ),
     "/v1/images/background": replace(
         _OF_A_PICTURE, name="removeBackground", summary="Cut a picture's subject out."
+    ),
+    "/v1/audio/speech": Described(
+        "createSpeech",
+        "Speak a text.",
+        event=SpeechEvent,
+        binary=tuple(dict.fromkeys(one.media_type for one in FORMATS.values())),
+        example={"input": "Hello. How are you?", "response_format": "mp3"},
     ),
     "/v1/audio/transcriptions": _TRANSCRIBE,
     "/v1/audio/translations": replace(

@@ -73,4 +73,5 @@ def _operator(
         images_quantization=settings.images_quantization,
         images_offload=settings.images_offload,
         images_compile=settings.images_compile,
+        speech_characters=settings.speech_max_characters,
     )

@@ -205,6 +205,12 @@ class Settings(BaseModel):
         "QUARTET_CACHE.",
         False,
     )
+    speech_max_characters: int = _env(
+        "SPEECH_MAX_CHARACTERS",
+        "The longest text that is spoken at once.",
+        4096,
+        ge=1,
+    )
     images_quantization: Literal["int8", "fp8"] | None = _env(
         "IMAGES_QUANTIZATION",
         "Store the denoising part of image models in 8 bits. fp8 also computes in 8 bits; it "

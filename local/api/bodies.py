@@ -113,7 +113,7 @@ class DirectBody(BaseModel):
 
     model_config = ConfigDict(extra="allow", strict=True)
 
-    input: dict[str, Any] | None = None
+    input: Any = None
     model: NonEmpty | None = None
     endpointId: NonEmpty | None = None
     worker_type: Literal["active", "flex"] | None = None

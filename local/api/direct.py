@@ -85,10 +85,11 @@ def _add_operations(router: APIRouter, front: Front) -> None:
 def direct_job(body: dict[str, Any]) -> dict[str, Any]:
     """The job of a direct route.
 
-    Of a body with an input, that and what RunPod reads beside it; the rest goes no further. A body
-    without one is the input, whole but for the endpoint: RunPod sees no webhook and no policy then.
+    Of a body whose input is an object, that and what RunPod reads beside it; the rest goes no
+    further. Any other body is the input, whole but for the endpoint: RunPod sees no webhook and no
+    policy then. One for speech or embeddings has a text under ``input``.
     """
-    if "input" not in body:
+    if not isinstance(body.get("input"), dict):
         return {"input": {name: value for name, value in body.items() if name != "endpointId"}}
     beside: dict[str, Any] = {
         name: body[name] for name in ("webhook", "policy", "s3Config") if name in body

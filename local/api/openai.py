@@ -72,7 +72,7 @@ class OpenAiRoutes:
         except Refused as refused:
             return _refusal(refused)
         try:
-            if job.order.input["openai_input"].get("stream") is True:
+            if _asks_for_stream(job.order.input["openai_input"]):
                 return await self._stream(http, job)
             await while_connected(http, job.end())
         except Gone:
@@ -123,6 +123,10 @@ class OpenAiRoutes:
                 yield _event({"error": _error_of(job)})
         finally:
             self._platform.queues.cancel(job)
+
+
+def _asks_for_stream(body: dict[str, Any]) -> bool:
+    return body.get("stream") is True or body.get("stream_format") == "sse"
 
 
 async def _first(job: Job) -> None:

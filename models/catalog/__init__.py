@@ -4,16 +4,19 @@ A row contains everything that is particular to a model. To add a model, add a r
 docs/adding-a-model.md). A row names its engine by import path, so that reading the catalog imports
 no engine.
 
-chat, transcribe, embeddings   the rows of a surface, and of the models that help it
-images, video, restore         those of images: that paint, that make videos, that edit or screen
-parts                          what rows of several surfaces are made of
+chat, transcribe, speech, embeddings   the rows of a surface, and of the models that help it
+images, video, restore                 those of images: that paint, that make videos, that edit or screen
+parts                                  what rows of several surfaces are made of
 """
 
-from models.catalog import chat, embeddings, images, restore, transcribe, video
+from models.catalog import chat, embeddings, images, restore, speech, transcribe, video
 from models.catalog.parts import CPU, GB, GPU
 from models.row import Catalog
 
 __all__ = ["CATALOG", "CPU", "GB", "GPU", "ROWS"]
 
-ROWS = (*chat.ROWS, *images.ROWS, *video.ROWS, *restore.ROWS, *transcribe.ROWS, *embeddings.ROWS)
+ROWS = (
+    *chat.ROWS, *images.ROWS, *video.ROWS, *restore.ROWS, *transcribe.ROWS, *speech.ROWS,
+    *embeddings.ROWS,
+)  # fmt: skip
 CATALOG = Catalog(ROWS)

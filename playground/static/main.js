@@ -8,12 +8,14 @@ import { ImagesTab } from "./images.js";
 import { Jobs } from "./jobs.js";
 import { Machine } from "./machine.js";
 import { about, key, queues } from "./server.js";
+import { Speech } from "./speech.js";
 import { Transcribe } from "./transcribe.js";
 
 const SURFACES = [
   ["chat", "Chat", Chat],
   ["images", "Images", ImagesTab],
   ["transcribe", "Transcribe", Transcribe],
+  ["speech", "Speech", Speech],
   ["embeddings", "Embeddings", Embeddings],
 ].filter(([name]) => about.surfaces.includes(name));
 const TABS = [

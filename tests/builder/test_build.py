@@ -105,6 +105,7 @@ CUBLAS = (locks.FOLDER / "cuda-12.txt").read_text()
         ({"SURFACE": "chat", "CUDA": "13.0", "CHAT_ENGINE": "vllm"}, "chat-vllm", {}),
         ({"SURFACE": "chat", "CUDA": "none"}, "chat", {"torch": CPU}),
         ({"SURFACE": "chat", "CHAT_ENGINE": "transformers"}, "chat", {"torch": OF_12}),
+        ({"SURFACE": "speech"}, "speech", {}),
         ({"SURFACE": "transcribe"}, "transcribe", {"cuda-12": CUBLAS}),
         ({"SURFACE": "transcribe", "CUDA": "none"}, "transcribe", {}),
         ({"SURFACE": "transcribe", "EXTRA": "diarize"}, "diarize", {"cuda-12": CUBLAS}),
@@ -456,12 +457,14 @@ def test_a_default_that_cannot_be_fetched_has_its_stand_in(tmp_path, store):
 LEAN = {  # what an image has, and what it has not
     "embeddings": ("sentence-transformers", ("diffusers", "ctranslate2", "peft")),
     "transcribe": ("ctranslate2", ("torch", "transformers", "diffusers")),
+    "speech": ("hibari-tts", ("torch", "transformers", "ctranslate2")),
     "images": ("diffusers", ("ctranslate2", "sentence-transformers", "llguidance")),
     "chat": ("llguidance", ("diffusers", "ctranslate2", "sentence-transformers")),
 }
 ANSWERED = {
     "embeddings": ("All_MiniLM_L6_v2", "examples/embeddings.json"),
     "transcribe": ("Whisper_Base", "examples/transcribe.json"),
+    "speech": ("Hibari_Heart", "examples/speech.json"),
     "images": ("Tiny_Flux", "examples/images.json"),
     "chat": ("Tiny_Llama", "test_input.json"),
 }

@@ -29,6 +29,9 @@ assert ranked.results[0]["index"] == 1
 picture = litellm.image_generation("a fox", "openai/Tiny_Flux", size="64x64", **HERE)
 assert picture.data[0].b64_json
 
+sound = litellm.speech("openai/tts-1", "Hello.", voice="alloy", response_format="wav", **HERE)
+assert sound.content.startswith(b"RIFF")
+
 try:
     litellm.completion(CHAT, [{"role": "user", "content": "word " * 20_000}], **HERE)
 except litellm.ContextWindowExceededError:

@@ -93,6 +93,20 @@ def transcriptions() -> None:
     assert text.startswith("WEBVTT")
 
 
+def speech() -> None:
+    spoken = {"model": "tts-1", "voice": "alloy", "input": "Hello there."}
+    for form, begins in (("mp3", b"\xff"), ("opus", b"OggS"), ("flac", b"fLaC"), ("wav", b"RIFF")):
+        answer = client.audio.speech.create(**spoken, response_format=form)
+        assert answer.content.startswith(begins), form
+    streaming = client.audio.speech.with_streaming_response
+    with streaming.create(**spoken, response_format="pcm", extra_body={"stream": True}) as answer:
+        assert answer.headers["content-type"] == "audio/pcm"
+        assert sum(map(len, answer.iter_bytes())) > 24_000
+    with streaming.create(**spoken, stream_format="sse", instructions="Be calm.") as answer:
+        lines = [line for line in answer.iter_lines() if line.startswith("data: ")]
+    assert "speech.audio.done" in lines[-1]
+
+
 def errors() -> None:
     refused = None
     try:
@@ -110,5 +124,6 @@ embeddings()
 images()
 if not QUEUED:
     transcriptions()
+    speech()
 errors()
 assert client.models.list().data

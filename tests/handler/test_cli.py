@@ -149,7 +149,8 @@ def test_nonsense_in_the_environment_is_one_line():
     done = run({"input": CHAT}, SURFACE="video")
     assert done.returncode == 1
     assert (
-        done.stderr == "quartet: SURFACE: 'video' is none of chat, images, transcribe, embeddings\n"
+        done.stderr
+        == "quartet: SURFACE: 'video' is none of chat, images, transcribe, speech, embeddings\n"
     )
     assert done.stdout == ""
 

@@ -157,6 +157,36 @@ def test_the_page_on_transcription_names_every_field_and_model():
         assert row.slug in page
 
 
+SPEECH_PAGE = (ROOT / "docs/speech.md").read_text()
+
+
+def test_the_page_on_speech_names_every_field_voice_and_format():
+    from models.speech.request import FORMATS, languages_of
+
+    [operation] = SURFACES["speech"].operations
+    kind = operation.request
+    for name in {*kind.model_fields, *kind.aliases, *kind.translates} - {"model", "strict"}:
+        assert f"`{name}" in SPEECH_PAGE, name
+    for name, one in FORMATS.items():
+        assert f"| {name} | {one.media_type} |" in SPEECH_PAGE
+    for row in CATALOG.of("speech").rows:
+        [line] = [one for one in SPEECH_PAGE.splitlines() if one.startswith(f"| {row.slug} |")]
+        _, _, voices, languages, _, licence, _ = (one.strip() for one in line.split("|"))
+        spoken = languages_of(row)
+        assert voices.split(", ") == [voice.slug for one in spoken for voice in one.voices]
+        assert languages == ", ".join(f"{one.name} ({one.slug})" for one in spoken)
+        assert licence == row.licence
+
+
+@needs("Hibari_Heart")
+@pytest.mark.anyio
+async def test_speech_examples_run(make_worker):
+    for job in re.findall(r"```json\n(\{\"input.*?)\n```", SPEECH_PAGE):
+        answer = decoded(await make_worker(FAKE_ENGINES="0").answer(json.loads(job)))
+        assert answer["b64_json"]
+        assert "warnings" not in answer
+
+
 def test_the_page_on_operations_names_every_error_metric_and_model():
     import handler.errors  # noqa: F401 - its errors are subclasses
     from handler.doors.metrics import Metrics

@@ -116,10 +116,11 @@ async def _disconnected(http: HttpRequest) -> None:
 
 def response(output: Any, job_id: str = "") -> Response:
     """Return the worker's output as HTTP: JSON, a text, a file, or an error with its status."""
-    headers = {"x-request-id": job_id} if job_id else None
+    headers = {"x-request-id": job_id} if job_id else {}
     error = error_of(output)
     if error is not None:
         return _json({"error": error}, http_status(error), headers)
+    headers |= output.headers
     return Response(output.content, 200, headers, media_type=output.media_type)
 
 

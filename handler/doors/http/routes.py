@@ -40,6 +40,7 @@ from handler.doors.watch import LoopWatch, ThreadWatch
 from handler.entry import Worker
 from handler.errors import code_of, error_object
 from handler.job import Job
+from handler.wire import Encoded
 from models.device.memory import settle
 from models.errors import QuartetError
 
@@ -214,21 +215,29 @@ class Door:
             await events.aclose()
             return response(first, job.id)
 
-        async def body() -> AsyncGenerator[str, None]:
+        file = first if isinstance(first, Encoded) else None
+
+        async def body() -> AsyncGenerator[str | bytes, None]:
             async with aclosing(events):
-                yield first
+                yield first if file is None else file.content
                 async for event in events:
-                    if isinstance(event, str):  # an error comes last once more, as an object
+                    if isinstance(event, Encoded):
+                        yield event.content
+                    elif file is not None:
+                        raise ConnectionAbortedError("a file broke off")  # and looks like it
+                    elif isinstance(event, str):  # an error comes last once more, as an object
                         yield event
 
         headers = {"x-request-id": job.id, "cache-control": "no-cache", "x-accel-buffering": "no"}
+        if file is not None:
+            return StreamingResponse(body(), 200, {**headers, **file.headers}, file.media_type)
         return StreamingResponse(body(), media_type="text/event-stream", headers=headers)
 
     async def _measured(
         self, route: str, accepted: Accepted | Answered
     ) -> AsyncGenerator[Any, None]:
         with self._metrics.request(route) as outcome:
-            async with aclosing(self._worker.stream(accepted)) as events:
+            async with aclosing(self._worker.stream(accepted, carries_files=True)) as events:
                 code = "ok"
                 async for output in events:
                     if (code := code_of(output)) != "ok":

@@ -80,7 +80,24 @@ class Parameter(Shape):
     model_config = ConfigDict(extra="allow")
 
 
+class SpokenVoice(Shape):
+    """A voice of a model of speech."""
+
+    name: str
+    slug: str
+    gender: str
+
+
+class SpokenLanguage(Shape):
+    """A language that a model speaks, and the voices that speak it."""
+
+    name: str
+    slug: str
+    voices: list[SpokenVoice]
+
+
 class ModelDetail(Model):
     """A model, and the fields that it honours."""
 
     parameters: dict[str, Parameter]
+    languages: list[SpokenLanguage] | Absent = None

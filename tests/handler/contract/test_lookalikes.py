@@ -28,8 +28,11 @@ PICTURES = [
 ]
 TEXT = [{"prompt": "Hi", "max_tokens": 5}, {"prompt": "Hi", "temperature": 0.2}]
 
+VECTORS = [{"input": "Hi", "dimensions": 8}, {"input": "Hi", "encoding_format": "float"}]
+
 CASES = [
-    *(("speech", body, surface) for body in SPEECH for surface in (*SURFACES, "all")),
+    *(("speech", body, surface) for body in SPEECH for surface in SURFACES if surface != "speech"),
+    *(("embeddings", body, "speech") for body in VECTORS),
     *(("music", body, surface) for body in MUSIC for surface in (*SURFACES, "all")),
     *(("the text in a picture", body, surface) for body in OCR for surface in (*SURFACES, "all")),
     *(("pictures", body, surface) for body in PICTURES for surface in SURFACES if surface != "images"),

@@ -146,7 +146,9 @@ BODIES = [
 EXAMPLES = [
     (route, dict(known.example))
     for route, known in ROUTES.items()
-    if "audioUrl" not in known.example and not route.endswith(("/upscale", "/background"))
+    if "audioUrl" not in known.example
+    and not known.binary
+    and not route.endswith(("/upscale", "/background"))
 ]
 
 
@@ -182,6 +184,7 @@ def told_apart(shape: Any, answer: Any) -> str:
         ("/v1/responses", {"input": "Hello"}),
         ("/v1/images/generations", {**IMAGES, "partial_images": 1}),
         ("/v1/audio/transcriptions", {"audioUrl": WAV}),
+        ("/v1/audio/speech", {"input": "One. Two.", "stream_format": "sse"}),
     ],
 )
 def test_streams_have_the_events_that_are_described(api, url, route, body):
@@ -195,6 +198,28 @@ def test_streams_have_the_events_that_are_described(api, url, route, body):
     for one in events:
         jsonschema.validate(one, {**event, "components": api["components"]})
         described(route).event.model_validate(one)
+
+
+FILES = [(route, kind) for route, known in ROUTES.items() for kind in known.binary]
+
+
+@pytest.mark.parametrize("kind", sorted({kind for _, kind in FILES}))
+def test_files_have_a_media_type_that_is_described(api, url, kind):
+    [route] = {route for route, _ in FILES}
+    content = api["paths"][route]["post"]["responses"]["200"]["content"]
+    assert "application/json" not in content
+    assert content[kind] == {}
+    body = {**ROUTES[route].example, "response_format": _FORMATS[kind]}
+    response = httpx.post(url + route, json=body)
+    assert (response.status_code, response.headers["content-type"]) == (200, kind)
+    request = api["paths"][route]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    jsonschema.validate(body, {**request, "components": api["components"]})
+
+
+_FORMATS = {
+    "audio/mpeg": "mp3", "audio/ogg": "opus", "audio/aac": "aac", "audio/flac": "flac",
+    "audio/wav": "wav", "audio/pcm": "pcm",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("form", ["text", "srt", "vtt"])

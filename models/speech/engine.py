@@ -1,0 +1,248 @@
+"""What engines of speech share: a text becomes lines, and their sound a file.
+
+A request is one part, run in slices of a line each: lines of several requests are spoken together
+where the model can, each request's in order, and its first sound leaves after its first line. No
+more than a line's samples are kept of what is encoded.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from models.engine import BatchEngine, Differences
+from models.errors import EngineFailed, InvalidValue
+from models.leniency import Leniency
+from models.operator import Operator
+from models.row import Row
+from models.speech.choices import choose
+from models.speech.delivery import check_size
+from models.speech.request import FORMATS, Begun, SpeakRequest, languages_of
+from models.speech.sound.encoding import encoder
+from models.speech.sound.joining import level, trimmed
+from models.speech.text.plain import plain
+from models.speech.text.sentences import Sentence, split
+from models.speech.utterance import Line, Utterance
+from models.work import Progress, Ticket, Unfinished, Work
+
+MAX_CHARACTERS = 4096  # of a request, OpenAI's limit
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A line as a model reads it.
+
+    Attributes:
+        tokens: the model's own.
+        count: of them.
+        seconds: that it will take to say, about, at the voice's own speed.
+        unread: how many letters the model cannot read and leaves out.
+    """
+
+    tokens: Any
+    count: int
+    seconds: float
+    unread: int = 0
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A line's sound: samples of one channel, float32, and the model's tokens that made it."""
+
+    samples: Any
+    tokens: int
+
+
+class Speaker(BatchEngine):
+    """Speaks texts; emits ``Progress``, and ``Begun`` and ``Sound`` for a stream.
+
+    Row options: ``languages`` (see ``models.speech.request.languages_of``), ``max_characters``.
+
+    Attributes:
+        rate_hz: of the samples that the model makes.
+        unused: fields of a request that the model has no use for, and why.
+    """
+
+    libraries: ClassVar[tuple[str, ...]] = ("av", "numpy")
+    rate_hz: int
+    unused: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        self._counts = dict.fromkeys(
+            ("characters", "sound_seconds", "run_seconds", "first_sounds", "first_sound_seconds"),
+            0.0,
+        )
+
+    @classmethod
+    def configured(cls, row: Row, operator: Operator) -> Row:
+        """Return the row with the operator's limit on a text."""
+        most = operator.speech_characters
+        return replace(row, options={**row.options, "max_characters": most})
+
+    @classmethod
+    def honours(cls, row: Row) -> Differences:
+        """Return the model's voices and languages, and the fields that it has no use for."""
+        languages = languages_of(row)
+        voices = list(dict.fromkeys(voice.slug for one in languages for voice in one.voices))
+        return {
+            "voice": {"type": "string", "enum": voices},
+            "language": {"type": "string", "enum": [one.slug for one in languages]},
+            **dict.fromkeys(cls.unused),
+        }
+
+    @property
+    def counters(self) -> Mapping[str, float]:
+        """Characters and seconds so far; see ``Engine``."""
+        return {f"speech_{name}": value for name, value in self._counts.items()}
+
+    @abstractmethod
+    def read(self, text: str, voice: str, language: str) -> Phrase | None:
+        """Read a line; None if there is nothing in it that the model can say."""
+
+    @abstractmethod
+    def speak(self, batch: Sequence[Utterance]) -> Sequence[Spoken | Exception]:
+        """Speak the next line of each request, each at its speed."""
+
+    def prepare(self, request: SpeakRequest) -> Work:
+        """Cut the text into lines, and read them.
+
+        Raises:
+            InvalidValue: the text is too long, or holds nothing to say; there is no such voice or
+                language; the sound would be larger than an answer can be.
+            UnsupportedParameter: a strict request has a field that would change nothing.
+        """
+        leniency = Leniency(request.strict)
+        self._check_length(request.text)
+        voice, language = choose(request, self.row, leniency)
+        for name, reason in self.unused.items():
+            if getattr(request, _ATTRIBUTES.get(name, name)) is not None:
+                leniency.leave_out(name, f"{self.row.slug} {reason}")
+        text, tagged = plain(request.text)
+        if tagged:
+            leniency.note("input", "Tags such as <speak> are markup; they were left out")
+        readings = self._read(text, voice.slug, language.slug, leniency)
+        rate_hz = request.output.rate_hz or self._rate(request.output.format)
+        seconds = sum(line.reading.seconds + line.pause_s for line in readings) / request.speed
+        check_size(request, rate_hz, seconds)
+        output = request.output
+        utterance = Utterance(
+            request, voice, language, readings, tuple(leniency.left_out), rate_hz, self.rate_hz,
+            encoder(output.format, self.rate_hz, rate_hz, streamed=output.streamed),
+        )  # fmt: skip
+        return Work((utterance,), kind=self.kind(utterance), total=len(readings))
+
+    def kind(self, utterance: Utterance) -> Any:
+        """Return what lines that are spoken together share; None = each is spoken alone."""
+        return None
+
+    def run(self, batch: Sequence[Ticket[Utterance]]) -> list[Any]:
+        """Speak a line of each request; nothing of one that nobody waits for any more."""
+        wanted = [ticket for ticket in batch if not ticket.cancelled]
+        start = time.monotonic()
+        spoken = iter(self.speak([ticket.item for ticket in wanted]) if wanted else ())
+        self._counts["run_seconds"] += time.monotonic() - start
+        return [self._add(ticket, next(spoken)) if ticket in wanted else None for ticket in batch]
+
+    def _add(self, ticket: Ticket[Utterance], spoken: Spoken | Exception) -> Any:
+        """Take the sound of a request's line; returns the whole once it is the last."""
+        if isinstance(spoken, Exception):
+            return spoken
+        item = ticket.item
+        sound = trimmed(spoken.samples, self.rate_hz)
+        if not len(sound):
+            return self._silent(item, level(spoken.samples))
+        streamed, first = item.request.output.streamed, not item.place
+        if first and streamed:
+            ticket.emit(Begun(item.rate_hz, item.left_out))
+        self._counts["characters"] += item.line.characters
+        self._counts["sound_seconds"] += len(sound) / self.rate_hz
+        item.sound_tokens += spoken.tokens
+        new = item.add(sound)
+        if first:
+            self._counts["first_sounds"] += 1
+            self._counts["first_sound_seconds"] += time.monotonic() - item.begun
+        if streamed:
+            ticket.emit(new)
+        done, total = item.characters
+        ticket.emit(Progress(0, done, total, "characters"), lasting=False)
+        return item.finished() if item.place == len(item.lines) else Unfinished()
+
+    def _silent(self, item: Utterance, loudness: float) -> Exception:
+        return EngineFailed(
+            f"{self.row.slug} made no sound of sentence {item.line.number} (its level is "
+            f"{loudness:.5f} of full scale); put it in other words, or send another seed.",
+            param="input",
+            code="silent_sound",
+        )
+
+    def _check_length(self, text: str) -> None:
+        most = self.row.options.get("max_characters", MAX_CHARACTERS)
+        if len(text) > most:
+            raise InvalidValue(
+                f"input has {len(text)} characters, and at most {most} are spoken at once; send it "
+                "in parts (the operator raises the limit by SPEECH_MAX_CHARACTERS).",
+                param="input",
+                code="string_above_max_length",
+            )
+
+    def _read(self, text: str, voice: str, language: str, leniency: Leniency) -> list[Line]:
+        """Read every line; what cannot be said is left out, and named.
+
+        Raises:
+            InvalidValue: nothing can be said.
+        """
+        lines: list[Line] = []
+        skipped: list[int] = []
+        unread = 0
+        for sentence in split(text):
+            reading = self._reading(sentence, voice, language)
+            if reading is None:
+                skipped += [sentence.number] if any(map(str.isalnum, sentence.text)) else []
+                continue
+            unread += reading.unread
+            lines.append(
+                Line(reading, len(sentence.text), reading.count, sentence.number, sentence.pause_s)
+            )
+        if not lines:
+            raise InvalidValue(
+                f"input holds nothing that {self.row.slug} can say; it speaks "
+                f"{', '.join(one.name for one in languages_of(self.row))}.",
+                param="input",
+                code="nothing_to_speak",
+            )
+        if skipped:
+            told = ", ".join(map(str, dict.fromkeys(skipped[:10])))
+            leniency.adapt("input", f"{self.row.slug} cannot read sentence {told}; it was left out")
+        if unread:
+            leniency.adapt(
+                "input", f"{self.row.slug} cannot read {unread} letters; it left them out"
+            )
+        return lines
+
+    def _reading(self, sentence: Sentence, voice: str, language: str) -> Phrase | None:
+        """Read a sentence.
+
+        Raises:
+            InvalidValue: what reads it fails; names the sentence.
+        """
+        try:
+            return self.read(sentence.text, voice, language)
+        except Exception as error:  # the boundary to a library of rules, which fail in any way
+            raise InvalidValue(
+                f"{self.row.slug} fails to read sentence {sentence.number} of the input; put it in "
+                "other words.",
+                param="input",
+                code="unreadable_text",
+            ) from error
+
+    def _rate(self, format_: str) -> int:
+        """The rate of a file whose client names none: the model's, or the next that there is."""
+        rates = FORMATS[format_].rates_hz
+        return min((rate for rate in rates if rate >= self.rate_hz), default=max(rates))
+
+
+_ATTRIBUTES = {"max_new_tokens": "max_tokens"}

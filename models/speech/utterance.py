@@ -1,0 +1,109 @@
+"""A request as it is spoken, sentence by sentence: what is to come, and the sound so far."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.leniency import LeftOut
+from models.speech.request import Language, Output, Sound, SpeakRequest, Speech, Voice
+from models.speech.sound.encoding import Encoder
+from models.speech.sound.joining import silence
+
+_LEAD_S = 0.05  # of silence before the first sentence, and behind the last: players cut them short
+
+
+@dataclass(frozen=True)
+class Line:
+    """A piece of the text that is spoken at once.
+
+    Attributes:
+        reading: as the engine reads it.
+        characters: of the text.
+        tokens: as the model counts it.
+        number: of the sentence that it is of, from 1.
+        pause_s: of silence behind it.
+    """
+
+    reading: Any
+    characters: int
+    tokens: int
+    number: int
+    pause_s: float
+
+
+@dataclass
+class Utterance:
+    """A request while it is spoken; a line that failed can be spoken again.
+
+    Attributes:
+        request: as it came.
+        voice, language: what it means.
+        lines: what is spoken.
+        left_out: what the client is to know.
+        rate_hz: of the file.
+        encoder: takes the sound.
+        place: of the next line.
+        sound_tokens: made so far.
+        begun: by ``time.monotonic``, when it was understood.
+        content: the bytes so far.
+    """
+
+    request: SpeakRequest
+    voice: Voice
+    language: Language
+    lines: Sequence[Line]
+    left_out: tuple[LeftOut, ...]
+    rate_hz: int
+    source_hz: int
+    encoder: Encoder
+    place: int = 0
+    sound_tokens: int = 0
+    begun: float = field(default_factory=time.monotonic)
+    content: bytearray = field(default_factory=bytearray)
+
+    @property
+    def line(self) -> Line:
+        """The line that is next."""
+        return self.lines[self.place]
+
+    @property
+    def characters(self) -> tuple[int, int]:
+        """How many have been spoken, and how many there are."""
+        counts = [line.characters for line in self.lines]
+        return sum(counts[: self.place]), sum(counts)
+
+    def add(self, samples: Any) -> Sound:
+        """Take the sound of the next line; returns what of the file is new.
+
+        Args:
+            samples: without silence around it, at ``source_hz``.
+        """
+        import numpy as np
+
+        line, last = self.line, self.place == len(self.lines) - 1
+        before_s = 0.0 if self.place else _LEAD_S
+        after_s = _LEAD_S if last else line.pause_s / self.request.speed
+        around = silence(before_s, self.source_hz), silence(after_s, self.source_hz)
+        new = self.encoder.push(np.concatenate([around[0], samples, around[1]]))
+        if last:
+            new += self.encoder.close()
+        self.place += 1
+        self.content += new
+        return Sound(new)
+
+    def finished(self) -> Speech:
+        """Return the whole."""
+        output: Output = self.request.output
+        return Speech(
+            content=bytes(self.content),
+            format=output.format,
+            rate_hz=self.rate_hz,
+            duration_s=self.encoder.duration_s,
+            voice=self.voice.slug,
+            text_tokens=sum(line.tokens for line in self.lines),
+            sound_tokens=self.sound_tokens,
+            left_out=self.left_out,
+        )
