@@ -5,7 +5,7 @@ docs/adding-a-model.md). A row names its engine by import path, so that reading 
 no engine.
 
 chat, transcribe, speech, embeddings   the rows of a surface, and of the models that help it
-images, video, restore                 those of images: that paint, that make videos, that edit or screen
+images, video, restore                 those of images: painters, makers of videos, the others
 parts                                  what rows of several surfaces are made of
 """
 
