@@ -40,7 +40,7 @@ from handler.assemble import assemble
 from handler.entry import Worker
 from handler.settings.variables import Settings
 from handler.wire import Encoded
-from models.images.pictures.encoding import encode
+from models.images.encoding import encode
 from models.warm.model import Warm
 from models.warm.ticket import NEVER
 

@@ -114,7 +114,8 @@ class Worker(Life):
             self._done(accepted, start)
             return
         if isinstance(accepted, Accepted) and accepted.job.route is not None and sent_bytes:
-            yield sse({"error": error_object(failure.error)})
+            told = accepted.operation.refusal(error_object(failure.error))
+            yield sse(told, named="type" in told)
         yield self._failed(accepted, failure.error, start)
 
     async def _events(

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from handler.contract.base import Operation, Surface
-from handler.contract.lookalikes import lookalike
+from handler.contract.lookalikes import asks_to_read, has_picture, lookalike
 from handler.contract.unsupported import is_left_out
 from handler.errors import RouteUnknown, SurfaceAmbiguous, SurfaceUnknown
 from handler.job import Job
@@ -56,12 +56,19 @@ def find_surface(job: Job, endpoint: Endpoint) -> Surface:
         return surface
     if job.route is not None:
         return _by_route(job.route, served)
-    _refuse_other_tasks(job.body, served)
-    return endpoint.only or _by_marks(job.body, served)
+    _refuse_other_tasks(job.body, endpoint)
+    return endpoint.only or _of_reading(job.body, endpoint) or _by_marks(job.body, served)
 
 
-def _refuse_other_tasks(body: Mapping[str, Any], served: Mapping[str, Surface]) -> None:
-    meant = lookalike(body, served)
+def _refuse_other_tasks(body: Mapping[str, Any], endpoint: Endpoint) -> None:
+    served = endpoint.surfaces
+    tasks = {
+        task
+        for surface in served
+        for row in endpoint.catalog.of(surface).rows
+        for task in row.tasks
+    }
+    meant = lookalike(body, served, tasks)
     if meant is not None:
         task, fields = meant
         raise SurfaceUnknown(
@@ -70,6 +77,21 @@ def _refuse_other_tasks(body: Mapping[str, Any], served: Mapping[str, Surface]) 
             '"surface".',
             param=fields[0],
         )
+
+
+def _of_reading(body: Mapping[str, Any], endpoint: Endpoint) -> Surface | None:
+    """Chat, for a picture that is to be read: its fields or its model say so.
+
+    Any other picture is one to be changed.
+    """
+    if "chat" not in endpoint.surfaces or not has_picture(body) or body.get("messages"):
+        return None
+    name = body.get("model")
+    reads = isinstance(name, str) and any(
+        row.surface == "chat" and _READS in row.tasks and row.answers_to(name)
+        for row in endpoint.catalog.rows
+    )
+    return endpoint.surfaces["chat"] if reads or asks_to_read(body) else None
 
 
 def _by_route(route: str, served: Mapping[str, Surface]) -> Surface:
@@ -86,6 +108,7 @@ def _route_unknown(route: str, known: Iterable[str]) -> RouteUnknown:
     )
 
 
+_READS = "img2txt"
 _NO_OBJECTS = frozenset({"audio", "input"})
 
 

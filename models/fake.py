@@ -24,7 +24,7 @@ from models.engine import BatchEngine, Differences
 from models.fake_chat import FakeChat
 from models.fake_speech import LANGUAGES, FakeSpeech
 from models.images.diffusion.fields import check_task
-from models.images.pictures.encoding import Encoded, check_delivery, encoded
+from models.images.encoding import Encoded, check_delivery, encoded
 from models.images.request import ImageRequest, Images, Picture, Preview
 from models.leniency import Leniency
 from models.row import Row

@@ -21,6 +21,7 @@ class FakeText:
     """UTF-8 bytes as token ids."""
 
     vocabulary = 256
+    variables = frozenset({"enable_thinking"})
     family = FAMILIES["hermes"]
 
     def encode_text(self, text: str) -> list[int]:
@@ -95,6 +96,10 @@ class FakeChat(StepEngine):
     def load(cls, folder: Path, row: Row, device: Device) -> FakeChat:
         """Nothing to load."""
         return cls(row)
+
+    async def length(self, request: Prompt) -> int:
+        """Return the number of tokens; a picture is a token."""
+        return len(request.tokens)
 
     async def prepare(self, request: Prompt) -> Prompt:
         """Nothing here is worth a thread."""

@@ -25,6 +25,9 @@ class Operator:
         chat_context_tokens: of the longest conversation.
         chat_cache_tokens: of all conversations together.
         chat_memory_bytes: of a chat model on each GPU.
+        chat_images: how many pictures a request may have.
+        chat_image_bytes: of all of them together.
+        chat_image_pixels: of all of them together.
         chat_adapters: the addresses of LoRA adapters, by name.
         chat_adapters_of: a name of the model that the adapters belong to; None = all chat models.
         images_quantization: of the part that denoises.
@@ -45,6 +48,9 @@ class Operator:
     chat_context_tokens: int | None = None
     chat_cache_tokens: int | None = None
     chat_memory_bytes: int | None = None
+    chat_images: int = 16
+    chat_image_bytes: int = 32 * 1024 * 1024
+    chat_image_pixels: int = 64_000_000
     chat_adapters: Mapping[str, str] = field(default_factory=dict)
     chat_adapters_of: str | None = None
     images_quantization: Literal["int8", "fp8"] | None = None

@@ -15,6 +15,7 @@ from typing import Any
 from handler.contract.model_fields import offered
 from handler.contract.request import Request
 from handler.contract.unsupported import is_left_out
+from handler.errors import ErrorObject
 from handler.media.bucket import Bucket
 from handler.media.files import MediaDoor
 from handler.media.loras import LoraShelf
@@ -33,6 +34,11 @@ def _untold(_: Json) -> None:
 def _no_details(_: Row) -> Mapping[str, Json]:
     """Return nothing more to say of a model."""
     return {}
+
+
+def _openai_refusal(error: ErrorObject) -> dict[str, Any]:
+    """Return the body of OpenAI's error response."""
+    return {"error": error}
 
 
 def _nothing(_: Row) -> Json:
@@ -130,10 +136,13 @@ class Operation:
         answer: answers one call, in OpenAI's shape.
         stream: yields the events of a call whose request has ``stream``; None = cannot stream.
         marks: fields whose presence says that a body is for this operation.
+        within: fields whose presence says that a body without a route, of this surface, is for this
+            operation; for another surface they may mean something else.
         task: what a model must be able to do, in the catalog's words; None = any of the surface's.
         refused: why its routes are known and not answered; None = they are.
         rehearsal: the body of a small job for a model, run before the first one that counts, so
             that nothing is left that is made at first use; None = there is nothing.
+        refusal: makes the body of an error response over HTTP; an event that is one has its type.
     """
 
     request: type[Request]
@@ -141,9 +150,11 @@ class Operation:
     answer: Callable[[Call], Awaitable[Json]]
     stream: Callable[[Call], AsyncGenerator[Json, None]] | None = None
     marks: tuple[str, ...] = ()
+    within: tuple[str, ...] = ()
     task: str | None = None
     refused: str | None = None
     rehearsal: Callable[[Row], Json] = _nothing
+    refusal: Callable[[ErrorObject], dict[str, Any]] = _openai_refusal
 
 
 @dataclass(frozen=True)
@@ -193,9 +204,14 @@ class Surface:
 
     def marked(self, body: Mapping[str, Any]) -> Operation:
         """The operation that a body without a route is for."""
-        given = {mark for mark in self.marks if body.get(mark) is not None}
+        known = {mark for each in self.operations for mark in (*each.marks, *each.within)}
+        given = {mark for mark in known if body.get(mark) is not None}
         present = {mark for mark in given if not is_left_out(body[mark])} or given
-        marked = (operation for operation in self.operations if present & set(operation.marks))
+        marked = (
+            operation
+            for operation in self.operations
+            if present & {*operation.marks, *operation.within}
+        )
         return next(marked, self.operations[0])
 
     def rehearsal(self, row: Row) -> tuple[str, Json] | None:

@@ -63,9 +63,13 @@ def _reason(message: str) -> str:
 
 def _path(location: tuple[int | str, ...], text: str = "") -> str:
     """``("messages", 0, "content")`` becomes ``messages[0].content``, behind ``text``."""
+    before: int | str | None = None
     for step in location:
+        before, last = step, before
         if isinstance(step, int):
             text += f"[{step}]"
+        elif step == last:  # of a tagged union the tag comes before a field of the same name
+            continue
         elif step.isidentifier() and step != "str":  # pydantic names the members of a union too
             text += f".{step}" if text else step
     return text or "input"

@@ -6,13 +6,13 @@ left aside: without this, a request for speech gets a picture of its text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from handler.contract.unsupported import is_left_out
 
-_PICTURES = frozenset({"image", "image_url", "images"})
+_PICTURES = frozenset({"image", "image_url", "images", "input_image"})
 _SPOKEN = frozenset({"input", "text"})  # what is to be spoken is a text; others nest objects there
 _RECORDINGS = frozenset({"audio", "audioUrl", "audio_base64", "audio_url", "video_url"})
 _TEXTS = frozenset({"messages", "prompt"})
@@ -28,12 +28,14 @@ class Lookalike:
         called: what a request for it is called in an error.
         fields: has one of the fields of each group.
         without: has none of these.
+        task: what a model of the surface must do for it; None = any does.
     """
 
     surface: str | None
     called: str
     fields: tuple[frozenset[str], ...]
     without: frozenset[str] = frozenset()
+    task: str | None = None
 
     def found_in(self, body: Mapping[str, Any]) -> list[str]:
         """The fields by which a body is known as one for this task; none where it is not."""
@@ -47,6 +49,13 @@ class Lookalike:
         return [min(given & group) for group in self.fields]
 
 
+_READING = Lookalike(
+    "chat",
+    "the text in a picture",
+    (_PICTURES, frozenset({"format", "language"})),
+    _TEXTS,
+    "img2txt",
+)
 _ALL = (
     Lookalike(
         "speech",
@@ -56,9 +65,7 @@ _ALL = (
     ),
     Lookalike("speech", "speech", (frozenset({"input"}), frozenset({"voice"})), _TEXTS),
     Lookalike(None, "music", (frozenset({"caption"}), frozenset({"lyrics"}))),
-    Lookalike(
-        None, "the text in a picture", (_PICTURES, frozenset({"format", "language"})), _TEXTS
-    ),
+    _READING,
     Lookalike(
         "embeddings",
         "embeddings",
@@ -83,12 +90,35 @@ _ALL = (
 )
 
 
-def lookalike(body: Mapping[str, Any], served: Iterable[str]) -> tuple[str, Sequence[str]] | None:
-    """The task that a body is for and no served surface does, and the fields that say so."""
+def asks_to_read(body: Mapping[str, Any]) -> bool:
+    """Whether a body asks for the text in a picture, by fields that no other task has."""
+    return bool(_READING.found_in(_without_picture_format(body)))
+
+
+def has_picture(body: Mapping[str, Any]) -> bool:
+    """Whether a body brings a picture."""
+    return any(not is_left_out(body.get(name)) for name in _PICTURES)
+
+
+def _without_picture_format(body: Mapping[str, Any]) -> Mapping[str, Any]:
     if str(body.get("format", "")).lower() in _PICTURE_FORMATS:
-        body = {name: value for name, value in body.items() if name != "format"}
-    served = set(served)
+        return {name: value for name, value in body.items() if name != "format"}
+    return body
+
+
+def lookalike(
+    body: Mapping[str, Any], served: Iterable[str], tasks: Collection[str]
+) -> tuple[str, Sequence[str]] | None:
+    """The task that a body is for and no served surface does, and the fields that say so.
+
+    Args:
+        body: the client's.
+        served: the surfaces.
+        tasks: that their models do.
+    """
+    body, served = _without_picture_format(body), set(served)
     for task in _ALL:
-        if task.surface not in served and (fields := task.found_in(body)):
+        does = task.surface in served and (task.task is None or task.task in tasks)
+        if not does and (fields := task.found_in(body)):
             return task.called, fields
     return None

@@ -120,8 +120,7 @@ async def to_client(
 
     async with aclosing(coalesce(parts(), merge, lane)) as joined:
         async for event in joined:
-            name = f"event: {event['type']}\n" if named and route is not None else ""
-            yield event if route is None else name + sse(event)
+            yield event if route is None else sse(event, named=named)
     if route is not None and not named:
         yield "data: [DONE]\n\n"
     if route is None and whole is not None:
@@ -189,6 +188,10 @@ async def _pump(
 _LINE_ENDS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
 
 
-def sse(event: object) -> str:
-    """One server-sent event (WHATWG HTML, section 9.2) with a JSON payload."""
-    return f"data: {json.dumps(event, ensure_ascii=False).translate(_LINE_ENDS)}\n\n"
+def sse(event: dict[str, Any], *, named: bool = False) -> str:
+    """One server-sent event (WHATWG HTML, section 9.2) with a JSON payload.
+
+    A ``named`` one has its ``type`` as the event's name.
+    """
+    name = f"event: {event['type']}\n" if named else ""
+    return f"{name}data: {json.dumps(event, ensure_ascii=False).translate(_LINE_ENDS)}\n\n"

@@ -41,10 +41,18 @@ _TOOLS: Mapping[str, str] = {
     "parallel_tool_calls": "Whether an answer may hold several calls.",
 }
 
+_REASONING: Mapping[str, str] = {
+    "reasoning_effort": "How much to reason before the answer, where the model has levels.",
+    "reasoning": "Options of reasoning: `effort`, or `enabled`.",
+    "thinking": "Whether to reason before the answer, in Anthropic's words.",
+}
+
 _CHAT: Mapping[str, str] = {
     **_SAMPLING,
     **_TOOLS,
+    **_REASONING,
     "messages": "The conversation so far.",
+    "image": "Pictures beside the messages, for a model that sees: URLs, data URIs or base64.",
     "system": "A first message of the role `system`.",
     "logprobs": "Return the log probability of each token.",
     "top_logprobs": "How many other likely tokens to return with each.",
@@ -63,7 +71,7 @@ _COMPLETIONS: Mapping[str, str] = {
 
 _RESPONSES: Mapping[str, str] = {
     "include": "Further parts of the answer; those that there are none of add nothing.",
-    "reasoning": "Reasoning options; those that ask for nothing are taken.",
+    "reasoning": _REASONING["reasoning"],
     **_TOOLS,
     "input": "A text, or messages, calls and their outputs.",
     "instructions": "What a system message says.",
@@ -72,6 +80,30 @@ _RESPONSES: Mapping[str, str] = {
     "temperature": _SAMPLING["temperature"],
     "top_p": _SAMPLING["top_p"],
     "text": "`format` is the form of the answer.",
+}
+
+_MESSAGES: Mapping[str, str] = {
+    **_TOOLS,
+    "messages": "The conversation so far, as texts or content blocks.",
+    "system": "What a system message says: a text or text blocks.",
+    "max_tokens": _SAMPLING["max_tokens"],
+    "temperature": _SAMPLING["temperature"],
+    "top_p": _SAMPLING["top_p"],
+    "top_k": _SAMPLING["top_k"],
+    "stop_sequences": _SAMPLING["stop"],
+    "thinking": "Whether to reason before the answer; without it, models that can choose do not.",
+    "output_config": "`format` is the form of the answer, `effort` how much to reason.",
+    "output_format": "The same as `output_config.format`.",
+    "context_management": "Taken, and no turn is edited: the answer's `warnings` say so.",
+}
+
+_OCR: Mapping[str, str] = {
+    "image": "The pages: URLs, data URIs or base64.",
+    "prompt": "What to do with each page, in place of the model's own words for reading it.",
+    "language": "Left out with a warning: the models need not be told.",
+    "format": "`json` needs a schema beside it.",
+    "response_format": _SAMPLING["response_format"],
+    "guided_json": _SAMPLING["guided_json"],
 }
 
 _IMAGES: Mapping[str, str] = {
@@ -169,6 +201,9 @@ _OF_KIND: Mapping[str, Mapping[str, str]] = {
     "ChatRequest": _CHAT,
     "CompletionRequest": _COMPLETIONS,
     "ResponsesRequest": _RESPONSES,
+    "MessagesRequest": _MESSAGES,
+    "CountRequest": _MESSAGES,
+    "OcrRequest": _OCR,
     "ImagesRequest": _IMAGES,
     "PictureRequest": _IMAGES,
     "TranscriptionRequest": _TRANSCRIPTION,

@@ -12,7 +12,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from handler.contract.samples import SQUARE
-from handler.openapi.answers.chat import ChatCompletion, ChatCompletionChunk, Completion
+from handler.openapi.answers.anthropic import MessageEvent, MessageObject, TokenCount
+from handler.openapi.answers.chat import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    Completion,
+    OcrCompletion,
+)
 from handler.openapi.answers.embeddings import EmbeddingsResponse, RerankResponse
 from handler.openapi.answers.images import ImageEvent, ImagesResponse
 from handler.openapi.answers.responses import ResponseEvent, ResponseObject
@@ -99,6 +105,26 @@ ROUTES: Mapping[str, Described] = {
         (ResponseObject,),
         ResponseEvent,
         example={"input": "Hello"},
+    ),
+    "/v1/messages": Described(
+        "createMessage",
+        "Answer a conversation, in Anthropic's form.",
+        (MessageObject,),
+        MessageEvent,
+        example={**_HELLO, "max_tokens": 64},
+    ),
+    "/v1/messages/count_tokens": Described(
+        "countMessageTokens",
+        "Count the tokens of a conversation, in Anthropic's form.",
+        (TokenCount,),
+        example=_HELLO,
+    ),
+    "/v1/ocr": Described(
+        "readPicture",
+        "Write down the text in pictures, page by page.",
+        (OcrCompletion,),
+        example={"image": SQUARE},
+        files={"file": "image"},
     ),
     "/v1/embeddings": Described(
         "createEmbedding",

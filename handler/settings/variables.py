@@ -165,6 +165,21 @@ class Settings(BaseModel):
         "whole budget if the worker serves chat alone, else the catalog's figure.",
         gt=0,
     )
+    chat_images: int = _env(
+        "CHAT_IMAGES", "The largest number of pictures in a chat request.", 16, ge=1
+    )
+    chat_image_bytes: int = _env(
+        "CHAT_IMAGE_BYTES",
+        "The largest size of a chat request's pictures together, as they are sent.",
+        32 * 1024 * 1024,
+        ge=1000,
+    )
+    chat_image_pixels: int = _env(
+        "CHAT_IMAGE_PIXELS",
+        "The largest number of pixels of a chat request's pictures together.",
+        64_000_000,
+        ge=10_000,
+    )
     served_names: tuple[str, ...] = _env(
         "SERVED_NAMES",
         "Additional model names, comma-separated: with `NAME=MODEL`, a request for NAME is "

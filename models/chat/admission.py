@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from models.chat.grammar import Form, Grammars
 from models.chat.request import Prompt
+from models.chat.sight import Sight, Sighted
 from models.errors import ContextLengthExceeded, InvalidValue, shorten
 
 
@@ -16,11 +18,19 @@ class Admission:
 
     Attributes:
         form: what the answer is held to, None for any.
+        sighted: the prompt's pictures, None without any.
     """
 
     prompt: Prompt
     limit: int
     form: Form | None
+    sighted: Sighted | None = None
+
+    @property
+    def length(self) -> int:
+        """How many tokens the prompt has, pictures and all."""
+        more = 0 if self.sighted is None else self.sighted.further_tokens
+        return len(self.prompt.tokens) + more
 
 
 @dataclass(frozen=True)
@@ -80,10 +90,19 @@ class Entrance:
         most: how many tokens a request may have, with its answer.
         grammars: compiles forms.
         limits: of the engine.
+        sight: of a model that sees.
     """
 
-    def __init__(self, slug: str, most: int, grammars: Grammars, limits: Limits) -> None:
+    def __init__(
+        self,
+        slug: str,
+        most: int,
+        grammars: Grammars,
+        limits: Limits,
+        sight: Sight | None = None,
+    ) -> None:
         self.most = most
+        self._sight = sight
         self._slug = slug
         self._grammars = grammars
         self._limits = limits
@@ -94,8 +113,10 @@ class Entrance:
         Raises:
             ContextLengthExceeded: the prompt is too long.
             InvalidValue: the grammar cannot be honoured, or the engine would break on a value.
+            MediaUndecodable: a picture cannot be read.
         """
-        length = len(prompt.tokens)
+        sighted = await self._sighted(prompt)
+        length = len(prompt.tokens) + (0 if sighted is None else sighted.further_tokens)
         if length >= self.most:
             excess = f"{prompt.param} has {length} tokens, and the answer needs at least one"
             raise ContextLengthExceeded.of_chat(self.most, excess, prompt.param)
@@ -104,7 +125,22 @@ class Entrance:
         limit = min(prompt.sampling.max_tokens or room, room)
         prompt = replace(prompt, sampling=replace(prompt.sampling, max_tokens=limit))
         form = None if prompt.grammar is None else await self._grammars.form(prompt.grammar)
-        return Admission(prompt, limit, form)
+        return Admission(prompt, limit, form, sighted)
+
+    async def _sighted(self, prompt: Prompt) -> Sighted | None:
+        """The pictures of a prompt, each of which must have its mark there."""
+        if self._sight is None:
+            return None
+        marks = prompt.tokens.count(self._sight.mark)
+        if marks != len(prompt.pictures):
+            raise InvalidValue(
+                f"{prompt.param} holds {marks} of the model's own marks of a picture, and "
+                f"{len(prompt.pictures)} pictures.",
+                param=prompt.param,
+            )
+        if not marks:
+            return None
+        return await asyncio.to_thread(self._sight.look, prompt.pictures)
 
     def close(self) -> None:
         """Let go of what compiles forms."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 from models.chat.engine_arguments import engine_arguments
+from models.chat.request import PictureLimits
 from models.operator import Operator
 from models.row import Row
 
@@ -37,6 +38,10 @@ def configured(row: Row, operator: Operator) -> Row:
         options["vllm_args"] = engine_arguments(operator.vllm_args, operator.gpus)
         if engine != VLLM:
             log.warning("VLLM_ARGS has no effect on %s: it runs on transformers", row.slug)
+    if sees(row):
+        options["pictures"] = PictureLimits(
+            operator.chat_images, operator.chat_image_bytes, operator.chat_image_pixels
+        )
     adapters: dict[str, str | None] = {**row.adapters}
     if operator.chat_adapters_of is None or row.answers_to(operator.chat_adapters_of):
         adapters |= operator.chat_adapters
@@ -44,6 +49,11 @@ def configured(row: Row, operator: Operator) -> Row:
         adapters = dict.fromkeys(adapters)
     row = replace(row, engine=engine, options=options, adapters=adapters)
     return _shared(row, operator) if operator.device_kind == "cuda" else row
+
+
+def sees(row: Row) -> bool:
+    """Whether a model reads pictures."""
+    return "img2txt" in row.tasks
 
 
 def _shared(row: Row, operator: Operator) -> Row:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from models.chat.request import Piece
+from models.chat.request import Piece, Prompt
 
 
 class Decoder(Protocol):
@@ -67,6 +67,10 @@ class Text(Protocol):
     @property
     def vocabulary(self) -> int:
         """How many token ids there are."""
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """The variables that the chat template reads."""
 
     @property
     def beginning(self) -> list[int]:
@@ -137,6 +141,13 @@ class ChatEngine(Protocol):
     """
 
     context: int
+
+    async def length(self, request: Prompt) -> int:
+        """Return how many tokens a prompt has, pictures and all.
+
+        Raises:
+            RequestError: the prompt cannot be answered.
+        """
 
     @property
     def text(self) -> Text:

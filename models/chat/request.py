@@ -110,17 +110,78 @@ class Grammar:
 
 
 @dataclass(frozen=True)
+class PictureLimits:
+    """What the pictures of one request may have.
+
+    Attributes:
+        count: how many they may be.
+        size_bytes: of all of them together, as they come.
+        pixels: of all of them together, decoded.
+    """
+
+    count: int = 16
+    size_bytes: int = 32 * 1024 * 1024
+    pixels: int = 64_000_000
+
+
+@dataclass(frozen=True)
+class InputPicture:
+    """A picture that a client sends.
+
+    Attributes:
+        content: a PNG, JPEG, WebP or GIF.
+        param: the field that it came in, for errors.
+        low: whether a small copy of it does.
+    """
+
+    content: bytes
+    param: str
+    low: bool = False
+
+
+@dataclass(frozen=True)
+class ReadRequest:
+    """Pages whose text is wanted, of an engine for printed text."""
+
+    pictures: tuple[InputPicture, ...]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a page.
+
+    Attributes:
+        corners: top left, top right, bottom right, bottom left, in pixels of the upright page.
+        confidence: how likely its letters are on average, 0 to 1.
+    """
+
+    text: str
+    corners: tuple[tuple[int, int], ...]
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page says; ``width`` and ``height`` are those of the upright page, in pixels."""
+
+    width: int
+    height: int
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
 class Prompt:
     """One request to a chat engine.
 
     Attributes:
-        tokens: the prompt.
+        tokens: the prompt; each picture has one, the model's mark of it.
         sampling: of every choice.
         n: how many choices.
         grammar: what each must match, None = anything.
         adapter: the name of the LoRA adapter to answer with, None = none.
         dropped: choices that nobody reads any more; the reader adds to it, the engine looks.
         param: the field that the client gave the prompt in, for errors.
+        pictures: in their order in the prompt.
     """
 
     tokens: tuple[int, ...]
@@ -130,6 +191,7 @@ class Prompt:
     adapter: str | None = None
     dropped: set[int] = field(default_factory=set, compare=False)
     param: str = field(default="messages", compare=False)
+    pictures: tuple[InputPicture, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -147,9 +209,15 @@ class Logprob:
 
 @dataclass(frozen=True)
 class Begun:
-    """The prompt is read; ``cached_tokens`` of it did not have to be read again."""
+    """The prompt is read.
+
+    Attributes:
+        cached_tokens: of it that did not have to be read again.
+        prompt_tokens: of it in all, where that is more than it was handed in with: pictures.
+    """
 
     cached_tokens: int = 0
+    prompt_tokens: int | None = None
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ def working_bytes(config: Mapping[str, Any], steps: Steps) -> int:
 def config_of(folder: Path, name: str = "config.json") -> dict[str, Any]:
     """The configuration beside the weights; empty where there is none, as beside a GGUF file.
 
-    Of a model that sees, it is that of its language model.
+    Of a model that sees, the configuration of its language model is merged into it.
     """
     file = folder / name
     found: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}

@@ -5,6 +5,7 @@ The engine below speaks token ids only, so that any engine can stand there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from models.byte_letters import BYTES
 from models.chat.families import FAMILIES, Family
 from models.chat.reading import Reading
+from models.chat.share import config_of
 from models.errors import ContextLengthExceeded, InvalidValue
 
 _SEEN_BEFORE = 6  # tokens of the prompt: whole characters, whatever their bytes
@@ -29,6 +31,7 @@ class ChatText:
     Attributes:
         tokenizer: transformers'.
         family: how the model calls tools and thinks, None where it does neither.
+        variables: that the chat template reads.
     """
 
     def __init__(self, folder: Path, context: int, options: Mapping[str, Any]) -> None:
@@ -43,6 +46,8 @@ class ChatText:
         if template := options.get("chat_template"):
             self.tokenizer.chat_template = template
         self.family: Family | None = FAMILIES.get(options.get("family", ""))
+        self._marks = _picture_marks(folder, self.tokenizer)
+        self.variables = _variables(self.tokenizer.chat_template)
         self._backend = self.tokenizer.backend_tokenizer
         added = self.tokenizer.added_tokens_decoder.items()
         self._special = {token: str(word) for token, word in added if word.special}
@@ -72,6 +77,7 @@ class ChatText:
         """
         from jinja2.exceptions import TemplateError
 
+        messages, tools = self._unmarked(messages), self._unmarked(tools)
         told = messages if self.family is None else self.family.told(messages, tools)
         try:
             text: str = self.tokenizer.apply_chat_template(
@@ -93,6 +99,21 @@ class ChatText:
                 "The model's chat template cannot render these messages.", param="messages"
             ) from error
         return text
+
+    def _unmarked(self, value: Any) -> Any:
+        """What a client sends, where the marks of pictures within texts are broken up.
+
+        A conversation about such marks is text; as tokens they would stand for pictures.
+        """
+        if not self._marks:
+            return value
+        if isinstance(value, str):
+            for mark in self._marks:
+                value = value.replace(mark, f"{mark[:-2]} {mark[-2:]}")
+            return value
+        if isinstance(value, Mapping):
+            return {key: self._unmarked(one) for key, one in value.items()}
+        return [self._unmarked(one) for one in value] if isinstance(value, list | tuple) else value
 
     def encode(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
         """Render a conversation and tokenise it; raises as ``render`` does."""
@@ -218,6 +239,27 @@ def gguf(folder: Path) -> dict[str, str]:
     """What transformers is told of a folder whose weights are one file of llama.cpp's."""
     files = sorted(path.name for path in folder.glob("*.gguf"))
     return {"gguf_file": files[0]} if files and not (folder / "config.json").exists() else {}
+
+
+def _picture_marks(folder: Path, tokenizer: Any) -> list[str]:
+    """Return the tokens, as text, that stand for a model's pictures and videos."""
+    config = config_of(folder)
+    marks = (config.get(f"{kind}_token_id") for kind in ("image", "video"))
+    return [tokenizer.convert_ids_to_tokens(mark) for mark in marks if mark is not None]
+
+
+def _variables(template: object) -> frozenset[str]:
+    """Return the variables that a chat template reads; none of a template that is not one text."""
+    from jinja2 import Environment, TemplateError, meta
+
+    if not isinstance(template, str):
+        return frozenset()
+    plain = re.sub(r"\{%-?\s*(end)?generation\s*-?%\}", "", template)  # transformers' own block
+    try:
+        tree = Environment(extensions=["jinja2.ext.loopcontrols"]).parse(plain)  # noqa: S701
+    except TemplateError:
+        return frozenset()
+    return frozenset(meta.find_undeclared_variables(tree))
 
 
 def _reason(error: Exception) -> str:

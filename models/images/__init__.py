@@ -7,5 +7,5 @@ diffusion  engine: text to image, and edits, with diffusers' pipelines
 video      engine: videos with sound
 restore    engines: larger pictures, and pictures without background
 pipelines  what both engines of diffusers share
-pictures   decoding, encoding and changing pictures; no models
+encoding   pixels to pictures that fit an answer
 """

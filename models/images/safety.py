@@ -12,9 +12,9 @@ from typing import Any
 
 from models.device.hardware import Device
 from models.engine import BatchEngine
-from models.images.pictures.decoding import decode
-from models.images.pictures.resizing import fitted
 from models.images.request import ScreenRequest
+from models.pictures.decoding import decode
+from models.pictures.resizing import fitted
 from models.quiet import hush
 from models.row import Row
 from models.work import Ticket, Work

@@ -14,6 +14,7 @@ from models.quiet import hush
 
 RECIPES = {
     "llama": "models.tiny.llama",
+    "qwen-vl": "models.tiny.qwen_vl",
     "flux": "models.tiny.flux",
     "flux2-klein": "models.tiny.flux2_klein",
     "z-image": "models.tiny.z_image",

@@ -24,8 +24,8 @@ from aiohttp import web
 from PIL import Image
 
 from models.errors import InvalidValue, MediaUndecodable
-from models.images.pictures.decoding import decode, mask_of
 from models.images.request import ImageRequest
+from models.pictures.decoding import decode, mask_of
 from tests.conftest import ROOT, decoded, error_of, tiny
 from tests.support import colour_profiles as profiles
 from tests.support.servers import serve
@@ -462,7 +462,7 @@ import json, re, sys
 from pathlib import Path
 from handler import logs
 from models.errors import MediaUndecodable
-from models.images.pictures.decoding import decode
+from models.pictures.decoding import decode
 
 def peak():  # not getrusage's, which begins with that of the process before exec
     return int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024

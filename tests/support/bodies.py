@@ -95,7 +95,7 @@ MALFORMED = [
     (chat(metadata={}, parallel_tool_calls="x"), "invalid_type", "parallel_tool_calls"),
     (message(name=""), "invalid_value", "messages[0].name"),
     (message(audio={"id": "a"}), "unsupported_parameter", "messages[0].audio"),
-    (message(content=[{"type": "image_url", "image_url": {"url": "x"}}]), "unsupported_parameter", "messages[0].content[0]"),
+    (message(content=[{"type": "image_url", "image_url": {"url": "x"}}]), "unsupported_parameter", "messages[0].content[0].image_url"),
     (message(tool_calls=[{}]), "missing_required_parameter", "messages[0].tool_calls[0].id"),
     (message(tool_calls=[CALLED]), "invalid_value", "messages[0].tool_calls"),
     (message(role="assistant", tool_calls=[{**CALLED, "function": {"name": "f", "arguments": ["{"]}}]), "invalid_type", "messages[0].tool_calls[0].function.arguments"),

@@ -67,8 +67,8 @@ CHAT = re.findall(r"```json\n(\{\"input.*?)\n```", (ROOT / "docs/chat.md").read_
 @pytest.mark.parametrize("job", CHAT)
 async def test_chat_examples_run(make_worker, job):
     answer = decoded(await make_worker(FAKE_ENGINES="0").answer(json.loads(job)))
-    if answer["object"] == "response":
-        assert answer["output"]
+    if "choices" not in answer:
+        assert answer.get("output") or answer.get("content")
         return
     for choice in answer["choices"]:
         text = choice.get("text") or choice["message"]["content"]

@@ -7,20 +7,23 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
-from handler.contract.base import Call, Json, Operation, with_notice
+from handler.contract.base import Call, Json, Operation, with_notice, with_warnings
 from handler.contract.chat.choice import Delta, Spelled, merged
 from handler.contract.chat.generation import Asked, Progress, deltas, engine_of, lane, usage
+from handler.contract.chat.pictures import fetched
 from handler.contract.chat.request import ChatRequest
 from handler.contract.chat.tools import asked_form, call_id
 from handler.contract.streaming import Whole, to_client
-from models.chat.request import Called, Said
+from models.chat.request import Called, InputPicture, Said
+from models.leniency import Leniency
 from models.warm.model import Borrowed
 
 
-def _prompt_of(call: Call, model: Borrowed) -> Asked:
-    """The prompt of a conversation.
+def conversation_prompt(call: Call, model: Borrowed) -> Asked:
+    """Return the prompt of a ``ChatRequest``.
 
     Raises:
         RequestError: the model cannot read it, or not answer in the form that is asked for.
@@ -36,11 +39,12 @@ def _prompt_of(call: Call, model: Borrowed) -> Asked:
         several=request.parallel_tool_calls,
     )
     plain = [tool.plain() for tool in tools.values()]
-    rendered = text.render(
-        request.conversation, plain, request.chat_template_kwargs, goes_on=request.goes_on
-    )
+    thinks, leniency = text.family is not None and text.family.thinks, Leniency(request.strict)
+    wish = request.wish.arguments(call.row.slug, text.variables, thinks, leniency)
+    arguments = {**wish, **request.chat_template_kwargs}
+    rendered = text.render(request.conversation, plain, arguments, goes_on=request.goes_on)
     formed = request.must_call or form is not None
-    thinks = text.family is not None and text.family.thinks and not formed
+    thinks = thinks and not formed
     read = text.family is not None and (bool(tools) or thinks)
     return Asked(
         tokens=text.encode_rendered(rendered),
@@ -49,27 +53,41 @@ def _prompt_of(call: Call, model: Borrowed) -> Asked:
         several=request.parallel_tool_calls,
         formed=formed,
         grammar=grammar,
+        left_out=leniency.left_out,
     )
 
 
-async def converse(call: Call, model: Borrowed, progress: Progress) -> AsyncGenerator[Delta, None]:
-    """Yield what is new of each answer to a ``ChatRequest``; ``progress`` is kept up with it."""
-    prompt = await asyncio.to_thread(_prompt_of, call, model)
+async def converse(
+    call: Call, progress: Progress, pictures: tuple[InputPicture, ...] | None = None
+) -> AsyncGenerator[Delta, None]:
+    """Yield what is new of each answer to a ``ChatRequest``.
+
+    Args:
+        call: of the request.
+        progress: is kept up with it.
+        pictures: of the request, where they are here already.
+    """
+    request: ChatRequest = call.request
+    if pictures is None:
+        pictures = await fetched(call, request.references)
     # A call that must be made is not broken off in the middle.
-    stops = () if call.request.must_call else call.request.stops
-    async with aclosing(deltas(call, model, prompt, progress, stops)) as parts:
-        async for part in parts:
-            yield part
+    stops = () if request.must_call else request.stops
+    async with call.lease() as model:
+        asked = await asyncio.to_thread(conversation_prompt, call, model)
+        asked = replace(asked, pictures=pictures)
+        async with aclosing(deltas(call, model, asked, progress, stops)) as parts:
+            async for part in parts:
+                yield part
 
 
 async def answer(call: Call) -> Json:
     """Answer in one piece: OpenAI's ChatCompletion."""
     progress = Progress()
     said: dict[int, list[Delta]] = {index: [] for index in range(call.request.n)}
-    async with call.lease() as model:
-        async for delta in converse(call, model, progress):
+    async with aclosing(converse(call, progress)) as parts:
+        async for delta in parts:
             said[delta.choice].append(delta)
-    return _completion(call, _head(call, "chat.completion"), said, progress)
+    return _completion(call, completion_head(call, "chat.completion"), said, progress)
 
 
 def _completion(
@@ -77,7 +95,8 @@ def _completion(
 ) -> Json:
     """OpenAI's ChatCompletion of what each choice said."""
     choices = [_choice(index, parts) for index, parts in said.items()]
-    return with_notice({**head, "choices": choices, "usage": usage(progress)}, call.row)
+    answer = {**head, "choices": choices, "usage": usage(progress)}
+    return with_notice(with_warnings(answer, progress.left_out), call.row)
 
 
 def _choice(index: int, parts: Sequence[Delta]) -> dict[str, Any]:
@@ -109,7 +128,7 @@ async def _chunks(call: Call) -> AsyncGenerator[dict[str, Any] | Whole, None]:
     request: ChatRequest = call.request
     include_usage = request.stream_options.include_usage
     progress = Progress()
-    head = with_notice(_head(call, "chat.completion.chunk"), call.row)
+    head = with_notice(completion_head(call, "chat.completion.chunk"), call.row)
     calls = dict.fromkeys(range(request.n), 0)
     said: dict[int, list[Delta]] = {index: [] for index in range(request.n)}
 
@@ -128,13 +147,15 @@ async def _chunks(call: Call) -> AsyncGenerator[dict[str, Any] | Whole, None]:
         # OpenAI: with include_usage every chunk has the field, null until the last.
         return {**head, "choices": [choice], **({"usage": None} if include_usage else {})}
 
-    async with call.lease() as model, aclosing(converse(call, model, progress)) as parts:
+    async with aclosing(converse(call, progress)) as parts:
         begun = False
         async for part in parts:
             if not begun:  # what is refused is an error alone
                 begun = True
                 for index in range(request.n):
-                    yield chunk(index, {"role": "assistant", "content": ""})
+                    yield with_warnings(
+                        chunk(index, {"role": "assistant", "content": ""}), progress.left_out
+                    )
             said[part.choice].append(part)
             told = list(_delta_chunks(part, calls))
             for at, delta in enumerate(told):
@@ -146,7 +167,7 @@ async def _chunks(call: Call) -> AsyncGenerator[dict[str, Any] | Whole, None]:
     if include_usage:
         yield {**head, "choices": [], "usage": usage(progress)}
     if call.route is None:
-        whole_head = {**_head(call, "chat.completion"), "id": head["id"]}
+        whole_head = {**completion_head(call, "chat.completion"), "id": head["id"]}
         yield Whole(_completion(call, whole_head, said, progress))
 
 
@@ -207,7 +228,8 @@ def _function(call: Called) -> dict[str, str]:
     return {"name": call.name, "arguments": call.arguments}
 
 
-def _head(call: Call, kind: str) -> dict[str, Any]:
+def completion_head(call: Call, kind: str) -> dict[str, Any]:
+    """Return what every answer of chat begins with; ``kind`` is its ``object``."""
     return {
         "id": f"chatcmpl-{uuid.uuid4().hex}",
         "object": kind,
@@ -222,6 +244,7 @@ OPERATION = Operation(
     answer,
     stream,
     marks=("messages",),
+    task="chat",
     # Two tokens: the first is of the prompt's step, the second of the first of its own.
     rehearsal=lambda _: {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2},
 )

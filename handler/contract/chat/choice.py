@@ -29,12 +29,18 @@ class Spelled:
 
 @dataclass(frozen=True)
 class Delta:
-    """A new piece of one choice; the last one has a ``finish_reason``."""
+    """A new piece of one choice.
+
+    Attributes:
+        finish_reason: of the last piece: why the choice has ended.
+        stop: of the last piece: the stop string that ended it, None where none did.
+    """
 
     choice: int
     pieces: Sequence[Piece] = ()
     logprobs: Sequence[Spelled] = ()
     finish_reason: str | None = None
+    stop: str | None = None
 
 
 class ChoiceText:
@@ -112,7 +118,7 @@ class ChoiceText:
         self.ended = True
         if reason == "stop" and self._called:
             reason = "tool_calls"
-        return Delta(self._index, pieces, self._let_go(), reason)
+        return Delta(self._index, pieces, self._let_go(), reason, self._stops.found)
 
     def _read(self, text: str) -> Sequence[Piece]:
         if not text:

@@ -187,4 +187,4 @@ def _head(call: Call) -> dict[str, Any]:
     }
 
 
-OPERATION = Operation(CompletionRequest, ("/v1/completions",), answer, stream)
+OPERATION = Operation(CompletionRequest, ("/v1/completions",), answer, stream, task="chat")

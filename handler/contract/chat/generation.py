@@ -11,7 +11,8 @@ from handler.contract.base import Call
 from handler.contract.chat.choice import ChoiceText, Delta
 from handler.contract.chat.generation_request import GenerationRequest
 from models.chat.protocols import ChatEngine
-from models.chat.request import Begun, Ended, Grammar, Prompt, Tokens
+from models.chat.request import Begun, Ended, Grammar, InputPicture, Prompt, Tokens
+from models.leniency import LeftOut
 from models.warm.model import Borrowed
 
 
@@ -27,6 +28,8 @@ class Asked:
         formed: whether ``grammar`` leaves calls and a form only.
         grammar: what answers must match.
         param: the field that held the prompt.
+        left_out: the fields that the model has no use for.
+        pictures: in their order in the prompt.
     """
 
     tokens: Sequence[int]
@@ -36,15 +39,22 @@ class Asked:
     formed: bool = False
     grammar: Grammar | None = None
     param: str = "messages"
+    left_out: Sequence[LeftOut] = ()
+    pictures: tuple[InputPicture, ...] = ()
 
 
 @dataclass
 class Progress:
-    """The answers to one prompt while they grow."""
+    """The answers to one prompt while they grow.
+
+    Attributes:
+        left_out: the request's fields that the model has no use for.
+    """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     choices: list[ChoiceText] = field(default_factory=list)
+    left_out: Sequence[LeftOut] = ()
 
     @property
     def completion_tokens(self) -> int:
@@ -84,6 +94,7 @@ async def deltas(
     request: GenerationRequest = call.request
     text = engine_of(model).text
     progress.prompt_tokens = len(asked.tokens)
+    progress.left_out = asked.left_out
 
     def choice(index: int) -> ChoiceText:
         reading = None
@@ -99,11 +110,13 @@ async def deltas(
         grammar=asked.grammar,
         adapter=call.adapter,
         param=asked.param,
+        pictures=asked.pictures,
     )
     async with aclosing(model.stream(prompt)) as events:
         async for event in events:
             if isinstance(event, Begun):
                 progress.cached_tokens = event.cached_tokens
+                progress.prompt_tokens = event.prompt_tokens or progress.prompt_tokens
                 yield Delta(0)  # a stream can begin
             elif isinstance(event, Ended) and not choices[event.choice].ended:
                 yield choices[event.choice].end(event.finish_reason)

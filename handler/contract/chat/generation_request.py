@@ -44,7 +44,7 @@ class StreamOptions(Part):
 class GenerationRequest(Request):
     """The fields of every conversation and completion: sampling, stops, streams, forms."""
 
-    aliases: ClassVar = foreign.ALIASES
+    aliases: ClassVar[Mapping[str, str]] = foreign.ALIASES
     translates: ClassVar = foreign.TRANSLATED
     informational: ClassVar = Request.informational | foreign.INFORMATIONAL
     unsupported: ClassVar = foreign.UNSUPPORTED

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from handler.contract.request import Items, NonEmpty, Text, refuse_unsupported
+from handler.contract.chat.pictures import Reference
+from handler.contract.request import Items, NonEmpty, Part, Text, refuse_unsupported
 from handler.contract.unsupported import Unsupported
 from models.errors import InvalidValue, UnsupportedParameter
 
@@ -18,11 +19,12 @@ MAX_PARTS = 1000  # of a message
 MAX_ALL_PARTS = 20_000  # and calls of all messages: each is an object of half a kilobyte
 MAX_CALLS = 128  # of a message
 MAX_ARGUMENT_DEPTH = 100  # of arguments that a template writes as JSON
-_TEXT_ONLY = "this model reads text; send text parts alone"
+_NO_SOUND = "no model here hears; write it down first: POST /v1/audio/transcriptions"
+_NO_FILE = "send text or image_url parts"
 
 
 class TextPart(BaseModel):
-    """A part of a message's content; only text is understood."""
+    """A part of a message's content that is text."""
 
     model_config = ConfigDict(strict=True)
 
@@ -44,7 +46,38 @@ class RefusalPart(BaseModel):
         return self.refusal
 
 
-ContentPart = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
+class ImageUrl(Part):
+    """A picture: a URL or a data URI, and how closely it is looked at."""
+
+    url: NonEmpty
+    detail: Literal["auto", "low", "high", "original"] | None = None
+
+
+def _as_object(given: Any) -> Any:
+    """A picture's address alone, as some clients send it, in OpenAI's form."""
+    return {"url": given} if isinstance(given, str) else given
+
+
+class ImagePart(BaseModel):
+    """A part of a message's content that is a picture, for models that see."""
+
+    model_config = ConfigDict(strict=True)
+
+    type: Literal["image_url"]
+    image_url: Annotated[ImageUrl, BeforeValidator(_as_object)]
+    detail: Literal["auto", "low", "high", "original"] | None = None
+
+    @property
+    def text(self) -> str:
+        """No text."""
+        return ""
+
+    def reference(self, param: str) -> Reference:
+        """Where the picture is."""
+        return Reference(self.image_url.url, param, "low" in (self.detail, self.image_url.detail))
+
+
+ContentPart = Annotated[TextPart | RefusalPart | ImagePart, Field(discriminator="type")]
 
 
 class Function(BaseModel):
@@ -120,7 +153,7 @@ class Message(BaseModel):
         """
         if self.content is None and not self.tool_calls and self.refusal is None:
             null = "content" in self.model_fields_set
-            wrong = "content", "must be a text or a list of text parts"
+            wrong = "content", "must be a text or a list of parts"
             code = "invalid_type" if null else "missing_required_parameter"
         elif self.tool_calls and self.role != "assistant":
             wrong, code = ("tool_calls", "belong in a message of the assistant"), "invalid_value"
@@ -132,11 +165,38 @@ class Message(BaseModel):
         param = f"{path}.{wrong[0]}"
         raise InvalidValue(f"{param} {wrong[1]}.", param=param, code=code)
 
-    def plain(self) -> dict[str, Any]:
-        """The turn as chat templates know it: OpenAI's ``developer`` is their ``system``."""
+    def references(self, path: str) -> list[Reference]:
+        """The pictures of the turn, in their order."""
+        if self.content is None or isinstance(self.content, str):
+            return []
+        return [
+            part.reference(f"{path}.content[{at}].image_url")
+            for at, part in enumerate(self.content)
+            if isinstance(part, ImagePart)
+        ]
+
+    def turns(self, further: int = 0) -> list[dict[str, Any]]:
+        """The turn as chat templates know it, and what they have no place for within it.
+
+        Args:
+            further: pictures that come before the turn's own content.
+        """
         content = self.content or self.refusal or ""
-        if not isinstance(content, str):
-            content = "".join(part.text for part in content)
+        if isinstance(content, str):
+            texts = [TextPart(type="text", text=content)] if content else []
+            return [self._turn([_IMAGE] * further + [_plain(one) for one in texts])]
+        parts = [_IMAGE] * further + [_plain(one) for one in content]
+        if self.role != "tool" or _IMAGE not in parts:
+            return [self._turn(parts)]
+        # A template writes what a call gave as text.
+        seen = [part for part in parts if part is _IMAGE]
+        texts_alone = [part for part in parts if part is not _IMAGE]
+        return [self._turn(texts_alone), {"role": "user", "content": seen}]
+
+    def _turn(self, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """The turn: OpenAI's ``developer`` is templates' ``system``."""
+        seen = _IMAGE in parts
+        content = list(parts) if seen else "".join(str(part["text"]) for part in parts)
         turn: dict[str, Any] = {
             "role": "system" if self.role == "developer" else self.role,
             "content": content,
@@ -149,8 +209,16 @@ class Message(BaseModel):
         return turn
 
 
+_IMAGE: dict[str, Any] = {"type": "image"}
+
+
+def _plain(part: TextPart | RefusalPart | ImagePart) -> dict[str, Any]:
+    """A part as chat templates know it."""
+    return _IMAGE if isinstance(part, ImagePart) else {"type": "text", "text": part.text}
+
+
 _UNSUPPORTED: dict[str, Unsupported] = {
-    "audio": Unsupported(instead=_TEXT_ONLY),
+    "audio": Unsupported(instead="send its transcript as content"),
     "function_call": Unsupported(instead="send tool_calls"),
 }
 
@@ -161,7 +229,7 @@ def check(messages: object) -> None:
     What is no list of messages, or too long a one, is left to validation.
 
     Raises:
-        UnsupportedParameter: a message holds a picture, a sound, or a field of old.
+        UnsupportedParameter: a message holds a sound, a file, or a field of old.
         InvalidValue: the messages have too many parts and calls together.
     """
     if not isinstance(messages, list) or len(messages) > MAX_MESSAGES:
@@ -189,5 +257,6 @@ def _listed(value: object) -> Sequence[object]:
 
 def _check_part(part: object, param: str) -> None:
     kind = part.get("type") if isinstance(part, dict) else None
-    if kind in ("image_url", "input_audio", "file", "video_url"):
-        raise UnsupportedParameter(f"{param}: {kind} is not supported; {_TEXT_ONLY}.", param=param)
+    if kind in ("input_audio", "audio_url", "file", "video_url"):
+        instead = _NO_SOUND if "audio" in kind else _NO_FILE
+        raise UnsupportedParameter(f"{param}: {kind} is not supported; {instead}.", param=param)

@@ -9,11 +9,14 @@ from pydantic import Field, model_validator
 
 from handler.contract.chat.generation_request import MAX_TOP_LOGPROBS, GenerationRequest
 from handler.contract.chat.messages import MAX_MESSAGES, Message, check
+from handler.contract.chat.pictures import Reference
+from handler.contract.chat.reasoning import Effort, Reasoning, Thinking, Wish
 from handler.contract.chat.tools import MAX_TOOLS, Tool, ToolChoice, chosen, must_call
-from handler.contract.request import Integer, Items, JsonObject, Text
+from handler.contract.request import Integer, Items, JsonObject, NonEmpty, Text
 from handler.contract.unsupported import Unsupported, is_left_out
 from models.errors import InvalidValue, UnsupportedParameter
 
+MAX_IMAGES = 100  # beside the messages; fewer are seen
 # What a template gets from elsewhere.
 _TEMPLATE_OWN = frozenset({
     "add_generation_prompt", "chat_template", "continue_final_message", "conversation",
@@ -29,7 +32,7 @@ class ChatRequest(GenerationRequest):
     """
 
     unsupported: ClassVar = {
-        **GenerationRequest.unsupported,
+        **{name: one for name, one in GenerationRequest.unsupported.items() if name != "thinking"},
         "add_special_tokens": Unsupported(False),
         "apply_chat_template": Unsupported(True, instead="send it to /v1/completions"),
         "audio": Unsupported(),
@@ -42,8 +45,6 @@ class ChatRequest(GenerationRequest):
         "modalities": Unsupported(["text"]),
         "moderation": Unsupported(),
         "prediction": Unsupported(),
-        "reasoning_effort": Unsupported("none"),
-        "reasoning": Unsupported({"effort": "none"}, {"enabled": False}),
         "service_tier": Unsupported("auto", "default"),
         "store": Unsupported(False),
         "suffix": Unsupported(),
@@ -58,7 +59,13 @@ class ChatRequest(GenerationRequest):
         "prompt_cache_retention",
     }
 
+    aliases: ClassVar = {
+        **GenerationRequest.aliases,
+        **dict.fromkeys(("images", "image_url", "input_image"), "image"),
+    }
+
     messages: Annotated[list[Message], Items(MAX_MESSAGES, least=1)]
+    image: NonEmpty | Annotated[list[NonEmpty], Items(MAX_IMAGES)] = Field(default=[])
     system: Text = ""
     logprobs: bool = False
     top_logprobs: Annotated[Integer, Field(ge=0, le=MAX_TOP_LOGPROBS)] = 0
@@ -66,6 +73,9 @@ class ChatRequest(GenerationRequest):
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool = True
     chat_template_kwargs: JsonObject = Field(default={})
+    reasoning_effort: Effort | None = None
+    reasoning: Reasoning | None = None
+    thinking: Thinking | None = None
     continue_final_message: bool | None = None
     add_generation_prompt: bool | None = None
 
@@ -162,7 +172,38 @@ class ChatRequest(GenerationRequest):
         return must_call(self.tool_choice)
 
     @property
+    def wish(self) -> Wish:
+        """What is asked of the model's reasoning."""
+        return Wish(self.reasoning_effort, self.reasoning, self.thinking)
+
+    @property
     def conversation(self) -> list[dict[str, Any]]:
         """Every turn as chat templates know it."""
-        system = [{"role": "system", "content": self.system}] if self.system else []
-        return system + [message.plain() for message in self.messages]
+        turns = [{"role": "system", "content": self.system}] if self.system else []
+        for index, message in enumerate(self.messages):
+            further = len(self._further) if index == self._shown_at else 0
+            turns += message.turns(further)
+        return turns
+
+    @property
+    def references(self) -> list[Reference]:
+        """Every picture, in the order of the conversation; those of ``image`` in its last turn."""
+        found: list[Reference] = []
+        for index, message in enumerate(self.messages):
+            if index == self._shown_at:
+                found += self._further
+            found += message.references(f"messages[{index}]")
+        return found
+
+    @property
+    def _further(self) -> list[Reference]:
+        """The pictures beside the messages."""
+        if isinstance(self.image, str):
+            return [Reference(self.image, "image")]
+        return [Reference(one, f"image[{at}]") for at, one in enumerate(self.image)]
+
+    @property
+    def _shown_at(self) -> int:
+        """The place of the user's last message, before which the pictures beside them stand."""
+        places = [at for at, one in enumerate(self.messages) if one.role == "user"]
+        return places[-1] if places else len(self.messages) - 1

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 
 
 class StopStrings:
-    """Finds the first stop string in streamed text and holds back what may begin one."""
+    """Finds the first stop string in streamed text and holds back what may begin one.
+
+    Attributes:
+        found: the stop string that ended the text, None so far.
+    """
 
     def __init__(self, stops: Iterable[str]) -> None:
         self._stops = tuple(stops)
         self._held = ""
-        self.found = False
+        self.found: str | None = None
 
     def push(self, text: str) -> str:
         """Return the text that is safe to show; sets ``found`` at a stop string."""
         self._held += text
-        cut = min((at for stop in self._stops if (at := self._held.find(stop)) >= 0), default=None)
-        if cut is not None:
-            self.found = True
+        places = ((at, stop) for stop in self._stops if (at := self._held.find(stop)) >= 0)
+        first = min(places, default=None, key=itemgetter(0))
+        if first is not None:
+            cut, self.found = first
             shown, self._held = self._held[:cut], ""
             return shown
         keep = self._longest_start()

@@ -114,12 +114,19 @@ async def _disconnected(http: HttpRequest) -> None:
         pass
 
 
-def response(output: Any, job_id: str = "") -> Response:
-    """Return the worker's output as HTTP: JSON, a text, a file, or an error with its status."""
+def response(output: Any, job_id: str = "", operation: Operation | None = None) -> Response:
+    """Return the worker's output as HTTP: JSON, a text, a file, or an error with its status.
+
+    Args:
+        output: the worker's.
+        job_id: of the job, empty where there is none.
+        operation: whose form an error has; None = OpenAI's.
+    """
     headers = {"x-request-id": job_id} if job_id else {}
     error = error_of(output)
     if error is not None:
-        return _json({"error": error}, http_status(error), headers)
+        body = {"error": error} if operation is None else operation.refusal(error)
+        return _json(body, http_status(error), headers)
     headers |= output.headers
     return Response(output.content, 200, headers, media_type=output.media_type)
 

@@ -38,7 +38,7 @@ from handler.doors.http.requests import (
 from handler.doors.metrics import Metrics
 from handler.doors.watch import LoopWatch, ThreadWatch
 from handler.entry import Worker
-from handler.errors import code_of, error_object
+from handler.errors import code_of, error_object, wire
 from handler.job import Job
 from handler.wire import Encoded
 from models.device.memory import settle
@@ -192,28 +192,32 @@ class Door:
                     job = Job(id=uuid.uuid4().hex, body=body, route=route, uploads=uploads)
                     accepted = self._worker.accept(job, target)
                     if accepted.streams:
-                        return await self._stream(http, job, accepted)
-                    return await self._answer(http, job, accepted)
+                        return await self._stream(http, job, accepted, target[1])
+                    return await self._answer(http, job, accepted, target[1])
             except QuartetError as error:  # it cannot be read, and is no job
                 with self._metrics.request(route) as outcome:
                     outcome.code = error.code
-                raise
+                return response(wire(error), operation=target[1])
 
         return endpoint
 
-    async def _answer(self, http: HttpRequest, job: Job, accepted: Accepted | Answered) -> Response:
+    async def _answer(
+        self, http: HttpRequest, job: Job, accepted: Accepted | Answered, operation: Operation
+    ) -> Response:
         with self._metrics.request(str(job.route)) as outcome:
             output = await while_connected(http, self._worker.answer(accepted, carries_files=True))
             outcome.code = code_of(output)
-            return response(output, job.id)
+            return response(output, job.id, operation)
 
-    async def _stream(self, http: HttpRequest, job: Job, accepted: Accepted | Answered) -> Response:
+    async def _stream(
+        self, http: HttpRequest, job: Job, accepted: Accepted | Answered, operation: Operation
+    ) -> Response:
         """Start the stream once its first event is there: until then an error has a status."""
         events = self._measured(str(job.route), accepted)
         first = await while_connected(http, anext(events))
         if isinstance(first, dict):
             await events.aclose()
-            return response(first, job.id)
+            return response(first, job.id, operation)
 
         file = first if isinstance(first, Encoded) else None
 

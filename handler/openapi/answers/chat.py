@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from handler.openapi.answers.shape import Absent, Notice, Shape
+from handler.openapi.answers.shape import Absent, Notice, Shape, Warnings
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 
@@ -96,6 +96,20 @@ class ChatCompletion(Shape):
     choices: list[ChatChoice]
     usage: CompletionUsage
     notice: Notice = None
+    warnings: Warnings = None
+
+
+class Page(Shape):
+    """The text of one picture."""
+
+    page: int
+    text: str
+
+
+class OcrCompletion(ChatCompletion):
+    """OpenAI's ChatCompletion of the text in pictures, and the text of each."""
+
+    pages: list[Page]
 
 
 class FunctionDelta(Shape):
@@ -142,6 +156,7 @@ class ChatCompletionChunk(Shape):
     choices: list[ChunkChoice]
     usage: CompletionUsage | None = None
     notice: Notice = None
+    warnings: Warnings = None
 
 
 class TextLogprobs(Shape):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from handler.openapi.answers.shape import Notice, Shape
+from handler.openapi.answers.shape import Notice, Shape, Warnings
 
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
 
@@ -98,6 +98,13 @@ class AnsweredForm(Shape):
     type: Literal["text", "json_object", "json_schema"]
 
 
+class AnsweredReasoning(Shape):
+    """How much the model was asked to reason."""
+
+    effort: str | None
+    summary: None
+
+
 class AnsweredText(Shape):
     """What the answer's text is like."""
 
@@ -122,6 +129,7 @@ class ResponseObject(Shape):
     output: list[OutputItem]
     parallel_tool_calls: bool
     previous_response_id: None
+    reasoning: AnsweredReasoning
     temperature: float | None
     text: AnsweredText
     tool_choice: Any
@@ -130,6 +138,7 @@ class ResponseObject(Shape):
     truncation: Literal["disabled"]
     usage: ResponseUsage | None
     notice: Notice = None
+    warnings: Warnings = None
 
 
 class ResponseEvent(Shape):

@@ -16,9 +16,11 @@ from models.chat.admission import Admission, Entrance, Limits
 from models.chat.grammar import Grammars
 from models.chat.in_process.paged import STEP_TOKENS, Paged
 from models.chat.in_process.sampling import Choice, choose
+from models.chat.in_process.unpaged import Unpaged
 from models.chat.protocols import Text
 from models.chat.request import Begun, Ended, Prompt, Tokens
 from models.chat.share import Model, Share, Steps
+from models.chat.sight import Sight
 from models.chat.text import ChatText, gguf
 from models.device.failures import is_out_of_memory, translate
 from models.device.hardware import Device
@@ -48,17 +50,29 @@ class TransformersChat(StepEngine):
         """Return the row with the engine that serves it, and its share of the memory."""
         return options.configured(row, operator)
 
-    def __init__(self, model: Any, text: ChatText, row: Row, cache_tokens: int | None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        text: ChatText,
+        row: Row,
+        cache_tokens: int | None,
+        sight: Sight | None = None,
+    ) -> None:
         self.text: Text = text
         self.context = _context(model, row)
         self._model = model
         vocabulary = int(model.config.get_text_config().vocab_size)
         self.ends = text.ends(model.generation_config.eos_token_id, vocabulary)
         grammars = Grammars(text.tokenizer, vocabulary, self.ends)
-        self._paged = Paged(model, cache_tokens, self._choose)
+        self._paged: Paged | Unpaged
+        if sight is None:
+            self._paged = Paged(model, cache_tokens, self._choose)
+        else:
+            most = cache_tokens or CPU_CACHE_TOKENS
+            self._paged = Unpaged(model, sight, most, self._choose)
         self.capacity = max(1, self._paged.size // _USUAL_TOKENS)
         most = min(self.context, self._paged.largest())
-        self._entrance = Entrance(row.slug, most, grammars, Limits(vocabulary))
+        self._entrance = Entrance(row.slug, most, grammars, Limits(vocabulary), sight)
         self._choices: dict[str, Choice] = {}  # that the cache has, or waits to have
         self._later: dict[int, list[Choice]] = {}  # until the first has read the prompt
         self._begun: set[int] = set()
@@ -68,12 +82,13 @@ class TransformersChat(StepEngine):
     def load(cls, folder: Path, row: Row, device: Device) -> TransformersChat:
         """Load the folder in the device's own precision, and plan the cache."""
         import torch
-        from transformers import AutoModelForCausalLM
+        from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
         hush("transformers")
         log.info("%s runs on transformers: %s", row.slug, row.options.get("why", "by its row"))
         dtype = row.options.get("dtype", getattr(torch, device.dtype))
-        model = AutoModelForCausalLM.from_pretrained(
+        kind = AutoModelForImageTextToText if options.sees(row) else AutoModelForCausalLM
+        model = kind.from_pretrained(
             folder,
             dtype=dtype,
             device_map=device.kind,
@@ -83,7 +98,12 @@ class TransformersChat(StepEngine):
         )
         tokens = cache_tokens(model, row, device)
         text = ChatText(folder, _context(model, row), row.options)
-        return cls(model.eval(), text, row, tokens)
+        sight = Sight(folder, row) if options.sees(row) else None
+        return cls(model.eval(), text, row, tokens, sight)
+
+    async def length(self, request: Prompt) -> int:
+        """How many tokens a prompt has, pictures and all; raises as ``prepare`` does."""
+        return (await self.prepare(request)).length
 
     async def prepare(self, request: Prompt) -> Admission:
         """Check that it can be answered; an answer's length is cut to what fits.
@@ -141,7 +161,7 @@ class TransformersChat(StepEngine):
         name = f"{choice.key}.{choice.index}"
         stays = choice.sampling.ignore_eos and choice.matcher is None
         self._choices[name] = choice
-        self._paged.add(name, choice.prompt.tokens, choice.limit, () if stays else self.ends)
+        self._paged.add(name, choice.item, () if stays else self.ends)
 
     def _remove(self, names: Sequence[str]) -> None:
         self._paged.remove(names)
@@ -165,7 +185,7 @@ class TransformersChat(StepEngine):
         cached = self._paged.hits(name)
         if choice.key not in self._begun:
             self._begun.add(choice.key)
-            self._events.append((choice.key, Begun(cached)))
+            self._events.append((choice.key, Begun(cached, choice.item.length)))
         for other in self._later.pop(choice.key, ()):
             self._add(other)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Any
 
+from models.chat.admission import Admission
 from models.chat.in_process.attention import register, suits
 
 VERSION = "5.23."
@@ -99,11 +100,13 @@ class Paged:
 
         return int(infer_max_single_request_tokens(self.cache))
 
-    def add(self, name: str, tokens: Sequence[int], limit: int, ends: Iterable[int]) -> None:
+    def add(self, name: str, item: Admission, ends: Iterable[int]) -> None:
         """Let a request in; it waits for room in the cache, the oldest first."""
         from transformers.generation.continuous_batching.requests import RequestState
 
-        state = RequestState(name, list(tokens), max_new_tokens=limit, eos_token_id=list(ends))
+        state = RequestState(
+            name, list(item.prompt.tokens), max_new_tokens=item.limit, eos_token_id=list(ends)
+        )
         self._ages[name] = next(self._count)
         self._scheduler.add_waiting_request(state)
 

@@ -41,7 +41,8 @@ class Choice:
     def __init__(
         self, key: int, index: int, item: Admission, ends: frozenset[int], matcher: Matcher | None
     ) -> None:
-        self.key, self.index, self.prompt, self.limit = key, index, item.prompt, item.limit
+        self.key, self.index, self.item, self.limit = key, index, item, item.limit
+        self.prompt = item.prompt
         self.sampling = item.prompt.sampling
         self.matcher = matcher
         self.tokens: list[int] = []

@@ -20,6 +20,7 @@ from models.chat.admission import Admission, Entrance, Limits
 from models.chat.grammar import Grammars
 from models.chat.protocols import Text
 from models.chat.request import Begun, Ended, Prompt, Tokens
+from models.chat.sight import Sight
 from models.chat.text import ChatText
 from models.chat.vllm.running import LOST, Alive, Running
 from models.chat.vllm.sampling import logprobs, sampling
@@ -61,7 +62,7 @@ class VllmChat(StepEngine):
         """Return the row with the engine that serves it, and its share of the memory."""
         return options.configured(row, operator)
 
-    def __init__(self, engine: Any, text: ChatText, row: Row) -> None:
+    def __init__(self, engine: Any, text: ChatText, row: Row, sight: Sight | None = None) -> None:
         config = engine.vllm_config
         self.text: Text = text
         self.context = int(config.model_config.max_model_len)
@@ -78,7 +79,7 @@ class VllmChat(StepEngine):
             int(config.model_config.max_logprobs),
             least_length=len(self.ends) < _MOST_ENDS,  # vLLM adds the tokenizer's own end
         )
-        self._entrance = Entrance(row.slug, most, grammars, limits)
+        self._entrance = Entrance(row.slug, most, grammars, limits, sight)
         at_once = int(config.scheduler_config.max_num_seqs)
         self.capacity = max(1, min(at_once, self._cache_tokens // _USUAL_TOKENS))
         self._adapters = adapters_of(engine, row)
@@ -105,10 +106,15 @@ class VllmChat(StepEngine):
             engine.get_supported_tasks()  # kept; at a request, a process that hangs holds it up
             spent("compile", max(engine.collective_rpc("compile_seconds")))
             context = int(engine.vllm_config.model_config.max_model_len)
-            return cls(engine, ChatText(folder, context, row.options), row)
+            sight = Sight(folder, row) if options.sees(row) else None
+            return cls(engine, ChatText(folder, context, row.options), row, sight)
         except BaseException:
             engine.engine_core.shutdown()  # it would keep the GPU's memory
             raise
+
+    async def length(self, request: Prompt) -> int:
+        """How many tokens a prompt has, pictures and all; raises as ``prepare`` does."""
+        return (await self.prepare(request)).length
 
     async def prepare(self, request: Prompt) -> Admission:
         """Check that it can be answered; an answer's length is cut to what fits.
@@ -139,7 +145,10 @@ class VllmChat(StepEngine):
     def _add(self, name: str, item: Admission, index: int, adapter: Any) -> str:
         """Hand in a choice; returns vLLM's own name of it."""
         params = sampling(item, index, self.ends)
-        prompt = {"prompt_token_ids": list(item.prompt.tokens)}
+        prompt: dict[str, Any] = {"prompt_token_ids": list(item.prompt.tokens)}
+        if item.sighted is not None:
+            # vLLM knows pictures again by their pixels, and keeps what it has made of them.
+            prompt["multi_modal_data"] = {"image": list(item.sighted.pictures)}
         try:
             with Alive():
                 given: str = self._engine.add_request(name, prompt, params, lora_request=adapter)
@@ -215,7 +224,7 @@ class VllmChat(StepEngine):
         """
         if not going.begun:
             going.begun = True
-            yield Begun(int(output.num_cached_tokens or 0))
+            yield Begun(int(output.num_cached_tokens or 0), going.length)
         [new] = output.outputs
         tokens = list(new.token_ids)
         stopped = new.finish_reason == "stop"

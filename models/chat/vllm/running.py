@@ -16,7 +16,7 @@ class Running:
     """A request that is in: the names of its choices that still grow."""
 
     def __init__(self, item: Admission) -> None:
-        self.prompt = item.prompt
+        self.prompt, self.length = item.prompt, item.length
         self.names: dict[int, str] = {}
         self.begun = False
         matchers = [] if item.form is None else [item.form.matcher() for _ in range(item.prompt.n)]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from models.chat.request import PictureLimits
 from models.chat.share import Model, Share, Steps, config_of, files_bytes, working_bytes
 from models.device.hardware import Device
 from models.device.kept import kept, key
@@ -92,6 +93,7 @@ def arguments(folder: Path, row: Row, device: Device) -> dict[str, Any]:
         "disable_log_stats": True,
         "load_format": row.options.get("load_format", "auto"),
         "worker_extension_cls": "models.chat.vllm.worker.Times",
+        **_pictures(row),
         **_lora(row),
     }
     wanted = row.options.get("vllm_args", {})
@@ -154,6 +156,12 @@ def _cache(folder: Path, row: Row, share: Share | None = None) -> dict[str, Any]
         "block_size": _BLOCK_TOKENS,
         "num_gpu_blocks_override": -(-room // _BLOCK_TOKENS) + 1,
     }
+
+
+def _pictures(row: Row) -> dict[str, Any]:
+    """How many pictures a request may have, for which vLLM keeps room."""
+    limits: PictureLimits | None = row.options.get("pictures")
+    return {} if limits is None else {"limit_mm_per_prompt": {"image": limits.count, "video": 0}}
 
 
 def _lora(row: Row) -> dict[str, Any]:

@@ -19,15 +19,15 @@ from models.images.diffusion.plan import ImageItem, ImagePlan
 from models.images.diffusion.previews import Previews
 from models.images.diffusion.prompt_cache import PromptCache
 from models.images.diffusion.step_watch import StepWatch
-from models.images.pictures.encoding import encoded
-from models.images.pictures.resizing import crop
-from models.images.pictures.transparency import changed_where
+from models.images.encoding import encoded
 from models.images.pipelines import options, placement, quantized
 from models.images.pipelines.token_counter import TokenCounter
 from models.images.pipelines.vae_tiling import VaeTiling
 from models.images.request import ImageRequest, Images
 from models.leniency import Leniency
 from models.operator import Operator
+from models.pictures.resizing import crop
+from models.pictures.transparency import changed_where
 from models.quiet import hush
 from models.row import Row
 from models.work import Stopped, Ticket, Work

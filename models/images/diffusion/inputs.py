@@ -8,17 +8,17 @@ from typing import Any
 
 from models.errors import InvalidValue
 from models.images.diffusion.families import FAMILIES
-from models.images.pictures.decoding import (
+from models.images.request import ImageRequest
+from models.leniency import Leniency
+from models.pictures.decoding import (
     decode,
     mask_of,
     mask_of_holes,
     on_white,
     without_transparency,
 )
-from models.images.pictures.resizing import fitted, padded
-from models.images.pictures.transparency import has_holes, spread
-from models.images.request import ImageRequest
-from models.leniency import Leniency
+from models.pictures.resizing import fitted, padded
+from models.pictures.transparency import has_holes, spread
 from models.row import Row
 
 _LEAST_SIDE, _MOST_STRETCHED = 64, 8  # limits of Flux2KleinPipeline, which raises

@@ -9,7 +9,7 @@ from typing import Any
 from models.errors import ContextLengthExceeded, InvalidValue, UnsupportedParameter
 from models.images.diffusion.families import FAMILIES
 from models.images.diffusion.inputs import InputPictures, Sizes, decoded
-from models.images.pictures.encoding import check_delivery
+from models.images.encoding import check_delivery
 from models.images.request import Adapter, ImageRequest, Output
 from models.leniency import Leniency
 from models.row import Row

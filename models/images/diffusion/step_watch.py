@@ -8,7 +8,7 @@ from typing import Any
 
 from models.images.diffusion.plan import ImageItem
 from models.images.diffusion.previews import Previews, estimate
-from models.images.pictures.encoding import preview
+from models.images.encoding import preview
 from models.images.request import Preview
 from models.work import Progress, Stopped, Ticket
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from models.engine import BatchEngine, Differences
 from models.errors import InvalidValue
-from models.images.pictures.encoding import check_delivery
-from models.images.pictures.transparency import on_white
+from models.images.encoding import check_delivery
 from models.images.request import ImageRequest
 from models.images.restore import fields
 from models.images.restore.source import finish, read
+from models.pictures.transparency import on_white
 from models.row import Row
 from models.work import Ticket, Work
 

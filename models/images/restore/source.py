@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any
 
 from models.errors import InvalidValue, UnsupportedParameter
-from models.images.pictures.decoding import decode
-from models.images.pictures.encoding import encoded
+from models.images.encoding import encoded
 from models.images.request import ImageRequest, Images, Output
 from models.leniency import LeftOut
+from models.pictures.decoding import decode
 from models.work import only
 
 

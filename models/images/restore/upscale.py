@@ -15,12 +15,12 @@ from models.device.hardware import Device
 from models.device.memory import free_memory
 from models.engine import BatchEngine, Differences
 from models.errors import InvalidValue
-from models.images.pictures.encoding import check_delivery
-from models.images.pictures.transparency import enlarged_alpha, spread
+from models.images.encoding import check_delivery
 from models.images.request import ImageRequest
 from models.images.restore import fields
 from models.images.restore.source import finish, read
 from models.images.restore.tiles import Shrinker, Tiling, enlarge, strips
+from models.pictures.transparency import enlarged_alpha, spread
 from models.row import Row
 from models.work import Progress, Stopped, Ticket, Work
 

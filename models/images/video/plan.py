@@ -8,12 +8,12 @@ from fractions import Fraction
 from typing import Any
 
 from models.errors import ContextLengthExceeded, InvalidValue
-from models.images.pictures.decoding import decode, without_transparency
-from models.images.pictures.resizing import fitted
 from models.images.request import ImageRequest, Output, Video
 from models.images.video.fields import check_fields
 from models.images.video.mp4 import likely_bytes
 from models.leniency import Leniency
+from models.pictures.decoding import decode, without_transparency
+from models.pictures.resizing import fitted
 from models.row import Row
 
 _GRID = 32  # pixels that a side is a multiple of

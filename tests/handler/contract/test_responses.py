@@ -139,8 +139,9 @@ async def test_an_answer_by_a_schema(make_worker):
         ({"input": "a", "logprobs": True}, "unsupported_parameter", "logprobs"),
         ({"input": "a", "truncation": "auto"}, "unsupported_parameter", "truncation"),
         ({"input": "a", "include": ["message.output_text.logprobs"]}, "unsupported_parameter", "include[0]"),
-        ({"input": "a", "reasoning": {"effort": "high"}}, "unsupported_parameter", "reasoning.effort"),
-        ({"input": "a", "reasoning": {"summary": "auto"}}, "unsupported_parameter", "reasoning.summary"),
+        ({"input": "a", "reasoning": {"effort": "high"}, "strict": True}, "unsupported_parameter", "reasoning.effort"),
+        ({"input": "a", "reasoning": {"summary": "auto"}, "strict": True}, "unsupported_parameter", "reasoning.summary"),
+        ({"input": "a", "reasoning": {"effort": "often"}}, "invalid_value", "reasoning.effort"),
         ({"input": "a", "tools": [TOOL], "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "g"}]}}, "invalid_value", "tool_choice.tools[0].name"),
         ({"input": "a", "tools": [TOOL], "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": []}}, "invalid_value", "tool_choice"),
         ({"input": "a", "presence_penalty": 3}, "invalid_value", "presence_penalty"),
@@ -269,3 +270,12 @@ async def test_allowed_tools_are_all_that_the_model_sees():
         )
         told = [tool.function.name for tool in request.chat.told_tools.values()]
         assert (told, request.chat.must_call) == (["g"], must)
+
+
+async def test_reasoning_options_that_the_model_lacks_are_warned_of(worker):
+    """Codex sends them with every request."""
+    body = {"input": "Hello", "reasoning": {"effort": "medium", "summary": "auto"}}
+    answer = check(Response, decoded(await worker.answer(job(body))), frozenset({"warnings"}))
+    assert answer.output_text == "Hello"
+    assert answer.reasoning.effort == "medium"
+    assert [one["param"] for one in answer.warnings] == ["reasoning.summary", "reasoning.effort"]

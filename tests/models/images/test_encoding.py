@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from models.errors import InvalidValue
-from models.images.pictures.encoding import check_delivery, encode, encoded, preview
+from models.images.encoding import check_delivery, encode, encoded, preview
 from models.images.request import Output, Picture
 from tests.support.drawings import photo
 

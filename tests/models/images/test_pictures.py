@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from models.errors import MediaUndecodable
-from models.images.pictures.decoding import decode, mask_of
+from models.pictures.decoding import decode, mask_of
 from tests.support import colour_profiles as profiles
 from tests.support.drawings import photo
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from models.errors import InvalidValue
-from models.images.pictures.transparency import changed_where, enlarged_alpha, spread
 from models.images.request import ImageRequest, Images, Output, Picture
+from models.pictures.transparency import changed_where, enlarged_alpha, spread
 from tests.conftest import needs, row, tiny
 from tests.support.driving import Load, run
 

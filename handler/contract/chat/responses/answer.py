@@ -15,16 +15,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from handler.contract.base import Call, Json, Operation, with_notice
+from handler.contract.base import Call, Json, Operation, with_notice, with_warnings
 from handler.contract.chat.chat import converse
-from handler.contract.chat.choice import Delta
 from handler.contract.chat.generation import Progress
 from handler.contract.chat.responses.request import ResponsesRequest
 from handler.contract.chat.responses.shapes import TextFormat
 from handler.contract.chat.tools import call_id
 from handler.contract.streaming import to_client
 from models.chat.request import Called, Piece, Said
-from models.warm.model import Borrowed
 
 
 @dataclass
@@ -61,6 +59,7 @@ class Answer:
             "output": list(self.items),
             "parallel_tool_calls": request.parallel_tool_calls,
             "previous_response_id": None,
+            "reasoning": {"effort": request.effort, "summary": None},
             "temperature": request.temperature,
             "text": {"format": _told_form(request.text.format), "verbosity": "medium"},
             "tool_choice": _choice_as_json(request.tool_choice),
@@ -72,7 +71,7 @@ class Answer:
             "truncation": "disabled",
             "usage": self._usage() if status != "in_progress" else None,
         }
-        return with_notice(told, self.call.row)
+        return with_notice(with_warnings(told, self.progress.left_out), self.call.row)
 
     def event(self, kind: str, **more: Any) -> dict[str, Any]:
         """One event of the stream."""
@@ -125,12 +124,6 @@ def _call(called: Called) -> dict[str, Any]:
     }
 
 
-def _deltas(call: Call, model: Borrowed, progress: Progress) -> AsyncGenerator[Delta, None]:
-    """Yield the pieces of the answer to the request's conversation."""
-    request: ResponsesRequest = call.request
-    return converse(replace(call, request=request.chat), model, progress)
-
-
 async def answer(call: Call) -> Json:
     """Answer in one piece: OpenAI's Response, which a stream of events ends with."""
     last: dict[str, Any] = {}
@@ -146,8 +139,9 @@ def stream(call: Call) -> AsyncGenerator[Json, None]:
 
 
 async def _events(call: Call) -> AsyncGenerator[dict[str, Any], None]:
-    told = Answer(call)
-    async with call.lease() as model, aclosing(_deltas(call, model, told.progress)) as parts:
+    told, request = Answer(call), call.request
+    chat = replace(call, request=request.chat)
+    async with aclosing(converse(chat, told.progress)) as parts:
         writer, begun, reason = _Writer(told), False, None
         async for part in parts:
             if not begun:  # what is refused is an error alone
@@ -241,4 +235,4 @@ def _merge(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any] | No
     return {**second, "delta": first["delta"] + second["delta"]}
 
 
-OPERATION = Operation(ResponsesRequest, ("/v1/responses",), answer, stream)
+OPERATION = Operation(ResponsesRequest, ("/v1/responses",), answer, stream, task="chat")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from models.errors import InvalidValue
+from models.errors import InvalidValue, UnsupportedParameter
 
 _TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
 
@@ -38,18 +38,28 @@ def messages(items: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, dict[str
 
 
 def _content(item: Mapping[str, Any], field: str, index: int) -> Any:
-    """Text, or the texts of its parts."""
+    """Text, or the parts of it and the pictures between them."""
     content = item.get(field)
     if not isinstance(content, list):
         return content
-    texts: list[str] = []
-    for at, part in enumerate(content):
-        kind = part.get("type") if isinstance(part, Mapping) else None
-        text = part.get(_TEXTS[kind]) if isinstance(kind, str) and kind in _TEXTS else None
-        if not isinstance(text, str):
-            raise InvalidValue(
-                f"input[{index}].{field}[{at}] must be a text part; this model reads text.",
-                param=f"input[{index}].{field}[{at}]",
-            )
-        texts.append(text)
-    return "".join(texts)
+    parts = [_part(part, f"input[{index}].{field}[{at}]") for at, part in enumerate(content)]
+    if all(part["type"] == "text" for part in parts):
+        return "".join(part["text"] for part in parts)
+    return parts
+
+
+def _part(part: Any, param: str) -> dict[str, Any]:
+    """A part as chat has it."""
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    text = part.get(_TEXTS[kind]) if isinstance(kind, str) and kind in _TEXTS else None
+    if isinstance(text, str):
+        return {"type": "text", "text": text}
+    if kind == "input_image" and isinstance(part.get("image_url"), str) and part["image_url"]:
+        picture = {"url": part["image_url"], "detail": part.get("detail")}
+        return {"type": "image_url", "image_url": picture}
+    if kind == "input_image" and part.get("file_id"):
+        raise UnsupportedParameter(
+            f"{param}.file_id is not supported: no files are kept here; send image_url.",
+            param=f"{param}.file_id",
+        )
+    raise InvalidValue(f"{param} must be a text part, or an image with an image_url.", param=param)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, PrivateAttr
 
 from handler.contract.chat.messages import MAX_MESSAGES
+from handler.contract.chat.reasoning import Reasoning
 from handler.contract.chat.request import ChatRequest
 from handler.contract.chat.responses.items import is_one_turn
 from handler.contract.chat.responses.items import messages as items_as_messages
@@ -80,7 +81,7 @@ class ResponsesRequest(Request):
     tools: Annotated[list[FlatTool], Items(MAX_TOOLS)] = Field(default=[])
     tool_choice: Literal["none", "auto", "required"] | FlatChoice | FlatAllowed = "auto"
     include: Annotated[list[Text], Items(MAX_INCLUDED)] = Field(default=[])
-    reasoning: Annotated[dict[str, Any], Items(MAX_METADATA)] = Field(default={})
+    reasoning: Reasoning | None = None
     parallel_tool_calls: bool = True
     stream: bool = False
     _chat: ChatRequest = PrivateAttr()
@@ -95,7 +96,6 @@ class ResponsesRequest(Request):
                 'text.verbosity is not supported; leave it out or send "medium".',
                 param="text.verbosity",
             )
-        request._check_reasoning()
         request._check_included()
         # Chat's fields that OpenAI's Responses do not have are honoured, or refused, all the same.
         chats = ChatRequest.known() - cls.known()
@@ -107,13 +107,6 @@ class ResponsesRequest(Request):
             raise
         return request
 
-    def _check_reasoning(self) -> None:
-        """Refuse what is asked of the model's thinking, unless it is nothing."""
-        for name, value in self.reasoning.items():
-            if value is not None and (name, value) != ("effort", "none"):
-                param = f"reasoning.{name}"
-                raise UnsupportedParameter(f"{param} is not supported; leave it out.", param=param)
-
     def _check_included(self) -> None:
         for at, name in enumerate(self.include):
             if name not in _ABSENT:
@@ -121,6 +114,11 @@ class ResponsesRequest(Request):
                 raise UnsupportedParameter(
                     f"{param}: {shorten(name)} cannot be included; leave it out.", param=param
                 )
+
+    @property
+    def effort(self) -> str | None:
+        """How much the model is asked to reason."""
+        return None if self.reasoning is None else self.reasoning.effort
 
     @property
     def chat(self) -> ChatRequest:
@@ -146,6 +144,8 @@ class ResponsesRequest(Request):
             # What is called comes after what is said.
             calls = [one for one in items if self.input[one].get("type") == "function_call"]
             item = items[0] if of_message[2] is None else calls[int(of_message[2])]
+            if part := re.match(r"messages\[\d+\]\.content(\[\d+\]\.image_url.*)", param):
+                return f"input[{item}].content{part[1]}"
             if field == "content" and self.input[item].get("type") == "function_call_output":
                 field = "output"
             return f"input[{item}].{field}" if field else f"input[{item}]"
@@ -189,6 +189,8 @@ class ResponsesRequest(Request):
             "tools": [nested_tool(tool) for tool in self.tools],
             "tool_choice": None if self.tool_choice == "auto" else self.tool_choice,
             "parallel_tool_calls": self.parallel_tool_calls,
+            "reasoning": self.reasoning and self.reasoning.model_dump(exclude_none=True),
+            "strict": self.strict,
         }
         if not isinstance(self.tool_choice, str):
             body["tool_choice"] = nested_choice(self.tool_choice)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.images.pictures.transparency import whiten
+from models.pictures.transparency import whiten
 
 
 def fitted(picture: Any, width: int, height: int) -> Any:

@@ -7,8 +7,8 @@ import io
 from typing import Any
 
 from models.errors import InvalidValue, MediaUndecodable
-from models.images.pictures import colour, jpeg, png, transparency
 from models.leniency import Leniency
+from models.pictures import colour, jpeg, png, transparency
 
 _INPUT_PIXELS = 64_000_000  # larger pictures are decompression bombs, not photos
 _MOST_SIDE = 16_384  # longer pictures are no photos either, and become very many tiles

@@ -10,10 +10,10 @@ from functools import partial
 from typing import Any
 
 from models.errors import InvalidValue
-from models.images.pictures.decoding import on_white
-from models.images.pictures.resizing import crop
 from models.images.request import Output, Picture
 from models.leniency import LeftOut
+from models.pictures.decoding import on_white
+from models.pictures.resizing import crop
 
 _QUALITY = 90  # default, of jpeg and webp
 _PREVIEW_QUALITY = 75

@@ -1,7 +1,6 @@
-"""Decoding, encoding and changing pictures.
+"""Decoding and changing clients' pictures, for every engine that takes some.
 
 decoding      encoded pictures to pixels, within limits
-encoding      pixels to pictures that fit an answer
 resizing      fits, pads and crops
 transparency  what a picture shows, and what its transparency hides
 colour        ICC profiles to sRGB

@@ -1,0 +1,118 @@
+"""An engine for printed text: pages in, lines out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from models.chat.printed.detection import lines
+from models.chat.printed.recognition import cut, read, upside_down
+from models.chat.printed.rectangles import Rectangle
+from models.chat.request import Line, Page, PictureLimits, ReadRequest
+from models.device.hardware import Device
+from models.device.threads import usable_cores
+from models.engine import BatchEngine
+from models.errors import InvalidValue
+from models.operator import Operator
+from models.pictures.decoding import decode
+from models.row import Row
+from models.work import Ticket, Work
+
+_SAMPLE = 10  # lines that show how a page lies
+_TURNS = 2  # a page that stands on its side may be upside down besides
+_LEAST_SURE = 0.5  # less is no text
+
+
+class PrintedText(BatchEngine):
+    """PP-OCR: one network finds lines, one tells which are upside down, one reads them.
+
+    Row options: ``detect``, ``flip`` and ``read``, the files of the networks.
+    """
+
+    libraries = ("onnxruntime", "PIL")
+
+    @classmethod
+    def configured(cls, row: Row, operator: Operator) -> Row:
+        """Return the row with the operator's limits on pictures."""
+        limits = PictureLimits(
+            operator.chat_images, operator.chat_image_bytes, operator.chat_image_pixels
+        )
+        return replace(row, options={**row.options, "pictures": limits})
+
+    def __init__(self, find: Any, flip: Any, read: Any, row: Row) -> None:
+        self._find, self._flip, self._read = find, flip, read
+        self._limits: PictureLimits = row.options.get("pictures", PictureLimits())
+        known = read.get_modelmeta().custom_metadata_map["character"]
+        self._letters = ["", *known.splitlines(), " "]
+
+    @classmethod
+    def load(cls, folder: Path, row: Row, device: Device) -> PrintedText:
+        """Load the networks, which run on the processor."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = usable_cores()
+
+        def session(name: str) -> Any:
+            return onnxruntime.InferenceSession(
+                str(folder / row.options[name]), options, providers=["CPUExecutionProvider"]
+            )
+
+        return cls(session("detect"), session("flip"), session("read"), row)
+
+    def prepare(self, request: ReadRequest) -> Work:
+        """Decode the pages.
+
+        Raises:
+            MediaUndecodable: one cannot be read.
+            InvalidValue: they are too large together.
+        """
+        pages, pixels = [], 0
+        for one in request.pictures:
+            page = decode(one.content, one.param)
+            pixels += page.width * page.height
+            if pixels > self._limits.pixels:
+                raise InvalidValue(
+                    f"{one.param}: the pictures of a request may have {self._limits.pixels} pixels "
+                    f"together; got {pixels} or more.",
+                    param=one.param,
+                )
+            pages.append(page)
+        return Work(pages, finish=list)
+
+    def run(self, batch: Sequence[Ticket[Any]]) -> Sequence[Page]:
+        """Read the pages."""
+        return [self._page(ticket.item) for ticket in batch]
+
+    def close(self) -> None:
+        """Let go of the networks."""
+        del self._find, self._flip, self._read
+
+    def _page(self, given: Any) -> Page:
+        page, found = given, lines(self._find, given)
+        for _ in range(_TURNS):
+            turn = self._turn(page, found)
+            if not turn:
+                break
+            page = page.rotate(turn, expand=True)
+            found = lines(self._find, page)
+        said = read(self._read, self._letters, [cut(page, one) for one in found])
+        told = tuple(
+            Line(text, tuple((round(x), round(y)) for x, y in where.corners()), sure)
+            for where, (text, sure) in zip(found, said, strict=True)
+            if text.strip() and sure >= _LEAST_SURE
+        )
+        return Page(page.width, page.height, told)
+
+    def _turn(self, page: Any, found: Sequence[Rectangle]) -> int:
+        """By how many degrees a page is to be turned, so that most of its lines are upright."""
+        if not found:
+            return 0
+        standing = [one for one in found if one.height > one.width]
+        if len(standing) * 2 > len(found):
+            return 90
+        longest = sorted(found, key=lambda one: -one.width)[:_SAMPLE]
+        turned = upside_down(self._flip, [cut(page, one) for one in longest])
+        return 180 if turned * 2 > len(longest) else 0
