@@ -227,6 +227,7 @@ ROWS = (
         names=("Nanonets-OCR-s",),
         options={"context": 32_768, "reading": NANONETS},
         defaults={"temperature": 0, "max_tokens": 15_000},
+        default_on=GPU,
         timeout_s=180.0,
     ),
     Row(
@@ -271,6 +272,7 @@ ROWS = (
             "read": "PP-OCRv6_rec_small.onnx",
         },
         default_on=CPU,
+        stand_in="Tiny_Qwen_VL",
     ),
     Row(
         slug="Tiny_Qwen_VL",
@@ -282,7 +284,7 @@ ROWS = (
         licence="Apache-2.0",
         options={"family": "hermes"},
         defaults={"max_tokens": 64},
-        notice=STAND_IN.format("Tiny_Qwen_VL", "Qwen2_5_VL_3B_Instruct"),
+        notice=STAND_IN.format("Tiny_Qwen_VL", "Qwen2_5_VL_3B_Instruct or PP_OCRv6_Small"),
     ),
     Row(
         slug="Tiny_Llama",

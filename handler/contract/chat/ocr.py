@@ -23,9 +23,9 @@ from handler.contract.chat.request import MAX_IMAGES, ChatRequest
 from handler.contract.request import Items, NonEmpty, Request, Text
 from handler.contract.samples import SQUARE
 from handler.contract.unsupported import Unsupported, alike
-from models.chat.request import InputPicture
+from models.chat.request import InputPicture, Page, ReadRequest
 from models.errors import UnsupportedParameter
-from models.leniency import Leniency
+from models.leniency import LeftOut, Leniency
 
 _PROMPT = "Write down the text in this picture, and nothing else."
 _BETWEEN = "\n\n"  # two pages
@@ -70,6 +70,22 @@ class OcrRequest(Request):
             )
         return self
 
+    def leave_out_words(self, slug: str, leniency: Leniency) -> None:
+        """Leave out what only a model that writes by itself has a use for.
+
+        Raises:
+            UnsupportedParameter: a form is asked for; or the request is strict.
+        """
+        for name in ("response_format", "guided_json"):
+            if getattr(self, name) is not None:
+                raise UnsupportedParameter(
+                    f"{name}: {slug} returns lines as they are printed; leave it out.", param=name
+                )
+        own = {"model", "strict", *self.aliases, *Request.informational}
+        for name in ("prompt", *sorted(self._chats.keys() - own)):
+            if name in self._chats or (name == "prompt" and self.prompt):
+                leniency.leave_out(name, f"{name}: {slug} returns lines as they are printed")
+
     @property
     def parts(self) -> int:
         """The number of pages."""
@@ -110,10 +126,25 @@ async def answer(call: Call) -> Json:
         leniency.leave_out(
             "language", f"language: {call.row.slug} reads every language that it knows unasked"
         )
+    printed = "chat" not in call.row.tasks
+    if printed:
+        request.leave_out_words(call.row.slug, leniency)
     pictures = await fetched(call, request.references)
     progress = [Progress() for _ in pictures]
-    chat = replace(call, request=request.asking(call.row.options.get("reading", {})))
-    pages = await _read(chat, pictures, progress)
+    if printed:
+        pages = await _lines(call, pictures)
+    else:
+        chat = replace(call, request=request.asking(call.row.options.get("reading", {})))
+        pages = await _read(chat, pictures, progress)
+    return _completion(call, pages, progress, leniency.left_out)
+
+
+def _completion(
+    call: Call,
+    pages: Sequence[Mapping[str, Any]],
+    progress: Sequence[Progress],
+    left_out: Sequence[LeftOut],
+) -> Json:
     reasons = {page["finish_reason"] for page in pages}
     message = {
         "role": "assistant",
@@ -130,10 +161,37 @@ async def answer(call: Call) -> Json:
         **completion_head(call, "chat.completion"),
         "choices": [choice],
         "usage": usage(*progress),
-        "pages": [{"page": at, "text": page["text"]} for at, page in enumerate(pages, start=1)],
+        "pages": [
+            {"page": at, "text": page["text"], **page.get("layout", {})}
+            for at, page in enumerate(pages, start=1)
+        ],
     }
-    left_out = [*leniency.left_out, *progress[0].left_out]
-    return with_notice(with_warnings(told, left_out), call.row)
+    return with_notice(with_warnings(told, [*left_out, *progress[0].left_out]), call.row)
+
+
+async def _lines(call: Call, pictures: tuple[InputPicture, ...]) -> list[Mapping[str, Any]]:
+    """The lines of each page, with where they stand on it."""
+    async with call.lease() as model:
+        pages: Sequence[Page] = await model.run(ReadRequest(pictures))
+    return [
+        {
+            "text": "\n".join(line.text for line in page.lines),
+            "finish_reason": "stop",
+            "layout": {
+                "width": page.width,
+                "height": page.height,
+                "lines": [
+                    {
+                        "text": line.text,
+                        "box": [list(corner) for corner in line.corners],
+                        "confidence": round(line.confidence, 4),
+                    }
+                    for line in page.lines
+                ],
+            },
+        }
+        for page in pages
+    ]
 
 
 async def _read(

@@ -99,11 +99,22 @@ class ChatCompletion(Shape):
     warnings: Warnings = None
 
 
+class TextLine(Shape):
+    """A line of a page: its text, its corners from the top left, how sure its letters are."""
+
+    text: str
+    box: list[list[int]]
+    confidence: float
+
+
 class Page(Shape):
-    """The text of one picture."""
+    """The text of one picture; of a model that finds lines also where they stand, in pixels."""
 
     page: int
     text: str
+    width: int | Absent = None
+    height: int | Absent = None
+    lines: list[TextLine] | Absent = None
 
 
 class OcrCompletion(ChatCompletion):

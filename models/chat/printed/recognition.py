@@ -68,7 +68,7 @@ def _stacked(pictures: Sequence[Any], widths: Sequence[int], width: int | None =
     """Pictures of one height, padded to one width: shape (count, 3, height, width)."""
     import numpy as np
 
-    made = np.zeros((len(pictures), 3, _HEIGHT, width or max(widths)), np.float32)
+    made: Any = np.zeros((len(pictures), 3, _HEIGHT, width or max(widths)), np.float32)
     for at, (picture, wide) in enumerate(zip(pictures, widths, strict=True)):
         pixels = np.asarray(picture.resize((wide, _HEIGHT)), np.float32)[:, :, ::-1]  # BGR
         made[at, :, :, :wide] = (pixels / 127.5 - 1).transpose(2, 0, 1)

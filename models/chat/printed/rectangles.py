@@ -37,8 +37,10 @@ class Rectangle:
 
 
 def around(points: Any) -> Rectangle:
-    """Return the rectangle of least area around points, of which one side lies on an edge of the
-    convex hull (Freeman and Shapira, 1975); its width is the side that is nearer to the x axis.
+    """Return the rectangle of least area around points.
+
+    One side of it lies on an edge of the convex hull (Freeman and Shapira, 1975). Its width is the
+    side that is nearer to the x axis.
 
     Args:
         points: floats, shape (count, 2).

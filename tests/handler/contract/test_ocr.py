@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
 import pytest
 from openai.types.chat import ChatCompletion
-from tests.handler.test_seeing import BLUE, WIDE
 
 from handler.contract import SURFACES
 from handler.job import parse_job
 from handler.routing import find
 from models.catalog import CATALOG
-from tests.conftest import decoded, error_of
+from tests.conftest import decoded, error_of, needs
 from tests.support.bodies import check
+from tests.support.printed import drawn
 from tests.support.seeing import BLUE, RED, SLUG, WIDE, uri
 
 pytestmark = pytest.mark.anyio
@@ -153,3 +154,24 @@ async def test_an_endpoint_of_the_gateway_starts_and_reads(make_worker):
     asking = accepted.request.asking(row.options["reading"])
     assert asking.messages[0].content == "You are a helpful assistant."
     assert "Return the tables in html format" in asking.messages[1].content[1].text
+
+
+@needs("PP_OCRv6_Small")
+async def test_a_laptop_reads_printed_text(make_worker):
+    """Without a model named, and with what the sister API sends."""
+    worker = make_worker(FAKE_ENGINES="0", SURFACE="chat")
+    page = drawn(["The price is 12.50 EUR", "and falls"], 500)
+    file = io.BytesIO()
+    page.save(file, "PNG")
+    job = {"images": [uri(file.getvalue())], "language": "en", "format": "text", "temperature": 0}
+    answer = decoded(await worker.answer({"input": job}))
+    check(ChatCompletion, answer, frozenset({"pages", "warnings"}))
+    assert answer["model"] == "PP_OCRv6_Small"
+    assert answer["choices"][0]["message"]["content"] == "The price is 12.50 EUR\nand falls"
+    assert [one["param"] for one in answer["warnings"]] == ["language", "temperature"]
+    [told] = answer["pages"]
+    assert (told["width"], len(told["lines"]), len(told["lines"][0]["box"])) == (500, 2, 4)
+    error = error_of(await worker.answer({"input": {**job, "guided_json": {"type": "object"}}}))
+    assert (error["code"], error["param"]) == ("unsupported_parameter", "guided_json")
+    chat = {"model": "PP_OCRv6_Small", "messages": [{"role": "user", "content": "Hello"}]}
+    assert error_of(await worker.answer({"input": chat}))["code"] == "model_not_supported"

@@ -148,7 +148,7 @@ EXAMPLES = [
     for route, known in ROUTES.items()
     if "audioUrl" not in known.example
     and not known.binary
-    and not route.endswith(("/upscale", "/background"))
+    and not route.endswith(("/upscale", "/background", "/ocr"))
 ]
 
 
