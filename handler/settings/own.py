@@ -76,8 +76,8 @@ def _of_the_gateway(settings: Settings, catalog: Catalog, tasks: frozenset[str])
     if any(held(Wanted(name), catalog) for name in names):
         return None
     repo = next((name for name in names if "/" in name), None)
-    if repo is None:
-        return None
+    if repo is None or f"gh://{repo}@" in (settings.model_open_source_image_tag or ""):
+        return None  # GitHub's repositories are not the hub's
     revision, pinned = settings.pin()
     slug = settings.model_slug if settings.model_slug != repo else None
     mine = pinned is None or pinned == repo

@@ -174,6 +174,18 @@ ROWS = (
         defaults={"temperature": 1.0, "top_p": 0.95, "top_k": 64},
     ),
     Row(
+        slug="GPT_OSS_20B",
+        surface="chat",
+        tasks=frozenset({"chat"}),
+        weights="hf://openai/gpt-oss-20b@6cee5e81ee83917806bbde320786a8fb61efebee",
+        engine="models.chat.in_process.engine:TransformersChat",
+        memory_bytes=22 * GB,
+        weights_bytes=int(13.8 * GB),  # its experts in four bits
+        licence="Apache-2.0",
+        files=TRANSFORMERS_FILES,
+        options={"family": "harmony"},
+    ),
+    Row(
         slug="DeepSeek_R1_Distill_Llama_8B",
         surface="chat",
         tasks=frozenset({"chat"}),

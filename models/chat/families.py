@@ -161,6 +161,18 @@ _THINKS = {
     "start_anchor": "<｜Assistant｜>",
     "fields": {"content": {}, "reasoning_content": {"open": "<think>", "close": "</think>"}},
 }
+# An answer of gpt-oss: thoughts in the channel "analysis", and then, or at once, one in "final".
+_HARMONY = {
+    "start_anchor": "<|start|>assistant",
+    "fields": {
+        "content": {},
+        "reasoning_content": {
+            "open_pattern": r"<\|channel\|>"
+            r"(?:(?:analysis|commentary)<\|message\|>|(?=final<))",
+            "close_pattern": r"(?:<\|start\|>assistant<\|channel\|>)?final<\|message\|>",
+        },
+    },
+}
 _PYTHON_TAG = frozenset({"<|python_tag|>"})
 _CHATML = frozenset({"<tool_call>", "</tool_call>", "<think>", "</think>"})
 
@@ -187,6 +199,13 @@ FAMILIES = {
         before="<tool_call>\n",
         after="\n</tool_call>",
         special=_CHATML,
+    ),
+    # gpt-oss; its calls are in a channel of their own, and not read here.
+    "harmony": Family(
+        _HARMONY,
+        before="",
+        after="",
+        special=frozenset({"<|channel|>", "<|message|>", "<|start|>"}),
     ),
     # SmolLM2 knows the same marks around one list; its template knows nothing of tools.
     "smollm2": Family(

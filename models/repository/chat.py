@@ -20,6 +20,14 @@ _CACHE_TOKENS = 16_384  # of all conversations, at least, where the model reads 
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 _CONTEXT = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
 _TIMEOUT_S = 600.0
+_ON_GPUS = frozenset({"fp8", "fbgemm_fp8"})
+# What transformers reads quantised weights with, by quant_method.
+_LIBRARIES = {
+    "awq": "gptqmodel",
+    "gptq": "gptqmodel",
+    "compressed-tensors": "compressed_tensors",
+    "bitsandbytes": "bitsandbytes",
+}
 
 
 def describe(copy: Copy, config: dict[str, Any], machine: Machine, facts: Facts) -> None:
@@ -31,6 +39,8 @@ def describe(copy: Copy, config: dict[str, Any], machine: Machine, facts: Facts)
     """
     if refusal := libraries.chat_refusal(config, machine.chat_engine):
         raise RepositoryUnsuited(f"{refusal}; the engine of chat here is {machine.chat_engine}.")
+    if refusal := _quantisation_refusal(config, machine):
+        raise RepositoryUnsuited(refusal)
     if not weights.safetensors(copy):
         raise weights.refuse_without(copy, "a language model")
     if not weights.named(copy, ["tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json"]):
@@ -45,6 +55,22 @@ def describe(copy: Copy, config: dict[str, Any], machine: Machine, facts: Facts)
     _say_family(copy, machine, facts)
     _say_sampling(copy, facts)
     _say_memory(copy, text, machine, facts)
+
+
+def _quantisation_refusal(config: Mapping[str, Any], machine: Machine) -> str | None:
+    """Return why weights cannot be read as they are stored; vllm reads all of these."""
+    method = (config.get("quantization_config") or {}).get("quant_method")
+    if method is None or machine.chat_engine == "vllm":
+        return None
+    if method in _ON_GPUS and machine.kind == "cpu":
+        return f"Its weights are stored as {method}, which needs a GPU; use the image with vllm."
+    library = _LIBRARIES.get(method)
+    if library is not None and not libraries.installed(library):
+        return (
+            f"Its weights are stored as {method}, which transformers reads with {library}, not "
+            "installed here; use the image with vllm, or the model's plain weights."
+        )
+    return None
 
 
 def _files(machine: Machine) -> tuple[str, ...]:
@@ -109,6 +135,8 @@ def family_of(template: str) -> str | None:
     )
     if "<｜Assistant｜>" in template and "</think>" in template:
         return "deepseek-r1"
+    if "<|channel|>analysis<|message|>" in template:
+        return "harmony"
     if "<|start_header_id|>" in template and not any(one in template for one in other_forms):
         return "llama3.1" if "tools" in template and '"parameters"' in template else "llama3"
     if any(one in template for one in other_forms):

@@ -18,6 +18,7 @@ from models.repository import hub
 from models.repository.address import Address
 from models.weights.places import Places
 
+_MARKS = ("config.json", "model_index.json", "adapter_config.json", "model.bin")
 _MOST_BYTES = 50_000_000  # of a file that is read whole
 # The name of a fetched copy, behind the repository's: a commit, and what was made of it.
 _COMMIT = re.compile(r"(?P<commit>[0-9a-f]{40})(--(?P<convert>whisper-ct2))?")
@@ -116,9 +117,11 @@ def _at_hub(address: Address, places: Places) -> Copy:
 
 
 def _in_folder(folder: Path, weights: str, where: str) -> Copy:
+    # A folder that is no repository may be any, the root of the disk too.
+    whole = any((folder / name).is_file() for name in _MARKS)
     sizes = {
         str(file.relative_to(folder)): file.stat().st_size
-        for file in sorted(folder.rglob("*"))
+        for file in sorted(folder.rglob("*") if whole else folder.iterdir())
         if file.is_file() and ".cache" not in file.relative_to(folder).parts
     }
     return Copy(weights, where, sizes, lambda name: (folder / name).read_text("utf-8"), folder)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from models.catalog.images import DIFFUSERS_FILES, MEGAPIXEL, PAINTS
+from models.catalog.images import MEGAPIXEL, PAINTS
 from models.catalog.parts import GB
 from models.errors import RepositoryUnsuited
 from models.images.diffusion.families import FAMILIES
@@ -19,7 +20,11 @@ _DENOISERS = ("transformer", "unet")
 _WORKING_BYTES = 5 * GB  # of a picture of a megapixel: the decoder's, for the most part
 _WORKING_LEAST_BYTES = GB // 8
 _TIMEOUT_S = 300.0
+_SMALL_FILES = ("*.json", "*.txt", "*.model", "*/*.json", "*/*.jinja", "*/*.txt", "*/*.model")
 _FP16 = ".fp16.safetensors"
+_FP16_SHARD = re.compile(r"\.fp16-\d+-of-\d+\.safetensors$")
+# Of the variants (bf16, non_ema, …) the one without a name.
+_PLAIN = re.compile(r"[\w-]+?(-\d+-of-\d+)?\.safetensors")
 _PROMPT_TOKENS = {"sdxl": 77, "flux2-klein": 512, "z-image": 512, "flux": 256, "flux-dev": 512}
 _MOST_MEGAPIXELS = {"sdxl": 2}
 # Of models that are not distilled, and of those that are.
@@ -90,16 +95,11 @@ def _say_sizes(
 ) -> None:
     """Note the files and the memory: of all parts, of the largest, of the one that denoises."""
     parts = {name: _part(copy, name) for name in _weighty(index)}
-    half = bool(parts) and all(any(_FP16 in one for one in files) for files in parts.values())
-    sizes = {
-        name: sum(copy.sizes[one] for one in files if (_FP16 in one) == half)
-        for name, files in parts.items()
-    }
-    if half:
-        patterns = ["*.json", "*/*.json", "*/*.txt", "*/*.model", f"*/*{_FP16}"]
-    else:
-        patterns = list(DIFFUSERS_FILES)
-    facts.say("files", tuple(patterns), "the engine" + ("; the half-precision variant" * half))
+    chosen = [file for files in parts.values() for file in files]
+    half = any(_FP16 in one for one in chosen)
+    sizes = {name: sum(copy.sizes[one] for one in files) for name, files in parts.items()}
+    source = "the engine" + ("; in half precision where there is such a file" if half else "")
+    facts.say("files", (*_SMALL_FILES, *chosen), source)
     total = sum(sizes.values())
     share = side * side / MEGAPIXEL
     working = max(_WORKING_LEAST_BYTES, int(_WORKING_BYTES * share))
@@ -126,7 +126,7 @@ def _weighty(index: Mapping[str, Any]) -> list[str]:
 
 
 def _part(copy: Copy, name: str) -> list[str]:
-    """Return the weights' files of a part.
+    """Return the weights' files of a part: in half precision if there are such.
 
     Raises:
         RepositoryUnsuited: it has none, or they are stored in a way that is not read here.
@@ -137,7 +137,9 @@ def _part(copy: Copy, name: str) -> list[str]:
         raise RepositoryUnsuited(
             f"{name} is stored as {method}; of quantised parts, sdnq int8 is read here."
         )
-    found = weights.named(copy, [f"{name}/*.safetensors"])
+    all_of_it = weights.named(copy, [f"{name}/*.safetensors"])
+    half = [one for one in all_of_it if _FP16 in one or _FP16_SHARD.search(one)]
+    found = half or [one for one in all_of_it if _PLAIN.fullmatch(one.rpartition("/")[2])]
     if not found:
         if weights.named(copy, [f"{name}/*.bin", f"{name}/*.ckpt", f"{name}/*.pt"]):
             raise RepositoryUnsuited(

@@ -30,12 +30,18 @@ def chat_refusal(config: dict[str, Any], engine: str) -> str | None:
         return None
     architecture = _architecture(config)
     if engine == "vllm":
-        known = vllm_architectures(Path(find_spec("vllm").origin).parent)  # type: ignore[union-attr, arg-type]
+        known = vllm_architectures(_package("vllm"))
         # What vllm has not, it runs by transformers' code if that fits its cache.
         if not known or architecture in known or _transformers_refusal(config) is None:
             return None
         return f"vllm has no {architecture}"
     return _transformers_refusal(config)
+
+
+def _package(name: str) -> Path:
+    """Return the folder of an installed library, which is not imported."""
+    spec = find_spec(name)
+    return Path(spec.origin).parent if spec and spec.origin else Path("/nowhere")
 
 
 def vllm_architectures(package: Path) -> frozenset[str]:

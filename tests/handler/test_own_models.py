@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -141,6 +142,10 @@ def test_the_start_says_the_row_in_three_lines(here, caplog):
         (
             {"MODEL": "Me/Chat", "MODEL_ROW": "/nowhere.toml"},
             "MODEL_ROW|/nowhere.toml: No such file",
+        ),
+        (
+            {"MODEL_OPEN_SOURCE_IMAGE_TAG": "gh://some/network@v1#x.pth"},
+            "MODEL_SLUG: this worker holds no some/network",
         ),
         (
             {"MODEL_SLUG": "No_Such_Slug"},
@@ -499,6 +504,27 @@ def test_the_builder_describes_a_repository(here):
     assert (
         refused.stderr.strip() == "builder: file:///nowhere is no folder of this machine; mount it."
     )
+
+
+def test_nothing_is_downloaded_that_does_not_fit_the_memory(home, tmp_path, make_worker):
+    from tests.support.hub import COMMIT, hub
+    from tests.support.servers import serve
+
+    asked: list[str] = []
+    folder = home / f"hub/models--Me--Chat/snapshots/{PIN}"
+    with serve(hub(folder, COMMIT, asked=asked)) as url:
+        env = {
+            "HF_ENDPOINT": url,
+            "HF_HOME": str(tmp_path),
+            "QUARTET_CACHE": str(tmp_path / "cache"),
+        }
+        worker = make_worker(FAKE_ENGINES="0", MODEL="Me/Mine", MEMORY_BUDGET_GB="0.01", **env)
+        body = {"messages": [{"role": "user", "content": "Hi"}]}
+        output = asyncio.run(worker.answer({"id": "1", "input": body}))
+    refused = json.loads(output["error"])
+    assert refused["code"] == "model_does_not_fit"
+    assert "config.json" in asked
+    assert "model.safetensors" not in asked
 
 
 def test_the_builder_fetches_a_repository_at_its_commit(home, tmp_path, monkeypatch, caplog):

@@ -26,6 +26,7 @@ CHAT = {
     "olmo2": {},
     "smollm3": {},
     "gemma3_text": {"sliding_window": 64},
+    "gpt_oss": {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 64},
     "qwen3_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16},
 }
 _ENCODER = {**_SMALL, "num_labels": 1}

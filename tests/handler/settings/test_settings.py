@@ -289,7 +289,7 @@ def test_surface_lists():
     [
         ({"MODEL_SLUG": "Bge_M3_INT4"}, "Bge_M3_INT8"),
         ({"MODEL_SLUG": "WhisperLarge"}, "WhisperLargeV3"),
-        ({"MODEL_SLUG": "Flux1dev"}, "Flux1schnell"),
+        ({"MODEL_SLUG": "Flux1schnel"}, "Flux1schnell"),
         ({"HUGGINGFACE_MODEL": "BAAI/bge-large-en"}, "BGE_Large"),
         ({"MODEL_SLUG": "WhisperLarge", "MODEL_TASKS": "txt2embedding"}, "E5_Large"),
     ],
@@ -308,7 +308,10 @@ def test_a_model_that_is_not_held_names_the_nearest(env, nearest):
 NONSENSE = [
     ({"SURFACE": "video"}, "SURFACE"),
     ({"MODEL_SLUG": "Nobody_7B"}, "MODEL_SLUG"),
-    ({"HUGGINGFACE_MODEL": "nobody/nothing"}, "MODEL_SLUG"),
+    (
+        {"HUGGINGFACE_MODEL": "nobody/nothing", "HF_ENDPOINT": "http://127.0.0.1:9"},
+        "MODEL_SLUG",
+    ),
     ({"MODEL_SLUG": "BGE_Large", "SURFACE": "chat"}, "MODEL_SLUG"),
     ({"MODEL_SLUG": "BGE_Large", "HUGGINGFACE_MODEL": "BAAI/bge-m3"}, "MODEL_SLUG"),
     ({"MODEL_SLUG": "Nobody_7B", "HUGGINGFACE_MODEL": "BAAI/bge-m3"}, "MODEL_SLUG"),

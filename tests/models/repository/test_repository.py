@@ -166,6 +166,7 @@ def test_architectures_that_vllm_has_not(monkeypatch):
     [
         (made.HERMES, "hermes"),
         (made.CHATML, None),
+        ("{{ tools }}<|channel|>analysis<|message|>{{ reasoning_effort }}", "harmony"),
         (
             "<｜Assistant｜><think>{{ content.split('</think>') }}<｜tool▁calls▁begin｜>",
             "deepseek-r1",
@@ -184,18 +185,24 @@ def test_the_form_of_calls_is_read_from_the_template(template, family):
 
 
 @pytest.mark.parametrize(
-    ("prompt", "answer"),
+    ("family", "prompt", "answer"),
     [
-        ("<｜User｜>Hi<｜Assistant｜><think>\n", "It greets.\n</think>\n\nHello!"),
-        ("<｜User｜>Hi<｜Assistant｜>", "<think>\nIt greets.\n</think>\n\nHello!"),
+        (
+            "harmony",
+            "<|start|>user<|message|>Hi<|end|><|start|>assistant",
+            "<|channel|>analysis<|message|>It greets."
+            "<|start|>assistant<|channel|>final<|message|>Hello!",
+        ),
+        ("deepseek-r1", "<｜User｜>Hi<｜Assistant｜><think>\n", "It greets.\n</think>\n\nHello!"),
+        ("deepseek-r1", "<｜User｜>Hi<｜Assistant｜>", "<think>\nIt greets.\n</think>\n\nHello!"),
     ],
 )
-def test_what_a_distill_of_deepseeks_thinks_is_told_apart(prompt, answer):
+def test_what_a_model_thinks_is_told_apart(family, prompt, answer):
     from models.chat.families import FAMILIES
     from models.chat.reading import Reading
     from models.chat.request import Said, Thought
 
-    reading = Reading(FAMILIES["deepseek-r1"], prompt, [])
+    reading = Reading(FAMILIES[family], prompt, [])
     pieces = [*(piece for letter in answer for piece in reading.push(letter)), *reading.end()]
     thought = "".join(one.text for one in pieces if isinstance(one, Thought))
     said = "".join(one.text for one in pieces if isinstance(one, Said))
@@ -214,6 +221,33 @@ async def test_a_model_that_thinks_and_calls_nothing_refuses_tools(own, home):
     assert (refused["code"], refused["param"]) == ("unsupported_parameter", "tools")
     notes = described(home, "Me/My-R1").notes
     assert notes == ("tools: the template has no format that is read here; thoughts are read",)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("reads", "effort", "rendered"),
+    [
+        ("reasoning_effort", "high", "high"),
+        ("enable_thinking", "none", "False"),
+        ("enable_thinking", "low", "True"),
+        ("nothing", "none", ""),
+        ("nothing", "high", None),
+    ],
+)
+async def test_the_effort_is_given_to_a_template_that_reads_it(own, home, reads, effort, rendered):
+    made.chat(
+        made.snapshot(home, "Me/Thinks"), template=f"{{{{ messages[0].content }}}}{{{{ {reads} }}}}"
+    )
+    body = {
+        "messages": [{"role": "user", "content": "Hi"}],
+        "max_tokens": 1,
+        "reasoning_effort": effort,
+    }
+    output = await own("Me/Thinks").answer({"id": "1", "input": body})
+    answer = decoded(output)
+    if rendered is None:
+        assert [warning["param"] for warning in answer["warnings"]] == ["reasoning_effort"]
+    assert answer["usage"]["prompt_tokens"] == len(f"Hi{rendered or ''}")
 
 
 @pytest.mark.anyio
@@ -406,9 +440,12 @@ async def test_a_whisper_of_ones_own_is_converted_and_writes_down(own, home, sto
     body = {"audioUrl": f"data:audio/ogg;base64,{sound}", "language": "en"}
     answers = [
         decoded(await own(where).answer({"id": "1", "input": body}))
-        for where in ("Me/My-Whisper", "Tiny_Whisper")
+        for where in ("Me/My-Whisper", f"file://{folder}", "Tiny_Whisper")
     ]
-    assert answers[0]["text"] == answers[1]["text"], "the catalog's is made of the same weights"
+    texts = {answer["text"] for answer in answers}
+    assert len(texts) == 1, "the catalog's is made of the same weights"
+    made_of_folder = list((home / "cache").glob("file--*--whisper-ct2"))
+    assert len(made_of_folder) == 1, "it is converted once"
 
 
 # Images ------------------------------------------------------------------------------------------
@@ -460,7 +497,8 @@ def test_distilled_and_guided_pipelines_have_other_defaults(home):
     turbo = described(home, "Me/My-SDXL-Turbo").row
     assert dict(turbo.defaults) == {"size": "512x512", "steps": 4, "guidance": 0.0}
     assert turbo.weights_bytes == 100, "the half-precision variant alone is fetched"
-    assert "*/*.fp16.safetensors" in turbo.files
+    weights = [name for name in turbo.files if name.endswith(".safetensors")]
+    assert weights == ["unet/diffusion_pytorch_model.fp16.safetensors"]
     folder = made.snapshot(home, "Me/My-Flux")
     part = {"transformer": ["diffusers", "FluxTransformer2DModel"]}
     made.write(folder, "model_index.json", {"_class_name": "FluxPipeline", **part})
@@ -476,3 +514,17 @@ def test_the_machine_of_a_gpu_counts_a_step(home):
     row = described(home, "Me/My-Llama", Machine("cuda", "bfloat16")).row
     assert row.memory_bytes > 1_250_000_000
     assert Device("cpu", memory_bytes=1, bf16=False).dtype == "float32"
+
+
+def test_weights_that_are_stored_in_fewer_bits_are_vllms(home):
+    folder = made.snapshot(home, "Me/My-AWQ")
+    made.chat(folder)
+    saved = json.loads((folder / "config.json").read_text())
+    made.write(folder, "config.json", {**saved, "quantization_config": {"quant_method": "awq"}})
+    found = described(home, "Me/My-AWQ", Machine("cuda", "bfloat16", "vllm"))
+    assert found.row.options["quantized"] == "awq"
+    assert found.sources["options.quantized"] == "config.json: quantization_config"
+    plain = {**saved, "dtype": "bfloat16"}
+    made.write(folder, "config.json", plain)
+    whole = described(home, "Me/My-AWQ", Machine("cuda", "bfloat16", "vllm")).row
+    assert found.row.memory_bytes == whole.memory_bytes, "as large as the files"

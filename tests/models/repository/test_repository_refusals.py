@@ -109,6 +109,14 @@ DEFECTS = {
     "no context": (
         "chat", change("config.json", max_position_embeddings=None), "set CHAT_CONTEXT_TOKENS",
     ),
+    "awq without its library": (
+        "chat", change("config.json", quantization_config={"quant_method": "awq"}),
+        "stored as awq, which transformers reads with gptqmodel, not installed here; use the image",
+    ),
+    "fp8 without a GPU": (
+        "chat", change("config.json", quantization_config={"quant_method": "fp8"}),
+        "stored as fp8, which needs a GPU",
+    ),
     "no weights": ("chat", drop("model.safetensors"), r"no weights .* fetch the repository again"),
     "a part missing": (
         "chat", put("model.safetensors.index.json", SHARDED, "model.safetensors"),
@@ -215,6 +223,16 @@ def test_folders_outside_of_those_allowed(tmp_path):
     for where in (outside, allowed / "link"):
         with pytest.raises(RepositoryUnsuited, match="outside of MODEL_FOLDERS"):
             addresses.parse(f"file://{where}", folders=[allowed])
+
+
+def test_a_folder_that_is_none_of_a_model_is_not_searched(tmp_path):
+    from models.repository import copies
+
+    (tmp_path / "deep/er").mkdir(parents=True)
+    (tmp_path / "deep/er/config.json").write_text("{}")
+    (tmp_path / "file").write_text("")
+    found = copies.find(addresses.parse(f"file://{tmp_path}"), nowhere(tmp_path / "x"))
+    assert list(found.sizes) == ["file"]
 
 
 def test_forms_of_an_address():
