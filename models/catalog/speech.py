@@ -6,6 +6,24 @@ from models.catalog.parts import CPU, GB, GPU
 from models.row import Row
 
 _HEART = {"slug": "heart", "name": "Heart", "gender": "female", "names": ["af_heart"]}
+# Kokoro's English voices, as its repository calls them: accent, gender, name.
+_KOKORO = (
+    "af_heart", "af_alloy", "af_aoede", "af_bella", "af_jessica", "af_kore", "af_nicole", "af_nova",
+    "af_river", "af_sarah", "af_sky", "am_adam", "am_echo", "am_eric", "am_fenrir", "am_liam",
+    "am_michael", "am_onyx", "am_puck", "am_santa", "bf_alice", "bf_emma", "bf_isabella", "bf_lily",
+    "bm_daniel", "bm_fable", "bm_george", "bm_lewis",
+)  # fmt: skip
+
+
+def _voices(accent: str) -> list[dict[str, str]]:
+    """Kokoro's voices of an accent."""
+    genders = {"f": "female", "m": "male"}
+    return [
+        {"slug": slug, "name": slug[3:].title(), "gender": genders[slug[1]]}
+        for slug in _KOKORO
+        if slug.startswith(accent)
+    ]
+
 
 ROWS = (
     Row(
@@ -26,5 +44,36 @@ ROWS = (
         },
         timeout_s=240.0,
         default_on=CPU | GPU,
+    ),
+    Row(
+        slug="Kokoro_82M",
+        surface="speech",
+        tasks=frozenset({"txt2audio"}),
+        weights="hf://onnx-community/Kokoro-82M-v1.0-ONNX@1939ad2a8e416c0acfeecc08a694d14ef25f2231",
+        engine="models.speech.kokoro:KokoroSpeaker",
+        memory_bytes=GB,
+        weights_bytes=int(0.11 * GB),
+        licence="Apache-2.0",
+        names=("hexgrad/Kokoro-82M", "kokoro"),
+        files=("onnx/model_quantized.onnx", "voices/[ab][fm]_*.bin"),
+        options={
+            "file": "onnx/model_quantized.onnx",
+            "voices": "voices",
+            "languages": [
+                {
+                    "slug": "en-us",
+                    "name": "American English",
+                    "names": ["en", "english"],
+                    "voices": _voices("a"),
+                },
+                {
+                    "slug": "en-gb",
+                    "name": "British English",
+                    "names": [],
+                    "voices": _voices("b"),
+                },
+            ],
+        },
+        timeout_s=240.0,
     ),
 )

@@ -7,5 +7,7 @@ choices      which voice and which language a request means
 delivery     whether an answer holds a sound
 utterance    a request as it is spoken, sentence by sentence
 engine       what engines of speech share
+english      text as Kokoro's phonemes
 hibari       a small English voice on a CPU
+kokoro       Kokoro-82M, on a CPU as well
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 SAMPLE_BYTES = 2
-_UNKNOWN = 0xFFFFFFFF  # what ffmpeg and OpenAI write where the length is not known yet
+_UNKNOWN = 0xFFFFFFFF  # what ffmpeg writes where the length is not known yet
 _HEADER_BYTES = 44
 
 

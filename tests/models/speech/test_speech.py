@@ -18,7 +18,7 @@ from models.errors import InvalidValue, QuartetError
 from models.fake import rows
 from models.fake_speech import FakeSpeech
 from models.speech.engine import Phrase, Spoken
-from models.speech.hibari import bounded, readable_letters
+from models.speech.english import bounded, readable_letters
 from models.speech.request import FORMATS, Begun, Output, Sound, SpeakRequest, Speech
 from models.speech.sound.encoding import encoder
 from models.speech.sound.joining import trimmed
@@ -407,3 +407,78 @@ def test_a_limit_of_the_row_is_the_operators(fake):
     engine = FakeSpeech(replace(fake.row, options={**fake.row.options, "max_characters": 5}))
     with pytest.raises(InvalidValue, match="6 characters, and at most 5"):
         engine.prepare(SpeakRequest("abcdef"))
+
+
+# Kokoro -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def kokoro(tmp_path_factory) -> Any:
+    """A graph with Kokoro's inputs: a tone as long as the text, as loud as its style's first number."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    from models.speech.kokoro import KokoroSpeaker
+
+    folder = tmp_path_factory.mktemp("kokoro")
+    (folder / "onnx").mkdir()
+    (folder / "voices").mkdir()
+    node, value = helper.make_node, helper.make_tensor_value_info
+    constants = {
+        "frame": np.array([600.0], np.float32), "zero": np.array(0.0, np.float32),
+        "step": np.array(1.0, np.float32), "first": np.array(0), "rate": np.array(0.1, np.float32),
+    }  # fmt: skip
+    nodes = [
+        node("Shape", ["input_ids"], ["shape"]), node("Gather", ["shape", "one"], ["length"]),
+        node("Cast", ["length"], ["many"], to=TensorProto.FLOAT),
+        node("Mul", ["many", "frame"], ["long"]), node("Div", ["long", "speed"], ["end"]),
+        node("Squeeze", ["end"], ["stop"]), node("Range", ["zero", "stop", "step"], ["places"]),
+        node("Mul", ["places", "rate"], ["angles"]), node("Sin", ["angles"], ["tone"]),
+        node("Gather", ["style", "first"], ["loud"], axis=1),
+        node("Mul", ["tone", "loud"], ["waveform"]),
+    ]  # fmt: skip
+    constants["one"] = np.array([1])
+    graph = helper.make_graph(
+        nodes, "kokoro",
+        [value("input_ids", TensorProto.INT64, [1, "length"]),
+         value("style", TensorProto.FLOAT, [1, 256]), value("speed", TensorProto.FLOAT, [1])],
+        [value("waveform", TensorProto.FLOAT, ["samples"])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, folder / "onnx/model_quantized.onnx")
+    row_ = row("Kokoro_82M")
+    for language in row_.options["languages"]:
+        for voice in language["voices"]:
+            table = np.zeros((510, 1, 256), np.float32)
+            table[:, 0, 0] = np.arange(510) / 1000  # the loudness tells which style was taken
+            table.tofile(folder / "voices" / f"{voice['slug']}.bin")
+    return KokoroSpeaker.load(folder, row_, CPU)
+
+
+@hibari
+def test_kokoro_takes_the_style_of_as_many_phonemes(kokoro):
+    speech = run(kokoro, SpeakRequest("The captain found a ring.", output=PCM))
+    count = speech.text_tokens
+    # Kokoro's own pipeline: ``pack[len(phonemes) - 1]``.
+    assert np.abs(samples(speech)).max() == pytest.approx((count - 1) / 1000, abs=0.001)
+    assert speech.duration_s == pytest.approx((count + 2) * 600 / 24_000 + 0.1, abs=0.05)
+
+
+@hibari
+@pytest.mark.parametrize(
+    ("voice", "language", "slug", "phonemes"),
+    [
+        (None, None, "af_heart", "ˈæ"), ("af_bella", None, "af_bella", "ˈæ"),
+        ("Nova", None, "af_nova", "ˈæ"), ("bm_george", None, "bm_george", "ˈɑː"),
+        (None, "en-GB", "bf_alice", "ˈɑː"), (None, "British English", "bf_alice", "ˈɑː"),
+        ("onyx", "en", "am_onyx", "ˈæ"),
+    ],
+)  # fmt: skip
+def test_a_voice_brings_its_accent(kokoro, voice, language, slug, phonemes):
+    item = prepare(kokoro, SpeakRequest("bath", voice=voice, language=language))
+    assert item.voice.slug == slug
+    spelled = {number: one for one, number in kokoro._vocabulary.items()}
+    [ids] = item.line.reading.tokens
+    assert phonemes in "".join(spelled[one] for one in ids if one)
+    assert not item.left_out
