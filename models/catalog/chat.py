@@ -239,7 +239,6 @@ ROWS = (
         names=("Nanonets-OCR-s",),
         options={"context": 32_768, "reading": NANONETS},
         defaults={"temperature": 0, "max_tokens": 15_000},
-        default_on=GPU,
         timeout_s=180.0,
     ),
     Row(

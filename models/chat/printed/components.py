@@ -21,8 +21,8 @@ def components(mask: Any) -> list[Any]:
     ends = np.nonzero(edges == -1)[1]
     runs = np.stack([ys, starts, ends], axis=1)
     parents = list(range(len(runs)))
-    firsts: Any = np.searchsorted(ys, np.arange(mask.shape[0] + 1))
-    rows: list[int] = firsts.tolist()
+    places: Any = np.searchsorted(ys, np.arange(mask.shape[0] + 1))
+    rows: list[int] = places.tolist()
     table: list[list[int]] = runs.tolist()
     for y in range(1, mask.shape[0]):
         _join(table, parents, (rows[y - 1], rows[y]), (rows[y], rows[y + 1]))

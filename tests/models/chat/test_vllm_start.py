@@ -6,6 +6,8 @@ vLLM itself is played: it is no part of this environment, and its settings for a
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 import os
 import sys
@@ -17,9 +19,10 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
-from models.chat.request import Prompt, Sampling
+from models.chat.request import InputPicture, PictureLimits, Prompt, Sampling
 from models.chat.share import Model, Share, Steps, token_bytes, working_bytes
 from models.chat.vllm.engine import VllmChat
 from models.chat.vllm.start import arguments, environment
@@ -246,12 +249,13 @@ class Client:
 
     started: list[dict[str, Any]]
     ends: ClassVar = [257, 999]
+    vocabulary = 260
     fails: Exception | None = None
     adapter_fails: Exception | None = None
 
     def __init__(self, args: Any) -> None:
         model = SimpleNamespace(
-            max_model_len=2048, max_logprobs=20, get_vocab_size=lambda: 260,
+            max_model_len=2048, max_logprobs=20, get_vocab_size=lambda: self.vocabulary,
             try_get_generation_config=lambda: {"eos_token_id": self.ends},
         )  # fmt: skip
         cache = SimpleNamespace(num_gpu_blocks=100, block_size=32)
@@ -445,4 +449,37 @@ def test_more_biases_than_its_table_holds_are_refused(vllm, folder):
     with pytest.raises(InvalidValue, match="at most 1024; got 1025") as caught:
         Limits(128_256, 1024, 20).check("Llama3_8B_Instruct", Prompt((1,), many))
     assert caught.value.param == "logit_bias"
+    engine.close()
+
+
+def test_pictures_are_handed_in_with_a_mark_each(vllm, store, monkeypatch):
+    """vLLM makes as many marks of one as the picture takes tokens, and its room is planned."""
+    seeing = replace(
+        tiny("Nanonets_Ocr_S_F16", "qwen-vl"),
+        memory_bytes=20 * GB,
+        options={"pictures": PictureLimits(count=5)},
+    )
+    vllm.vocabulary = 263
+    engine = VllmChat.load(store.resolve(seeing), seeing, H100)
+    [started] = vllm.started
+    assert started["limit_mm_per_prompt"] == {"image": 5, "video": 0}
+    mark = engine._entrance._sight.mark
+    file = io.BytesIO()
+    Image.new("RGB", (112, 56), "red").save(file, "PNG")
+    pictures = (InputPicture(file.getvalue(), "image"),)
+    asked = Prompt((1, mark, 2), Sampling(max_tokens=4), pictures=pictures)
+    assert asyncio.run(engine.length(asked)) == 2 + 8
+    handed: list[Any] = []
+    monkeypatch.setattr("models.chat.vllm.engine.sampling", lambda *_: None)
+    exceptions = ModuleType("vllm.exceptions")
+    exceptions.VLLMClientError = RuntimeError  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "vllm.exceptions", exceptions)
+    vllm.last.add_request = lambda name, prompt, *_, **__: handed.append(prompt) or name
+    engine.admit(0, ready(engine, asked))
+    [prompt] = handed
+    assert prompt["prompt_token_ids"] == [1, mark, 2]
+    [picture] = prompt["multi_modal_data"]["image"]
+    assert picture.size == (112, 56)
+    engine.admit(1, ready(engine, Prompt((1, 2), Sampling(max_tokens=4))))
+    assert "multi_modal_data" not in handed[1]
     engine.close()
