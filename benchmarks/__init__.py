@@ -1,1 +1,1 @@
-"""Plain scripts: a table for people, and one JSON object of named figures as the last line."""
+"""Scripts that print a table, and named figures as a JSON object in the last line."""

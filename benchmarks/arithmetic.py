@@ -1,11 +1,11 @@
-"""How much of the device's arithmetic a full-size BGE-M3 uses, with random weights.
+"""The share of the device's arithmetic that a full-size BGE-M3 with random weights uses.
 
     .venv/bin/python -m benchmarks.arithmetic [--texts 512]
 
-Texts of mixed lengths, all at once, through ``Worker.answer`` in the device's own precision. The
-limit is what one large matrix product reaches on this device in that precision; a token takes two
-operations for each weight of the linear layers, and in attention four for each number of a layer's
-width and each token of its text. The first run builds the weights (2 GB) in the temporary folder.
+Texts of mixed lengths are sent at once through ``Worker.answer``, in the device's own precision.
+The limit is the speed of one large matrix product on this device in that precision. A token takes
+two operations per weight of the linear layers, and in attention four per number of a layer's width
+and token of its text. The first run builds the weights (2 GB) in the temporary folder.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FOLDER = Path(tempfile.gettempdir()) / "quartet-random-bge-m3"
 
 
 def weights() -> Path:
-    """A folder with BGE-M3's architecture and random weights."""
+    """Return a folder with BGE-M3's architecture and random weights."""
     if not (FOLDER / "modules.json").exists():
         torch.manual_seed(tiny.SEED)
         bge_m3.write(FOLDER, *bge_m3.parts(**full.FULL))
@@ -44,7 +44,7 @@ def weights() -> Path:
 
 
 def texts(count: int) -> list[str]:
-    """Of ten, seven are lines and three passages; a letter is a token of this vocabulary."""
+    """Return texts: of ten, seven are lines and three passages; each letter is a token."""
     chance = random.Random(7)
     lengths = [
         chance.randint(10, 60) if chance.random() < 0.7 else chance.randint(300, 500)
@@ -54,7 +54,7 @@ def texts(count: int) -> list[str]:
 
 
 async def seconds(worker: Any, asked: list[str]) -> float:
-    """All texts at once, as jobs of 8."""
+    """Return the seconds for all texts at once, as jobs of 8."""
 
     async def one(job: list[str]) -> None:
         answer = await worker.answer(
@@ -69,7 +69,7 @@ async def seconds(worker: Any, asked: list[str]) -> float:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.arithmetic")
     parser.add_argument("--texts", type=int, default=0, help="default: 96, on a GPU 8192")
     device = hardware.detect()

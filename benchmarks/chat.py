@@ -1,19 +1,19 @@
-"""Chat: our worker beside transformers' ``generate`` and its own continuous batching.
+"""Chat: the worker compared with transformers' ``generate`` and its own continuous batching.
 
     .venv/bin/python -m benchmarks.chat
     .venv-vllm/bin/python -m benchmarks.chat --engine vllm     (made by ./scripts/test -m vllm)
 
-16 conversations of 38 to 458 prompt tokens, answers of 16 to 128, greedy in float32, with SmolLM2;
-other words in every round, so that no round finds another's prompts in the cache. By turns
+The workload is 16 conversations with SmolLM2 in float32: 38 to 458 prompt tokens, answers of 16 to
+128, greedy. Each round uses new words, so that no prompt is cached from another round. In turns:
 
 - ``generate``, one conversation after the other
 - the bare engine, all at once: transformers' ``ContinuousBatchingManager`` with our options, or
   vLLM's ``AsyncLLM``
-- our worker, all at once: ``Worker.answer``, as the queue's loop calls it
+- the worker, all at once: ``Worker.answer``, as the queue's loop calls it
 
-Then our engine alone: the time to the first token with 1, 4 and 16 at once, the time between tokens
-with 16, and 64 conversations at once. Ratios are within a round; figures are medians over rounds.
-The goals: 2.5 times ``generate`` with equal answers, 0.95 of the bare engine.
+Then the engine alone: the time to the first token with 1, 4 and 16 conversations at once, the time
+between tokens with 16, and the throughput with 64. Ratios are computed within a round; figures are
+medians over rounds. The goals: 2.5 times ``generate`` with equal answers, 0.95 of the bare engine.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ WORDS = """
 
 @dataclass(frozen=True)
 class Asked:
-    """One conversation, its prompt's tokens, and how long its answer may be."""
+    """A conversation, its prompt's tokens, and the length of its answer."""
 
     text: str
     tokens: tuple[int, ...]
@@ -60,21 +60,21 @@ class Asked:
 
     @property
     def job(self) -> dict[str, Any]:
-        """As a client sends it."""
+        """Return the job that a client sends."""
         messages = [{"role": "user", "content": self.text}]
         body = {"messages": messages, "max_tokens": self.limit, "temperature": 0, "top_p": 1}
         return {"id": "job", "input": body}
 
 
 class Workload:
-    """Conversations of mixed lengths, and what they are answered with."""
+    """Generates conversations of mixed lengths, and answers them in several ways."""
 
     def __init__(self, engine: Any, worker: Worker, plain: Any) -> None:
         self.engine, self.worker, self.plain = engine, worker, plain
         self._chance = random.Random(1)
 
     def conversations(self, count: int) -> list[Asked]:
-        """Never twice the same."""
+        """Return new conversations, never the same twice."""
         spread = max(1, count - 1)
         asked = []
         for index in range(count):
@@ -94,7 +94,7 @@ class Workload:
             words = words[: -max(1, len(tokens) - wanted)]
 
     def generated(self, asked: Sequence[Asked]) -> tuple[float, list[str]]:
-        """By ``generate``, one by one: seconds, and the answers."""
+        """Return the seconds and the answers of ``generate``, one by one."""
         import torch
 
         start, said = time.perf_counter(), []
@@ -111,7 +111,7 @@ class Workload:
         return time.perf_counter() - start, said
 
     def managed(self, bare: Any, asked: Sequence[Asked]) -> float:
-        """By transformers' manager, at once: seconds."""
+        """Return the seconds of the bare engine, all at once."""
         start = time.perf_counter()
         for one in asked:
             bare.add_request(list(one.tokens), max_new_tokens=one.limit)
@@ -123,7 +123,7 @@ class Workload:
         return time.perf_counter() - start
 
     async def answered(self, asked: Sequence[Asked]) -> tuple[float, list[str]]:
-        """By our worker, at once: seconds, and the answers."""
+        """Return the seconds and the answers of the worker, all at once."""
         start = time.perf_counter()
         outputs = await asyncio.gather(*(self.worker.answer(one.job) for one in asked))
         took = time.perf_counter() - start
@@ -134,7 +134,7 @@ class Workload:
         return took, said
 
     async def timed(self, asked: Sequence[Asked]) -> tuple[list[float], list[float], float]:
-        """By our engine: times to the first token, times between tokens, tokens a second."""
+        """Return the engine's times to the first token, times between tokens, and tokens/s."""
         row = self.worker.endpoint.pick("chat", None)
         first: list[float] = []
         between: list[float] = []
@@ -160,13 +160,13 @@ class Workload:
 
 
 class Manager:
-    """transformers' continuous batching as it is, on the model of ``generate``."""
+    """transformers' continuous batching, unmodified, on the model of ``generate``."""
 
     def __init__(self, load: Workload, _folder: Path) -> None:
         self._load = load
 
     async def timed(self, asked: Sequence[Asked]) -> float:
-        """Seconds for all."""
+        """Return the seconds for all conversations."""
         from transformers import ContinuousBatchingConfig, GenerationConfig
 
         plain = self._load.plain
@@ -187,11 +187,11 @@ class Manager:
             plain.set_attn_implementation(implementation)
 
     def close(self) -> None:
-        """Nothing is left."""
+        """Do nothing: there is nothing to end."""
 
 
 class BareVllm:
-    """``AsyncLLM`` as it is, in a process of its own."""
+    """``AsyncLLM``, unmodified, in its own process."""
 
     def __init__(self, load: Workload, folder: Path) -> None:
         from vllm import AsyncEngineArgs
@@ -203,7 +203,7 @@ class BareVllm:
         self._engine = AsyncLLM.from_engine_args(arguments)
 
     async def timed(self, asked: Sequence[Asked]) -> float:
-        """Seconds for all."""
+        """Return the seconds for all conversations."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -223,7 +223,7 @@ class BareVllm:
         return time.perf_counter() - start
 
     def close(self) -> None:
-        """End its process."""
+        """End the process."""
         self._engine.shutdown()
 
 
@@ -231,7 +231,7 @@ BARE = {"transformers": Manager, "vllm": BareVllm}
 
 
 async def compare(load: Workload, bare: Any, rounds: int) -> dict[str, float]:
-    """By turns: ratios to ``generate`` and to the bare engine."""
+    """Measure in turns; return the ratios to ``generate`` and to the bare engine."""
     rows = []
     for _ in range(rounds):
         asked = load.conversations(REQUESTS)
@@ -252,7 +252,7 @@ async def compare(load: Workload, bare: Any, rounds: int) -> dict[str, float]:
 
 
 async def alone(load: Workload, rounds: int) -> dict[str, float]:
-    """Our engine by itself: how soon the first token comes, and the next."""
+    """Measure the engine alone: the time to the first token, and between tokens."""
     told: dict[str, float] = {}
     for count in (1, 4, 16, 64):
         firsts, betweens, rates = [], [], []
@@ -280,7 +280,7 @@ async def alone(load: Workload, rounds: int) -> dict[str, float]:
 
 
 async def run(engine: str, rounds: int) -> dict[str, float]:
-    """Load, warm up, measure."""
+    """Load and warm up the models, and measure."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -305,7 +305,7 @@ async def run(engine: str, rounds: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--engine", choices=BARE, default="transformers")
     parser.add_argument("--rounds", type=int, default=3)

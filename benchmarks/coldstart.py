@@ -1,16 +1,16 @@
-"""From nothing to the first answer, for each surface, in the SDK's real loop.
+"""The time from a process's start to its first answer, for each surface, in the SDK's loop.
 
     .venv/bin/python -m benchmarks.coldstart
 
-For each surface a worker process starts at the local platform. Measured:
+For each surface, a worker process starts at the local platform. Measured are:
 
 - ready: from the start of the process until the model is warm and the worker asks for jobs
-- first, second: what the first job takes, and one like it after that
+- first, second: the duration of the first job, and of a similar second one
 
-Beside it, in turns, a bare process: the library's own class is imported and loads the same folder,
-and nothing else happens. Both on a cold page cache (the weights' and the libraries' files are
-evicted, as far as no process has them mapped) and on a warm one. Figures are medians; the goals
-are ratios of the two. The models are the small defaults of a machine without a GPU, on disk.
+In turns with it, a bare process only imports the library's class and loads the same folder. Both
+run with a cold page cache (the files of weights and libraries are evicted, unless a process has
+mapped them) and with a warm one. Figures are medians; the goals are ratios of the two. The models
+are the small defaults of a machine without a GPU, on disk.
 """
 
 from __future__ import annotations
@@ -111,12 +111,12 @@ os._exit(0)
 
 
 def folder_of(surface: str) -> Path:
-    """Where the weights lie of the model that a worker of the surface begins with."""
+    """Return the folder with the weights of a surface's first model."""
     return WeightsStore(Settings.from_env({}).places()).resolve(CATALOG.default(surface, "cpu"))
 
 
 def evict(folder: Path) -> None:
-    """Drop the pages of the weights' and the libraries' files."""
+    """Drop the files of the weights and libraries from the page cache."""
     os.sync()
     for root in (folder, Path(sys.prefix) / "lib"):
         for path in root.rglob("*"):
@@ -129,7 +129,7 @@ def evict(folder: Path) -> None:
 
 
 def bare(surface: str, folder: Path) -> float:
-    """Seconds from the start of a process to the loaded model, with nothing of ours."""
+    """Return the seconds from the start of a bare process until the model is loaded."""
     code = f"import os\nfolder = {str(folder)!r}\n{dedent(BARE[surface])}\n{_LOADED}"
     start = time.perf_counter()
     with subprocess.Popen(
@@ -142,16 +142,16 @@ def bare(surface: str, folder: Path) -> float:
 
 
 def ours(surface: str) -> tuple[float, float, float]:
-    """Seconds from the start of a worker to ready, of its first job and of its second.
+    """Return the seconds from a worker's start to ready, of its first job and of its second.
 
-    A platform of its own says when it asks for jobs, and what each took.
+    The worker runs at its own platform, which reports when it asks for jobs and what each took.
     """
     with platform() as on:
         return measured(on, surface)
 
 
 def measured(on: Platform, surface: str) -> tuple[float, float, float]:
-    """The same at a platform that has no worker."""
+    """Return the same at a platform without a worker."""
 
     def queue() -> str:
         body = json.loads(JOBS[surface].read_text())
@@ -176,7 +176,7 @@ def measured(on: Platform, surface: str) -> tuple[float, float, float]:
 
 
 def seconds(code: str) -> float:
-    """Seconds that a fresh interpreter takes for ``code``, less what an empty one takes."""
+    """Return the seconds that a new interpreter takes for ``code``, minus those of an empty one."""
 
     def run(text: str) -> float:
         start = time.perf_counter()
@@ -187,7 +187,7 @@ def seconds(code: str) -> float:
 
 
 def stages(surface: str) -> Iterator[tuple[str, float]]:
-    """What a start consists of, and the seconds of each, in a process of its own."""
+    """Yield the stages of a start, and the seconds of each, measured in a new process."""
     with tempfile.TemporaryFile("w+") as said:
         subprocess.run(
             [sys.executable, "-c", f"SURFACE = {surface!r}\n{STAGES}"], cwd=ROOT, check=True,
@@ -203,7 +203,7 @@ def stages(surface: str) -> Iterator[tuple[str, float]]:
 
 @dataclass(frozen=True)
 class Start:
-    """Medians of several starts of one surface on one state of the page cache."""
+    """Medians of several starts of one surface, with a cold or a warm page cache."""
 
     ready_s: float
     bare_s: float
@@ -213,7 +213,7 @@ class Start:
 
 
 def started(surface: str, folder: Path, *, cold: bool) -> Start:
-    """Our worker and the bare process, in turns."""
+    """Measure the worker and the bare process in turns."""
     rounds = []
     for _ in range(ROUNDS):
         if cold:
@@ -233,7 +233,7 @@ def started(surface: str, folder: Path, *, cold: bool) -> Start:
 
 
 def row(surface: str, cache: str, start: Start) -> list[object]:
-    """A line of the table."""
+    """Return a row of the table."""
     goal = GOALS[surface]
     return [
         surface, cache, f"{start.ready_s:.2f}", f"{start.bare_s:.2f}", f"{start.ratio:.2f}",
@@ -242,7 +242,7 @@ def row(surface: str, cache: str, start: Start) -> list[object]:
 
 
 def imports() -> dict[str, float]:
-    """Seconds of importing the SDK and the handler."""
+    """Return the seconds of importing the SDK and the handler."""
     ours = "from handler.doors.queue.start import import_runpod; import_runpod('INFO')"
     return {
         "the SDK as it is": seconds("import runpod"),
@@ -252,7 +252,7 @@ def imports() -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.coldstart")
     parser.add_argument("--only", nargs="+", choices=list(JOBS), default=list(JOBS))
     named: dict[str, float | str] = {}

@@ -1,14 +1,14 @@
-"""What a thousand requests cost: measured seconds of a worker, times a price.
+"""The cost of a thousand requests: seconds of a worker, times a price.
 
     .venv/bin/python -m benchmarks.costs --url http://127.0.0.1:8000 --price 0.00031 [--at-once 16]
     .venv/bin/python -m benchmarks.costs --each-s 0.05 --price 0.00031
 
-With ``--url`` a worker that serves over HTTP is asked for the examples of its own /openapi.json,
-``--at-once`` at a time for ``--seconds``; with ``--each-s`` the seconds are taken as given: of a
-worker that is kept busy, how many it needs for one request. ``--price`` is dollars a second.
+With ``--url``, a worker that serves over HTTP gets the examples of its own /openapi.json,
+``--at-once`` at a time for ``--seconds``. With ``--each-s``, the seconds that a busy worker needs
+per request are given. ``--price`` is in dollars per second.
 
 A worker is paid for from its start to its stop: for ``--cold-s`` before its first request, while it
-computes, and while it waits for the next one, ``--idle-s`` at most.
+computes, and while it waits for the next request, ``--idle-s`` at most.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ import httpx
 
 from benchmarks.report import figures, table
 
-BUSY = 2 / 3  # of its time a worker computes at most: a queue before a busier one does not end
+BUSY = 2 / 3  # the largest utilisation of a worker: beyond, queues grow without limit
 AN_HOUR = (10, 100, 1_000, 10_000, 100_000)
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What is paid for.
+    """The terms of payment.
 
     Attributes:
-        price: dollars a second.
-        cold_s: from a worker's start to its first request.
-        idle_s: how long it waits for another before it is stopped.
+        price: dollars per second.
+        cold_s: seconds from a worker's start to its first request.
+        idle_s: seconds that it waits for another request before it is stopped.
     """
 
     price: float
@@ -44,15 +44,16 @@ class Terms:
     idle_s: float
 
     def paid_s(self, each_s: float, an_hour: float) -> float:
-        """Return the seconds that are paid for each request, of requests that come at random.
+        """Return the seconds that are paid for per request, if requests arrive at random.
 
-        With few of them, one worker serves: the pause after a request is exponential. It waits
-        through a pause of up to ``idle_s``; a longer one costs that much and a cold start. With
-        more than one worker can take, so many run that each is busy for two thirds of its time.
+        At a low rate, one worker serves: the pauses between requests are exponentially
+        distributed. The worker waits through pauses up to ``idle_s``; a longer pause costs
+        ``idle_s`` and a cold start. At a rate above the capacity of one worker, as many run as are
+        needed for a utilisation of two thirds.
 
         Args:
-            each_s: what one request takes of a busy worker.
-            an_hour: how many requests come.
+            each_s: seconds of a busy worker per request.
+            an_hour: requests per hour.
         """
         between_s = 3600 / an_hour
         if each_s > BUSY * between_s:
@@ -67,13 +68,13 @@ class Terms:
 
 
 def examples(url: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each route of a worker, once for each kind of request, with an example of its body."""
+    """Yield each route of a worker with an example body, once for each kind of request."""
     seen = set()
     api = httpx.get(f"{url}/openapi.json", timeout=60).raise_for_status().json()
     for path, methods in api["paths"].items():
         content = methods.get("post", {}).get("requestBody", {}).get("content", {})
         body = content.get("application/json", {})
-        # Of several addresses of one operation, the first.
+        # Use only the first of several paths of an operation.
         kind = methods.get("post", {}).get("description"), str(body.get("example"))
         if "example" in body and kind not in seen and "audioUrl" not in body["example"]:
             seen.add(kind)
@@ -81,10 +82,10 @@ def examples(url: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 async def measured(url: str, body: Mapping[str, Any], at_once: int, seconds: float) -> float:
-    """Return the seconds of a busy worker that one request takes.
+    """Return the seconds of a busy worker per request.
 
     Raises:
-        httpx.HTTPStatusError: it is refused.
+        httpx.HTTPStatusError: the request is refused.
     """
     done = 0
     async with httpx.AsyncClient(timeout=600) as client:
@@ -102,7 +103,7 @@ async def measured(url: str, body: Mapping[str, Any], at_once: int, seconds: flo
 
 
 def each(given: argparse.Namespace) -> dict[str, float]:
-    """Return the seconds of each kind of request."""
+    """Return the seconds per request, for each kind of request."""
     if given.each_s is not None:
         return {"given": given.each_s}
     found = {}
@@ -116,7 +117,7 @@ def each(given: argparse.Namespace) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure, or take what is given, and print."""
+    """Measure, or use the given seconds, and print the costs."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.costs")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--url", help="of a worker that serves")

@@ -1,18 +1,18 @@
-"""Embeddings a second: our worker beside sentence-transformers and infinity, on the same weights.
+"""Embeddings per second: the worker compared with sentence-transformers and infinity.
 
     .venv/bin/python -m benchmarks.embeddings
 
-512 texts of mixed lengths (up to 400 tokens; all read with a limit of 512), as 64 jobs of 8 and as
-512 jobs of 1, all sent at once, by turns to
+All use the same weights and 512 texts of mixed lengths (up to 400 tokens; all read with a limit of
+512), as 64 jobs of 8 and as 512 jobs of 1, all sent at once. In turns:
 
-- ``SentenceTransformer.encode``, a call per job, in a process of its own
-- our worker in float32, in this process: ``Worker.answer``, as the queue's loop calls it
-- infinity's server, torch engine in float32, in an environment of its own (made at the first run)
-- our worker's server (``--serve``), in float32 and in the precision that it chooses here
+- ``SentenceTransformer.encode``, a call per job, in its own process
+- the worker in float32, in this process: ``Worker.answer``, as the queue's loop calls it
+- infinity's server, torch engine in float32, in its own environment (made at the first run)
+- the worker's server (``--serve``), in float32 and in the precision that it chooses here
 
-Like is compared with like, within a round; figures are medians over the rounds. The goals: the
+Ratios compare equal settings within a round; figures are medians over the rounds. The goals: the
 worker 3.2 and 1.9 times ``encode``; its server 1.2 times infinity's in float32, and 1.5 times with
-its own choice where the CPU has bfloat16; one short text on an idle worker within 10 % of a bare
+its own choice if the CPU has bfloat16; one short text on an idle worker within 10 % of a bare
 ``encode``; at most 15 % of padding.
 """
 
@@ -67,7 +67,7 @@ Run = Callable[[Sequence[Sequence[str]]], Any]
 
 
 def workload() -> list[str]:
-    """512 texts in a fixed order: many short, few long, log-normal as texts of the world are."""
+    """Return 512 texts in a fixed order: many short, few long, with log-normal lengths."""
     chance, words, texts = random.Random(7), VOCABULARY.split(), []
     while len(texts) < TEXTS:
         length = int(chance.lognormvariate(math.log(50), 1.0))
@@ -78,7 +78,7 @@ def workload() -> list[str]:
 
 @contextmanager
 def longer_model() -> Iterator[tuple[Path, Path]]:
-    """The model reading 512 tokens, not 256, for everybody: a cache that has it, and its folder."""
+    """Yield a hub cache and folder with the model set to read 512 tokens, instead of 256."""
     row = CATALOG.find(MODEL)
     folder = WeightsStore(Settings.from_env({}).places()).resolve(row)
     key = sources.parse(row.weights).key
@@ -92,12 +92,12 @@ def longer_model() -> Iterator[tuple[Path, Path]]:
 
 
 def in_jobs(texts: Sequence[str], size: int) -> list[list[str]]:
-    """The texts as jobs of so many each."""
+    """Return the texts as jobs of ``size`` each."""
     return [list(texts[at : at + size]) for at in range(0, len(texts), size)]
 
 
 def over_http(url: str) -> Run:
-    """All jobs at once to a server; returns the vectors in order."""
+    """Return a function that sends all jobs at once to a server; it returns vectors in order."""
 
     async def one(session: aiohttp.ClientSession, job: Sequence[str]) -> list[Any]:
         body = {"model": "model", "input": list(job), "encoding_format": "base64"}
@@ -119,32 +119,32 @@ def over_http(url: str) -> Run:
 
 @functools.cache
 def library(folder: Path) -> Any:
-    """The model as sentence-transformers loads it, once in a process."""
+    """Load the model with sentence-transformers, once per process."""
     from sentence_transformers import SentenceTransformer
 
     return SentenceTransformer(str(folder), device="cpu")
 
 
 def encode(folder: Path, jobs: Sequence[Sequence[str]]) -> Any:
-    """``encode`` job by job."""
+    """Return the vectors of ``encode``, job by job."""
     model = library(folder)
     return np.concatenate([model.encode(list(job), **PLAIN) for job in jobs])
 
 
 def encode_s(folder: Path) -> float:
-    """Seconds of one short text."""
+    """Return the seconds for one short text."""
     model, start = library(folder), time.perf_counter()
     model.encode([SHORT], **PLAIN)
     return time.perf_counter() - start
 
 
 def elsewhere() -> ProcessPoolExecutor:
-    """A process where nothing of ours runs."""
+    """Return an executor with a process that runs none of our code."""
     return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
 
 def in_process(runner: asyncio.Runner, worker: Worker) -> Run:
-    """All jobs at once to a worker of this process."""
+    """Return a function that sends all jobs at once to a worker in this process."""
 
     async def one(job: Sequence[str]) -> list[Any]:
         body = {"input": list(job), "encoding_format": "base64"}
@@ -159,7 +159,7 @@ def in_process(runner: asyncio.Runner, worker: Worker) -> Run:
 
 
 def measure(contestants: dict[str, Run], rounds: int) -> tuple[dict[str, Any], dict[str, float]]:
-    """Seconds by contestant and shape, a list each; and the least cosine of each to ``encode``."""
+    """Return the seconds by contestant and shape, and each one's least cosine to ``encode``."""
     texts = workload()
     for run in contestants.values():
         run(in_jobs(texts[:64], 8))  # warms up, not counted
@@ -179,13 +179,13 @@ def measure(contestants: dict[str, Run], rounds: int) -> tuple[dict[str, Any], d
 
 
 def ratio(seconds: dict[str, Any], slow: str, fast: str, shape: str) -> float:
-    """How many times as fast, the median of the rounds."""
+    """Return the median over the rounds of how many times as fast ``fast`` is."""
     pairs = zip(seconds[slow][shape], seconds[fast][shape], strict=True)
     return statistics.median(one / other for one, other in pairs)
 
 
 def padding_waste(url: str) -> float:
-    """Padded tokens over real ones of all that a worker has run, from its metrics."""
+    """Return the ratio of padded to real tokens of all a worker's runs, from its metrics."""
     text = requests.get(url.replace("/v1/embeddings", "/metrics"), timeout=60).text
     sizes = {
         sample.labels["padding"]: sample.value
@@ -197,7 +197,7 @@ def padding_waste(url: str) -> float:
 
 
 def latency(runner: asyncio.Runner, worker: Worker, bare: Callable[[], float]) -> dict[str, float]:
-    """One short text, by turns through the idle worker and ``encode``, which tells its seconds."""
+    """Measure one short text, in turns by the idle worker and by ``encode``."""
     job = {"id": "j", "input": {"input": SHORT, "encoding_format": "base64"}}
 
     async def both() -> tuple[list[float], list[float]]:
@@ -221,7 +221,7 @@ def latency(runner: asyncio.Runner, worker: Worker, bare: Callable[[], float]) -
 
 
 def contest(rounds: int) -> dict[str, float]:
-    """Everything, as named figures; prints the table on the way."""
+    """Run all measurements, print the table, and return named figures."""
     with ExitStack() as around, ExitStack() as servers:
         cache, folder = around.enter_context(longer_model())
         process = around.enter_context(elsewhere())
@@ -268,7 +268,7 @@ def contest(rounds: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.embeddings")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()

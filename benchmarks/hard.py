@@ -1,4 +1,4 @@
-"""Recordings that are hard to write down: what is said in them, and when."""
+"""Recordings that are hard to transcribe, with their texts and times."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MODES = ("sequential", "batched")
 
 @dataclass(frozen=True)
 class Clip:
-    """A sentence, as samples; said from when to when, by its envelope."""
+    """A sentence as samples, and when its speech begins and ends, by its envelope."""
 
     samples: Any
     text: str
@@ -35,11 +35,11 @@ class Case:
     """A recording.
 
     Attributes:
-        name: what is hard in it.
-        path: where it is.
-        text: what is said.
-        said: from when to when each sentence is.
-        language: in which it is said.
+        name: what is hard about it.
+        path: its file.
+        text: the spoken text.
+        said: when each sentence begins and ends.
+        language: the spoken language.
         asked: fields of the request.
     """
 
@@ -69,7 +69,7 @@ def clips() -> tuple[Clip, Clip, Clip]:
 
 
 def cases(folder: Path) -> Iterator[Case]:
-    """Make the recordings; nothing but the repository is needed for them."""
+    """Make the recordings; they need only files of the repository."""
     first, second, german = clips()
     before = {
         "silence": silence(35),
@@ -95,7 +95,7 @@ def cases(folder: Path) -> Iterator[Case]:
 
 
 def uneven(folder: Path, first: Clip, second: Clip) -> Iterator[Case]:
-    """Make files whose clocks, tracks or links are uneven."""
+    """Make files with irregular clocks, tracks or links."""
     length = len(first.samples) / RATE_HZ
     both = np.concatenate([first.samples, second.samples])
     path = muxed(folder / "hole.webm", [Track(both, hole=(length, 5.0))])
@@ -114,7 +114,7 @@ def uneven(folder: Path, first: Clip, second: Clip) -> Iterator[Case]:
 
 
 def joined(folder: Path, name: str, parts: Sequence[Any], **more: Any) -> Case:
-    """Return clips among other sounds, one after the other."""
+    """Return a recording of clips and other sounds, one after the other."""
     sounds = [part.samples if isinstance(part, Clip) else part for part in parts]
     starts = np.cumsum([0, *map(len, sounds)])[:-1] / RATE_HZ
     path = write(folder / f"{name}.wav", np.concatenate(sounds))
@@ -123,7 +123,7 @@ def joined(folder: Path, name: str, parts: Sequence[Any], **more: Any) -> Case:
 
 
 def case(name: str, path: Path, said: Sequence[tuple[Clip, float]], **more: Any) -> Case:
-    """Return a recording in which clips begin at those seconds."""
+    """Return a recording with clips that begin at the given seconds."""
     times = [(at + clip.start_s, at + clip.end_s) for clip, at in said]
     return Case(name, path, " ".join(clip.text for clip, _ in said), times, **more)
 
@@ -151,13 +151,13 @@ def floats(path: Path, channels: Any) -> None:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What becomes of a recording.
+    """The transcription of a recording, compared with its text and times.
 
     Attributes:
-        language: as it is found.
-        wrong: words that are, of those that are said.
-        start_s, end_s: by how much a sentence begins or ends elsewhere at most.
-        seconds: how long it took.
+        language: the detected language.
+        wrong: the word error rate.
+        start_s, end_s: the largest errors of a sentence's start and end.
+        seconds: the duration of the transcription.
     """
 
     language: str
@@ -168,7 +168,7 @@ class Outcome:
 
 
 def outcome(case: Case, answer: Mapping[str, Any], seconds: float) -> Outcome:
-    """Compare an answer with what is said."""
+    """Compare an answer with the spoken text."""
     segments = answer.get("segments") or [{"start": 1e3, "end": 1e3}]
     starts = [segment["start"] for segment in segments]
     ends = [segment["end"] for segment in segments]
@@ -182,7 +182,7 @@ def outcome(case: Case, answer: Mapping[str, Any], seconds: float) -> Outcome:
 
 
 async def hard(way: Any, folder: Path) -> None:
-    """Write every recording down in both modes, and print."""
+    """Transcribe every recording in both modes, and print the results."""
     rows, right = [], dict[str, list[bool]]()
     for case in cases(folder):
         for mode in MODES:

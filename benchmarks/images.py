@@ -1,20 +1,20 @@
-"""Images: our worker beside the bare pipeline, and what sharing, previews and time do to it.
+"""Images: the worker compared with the bare pipeline, and the effects of sharing and previews.
 
     .venv/bin/python -m benchmarks.images
 
-Tiny_Flux at 256x256, 4 steps, by turns in one process:
+Tiny_Flux at 256x256, 4 steps, in turns in one process:
 
-- ``pipeline``: diffusers' own call, and a PNG of its picture in base64, as an answer holds it
+- ``pipeline``: diffusers' own call, and a PNG of its picture in base64, as in an answer
 - ``worker``: a job through ``Worker.answer``, as the queue's loop calls it
-- how much of a run with two previews, at 512x512, the previews take of the device's thread; they
-  are encoded beside it
-- two jobs at once against the two one after the other, each picture in a run of its own: what of
-  encoding and upload goes on while the next is made. The store is on loopback and takes 50 ms
-- 8 pictures of 64x64 at once against the 8 one after the other: what sharing a run gains
-- a prompt that was seen before against one that was not
+- the share of the device thread's time that two previews take in a run at 512x512; they are encoded
+  in another thread
+- two jobs at once compared with one after the other, each picture in its own run: how much encoding
+  and upload overlap with the next picture. The store is on loopback and takes 50 ms
+- 8 pictures of 64x64 at once compared with one after the other: the gain of sharing a run
+- a repeated prompt compared with a new one
 
-Then 50 mixed jobs of all kinds of images, and the memory after each. Ratios are within a round;
-figures are medians over rounds.
+Then 50 mixed jobs of all kinds of images, and the memory after each. Ratios are computed within a
+round; figures are medians over rounds.
 """
 
 from __future__ import annotations
@@ -46,25 +46,25 @@ from models.warm.ticket import NEVER
 
 MODEL, SIDE, STEPS = "Tiny_Flux", 256, 4
 GOALS = {"overhead": 1.03, "previews": 1.01, "two_at_once": 0.9, "memory_growth": 1.03}
-_UPLOAD_S = 0.05  # what the store on loopback takes for a picture
+_UPLOAD_S = 0.05  # the time that the store on loopback takes for a picture
 
 
 class Bench:
-    """A worker, one that never mixes jobs, and the pipeline inside the first."""
+    """A worker, another one that never mixes jobs, and the pipeline inside the first."""
 
     def __init__(self, worker: Worker, single: Worker, warm: Warm) -> None:
         self.worker, self.single, self.warm = worker, single, warm
         engine = warm.engine
         self.engine = engine
-        # As a script has it: without what the engine keeps of prompts.
+        # As in a plain script: without the engine's cache of prompts.
         self.pipeline = type(engine._first)(**engine._first.components)
         self.pipeline.set_progress_bar_config(disable=True)
         self._seeds = itertools.count(1)
 
     async def bare(self, prompt: str) -> float:
-        """A picture by diffusers, as base64: seconds.
+        """Return the seconds for a picture by diffusers, as base64.
 
-        On the worker's own thread: the OpenMP team of a second one would hold up both.
+        It runs on the worker's thread: a second thread's OpenMP team would slow down both.
         """
         device = self.warm._feeder._device
         return await asyncio.get_running_loop().run_in_executor(device, self._bare, prompt)
@@ -86,7 +86,7 @@ class Bench:
         return time.perf_counter() - start
 
     async def job(self, side: int = SIDE, by: Worker | None = None, **body: Any) -> float:
-        """A picture by the worker: seconds."""
+        """Return the seconds for a picture by the worker."""
         asked = {
             "prompt": "a red fox",
             "size": f"{side}x{side}",
@@ -108,14 +108,14 @@ class Bench:
 
 
 async def overhead(bench: Bench) -> float:
-    """The worker's time over the pipeline's; each prompt is a new one."""
+    """Return the ratio of the worker's time to the pipeline's; each prompt is new."""
     number = next(bench._seeds)
     taken = await bench.job(prompt=f"a red fox {number}")
     return taken / await bench.bare(f"a red fox {number}")
 
 
 async def previews(bench: Bench) -> float:
-    """What previews take of the device's thread in a run, and the rest of it, over the rest."""
+    """Return the ratio of the device thread's time with previews to that without."""
     engine, shown = bench.engine, bench.engine._previews
     taken: list[float] = []
 
@@ -135,7 +135,7 @@ async def previews(bench: Bench) -> float:
 
 
 async def two_at_once(bench: Bench) -> float:
-    """Two jobs with uploads, at once, over one after the other."""
+    """Return the ratio of two jobs with uploads at once to one after the other."""
 
     def one() -> Any:
         return bench.job(by=bench.single, response_format="url")
@@ -147,7 +147,7 @@ async def two_at_once(bench: Bench) -> float:
 
 
 async def shared(bench: Bench) -> float:
-    """8 small pictures of 8 jobs in one run, over one after the other."""
+    """Return the ratio of 8 small pictures in one run to one after the other."""
     alone = sum([await bench.job(64) for _ in range(8)])
     start = time.perf_counter()
     await asyncio.gather(*(bench.job(64) for _ in range(8)))
@@ -155,7 +155,7 @@ async def shared(bench: Bench) -> float:
 
 
 async def prompts(bench: Bench) -> float:
-    """A prompt that was seen before, over one that was not."""
+    """Return the ratio of a repeated prompt to a new one."""
     new = await bench.job(64, prompt=f"a fox of number {next(bench._seeds)}")
     return await bench.job(64) / new
 
@@ -170,7 +170,7 @@ MEASURED = {
 
 
 async def memory(bench: Bench, jobs: int) -> tuple[float, float]:
-    """Resident memory after 5 mixed jobs and after all of them, in bytes."""
+    """Return the resident memory after 5 mixed jobs and after all of them, in bytes."""
     drawing = picture()
     bodies = [
         {"size": "128x128"},
@@ -188,7 +188,7 @@ async def memory(bench: Bench, jobs: int) -> tuple[float, float]:
 
 
 def picture() -> str:
-    """A drawing as a data URI."""
+    """Return a drawing as a data URI."""
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -197,14 +197,14 @@ def picture() -> str:
 
 
 def resident() -> int:
-    """This process's memory, in bytes (Linux)."""
+    """Return this process's resident memory in bytes (Linux)."""
     fields = Path("/proc/self/status").read_text().split("VmRSS:")[1].split()
     return int(fields[0]) * 1024
 
 
 @asynccontextmanager
 async def store() -> AsyncIterator[dict[str, str]]:
-    """A store on loopback that takes its time; yields the variables that name it."""
+    """Run a slow store on loopback; yield the variables that configure it."""
 
     async def put(request: web.Request) -> web.Response:
         await request.read()
@@ -228,7 +228,7 @@ async def store() -> AsyncIterator[dict[str, str]]:
 
 
 async def measure(rounds: int, jobs: int) -> None:
-    """Run all rounds and print."""
+    """Run all rounds, and print the results."""
     async with store() as env:
         env |= {"SURFACE": "images", "MODEL_SLUG": MODEL, "DEVICE": "cpu"}
         worker = assemble(Settings.from_env(env))
@@ -269,7 +269,7 @@ def _ends(values: Sequence[float]) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measure."""
+    """Measure and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--jobs", type=int, default=50)

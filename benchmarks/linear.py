@@ -1,4 +1,4 @@
-"""Linear layers on this CPU: torch's own, and oneDNN's with the GELU in the same pass.
+"""Linear layers on this CPU: torch's own, compared with oneDNN's with a fused GELU.
 
     .venv/bin/python -m benchmarks.linear
 
@@ -23,14 +23,14 @@ SHAPES = ((384, 384), (384, 1536), (1536, 384), (1024, 1024), (1024, 4096), (409
 
 
 def seconds(run: Callable[[], Any]) -> float:
-    """Of one call."""
+    """Return the seconds of one call."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
 
 
 def compare(width: int, out: int, dtype: torch.dtype, *, gelu: bool) -> float:
-    """How many times as fast oneDNN's layer is."""
+    """Return how many times as fast oneDNN's layer is."""
     linear = torch.nn.Linear(width, out, dtype=dtype)
     ours = OneDnnLinear(linear.weight, linear.bias, gelu=gelu)
     after = torch.nn.GELU() if gelu else torch.nn.Identity()
@@ -40,7 +40,7 @@ def compare(width: int, out: int, dtype: torch.dtype, *, gelu: bool) -> float:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     named, rows = {}, []
     with torch.inference_mode():
         for width, out in SHAPES:

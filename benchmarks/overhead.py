@@ -1,10 +1,10 @@
-"""What the worker costs a job: entry and dispatch around an engine that does nothing.
+"""The worker's overhead per job: entry and dispatch around an engine that does nothing.
 
     .venv/bin/python -m benchmarks.overhead
 
 Both sides answer the same requests in one process, in turns: once through ``Worker.answer`` (parse,
-validate, pick, lease, batch, shape, check the JSON), once by calling the fake engine's verbs and
-nothing else. The goal is a difference of at most 0.5 ms a job.
+validate, select, lease, batch, format, check the JSON), and once by calling the fake engine's
+methods only. The goal is a difference of at most 0.5 ms per job.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ GOAL_MS = 0.5
 
 
 async def main() -> None:
-    """Measure, one at a time and sixteen at once."""
+    """Measure one job at a time and sixteen at once, and print the results."""
     worker = assemble(Settings.from_env({"FAKE_ENGINES": "1", "DEVICE": "cpu"}))
     row = next(row for row in fake_rows() if row.surface == "embeddings")
     engine = FakeEmbeddings(row)
@@ -61,7 +61,7 @@ async def main() -> None:
 
 
 async def per_job_ms(one: Callable[[], Awaitable[None]], at_once: int) -> float:
-    """Milliseconds of wall time a job, ``at_once`` of them in flight."""
+    """Return the milliseconds of wall time per job, with ``at_once`` in progress."""
     start = time.perf_counter()
     for _ in range(JOBS // at_once):
         await asyncio.gather(*(one() for _ in range(at_once)))

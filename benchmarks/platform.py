@@ -1,4 +1,4 @@
-"""The local platform, for benchmarks: a server process, and workers as they are asked for."""
+"""The local platform for benchmarks: a server process, and workers on demand."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ KEY = {"Authorization": "Bearer benchmark"}
 
 @dataclass(frozen=True)
 class Platform:
-    """A running server: its address, and the secret that workers need."""
+    """A running server: its URL, and the secret that workers need."""
 
     url: str
     token: str
 
     def health(self, endpoint: str) -> dict[str, Any]:
-        """The answer of ``/health``."""
+        """Return the answer of ``/health``."""
         return requests.get(f"{self.url}/v2/{endpoint}/health", headers=KEY, timeout=60).json()
 
     def wait_for(self, endpoint: str, ready: int, timeout_s: float = 120) -> float:
-        """Wait until so many workers take jobs; returns ``time.perf_counter`` of that moment."""
+        """Wait until ``ready`` workers take jobs; return ``time.perf_counter`` of that moment."""
         end = time.monotonic() + timeout_s
         while self.health(endpoint)["workers"]["ready"] < ready:
             if time.monotonic() > end:

@@ -1,4 +1,4 @@
-"""What a job costs on its way: local queue, the SDK's loop, the worker; and how workers share.
+"""The overhead of a job in the local queue, the SDK's loop and the worker; sharing of jobs.
 
     .venv/bin/python -m benchmarks.queue
 
@@ -7,12 +7,12 @@ SDK's own loop around a handler that returns a constant of the same size.
 
 - alone: one job at a time by ``/runsync``, its latency at the client
 - one slot: jobs of 5 ms at a worker that takes one at a time
-- at once: a burst that a worker may take whole
-- idle: processor time of the worker and its pings while nobody asks
+- at once: a burst that a worker may take as a whole
+- idle: processor time of the worker and its pings without jobs
 
-Then two workers share jobs of one second, with the slots that transcription has; and the
-embeddings of the small default model, with one worker process and with two, each of one thread, as
-each would have its own GPU. ``--quick`` leaves the embeddings out.
+Then two workers share jobs of one second, with the number of slots that transcription has. Last
+come embeddings of the small default model, with one worker process and with two, each with one
+thread, as each would have its own GPU. ``--quick`` leaves the embeddings out.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ ANSWER = {
 
 
 def bare(slots: int, step_s: float = 0.0) -> str:
-    """The SDK's own loop around a handler that waits and returns a constant."""
+    """Return a script with the SDK's loop around a handler that waits and returns a constant."""
     return f"""
 import asyncio
 import runpod
@@ -65,7 +65,7 @@ runpod.serverless.start({{"handler": handler, "concurrency_modifier": lambda _: 
 
 
 async def alone_ms(session: aiohttp.ClientSession, url: str) -> float:
-    """Median milliseconds of one job, each sent when the last is answered."""
+    """Return the median milliseconds of a job; each is sent when the last is answered."""
     times = []
     for _ in range(ALONE):
         start = time.perf_counter()
@@ -79,7 +79,7 @@ async def alone_ms(session: aiohttp.ClientSession, url: str) -> float:
 async def burst_ms(
     session: aiohttp.ClientSession, url: str, jobs: int, body: dict[str, object]
 ) -> float:
-    """Milliseconds of wall time a job: all sent at once, until all are answered."""
+    """Return the milliseconds of wall time per job, if all are sent at once."""
 
     async def one() -> None:
         async with session.post(f"{url}/runsync?wait=300000", json={"input": body}) as response:
@@ -92,12 +92,12 @@ async def burst_ms(
 
 
 def connection() -> aiohttp.ClientSession:
-    """A session for any number of requests at once."""
+    """Return a session for any number of concurrent requests."""
     return aiohttp.ClientSession(headers=KEY, connector=aiohttp.TCPConnector(limit=0))
 
 
 async def in_turns(url: str) -> dict[str, float]:
-    """Both workers in turns, one job at a time and a burst; medians of the rounds."""
+    """Measure both workers in turns, one job at a time and a burst; return medians."""
     ours, other = f"{url}/v2/embeddings", f"{url}/v2/chat"
     measured: dict[str, list[float]] = {name: [] for name in ("a1", "a2", "b1", "b2")}
     async with connection() as session:
@@ -118,13 +118,13 @@ async def in_turns(url: str) -> dict[str, float]:
 
 
 def used_s(pid: int) -> float:
-    """Processor time of a process and those below it."""
+    """Return the processor time of a process and its descendants."""
     whole = psutil.Process(pid)
     return sum(sum(one.cpu_times()[:2]) for one in (whole, *whole.children(recursive=True)))
 
 
 def many_slots(on: Platform) -> dict[str, float]:
-    """Alone, at once, and idle."""
+    """Measure alone, at once, and idle."""
     fake = {"FAKE_ENGINES": "1", "SURFACE": "embeddings", "CONCURRENCY": str(BURST)}
     with (
         on.worker("embeddings", name="ours", **fake) as ours,
@@ -141,7 +141,7 @@ def many_slots(on: Platform) -> dict[str, float]:
 
 
 def one_slot(on: Platform) -> dict[str, float]:
-    """Jobs of 5 ms, one at a time in the worker, many in the queue."""
+    """Measure jobs of 5 ms, one at a time in the worker, many in the queue."""
 
     async def rate(endpoint: str, jobs: int) -> float:
         async with connection() as session:
@@ -168,10 +168,10 @@ def one_slot(on: Platform) -> dict[str, float]:
 
 
 def sharing(on: Platform) -> dict[str, float]:
-    """Two workers, jobs of a second, and the slots that transcription has.
+    """Measure two workers with jobs of a second and the number of slots of transcription.
 
     Returns:
-        The smaller share, of an even one, and the time, of that of a perfect division.
+        The smaller worker's share relative to an even one, and the time relative to the ideal.
     """
     fake = {
         "FAKE_ENGINES": "1",
@@ -205,7 +205,7 @@ def sharing(on: Platform) -> dict[str, float]:
 
 
 def scaling() -> dict[str, float]:
-    """Texts a second with one worker process and with two, in turns."""
+    """Return texts per second with one worker process and with two, in turns."""
     lines = [f"Sentence {n} of a text that is embedded, some words longer." for n in range(TEXTS)]
     body: dict[str, object] = {"input": lines, "encoding_format": "base64"}
     env = {"SURFACE": "embeddings", "OMP_NUM_THREADS": "1"}
@@ -233,7 +233,7 @@ def scaling() -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="without the embeddings")
     quick = parser.parse_args().quick

@@ -1,4 +1,4 @@
-"""How every benchmark prints."""
+"""Prints the results of every benchmark."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def figures(values: Mapping[str, float | str]) -> None:
-    """Print the named figures, the last line."""
+    """Print the named figures as JSON, as the last line."""
     rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in values.items()}
     print(
         json.dumps({**rounded, "machine": platform.machine(), "python": platform.python_version()})

@@ -1,4 +1,4 @@
-"""HTTP servers that answer ``POST /embeddings``, each in a process of its own."""
+"""HTTP servers that answer ``POST /embeddings``, each in its own process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ INFINITY_NEEDS = (
 
 @contextmanager
 def ours(**env: str) -> Iterator[str]:
-    """Our worker behind ``--serve``; yields the address of its route."""
+    """Run our worker with ``--serve``; yield the URL of its route."""
     port = _free_port()
     environment = {**clean(os.environ), "DEVICE": "cpu", "RUNPOD_LOG_LEVEL": "WARN", **env}
     command = [sys.executable, "-m", "handler", "--serve", "--port", str(port)]
@@ -37,7 +37,7 @@ def ours(**env: str) -> Iterator[str]:
 
 @contextmanager
 def infinity(model: Path) -> Iterator[str]:
-    """Infinity with its torch engine in float32; yields the address of its route."""
+    """Run infinity with its torch engine in float32; yield the URL of its route."""
     port = _free_port()
     command = [
         str(INFINITY / "bin" / "infinity_emb"), "v2", "--model-id", str(model),
@@ -52,7 +52,7 @@ def infinity(model: Path) -> Iterator[str]:
 
 
 def install_infinity() -> None:
-    """Make infinity's own environment, once."""
+    """Create infinity's own environment, once."""
     if (INFINITY / "bin" / "infinity_emb").exists():
         return
     print(f"making {INFINITY.name} (a few minutes)", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Sounds to transcribe: speech among noise and music, and files whose clocks are uneven."""
+"""Sounds to transcribe: speech with noise and music, and files with irregular clocks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def silence(seconds: float) -> np.ndarray:
 
 
 def noise(seconds: float, peak: float, slope: float = 0.0) -> np.ndarray:
-    """White noise, or what falls by so many powers of the frequency: 0.5 = pink, 1 = brown."""
+    """Return noise that falls with the given power of the frequency: 0.5 = pink, 1 = brown."""
     count = round(seconds * RATE_HZ)
     frequencies = np.fft.rfftfreq(count, 1 / RATE_HZ)
     frequencies[0] = frequencies[1]
@@ -34,7 +34,7 @@ def noise(seconds: float, peak: float, slope: float = 0.0) -> np.ndarray:
 
 
 def music(seconds: float, peak: float = 0.5) -> np.ndarray:
-    """Chords of decaying tones, two a second."""
+    """Return chords of decaying tones, two per second."""
     count = RATE_HZ // 2
     time = np.arange(count) / RATE_HZ
     chords = [(261.6, 329.6, 392.0), (349.2, 440.0, 523.3), (392.0, 493.9, 587.3)]
@@ -49,16 +49,16 @@ def music(seconds: float, peak: float = 0.5) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Track:
-    """What a file made by ``muxed`` has.
+    """A track of a file made by ``muxed``.
 
     Attributes:
         samples: int16, 16 kHz, mono.
-        codec: of FFmpeg's.
-        rate: that it is encoded at.
+        codec: FFmpeg's name of the codec.
+        rate: the sample rate of the encoding.
         starts_s: when it begins.
-        hole: from which second on it comes how much later.
-        layout: its channels; all are the same.
-        default: whether it is marked as the one to play.
+        hole: from which second on the track is late, and by how many seconds.
+        layout: its channels, which are all the same.
+        default: whether it is marked as the default track.
     """
 
     samples: np.ndarray
@@ -71,7 +71,7 @@ class Track:
 
 
 def muxed(path: Path, tracks: Sequence[Track], picture_s: float = 0.0) -> Path:
-    """Write a file of such tracks, and of a picture that is shown so long."""
+    """Write a file with these tracks, and a picture track of ``picture_s`` seconds."""
     import av
 
     with av.open(str(path), "w") as container:

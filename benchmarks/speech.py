@@ -1,4 +1,4 @@
-"""Speech with its words: recordings that have a transcript, and sentences that espeak-ng reads."""
+"""Speech with its text: recordings with a transcript, and sentences read by espeak-ng."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 from models.transcribe.audio.decoding import RATE_HZ
 
 VOICES = ("en-us", "en-gb", "en-us+f3", "en-gb+m7")
-# Sentences are put together of these; none has a number, which is written in two ways.
+# Parts of sentences. None has a number, which could be written in two ways.
 _WHO = (
     "The old fisherman", "A tired teacher", "My youngest sister", "The baker on the corner",
     "Our neighbour from the north", "A quiet student", "The captain of the ship", "Her grandmother",
@@ -43,7 +43,7 @@ _WHEN = (
 
 @dataclass(frozen=True)
 class Speech:
-    """A file, and what is said in it."""
+    """A file, and its text."""
 
     path: Path
     text: str
@@ -81,7 +81,7 @@ WITH_NUMBERS = (
 
 
 def read_aloud(folder: Path, minutes: float) -> list[Speech]:
-    """Sentences by espeak-ng, in four voices: as many files of about a minute.
+    """Have espeak-ng read sentences in four voices; return files of about a minute each.
 
     Raises:
         FileNotFoundError: espeak-ng is not installed (Debian: apt-get install espeak-ng).
@@ -111,9 +111,9 @@ def _spoken(folder: Path, sentence: str, voice: str) -> Any:
 
 
 def recordings(folder: Path) -> list[Speech]:
-    """Those that the file ``transcription`` names, as Debian's pocketsphinx-testdata has them.
+    """Return the recordings that the file ``transcription`` lists, as in pocketsphinx-testdata.
 
-    Its lines are ``<s> what is said </s> (name)``.
+    Its lines are ``<s> text </s> (name)``.
     """
     lines = (folder / "transcription").read_text().splitlines()
     found = (re.fullmatch(r"<s> (.*) </s> \((.*)\)", line.strip()) for line in lines)
@@ -121,7 +121,7 @@ def recordings(folder: Path) -> list[Speech]:
 
 
 def write(path: Path, samples: Any) -> Path:
-    """16 kHz mono, signed 16 bits."""
+    """Write samples as a WAV file: 16 kHz mono, signed 16 bits."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
@@ -131,7 +131,7 @@ def write(path: Path, samples: Any) -> Path:
 
 
 def seconds(speech: Sequence[Speech]) -> float:
-    """How long all of it is."""
+    """Return the total duration in seconds."""
     total = 0.0
     for one in speech:
         with wave.open(str(one.path)) as file:
@@ -140,7 +140,7 @@ def seconds(speech: Sequence[Speech]) -> float:
 
 
 def word_error_rate(speech: Sequence[Speech], heard: Sequence[str]) -> float:
-    """Words that are wrong, missing or too many, of those that are said: Levenshtein's distance."""
+    """Return the word error rate: Levenshtein's distance in words, per spoken word."""
     errors = total = 0
     for one, text in zip(speech, heard, strict=True):
         said = words(one.text)
@@ -149,7 +149,7 @@ def word_error_rate(speech: Sequence[Speech], heard: Sequence[str]) -> float:
 
 
 def words(text: str) -> list[str]:
-    """Lower case, without punctuation; titles in full."""
+    """Return the words of a text: lower case, without punctuation, titles in full."""
     plain = re.sub(r"[^a-z ]", "", re.sub(r"[-\n]", " ", text.lower()))
     return [{"mr": "mister"}.get(word, word) for word in plain.split()]
 

@@ -1,31 +1,31 @@
-"""Transcription: our worker beside faster-whisper, by speed, by words, and by memory.
+"""Transcription: the worker compared with faster-whisper, by speed, by words, and by memory.
 
     .venv/bin/python -m benchmarks.transcribe speed
     .venv/bin/python -m benchmarks.transcribe words --recordings FOLDER [--greedy]
     .venv/bin/python -m benchmarks.transcribe memory
     .venv/bin/python -m benchmarks.transcribe hard
 
-``speed``: 8 files of a minute, sentences that espeak-ng reads (Debian: ``apt-get install
-espeak-ng``), by Whisper_Base. By turns
+``speed``: 8 files of a minute with sentences that espeak-ng reads (Debian: ``apt-get install
+espeak-ng``), by Whisper_Base. In turns:
 
 - ``sequential``: ``WhisperModel.transcribe``, one file after the other
 - ``pipeline``: ``BatchedInferencePipeline``, one file after the other, 8 windows at once
 - ``worker``: all at once through ``Worker.answer``, ``mode: batched``
 - ``one by one``: the same through the worker in ``mode: sequential``
 
-with the words that are wrong in each; the time to the first piece of a stream; and how much longer
-a file takes to decode beside a busy engine.
+It also measures the word error rate of each, the time to the first event of a stream, and how much
+longer a file takes to decode beside a busy engine.
 
-``words``: the words that are wrong in ten minutes of such sentences, and of recordings with their
-transcripts: those of Debian's pocketsphinx-testdata, for example, unpacked (``dpkg -x``), of which
-FOLDER is ``test/data/librivox``.
+``words``: the word error rates in ten minutes of such sentences, and in recordings with transcripts
+(for example those of Debian's pocketsphinx-testdata, unpacked with ``dpkg -x``: FOLDER is then
+``test/data/librivox``).
 
-``hard``: recordings with long silences, noise and music, with holes in their clocks, quiet ones and
-others, in both modes as by default: whether the language is right, how many words are wrong, and by
-how many seconds a sentence begins or ends elsewhere (``benchmarks.hard``).
+``hard``: recordings with long silences, noise and music, irregular clocks, low levels and more, in
+both modes with default settings: whether the language is right, the word error rate, and by how
+many seconds the start or end of a sentence is off (``benchmarks.hard``).
 
-``memory``: a silent recording of ``--hours``, in a process of its own: its peak of memory over that
-of one of a minute.
+``memory``: a silent recording of ``--hours``, in its own process: its peak of memory relative to
+that of one of a minute.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ GOALS = {"ratio_sequential": 1.3, "ratio_pipeline": 1.0}
 
 
 class Ways:
-    """The same files in several ways: seconds, and what is heard.
+    """Transcribes the same files in several ways, and returns seconds and texts.
 
     Args:
-        worker: ours.
-        library: faster-whisper's model, the worker's own.
-        beam: how many beginnings are followed.
-        temperatures: those tried; None = the usual ones.
+        worker: our worker.
+        library: faster-whisper's model, that of the worker.
+        beam: the beam size.
+        temperatures: the temperatures to try; None = the default ones.
     """
 
     def __init__(
@@ -80,18 +80,18 @@ class Ways:
             self._asked["temperature"] = temperatures
 
     def sequential(self, paths: Sequence[Path]) -> tuple[float, list[str]]:
-        """The library's own, one file after the other."""
+        """Use the library's own loop, one file after the other."""
         return self._by_library(self._library.transcribe, paths)
 
     def pipeline(self, paths: Sequence[Path]) -> tuple[float, list[str]]:
-        """Its batched pipeline, one file after the other."""
+        """Use its batched pipeline, one file after the other."""
         from faster_whisper import BatchedInferencePipeline
 
         pipeline = BatchedInferencePipeline(self._library)
         return self._by_library(pipeline.transcribe, paths, batch_size=8)
 
     async def by_worker(self, paths: Sequence[Path], mode: str) -> tuple[float, list[str]]:
-        """All files at once, as jobs."""
+        """Use the worker, with all files at once, as jobs."""
         asked = {**self._asked, "mode": mode}
         jobs = [{"id": "j", "input": {**asked, "audioUrl": encoded(path)}} for path in paths]
         start = time.perf_counter()
@@ -100,7 +100,7 @@ class Ways:
         return took, [json.loads(one.content)["text"] for one in answers]
 
     async def first_piece(self, path: Path) -> float:
-        """Seconds to the first event of a stream."""
+        """Return the seconds to the first event of a stream."""
         body = {**self._asked, "audioUrl": encoded(path), "stream": True}
         start = time.perf_counter()
         async for _ in self.worker.stream({"id": "j", "input": body}):
@@ -108,7 +108,7 @@ class Ways:
         raise RuntimeError("a stream without events")
 
     async def verbose(self, path: Path, **asked: Any) -> Any:
-        """A file's transcript with its times, or the error."""
+        """Return a file's transcript with its times, or the error."""
         body = {"audioUrl": encoded(path), "response_format": "verbose_json", **asked}
         answer = await self.worker.answer({"id": "j", "input": body})
         return answer if isinstance(answer, dict) else json.loads(answer.content)
@@ -124,7 +124,7 @@ class Ways:
 
 
 def encoded(path: Path) -> str:
-    """A file as a job brings it."""
+    """Return a file in base64, as a job contains it."""
     return base64.b64encode(path.read_bytes()).decode()
 
 
@@ -132,7 +132,7 @@ def encoded(path: Path) -> str:
 async def ways(
     arguments: argparse.Namespace, temperatures: list[float] | None = None
 ) -> AsyncIterator[Ways]:
-    """Those of a loaded model."""
+    """Return the ways for a loaded model."""
     worker = _worker(arguments.compute_type)
     async with worker.dispatcher.pool.lease(_row(worker), NEVER) as model:
         yield Ways(worker, model.engine._model, arguments.beam, temperatures)
@@ -152,11 +152,11 @@ def _row(worker: Worker) -> Any:
 
 
 async def speed(arguments: argparse.Namespace, folder: Path) -> None:
-    """Measure every way, and print."""
+    """Measure every way, and print the results."""
     speech = read_aloud(folder, arguments.files)
     paths = [one.path for one in speech]
     async with ways(arguments) as way:
-        await way.by_worker(paths[:1], "batched")  # nobody pays for the first run
+        await way.by_worker(paths[:1], "batched")  # warm-up, not counted
         found = {
             "sequential": way.sequential(paths),
             "pipeline": way.pipeline(paths),
@@ -187,7 +187,7 @@ async def speed(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 async def decoding_beside(way: Ways, paths: Sequence[Path]) -> float:
-    """How many times as long a file takes to decode while the engine runs."""
+    """Return how many times as long a file takes to decode while the engine runs."""
 
     async def decoded() -> float:
         took = []
@@ -199,7 +199,7 @@ async def decoding_beside(way: Ways, paths: Sequence[Path]) -> float:
 
     alone_s = await decoded()
     busy = asyncio.create_task(way.by_worker(paths, "batched"))
-    await asyncio.sleep(2)  # it is at it
+    await asyncio.sleep(2)  # until the engine is busy
     beside_s = await decoded()
     await busy
     return beside_s / alone_s
@@ -209,7 +209,7 @@ async def decoding_beside(way: Ways, paths: Sequence[Path]) -> float:
 
 
 async def wrong_words(arguments: argparse.Namespace, folder: Path) -> None:
-    """The words that are wrong in each kind of speech, and print."""
+    """Measure the word error rate for each kind of speech, and print the results."""
     kinds = {"read aloud": read_aloud(folder, arguments.minutes)}
     if arguments.recordings is not None:
         kinds["recordings"] = recordings(arguments.recordings)
@@ -237,7 +237,7 @@ async def wrong_words(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 async def hard_recordings(arguments: argparse.Namespace, folder: Path) -> None:
-    """What is said in them, and when, and print."""
+    """Transcribe the hard recordings, and print the results."""
     async with ways(arguments) as way:
         await hard(way, folder)
 
@@ -246,20 +246,20 @@ async def hard_recordings(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 async def memory(arguments: argparse.Namespace, folder: Path) -> None:
-    """The peaks of two processes, and print."""
+    """Measure the peak memory of two processes, and print the results."""
     peaks = {"peak_minute_mb": peak(1 / 60) / 1e6, "peak_long_mb": peak(arguments.hours) / 1e6}
     figures({**peaks, "hours": arguments.hours})
 
 
 def peak(hours: float) -> int:
-    """The peak of memory of a process that writes down a silent recording, in bytes."""
+    """Return the peak memory of a process that transcribes a silent recording, in bytes."""
     command = [sys.executable, "-m", "benchmarks.transcribe", "memory", "--silent", str(hours)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return int(done.stdout.splitlines()[-1])
 
 
 async def silent(arguments: argparse.Namespace, folder: Path) -> None:
-    """Write down silence, and print this process's peak of memory."""
+    """Transcribe silence, and print this process's peak memory."""
     path = folder / "silent.wav"
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
@@ -274,7 +274,7 @@ async def silent(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 def main() -> None:
-    """Measure."""
+    """Run a benchmark."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.transcribe")
     parser.add_argument("what", choices=["speed", "words", "memory", "hard"])
     parser.add_argument("--files", type=int, default=8)

@@ -1,1 +1,1 @@
-"""What happens before a worker runs: weights and requirements, at docker build or by hand."""
+"""Steps before a worker runs: fetching weights and pinning requirements, at build or by hand."""

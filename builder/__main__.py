@@ -1,4 +1,4 @@
-"""``python -m builder``: fetch weights ahead of time, build tiny models, look into a checkpoint.
+"""``python -m builder``: fetch weights, build tiny models, inspect a checkpoint.
 
 python -m builder fetch --surface embeddings --model BGE_Large --to /models
 python -m builder fetch --surface transcribe --model openai/whisper-large-v3 --revision … --to /v
@@ -42,9 +42,9 @@ _CACHE = Path(_ENV.get("QUARTET_CACHE", "~/.cache/quartet")).expanduser()
 
 
 def main() -> int:
-    """Run; returns the exit status."""
+    """Run a command; return the exit status."""
     if sys.argv[1:2] in (["check"], ["warm"]):
-        # The worker's own look at what it would be started with, or its start.
+        # The worker's own check of its configuration, or its start.
         flag = f"--{sys.argv[1]}"
         os.execv(sys.executable, [sys.executable, "-m", "handler", flag, *sys.argv[2:]])  # noqa: S606
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -52,7 +52,7 @@ def main() -> int:
     arguments = _arguments()
     try:
         if arguments.command == "inspect":
-            # Not above: an image fetches its weights before it holds the engines' modules.
+            # Imported here: an image fetches weights before it has the engines' modules.
             from builder.inspect import inspected
 
             print("\n".join(inspected(arguments.file)))
@@ -104,10 +104,10 @@ def _fetch(store: WeightsStore, row: Row, into: Path) -> None:
 
 
 def _fetch_defaults(store: WeightsStore, into: Path) -> int:
-    """What a machine without a GPU answers with; a model that cannot be had may have a stand-in.
+    """Fetch the default models of a machine without a GPU, and build all tiny models.
 
     Returns:
-        The exit status, 3 where one could not be had.
+        The exit status: 3 if a model could not be fetched, whose stand-in then serves.
     """
     missing = []
     for row in _tiny_rows([]):
@@ -134,16 +134,16 @@ def _arguments() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     fetch = commands.add_parser("fetch", help="fetch and verify a model's weights")
     fetch.add_argument("--surface", required=True, choices=[*surfaces, "all"])
-    fetch.add_argument("--model", help="slug or repo id; default: the surface's on this machine")
-    fetch.add_argument("--revision", help="of the repository that --model names, or the model's")
+    fetch.add_argument("--model", help="slug or repo id; default: the surface's default model")
+    fetch.add_argument("--revision", help="revision of the repository")
     build = commands.add_parser("tiny", help="build tiny models with random weights")
     build.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(tiny.RECIPES)}")
     defaults = commands.add_parser(
         "defaults", help="fetch the small default models, and build the tiny ones"
     )
-    commands.add_parser("check", help="say whether this endpoint can start; --json: as one object")
+    commands.add_parser("check", help="check whether this endpoint can start; --json for JSON")
     commands.add_parser(
-        "warm", help="load and rehearse the endpoint's models, so that what is compiled is kept"
+        "warm", help="load and warm up the endpoint's models, so that compiled code is kept"
     )
     describe = commands.add_parser(
         "describe", help="say what a repository's files say: its row, and where each value is from"
@@ -194,13 +194,13 @@ def _own_row(arguments: argparse.Namespace) -> Row:
 
 
 def _tiny_rows(names: list[str]) -> list[Row]:
-    """The catalog's tiny models; any recipe by its name."""
+    """Return the rows of tiny models: those named, or those of the catalog."""
     rows = {
         row.weights.removeprefix("tiny://"): row for row in CATALOG.rows if "tiny://" in row.weights
     }
     unknown = set(names) - set(tiny.RECIPES)
     if unknown:
-        raise QuartetError(f"no tiny model is called {', '.join(sorted(unknown))}")
+        raise QuartetError(f"there is no tiny model {', '.join(sorted(unknown))}")
     return [rows.get(name) or _recipe_row(name) for name in names or rows]
 
 

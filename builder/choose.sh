@@ -1,16 +1,16 @@
 #!/bin/sh
-# What an image installs: see that the build arguments go together, and write the choice into a folder.
+# Choose what an image installs: check the build arguments, and write the choice to a folder.
 #
 #   choose.sh FOLDER
 #
-# Reads SURFACE, CHAT_ENGINE, EXTRA, CUDA and TORCH_INDEX (where torch comes from, empty for pip's own
-# index), and the locks beside it or in requirements/. A step of the Dockerfile sees its part of the
-# folder alone, so that it is done again when that part changes:
+# Reads SURFACE, CHAT_ENGINE, EXTRA, CUDA and TORCH_INDEX (the index for torch, empty for pip's default
+# index), and the locks in its own folder or in requirements/. Each step of the Dockerfile gets a part of
+# the folder only, so that it runs again only when that part changes:
 #
 #   torch/*.txt      for pip, one after the other: torch and CUDA's libraries, which are large
 #   system/packages  Debian packages: compilers
 #   rest/lock.txt    for pip: everything else, with hashes
-#   rest/toolkit     is there where kernels are compiled at a start
+#   rest/toolkit     exists if kernels are compiled at start
 set -eu
 folder=$1
 here=$(dirname "$0")
@@ -36,7 +36,7 @@ case $SURFACE-$EXTRA in
 *) refuse "EXTRA=$EXTRA is none of images-fast, diarize" ;;
 esac
 
-# Chat alone runs on vllm, unless it is to run without a GPU.
+# Chat alone runs on vLLM, unless the image is for machines without a GPU.
 image=${EXTRA:-$SURFACE}
 case $CHAT_ENGINE in
 "" | vllm | transformers) ;;

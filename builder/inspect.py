@@ -1,4 +1,4 @@
-"""What a checkpoint is, said of its header alone: gigabytes are neither read nor moved."""
+"""Describe a checkpoint by its header, without reading its tensors."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from models.errors import WeightsUnavailable
 from models.weights.header import read_header
 from models.weights.layout import layout_of
 
-_PARTS = 12  # of a checkpoint, that are named
-_METADATA_CHARACTERS = 200  # of each entry
+_PARTS = 12  # how many parts are listed
+_METADATA_CHARACTERS = 200  # how much of each entry is shown
 
 
 def inspected(file: Path) -> Iterator[str]:
-    """Lines for a person: size, layout, types, parts, and what the file's maker says of it.
+    """Yield lines of text: size, layout, types, parts and metadata of a checkpoint.
 
     Raises:
-        WeightsUnavailable: it is no whole safetensors file.
+        WeightsUnavailable: the file is not a complete safetensors file.
     """
     header = read_header(file)
     yield f"{file.name}: {_size(header.size_bytes)}, {len(header.tensors)} tensors"
@@ -25,7 +25,7 @@ def inspected(file: Path) -> Iterator[str]:
         layout = layout_of(header)
         yield f"layout: {'plain' if layout is None else f'{layout.name} int8'}"
     except WeightsUnavailable as error:
-        yield f"layout: not read here. {error.message}"
+        yield f"layout: not supported. {error.message}"
     yield "types:"
     for dtype, (count, size_bytes) in header.by_dtype.items():
         yield f"  {dtype:8} {count:6} tensors {_size(size_bytes):>9}"

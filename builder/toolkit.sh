@@ -1,10 +1,10 @@
 #!/bin/sh
-# Make of NVIDIA's wheels what compilers take for CUDA_HOME; prints the folder.
+# Make a CUDA_HOME for compilers from NVIDIA's wheels; print the folder.
 #
 #   toolkit.sh PYTHON
 #
-# The wheels put the compiler, headers and libraries into one folder, and leave out what a linker looks
-# for: libraries without a version in their name, lib64, and a stand-in for the driver's library.
+# The wheels put the compiler, headers and libraries in one folder, but lack what a linker needs:
+# libraries without a version in their name, lib64, and a stub of the driver's library.
 set -eu
 home=$("$1" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/nvidia/cu13
 ln -sfn lib "$home/lib64"

@@ -1,4 +1,5 @@
 """The platform on one machine: RunPod's queue and the gateway in front of it, with real workers.
 
-Nothing here is imported by the worker, and nothing here imports it: they speak HTTP, as on RunPod.
+The worker imports nothing from here, and this package imports nothing from the worker: they
+communicate over HTTP, as on RunPod.
 """

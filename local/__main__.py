@@ -1,7 +1,7 @@
 """``python -m local``: RunPod's queue and the gateway's front door on this machine.
 
-Starts the server and its workers, says ``ready`` once they take jobs, and on Ctrl-C lets the jobs
-in flight finish. A second Ctrl-C ends everything at once.
+Starts the server and its workers, and prints ``ready`` once they take jobs. On Ctrl-C it waits for
+the jobs in progress to finish. A second Ctrl-C ends everything at once.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from local.processes import Workers
 from local.queue.endpoints import EVERYTHING
 from local.queue.platform import Platform
 
-_ANY = "0.0.0.0"  # noqa: S104 - only where it is asked for
+_ANY = "0.0.0.0"  # noqa: S104 - used only if the operator asks for it
 _LOOK_S = 0.05
-# Longer than clients keep an idle connection (aiohttp: 15 s): a result that a worker posts on one
-# that is closed at that moment must be sent again, and one that does not do so loses it.
+# Longer than clients keep an idle connection (aiohttp: 15 s). A worker may post a result on a
+# connection that is closed at that moment; a client that does not send it again loses the result.
 KEEP_ALIVE_S = 75
 
 
 def main() -> int:
-    """Run; returns the exit status."""
+    """Run the platform; return the exit status."""
     try:
         arguments = read_arguments()
         env = with_stand_ins(os.environ, arguments.options.further)
@@ -55,14 +55,14 @@ def main() -> int:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    # The protocol said, asyncio turns Nagle's algorithm off: with it each answer waits for 40 ms.
+    # With an explicit protocol, asyncio disables Nagle's algorithm, which delays answers by 40 ms.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
     except OSError as error:
         if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
-            raise Usage(f"--host {host} is no address of this machine") from None
+            raise Usage(f"--host {host} is not an address of this machine") from None
         taken = error.errno == errno.EADDRINUSE
         reason = "is taken; choose another with --port" if taken else "cannot be used"
         raise Usage(f"port {port} {reason}") from None
@@ -70,7 +70,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Leaves the signals to us: stopping begins with the workers."""
+    """A server without signal handlers of its own: stopping begins with the workers."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -91,13 +91,13 @@ def _server(application: ASGIApp) -> _Server:
 async def _run(arguments: Arguments, listener: socket.socket, env: Mapping[str, str]) -> None:
     options, shared = arguments.options, arguments.workers
     application, platform = build(options)
-    # Workers, and who reads this, are on this machine.
+    # The workers and the reader of these lines are on this machine.
     host = LOOPBACK if arguments.host == _ANY else arguments.host
     url = f"http://{host}:{listener.getsockname()[1]}"
     server = _server(application)
     scale, surfaces = options.scale, ",".join(options.surfaces)
-    beside = shared if scale is None else scale.max_workers
-    workers = Workers(platform, url, options.token, surfaces, env, _say, beside)
+    most = shared if scale is None else scale.max_workers
+    workers = Workers(platform, url, options.token, surfaces, env, _say, most)
     scaled = [] if scale is None else pools(platform, workers, scale, _say)
     stop = _stop_event(workers)
     serving = asyncio.create_task(server.serve([listener]))
@@ -105,7 +105,7 @@ async def _run(arguments: Arguments, listener: socket.socket, env: Mapping[str, 
         await asyncio.sleep(0.01)
     _introduce(url, options)
     if arguments.host != LOOPBACK and options.key is None:
-        _say(f"  whoever reaches {arguments.host} may ask: LOCAL_API_KEY sets a key")
+        _say(f"  anyone who reaches {arguments.host} may send requests: set LOCAL_API_KEY")
     if not (shared or scaled):
         _say_how_by_hand(url, options.token)
     least = sum(pool.least for pool in scaled) if scaled else max(1, shared)
@@ -120,11 +120,11 @@ async def _run(arguments: Arguments, listener: socket.socket, env: Mapping[str, 
         await _drain(platform, workers)
         server.should_exit = True
         await serving
-    await asyncio.gather(*keeping)  # raises what ended one of them
+    await asyncio.gather(*keeping)  # raises the error of a task that failed
 
 
 def _stop_event(workers: Workers) -> asyncio.Event:
-    """Set at the first Ctrl-C or SIGTERM; the second kills the workers."""
+    """Return an event that the first Ctrl-C or SIGTERM sets; the second kills the workers."""
     stop = asyncio.Event()
 
     def on_signal() -> None:
@@ -138,7 +138,7 @@ def _stop_event(workers: Workers) -> asyncio.Event:
 
 
 async def _drain(platform: Platform, workers: Workers) -> None:
-    """Let what is in flight finish, here and at workers started by hand; cancel what waits."""
+    """Wait for jobs in progress, also at workers started by hand; cancel queued jobs."""
     if waiting := platform.drain():
         _say(f"stopping: {waiting} in the queue are cancelled")
     if platform.in_flight:
@@ -146,11 +146,11 @@ async def _drain(platform: Platform, workers: Workers) -> None:
     await workers.stop()
     while platform.in_flight and not workers.killed:  # noqa: ASYNC110 - rare, and short
         await asyncio.sleep(_LOOK_S)
-    platform.drain()  # what came back from a worker that did not finish
+    platform.drain()  # jobs that a worker returned to the queue unfinished
 
 
 async def _say_ready(platform: Platform, least: int) -> None:
-    """One line once so many workers take jobs."""
+    """Print a line once ``least`` workers take jobs."""
     if not least:
         _say("ready: workers start with the jobs")
         return
@@ -178,17 +178,17 @@ def _introduce(url: str, options: Options) -> None:
 
 def _say_how_by_hand(url: str, token: str) -> None:
     name = f"worker-by-hand-{secrets.token_hex(3)}"
-    said = variables(url, EVERYTHING, name, token)
-    _say("no worker is started; one by hand:")
-    words = " ".join(f"{name}={shlex.quote(value)}" for name, value in said.items())
+    environment = variables(url, EVERYTHING, name, token)
+    _say("no worker is started; to start one by hand:")
+    words = " ".join(f"{name}={shlex.quote(value)}" for name, value in environment.items())
     _say(f"  {words} {shlex.quote(sys.executable)} -m handler")
 
 
 def _say(line: str) -> None:
     try:
         print(line, flush=True)
-    except BrokenPipeError:  # nobody reads any more: stop, as Ctrl-C does
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - to the end of the process
+    except BrokenPipeError:  # the reader of the output has gone: stop, as Ctrl-C does
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - open until the process ends
         os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -1,4 +1,4 @@
-"""The server: every route, and what goes on behind them."""
+"""The server: its routes, error handlers and middleware."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ SURFACES = ("chat", "images", "transcribe", "speech", "embeddings")
 
 @dataclass(frozen=True)
 class Options:
-    """How the platform is set up.
+    """The configuration of the platform.
 
     Attributes:
-        surfaces: those with an endpoint.
-        further: endpoints of other names.
-        scale: how many workers each endpoint has of its own; None = a number that all share.
-        key: the key that clients must bring; None = any.
+        surfaces: the surfaces that have an endpoint.
+        further: endpoints with other names.
+        scale: how many workers each endpoint has; None = a number of workers that all share.
+        key: the key that clients must send; None = any.
         webhook_secret: signs the gateway's webhooks.
-        token: the secret in the workers' addresses.
-        names: further host names that clients may call this server by.
-        limits: the platform's numbers.
-        faults: what is to go wrong with workers' requests, for tests; None = nothing.
+        token: the secret in the workers' URLs.
+        names: further host names of this server.
+        limits: the platform's limits.
+        faults: faults to inject into workers' requests, for tests; None = none.
     """
 
     surfaces: Sequence[str] = SURFACES
@@ -66,7 +66,7 @@ class Options:
 
 
 def build(options: Options) -> tuple[ASGIApp, Platform]:
-    """Put the server together."""
+    """Create the server and its platform."""
     apart = options.scale is not None
     endpoints = Endpoints(tuple(options.surfaces), options.further, apart)
     platform = Platform(endpoints, options.limits)
@@ -118,20 +118,20 @@ def build(options: Options) -> tuple[ASGIApp, Platform]:
 
 
 def _framework() -> Callable[..., FastAPI]:
-    """FastAPI with a page at ``/docs`` of our own; without its package there is no such page.
+    """Return FastAPI with its own ``/docs`` page, or without one if its package is missing.
 
-    FastAPI's own page loads its scripts from another server.
+    FastAPI's default page loads its scripts from another server.
     """
     try:
         from fastapi_offline import FastAPIOffline
     except ImportError:
         return partial(FastAPI, docs_url=None)
-    made: Callable[..., FastAPI] = FastAPIOffline
-    return made
+    offline: Callable[..., FastAPI] = FastAPIOffline
+    return offline
 
 
 async def _refused(http: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)  # noqa: S101 - registered for it
+    assert isinstance(error, Refused)  # noqa: S101 - registered for this type
     if http.url.path.startswith("/v2/"):
         return json_response({"error": error.message}, error.status)
     return upstream(error).response()
@@ -142,12 +142,12 @@ async def _too_large(http: Request, error: Exception) -> Response:
 
 
 async def _gateway_error(http: Request, error: Exception) -> Response:
-    assert isinstance(error, GatewayError)  # noqa: S101 - registered for it
+    assert isinstance(error, GatewayError)  # noqa: S101 - registered for this type
     return error.response()
 
 
 async def _left(http: Request, error: Exception) -> Response:
-    """Answer nobody: the client went away while it sent its request."""
+    """Return a response that is not sent: the client closed the connection."""
     return Response(status_code=499)
 
 
@@ -156,36 +156,39 @@ async def _malformed(http: Request, error: Exception) -> Response:
 
 
 async def _invalid(http: Request, error: Exception) -> Response:
-    """What the gateway's schema refuses: each field and why, and what was sent."""
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
+    """Answer a request that the gateway's schema rejects: the fields, the reasons and the data."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type
     as_json = is_json(http.headers.get("content-type", ""))
     return _explained(error.errors(), http, error.body if as_json else {})
 
 
 async def _invalid_socket(socket: WebSocket, error: Exception) -> None:
-    assert isinstance(error, WebSocketRequestValidationError)  # noqa: S101 - registered for it
+    assert isinstance(error, WebSocketRequestValidationError)  # noqa: S101 - registered for this
     await socket.send_denial_response(_explained(error.errors(), socket, {}))
 
 
 def _explained(problems: Sequence[Any], http: HTTPConnection, body: Any) -> Response:
-    """What a schema validator of the gateway's framework answers.
+    """Answer like a schema validator of the gateway's framework.
 
-    It looks at the path, then at the query, then at the body, and echoes the first that is wrong.
+    It checks the path, then the query, then the body, and reports the first that is invalid.
     """
     sent = {"path": dict(http.path_params), "query": dict(http.query_params), "body": body}
     place = next(place for place in sent if any(problem["loc"][0] == place for problem in problems))
     wrong = [problem for problem in problems if problem["loc"][0] == place]
-    fields = dict.fromkeys(one["loc"][:2] for one in wrong)
-    told = [_innermost([one for one in wrong if one["loc"][:2] == field]) for field in fields]
-    return json_response({"success": False, "error": told, "data": sent[place]}, 400)
+    fields = dict.fromkeys(problem["loc"][:2] for problem in wrong)
+    errors = [
+        _innermost([problem for problem in wrong if problem["loc"][:2] == field])
+        for field in fields
+    ]
+    return json_response({"success": False, "error": errors, "data": sent[place]}, 400)
 
 
 def _innermost(problems: Sequence[Any]) -> dict[str, str]:
-    """Of one field's problems, the one furthest in.
+    """Return the most specific of one field's errors.
 
-    Where a field may be one of several things, what was not meant fails at once, by its type.
+    If a field accepts several types, the alternatives that the client did not mean fail early.
     """
-    first = max(problems, key=_telling)
+    first = max(problems, key=_depth)
     place = ".".join(str(step) for step in first["loc"][1:] if _is_named(step))
     reason = first["msg"].removeprefix("Value error, ")
     if first["type"] == "model_attributes_type":
@@ -193,18 +196,18 @@ def _innermost(problems: Sequence[Any]) -> dict[str, str]:
     return {"message": f"{place or 'body'}: {reason}"}
 
 
-def _telling(problem: Any) -> tuple[int, bool]:
+def _depth(problem: Any) -> tuple[int, bool]:
     return sum(_is_named(step) for step in problem["loc"]), not problem["type"].endswith("_type")
 
 
 def _is_named(step: str | int) -> bool:
-    """Whether it is of the body; pydantic names the alternatives of a field, too."""
+    """Whether a step names a field or an item; pydantic also names a field's alternatives."""
     return isinstance(step, int) or (step.isidentifier() and step != "str")
 
 
 async def _no_such_route(http: Request, error: Exception) -> Response:
-    """To the gateway a method that an address has not is as good as no address."""
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+    """Answer a request for an unknown route; for the gateway, a wrong method is one as well."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
     if http.url.path.startswith("/v2/"):
         message = f"There is no {http.method} {http.url.path[:60]} here"
         return json_response({"error": message}, error.status_code)
@@ -214,7 +217,7 @@ async def _no_such_route(http: Request, error: Exception) -> Response:
 
 
 async def _broken(http: Request, error: Exception) -> Response:
-    """A mistake of ours; the log has it."""
+    """Answer after an internal error, which the log describes."""
     if http.url.path.startswith("/v2/"):
         return json_response({"error": "The local platform failed on this request"}, 500)
     return PlainTextResponse("Internal Server Error", 500)

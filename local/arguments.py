@@ -17,18 +17,18 @@ _MOST_WORKERS = 64
 
 
 class Usage(Exception):
-    """The arguments or this machine do not allow it; the message is the line to print."""
+    """The arguments are invalid, or do not work on this machine; the message is printed."""
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """What the command line and the environment say.
+    """The configuration from the command line and the environment.
 
     Attributes:
-        options: how the platform is set up.
-        host: the address where it listens.
-        port: where it listens; 0 = any.
-        workers: how many are started that all endpoints share; none where they are scaled.
+        options: the configuration of the platform.
+        host: the address to listen on.
+        port: the port to listen on; 0 = any.
+        workers: the number of workers that all endpoints share; 0 if endpoints are scaled.
     """
 
     options: Options
@@ -38,7 +38,7 @@ class Arguments:
 
 
 def read_arguments() -> Arguments:
-    """Read them; what ``argparse`` refuses ends the process with status 2.
+    """Read the arguments; ``argparse`` ends the process with status 2 if they are invalid.
 
     Raises:
         Usage: an endpoint or a surface cannot be served.
@@ -75,14 +75,14 @@ def _parser() -> argparse.ArgumentParser:
         "--host",
         default=LOOPBACK,
         metavar="ADDRESS",
-        help=f"default: {LOOPBACK}; another one is for a container, whose port is published",
+        help=f"default: {LOOPBACK}; another one is for a container with a published port",
     )
     parser.add_argument(
         "--name",
         action="append",
         default=[],
-        help="a further host name of this server, which clients of other machines call it by; may "
-        "be given again",
+        help="a further host name by which clients on other machines reach this server; may be "
+        "repeated",
     )
     parser.add_argument(
         "--surfaces",
@@ -94,29 +94,29 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=SURFACE[:MODEL[~STAND_IN]]",
-        help="a further endpoint, for one surface or one model of it, which another may stand in "
-        "for; may be given again",
+        help="a further endpoint, for a surface or for one of its models, which another model may "
+        "replace; may be repeated",
     )
     parser.add_argument(
-        "--no-worker", action="store_true", help="start none, and say how to start one by hand"
+        "--no-worker", action="store_true", help="start none, and print how to start one by hand"
     )
     _add_scaling(parser)
     return parser
 
 
 def _add_scaling(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("scaling", "each endpoint with workers of its own, as RunPod")
+    group = parser.add_argument_group("scaling", "separate workers for each endpoint, as on RunPod")
     group.add_argument(
         "--scale",
         type=_rule,
         metavar="delay:SECONDS|requests:N",
-        help="a worker more for each job that waits longer than this, or one for every N jobs",
+        help="one more worker for each job that waits longer than this, or one for every N jobs",
     )
     group.add_argument(
         "--min-workers",
         type=_number(0, _MOST_WORKERS),
         metavar="N",
-        help=f"that always run; default: {Scale.min_workers}",
+        help=f"workers that always run; default: {Scale.min_workers}",
     )
     group.add_argument(
         "--max-workers",
@@ -128,7 +128,7 @@ def _add_scaling(parser: argparse.ArgumentParser) -> None:
         "--idle-timeout",
         type=_number(1, 3600),
         metavar="SECONDS",
-        help=f"after which a worker that is not needed is stopped; default: {Scale.idle_timeout_s}",
+        help=f"stop an idle worker after this time; default: {Scale.idle_timeout_s}",
     )
 
 
@@ -140,20 +140,20 @@ def _rule(text: str) -> Rule:
 
 
 def _scale(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Scale | None:
-    """How endpoints are scaled; None where they are not."""
-    said = {
+    """Return how endpoints are scaled; None if they are not."""
+    limits = {
         "min_workers": given.min_workers,
         "max_workers": given.max_workers,
         "idle_timeout_s": given.idle_timeout,
     }
-    said = {name: value for name, value in said.items() if value is not None}
+    limits = {name: value for name, value in limits.items() if value is not None}
     if given.scale is None:
-        if said:
+        if limits:
             parser.error("--min-workers, --max-workers and --idle-timeout go with --scale")
         return None
     if given.workers is not None or given.no_worker:
         parser.error("--scale starts workers itself; --workers and --no-worker go without it")
-    scale = Scale(given.scale, **said)
+    scale = Scale(given.scale, **limits)
     if scale.min_workers > scale.max_workers:
         parser.error(
             f"--min-workers {scale.min_workers} is more than --max-workers {scale.max_workers}"
@@ -175,10 +175,10 @@ def _surfaces(text: str) -> tuple[str, ...]:
     if names == (EVERYTHING,):
         return SURFACES
     if not names:
-        raise Usage("--surfaces: names none")
+        raise Usage("--surfaces: no surface is named")
     for name in names:
         if name not in SURFACES:
-            raise Usage(f"--surfaces: {name!r} is none of {', '.join(SURFACES)}")
+            raise Usage(f"--surfaces: {name!r} is not one of {', '.join(SURFACES)}")
     return names
 
 

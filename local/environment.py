@@ -1,4 +1,4 @@
-"""What a worker finds in its environment."""
+"""The environment variables of a worker."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from local.queue.endpoints import Served
 
 
 def clean(env: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what belongs to another platform, or to another way to start."""
+    """Return the environment without variables for another platform or another start mode."""
     kept = {"RUNPOD_LOG_LEVEL"}
     ours = {"LOCAL_API_KEY", "WEBHOOK_SIGNING_SECRET"}
     ours |= {"SERVE", "PORT", "SERVE_HOST", "PORT_HEALTH", "METRICS_PORT", "PLAYGROUND"}
@@ -20,8 +20,9 @@ def clean(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def with_stand_ins(env: Mapping[str, str], further: Mapping[str, Served]) -> dict[str, str]:
-    """The environment, in which the models of further endpoints have their stand-ins."""
-    pairs = [f"{one.model}={one.stand_in}" for one in further.values() if one.stand_in is not None]
+    """Return the environment with the stand-ins for the models of further endpoints."""
+    stand_ins = [served for served in further.values() if served.stand_in is not None]
+    pairs = [f"{served.model}={served.stand_in}" for served in stand_ins]
     if not pairs:
         return dict(env)
     own = [env["SERVED_NAMES"]] if env.get("SERVED_NAMES", "").strip() else []
@@ -29,13 +30,13 @@ def with_stand_ins(env: Mapping[str, str], further: Mapping[str, Served]) -> dic
 
 
 def of_endpoint(served: Served) -> dict[str, str]:
-    """What tells a worker that it serves an endpoint alone."""
+    """Return the variables of a worker that serves one endpoint only."""
     model = {} if served.model is None else {"MODEL_SLUG": served.model}
     return {"SURFACE": served.surface, **model}
 
 
 def variables(url: str, endpoint: str, worker_id: str, token: str) -> dict[str, str]:
-    """What RunPod sets on a worker; the SDK fills in ``$ID`` and ``$RUNPOD_POD_ID``."""
+    """Return the variables that RunPod sets; the SDK fills in ``$ID`` and ``$RUNPOD_POD_ID``."""
     base = f"{url}/v2/{endpoint}"
     return {
         "RUNPOD_WEBHOOK_GET_JOB": f"{base}/job-take/$ID?token={token}",
@@ -44,7 +45,7 @@ def variables(url: str, endpoint: str, worker_id: str, token: str) -> dict[str, 
         "RUNPOD_WEBHOOK_PING": f"{base}/ping/$RUNPOD_POD_ID?token={token}",
         "RUNPOD_POD_ID": worker_id,
         "RUNPOD_AI_API_KEY": "local",
-        # They ask a public name server, and for a share of free disk.
+        # These checks query a public name server, and require a share of free disk space.
         "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS": "true",
         "RUNPOD_SKIP_GPU_CHECK": "true",
     }

@@ -1,4 +1,4 @@
-"""Whether the models that further endpoints name exist: asked of a worker before one is started."""
+"""Check that the models of further endpoints exist, before a worker starts."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _TIMEOUT_S = 60
 
 
 def complaints(further: Mapping[str, Served], env: Mapping[str, str]) -> list[str]:
-    """What is wrong with the endpoints' models, one line for each endpoint.
+    """Return the errors in the endpoints' models, one line each.
 
     Args:
         further: the endpoints by name.
-        env: what their workers inherit.
+        env: the environment of their workers.
     """
     named = {name: served for name, served in further.items() if served.model is not None}
-    looks = {name: _look(served, env) for name, served in named.items()}
-    return [f"{name}: {line}" for name, look in looks.items() for line in _errors(look)]
+    checks = {name: _start(served, env) for name, served in named.items()}
+    return [f"{name}: {line}" for name, check in checks.items() for line in _errors(check)]
 
 
-def _look(served: Served, env: Mapping[str, str]) -> subprocess.Popen[str]:
-    # Neither the hub nor a bucket is asked: only the names are of interest.
+def _start(served: Served, env: Mapping[str, str]) -> subprocess.Popen[str]:
+    # Without hub and bucket: only the names are checked.
     env = {name: value for name, value in clean(env).items() if not name.startswith("BUCKET_")}
     return subprocess.Popen(
         _COMMAND,
@@ -39,14 +39,14 @@ def _look(served: Served, env: Mapping[str, str]) -> subprocess.Popen[str]:
     )
 
 
-def _errors(look: subprocess.Popen[str]) -> list[str]:
-    """What a worker says of its settings; one that cannot look says it again when it is started."""
+def _errors(check: subprocess.Popen[str]) -> list[str]:
+    """Return the errors in a worker's settings; if the check fails, its start will report them."""
     try:
-        output, _ = look.communicate(timeout=_TIMEOUT_S)
+        output, _ = check.communicate(timeout=_TIMEOUT_S)
         findings = json.loads(output)["findings"]
     except subprocess.TimeoutExpired:
-        look.kill()
-        look.communicate()
+        check.kill()
+        check.communicate()
         return []
     except (ValueError, KeyError):
         return []

@@ -1,7 +1,7 @@
-"""Scaling: each endpoint has workers of its own, as many as its rule wants.
+"""Scaling: each endpoint has its own workers, as many as its rule requires.
 
-A worker more is one more that ``Workers`` keeps; one fewer is an idle one that it stops. How many
-there should be is said by ``local/queue/scale.py``.
+``Workers`` keeps each of them running, and stops idle ones. ``local/queue/scale.py`` determines
+their number.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Pool:
     """The workers of one endpoint.
 
     Args:
-        platform: whose jobs they do.
+        platform: the platform whose jobs they process.
         workers: starts and stops them.
         endpoint: the endpoint's name.
-        scale: how many it has.
+        scale: determines their number.
         say: prints a line.
     """
 
@@ -44,17 +44,17 @@ class Pool:
         self._endpoint = endpoint
         self._scale = scale
         self._say = say
-        # One for each worker, and also while it is replaced: a worker that dies at its start is
-        # not one that is missing here, to be started again at once.
+        # A task per worker, which also restarts it: a worker that died at its start is not missing
+        # here, and is not replaced at once.
         self._places: set[asyncio.Task[None]] = set()
 
     @property
     def least(self) -> int:
-        """How many workers it always has."""
+        """The number of workers that always run."""
         return self._scale.min_workers
 
     async def keep(self) -> None:
-        """Follow the load until ``Workers.stop``.
+        """Adjust the number of workers to the load until ``Workers.stop``.
 
         Raises:
             WorkerDied: a worker ended before it took a job, and so would the next.
@@ -68,12 +68,12 @@ class Pool:
                 await asyncio.gather(*ended)
             await asyncio.gather(*self._places)
         except WorkerDied:
-            # One is told of; that the others may end so, too, would be logged with a stack.
+            # Only one error is raised; without this, asyncio would log those of the others.
             asyncio.gather(*self._places, return_exceptions=True)
             raise
 
     def _adjust(self) -> None:
-        """Start what is missing, and stop what is idle and not needed."""
+        """Start missing workers, and stop superfluous idle ones."""
         count = len(self._places) - self._workers.retiring(self._endpoint)
         wanted = self._scale.wanted(self._load())
         for number in range(count + 1, wanted + 1):
@@ -93,11 +93,11 @@ class Pool:
         )
 
     def _idle(self) -> list[Worker]:
-        """The workers that have been idle for the idle timeout, the longest first."""
+        """Return the workers that have been idle for the idle timeout, the longest first."""
         until = _now() - self._scale.idle_timeout_s
-        ready = [one for one in self._mine() if one.taking and not one.leaving]
-        idle = [one for one in ready if not one.jobs and one.idle_since <= until]
-        return sorted(idle, key=lambda one: one.idle_since)
+        ready = [worker for worker in self._mine() if worker.taking and not worker.leaving]
+        idle = [worker for worker in ready if not worker.jobs and worker.idle_since <= until]
+        return sorted(idle, key=lambda worker: worker.idle_since)
 
     def _mine(self) -> list[Worker]:
         workers = self._platform.workers.values()
@@ -107,7 +107,7 @@ class Pool:
 def pools(
     platform: Platform, workers: Workers, scale: Scale, say: Callable[[str], None]
 ) -> list[Pool]:
-    """A pool for each endpoint; that of ``all``, which no gateway has, needs no worker to wait."""
+    """Return a pool per endpoint; that of ``all``, which no gateway has, may have no worker."""
     on_demand = replace(scale, min_workers=0)
     return [
         Pool(platform, workers, name, on_demand if name == EVERYTHING else scale, say)

@@ -1,4 +1,4 @@
-"""A worker as a process of this machine, which ends with this one."""
+"""A worker as a process on this machine, which ends with this one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-_LAST_WORDS = 3  # lines of its log that are kept
+_LAST_WORDS = 3  # how many lines of its log are kept
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -36,7 +36,7 @@ class Process:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now; a worker that finds it taken does without."""
+    """Return an unused port; if it is taken meanwhile, the worker runs without metrics."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -44,12 +44,12 @@ def free_port() -> int:
 
 
 def end_with_parent() -> None:
-    """In the child, before it becomes the worker: SIGTERM when the thread that started it ends."""
+    """In the child process: have SIGTERM sent when the thread that started it ends."""
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def signal_group(process: subprocess.Popen[str], number: signal.Signals) -> None:
     """Signal a worker and its children."""
-    with suppress(ProcessLookupError, PermissionError):  # macOS: of a group that has ended
+    with suppress(ProcessLookupError, PermissionError):  # macOS, if the group has ended
         os.killpg(process.pid, number)

@@ -1,8 +1,8 @@
-"""Worker processes: the real ``python -m handler``, started, watched, replaced and stopped.
+"""Worker processes: ``python -m handler``, started, watched, replaced and stopped.
 
-Each has a session of its own, so that Ctrl-C at the terminal does not reach it, and so that all of
-it ends with it: the SDK's pings come from a process beside the worker. On Linux none outlives the
-platform, however that ends.
+Each has its own session: Ctrl-C at the terminal does not reach it, and its child processes end with
+it (the SDK's pings come from one). On Linux, no worker outlives the platform, however the platform
+ends.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from local.queue.workers import Worker
 
 _LOOK_S = 0.05
 _RESTART_S = 1.0
-_STARTS = 5  # of one worker that dies before it takes a job, after the first that did
-_END_S = 15.0  # for a worker without a job to end, when it is asked to
-_WAKE_S = 1.0  # how often one that ends is woken, in case it is stopped
+_STARTS = 5  # how often a worker is started again that dies before it takes a job
+_END_S = 15.0  # how long a worker without a job may take to end
+_WAKE_S = 1.0  # how often an ending worker gets SIGCONT, in case it is stopped
 _CONCURRENCY = "32"
 
 
 class Workers:
-    """Keeps workers going, each in place of the one before.
+    """Keeps workers running, and replaces those that end.
 
     Args:
-        platform: what they work for; it hears of each end at once.
-        url: the platform's address, without a path.
-        token: the secret in the workers' addresses.
-        surfaces: what those of ``all`` serve, as ``SURFACE`` has it.
-        env: the environment they inherit.
+        platform: their platform; it is notified at once when a worker ends.
+        url: the platform's URL, without a path.
+        token: the secret in the workers' URLs.
+        surfaces: the surfaces that the workers of ``all`` serve, as in ``SURFACE``.
+        env: the environment that they inherit.
         say: prints a line.
-        count: how many will run beside each other at most.
-        command: what to start; tests start other workers.
+        count: the largest number of workers at a time.
+        command: the command to start; tests start other workers.
     """
 
     def __init__(
@@ -63,59 +63,60 @@ class Workers:
         self._command = command
         self._running: dict[str, Process] = {}
         if count > 1:
-            # Each engine's library takes all cores: several of them together, many times too many.
+            # Each engine's library uses all cores; several workers would use far too many threads.
             share = max(1, (os.cpu_count() or 1) // count)
             self._env.setdefault("OMP_NUM_THREADS", str(share))
         self._stop = asyncio.Event()
         self.killed = False
         self._count = 0
-        self._proved: set[str] = set()  # the endpoints whose workers have taken jobs
+        self._proved: set[str] = set()  # endpoints whose workers have taken a job
 
     @property
     def stopping(self) -> bool:
-        """Whether no more are started."""
+        """Whether the workers are being stopped, and no more are started."""
         return self._stop.is_set()
 
     async def keep(self, endpoint: str = EVERYTHING) -> None:
-        """Run a worker, and another in its place when it ends, until ``stop`` or ``retire``.
+        """Run a worker, and replace it when it ends, until ``stop`` or ``retire``.
 
         Raises:
-            WorkerDied: one ended before it took a job, and so would the next.
+            WorkerDied: a worker ended before it took a job, and so would the next.
         """
         failures = 0
         while not self._stop.is_set():
-            one = self._start(endpoint)
-            took = await self._watch(one)
-            if self._stop.is_set() or one.retired:
+            process = self._start(endpoint)
+            took = await self._watch(process)
+            if self._stop.is_set() or process.retired:
                 return
-            status = one.process.returncode
+            status = process.process.returncode
             if took:
                 failures = 0
-                self._say(f"{one.name} ended with status {status}; another one takes its place")
+                self._say(f"{process.name} ended with status {status}; another one takes its place")
             else:
                 failures += 1
                 if endpoint not in self._proved or failures == _STARTS:
-                    words = " / ".join(one.last_words) or "it said nothing"
+                    words = " / ".join(process.last_words) or "no output"
                     raise WorkerDied(
-                        f"{one.name} ended with status {status} before it took a job: {words}"
+                        f"{process.name} ended with status {status} before it took a job: {words}"
                     )
             await asyncio.sleep(_RESTART_S)
 
     def retire(self, worker: Worker) -> None:
-        """Give a worker no more jobs, and stop it; no other takes its place."""
-        if (one := self._running.get(worker.id)) is not None:
-            one.retired = True
-            self._platform.dismiss(worker)  # ``_watch`` sees it, and asks the process to end
+        """Give a worker no more jobs and stop it, without a replacement."""
+        if (process := self._running.get(worker.id)) is not None:
+            process.retired = True
+            self._platform.dismiss(worker)  # ``_watch`` then terminates the process
 
     def retiring(self, endpoint: str) -> int:
-        """How many workers of an endpoint were retired and have not ended yet."""
-        return sum(one.retired and one.endpoint == endpoint for one in self._running.values())
+        """Return the number of an endpoint's workers that were retired and have not ended yet."""
+        running = self._running.values()
+        return sum(process.retired and process.endpoint == endpoint for process in running)
 
     async def stop(self) -> None:
-        """Ask all of them to finish what they have, and wait."""
+        """Tell all workers to finish their jobs and end, and wait for them."""
         self._stop.set()
-        for one in list(self._running.values()):
-            one.process.terminate()
+        for process in list(self._running.values()):
+            process.process.terminate()
         begin = wake = asyncio.get_running_loop().time()
         while self._running:
             now = asyncio.get_running_loop().time()
@@ -125,26 +126,27 @@ class Workers:
             await asyncio.sleep(_LOOK_S)
 
     def _wake_and_end(self, *, late: bool) -> None:
-        """Wake workers that are stopped (SIGSTOP): SIGTERM waits until they go on.
+        """Wake workers that are stopped (SIGSTOP): until then, SIGTERM has no effect.
 
         Args:
-            late: whether those without a job have had their time, and are killed.
+            late: whether workers without a job have had enough time, and are killed.
         """
-        for one in self._running.values():
-            worker = self._platform.workers.get(one.name)
+        for process in self._running.values():
+            worker = self._platform.workers.get(process.name)
             has_jobs = worker is not None and bool(worker.jobs)
-            signal_group(one.process, signal.SIGKILL if late and not has_jobs else signal.SIGCONT)
+            number = signal.SIGKILL if late and not has_jobs else signal.SIGCONT
+            signal_group(process.process, number)
 
     def kill(self) -> None:
-        """End all of them now."""
+        """Kill all workers."""
         self.killed = True
         self._stop.set()
-        for one in self._running.values():
-            signal_group(one.process, signal.SIGKILL)
+        for process in self._running.values():
+            signal_group(process.process, signal.SIGKILL)
 
     def pids(self) -> dict[str, int]:
-        """The process ids of the running workers, by name."""
-        return {name: one.process.pid for name, one in self._running.items()}
+        """Return the process ids of the running workers, by name."""
+        return {name: process.process.pid for name, process in self._running.items()}
 
     def _start(self, endpoint: str) -> Process:
         self._count += 1
@@ -163,58 +165,58 @@ class Workers:
             start_new_session=True,
             preexec_fn=end_with_parent,
         )
-        one = self._running[name] = Process(name, endpoint, process, port)
-        one.printer = threading.Thread(target=self._repeat, args=(one,), daemon=True)
-        one.printer.start()
+        entry = self._running[name] = Process(name, endpoint, process, port)
+        entry.printer = threading.Thread(target=self._print_log, args=(entry,), daemon=True)
+        entry.printer.start()
         self._platform.worker(endpoint, name, joins=True)
-        return one
+        return entry
 
     def _env_of(self, endpoint: str) -> dict[str, str]:
-        """The environment of an endpoint's workers: what they serve, beside what they inherit."""
+        """Return the environment of an endpoint's workers: inherited, and what they serve."""
         served = self._platform.served[endpoint]
         own = {"SURFACE": self._surfaces} if served is None else of_endpoint(served)
         env = {**self._env, **own}
         if "," in env["SURFACE"]:
-            # Each surface's own is kept low, so that one worker of many takes no more than it can
-            # do; here a worker of several surfaces should not hold up one for another.
+            # The default for a single surface is low, so that one of many workers does not take
+            # too many jobs. Here, one surface must not delay another in the same worker.
             env.setdefault("CONCURRENCY", _CONCURRENCY)
         return env
 
-    def _repeat(self, one: Process) -> None:
-        """Print what a worker prints; on a thread of its own, to the end of its output."""
-        if one.process.stdout is None:
+    def _print_log(self, process: Process) -> None:
+        """Print a worker's output until it ends; runs in its own thread."""
+        if process.process.stdout is None:
             return
-        with one.process.stdout as output:
+        with process.process.stdout as output:
             for line in output:
-                # The SDK's errors name the address, and so the secret in it.
+                # The SDK's errors contain the URL, and so the secret.
                 if text := line.rstrip().replace(self._token, "…"):
-                    one.last_words.append(text)
-                    self._say(f"{one.name} | {text}")
+                    process.last_words.append(text)
+                    self._say(f"{process.name} | {text}")
 
-    async def _watch(self, one: Process) -> bool:
-        """Wait for a worker's end; says whether it had taken jobs.
+    async def _watch(self, process: Process) -> bool:
+        """Wait for a worker's end; return whether it has taken jobs.
 
-        One that is to leave, since it asks to be replaced (the SDK's ``refresh_worker``) or is
-        retired, finishes what it has, and ends.
+        A worker that is retired, or asks to be replaced (the SDK's ``refresh_worker``), finishes
+        its jobs and ends.
         """
-        worker, took, asked = self._platform.workers[one.name], False, False
+        worker, took, terminated = self._platform.workers[process.name], False, False
         ended = False
         while not ended:
-            ended = one.process.poll() is not None
-            # A worker that was frozen is forgotten, and joins anew when it is back.
-            worker = self._platform.workers.get(one.name, worker)
-            worker.metrics_port = one.metrics_port
+            ended = process.process.poll() is not None
+            # A frozen worker is removed from the platform, and joins again when it is back.
+            worker = self._platform.workers.get(process.name, worker)
+            worker.metrics_port = process.metrics_port
             if worker.taking:
                 took = True
-                self._proved.add(one.endpoint)
-            if worker.leaving and not (ended or asked or self._stop.is_set()):
-                one.process.terminate()
-                signal_group(one.process, signal.SIGCONT)
-                asked = True
+                self._proved.add(process.endpoint)
+            if worker.leaving and not (ended or terminated or self._stop.is_set()):
+                process.process.terminate()
+                signal_group(process.process, signal.SIGCONT)
+                terminated = True
             await asyncio.sleep(0 if ended else _LOOK_S)
-        signal_group(one.process, signal.SIGKILL)
-        if one.printer is not None:
-            await asyncio.to_thread(one.printer.join)
-        del self._running[one.name]
+        signal_group(process.process, signal.SIGKILL)
+        if process.printer is not None:
+            await asyncio.to_thread(process.printer.join)
+        del self._running[process.name]
         self._platform.gone(worker, "ended")
         return took

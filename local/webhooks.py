@@ -1,6 +1,6 @@
-"""Webhooks: RunPod's, when a job is final, and the gateway's, signed, at its start and its end.
+"""Webhooks: RunPod's for a final job; the gateway's, signed, for its start and its end.
 
-A delivery that is not taken is tried again, as often and as late as ``Limits`` say.
+A failed delivery is retried, as ``Limits`` defines.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from local.queue.limits import Limits
 
 log = logging.getLogger(__name__)
 
-_ANSWER_S = 10  # RunPod's
+_ANSWER_S = 10  # RunPod's timeout
 _GATEWAY_ANSWER_S = 8
 
 
 class Webhooks:
-    """Delivers, in the background.
+    """Delivers webhooks in the background.
 
     Args:
-        limits: how often a delivery is tried.
+        limits: how often a delivery is retried.
         secret: signs the gateway's webhooks.
     """
 
@@ -42,20 +42,20 @@ class Webhooks:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def on_end(self, job: Job, url: str) -> None:
-        """RunPod's: the job's status, once it is final."""
-        job.follow(lambda: self._start(self._tell_the_end(job, url)))
+        """Send RunPod's webhook: the job's status, once it is final."""
+        job.follow(lambda: self._start(self._send_end(job, url)))
 
     def on_steps(self, job: Job, url: str, surface: str) -> None:
-        """The gateway's: ``job.processing`` at once, then ``job.completed`` or ``job.failed``."""
+        """Send the gateway's: ``job.processing`` now, then ``job.completed`` or ``job.failed``."""
 
         def start() -> None:
             now = {"id": job.id, "status": str(job.status)}
-            self._start(self._tell_the_steps(job, url, surface, now))
+            self._start(self._send_steps(job, url, surface, now))
 
         job.follow(start)
 
     async def test(self, url: str, event: str, data: dict[str, Any] | None) -> str:
-        """Send an event of no job to try an address with; returns the id that it gives the job."""
+        """Send an event without a job, to test an address; return the job id in the event."""
         job_id = f"test_{uuid.uuid4()}"
         status = {"job.completed": "COMPLETED", "job.failed": "FAILED"}.get(event, "IN_PROGRESS")
         content, headers = self._event(event, job_id, status, "chat", data or {"test": True})
@@ -65,7 +65,7 @@ class Webhooks:
         return job_id
 
     async def close(self, timeout_s: float = 5) -> None:
-        """Let deliveries under way end, and give up on those that wait."""
+        """Wait for deliveries in progress, then cancel those that remain."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout_s)
         for task in self._tasks:
@@ -76,14 +76,12 @@ class Webhooks:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _tell_the_end(self, job: Job, url: str) -> None:
+    async def _send_end(self, job: Job, url: str) -> None:
         await job.end()
         session = _session({}, _ANSWER_S)
         await self._deliver(session, url, json.dumps(job.view()).encode(), range(200, 201))
 
-    async def _tell_the_steps(
-        self, job: Job, url: str, surface: str, first: dict[str, Any]
-    ) -> None:
+    async def _send_steps(self, job: Job, url: str, surface: str, first: dict[str, Any]) -> None:
         if _EVENTS[first["status"]] == "job.processing":
             await self._deliver_event(job, url, surface, first)
             await job.end()
@@ -91,7 +89,7 @@ class Webhooks:
         if _is_readable(view):
             await self._deliver_event(job, url, surface, view)
         else:
-            log.warning("%s: the gateway wants an object as output; it sends no event", job.id)
+            log.warning("%s: the gateway needs an object as output, so it sends no event", job.id)
 
     async def _deliver_event(
         self, job: Job, url: str, surface: str, result: dict[str, Any]
@@ -104,7 +102,7 @@ class Webhooks:
     def _event(
         self, event: str, job_id: str, status: str, surface: str, result: dict[str, Any]
     ) -> tuple[bytes, dict[str, str]]:
-        """The body and the headers of one delivery, however often it is tried."""
+        """Return the body and the headers of one delivery, the same for every attempt."""
         now_s, delivery = int(time.time()), str(uuid.uuid4())
         body = {
             "event": event,
@@ -149,7 +147,7 @@ def _session(headers: dict[str, str], answer_s: float) -> aiohttp.ClientSession:
 
 
 def _is_readable(view: dict[str, Any]) -> bool:
-    """Whether the gateway understands a status: its output is an object, with texts as ids."""
+    """Whether the gateway can process a status: its output is an object with string ids."""
     output = view.get("output", {})
     ids = [output.get("id", ""), output.get("jobId", "")] if isinstance(output, dict) else [None]
     return all(isinstance(value, str) for value in ids)
@@ -168,29 +166,29 @@ _EVENTS: dict[str, str] = {
 async def _post(
     session: aiohttp.ClientSession, url: str, content: bytes, taken: range
 ) -> str | None:
-    """Deliver once; returns why it was not taken, None when it was."""
+    """Deliver once; return the reason of a failure, None on success."""
     try:
         async with session.post(url, data=content, allow_redirects=False) as response:
             return None if response.status in taken else f"status {response.status}"
-    except (aiohttp.ClientError, OSError, ValueError) as error:  # OSError has the timeout too
+    except (aiohttp.ClientError, OSError, ValueError) as error:  # OSError includes timeouts
         return f"not reached ({type(error).__name__})"
 
 
 def _host(url: str) -> str:
-    """Return the host of a URL for the log; the rest of it may hold a token."""
+    """Return the host of a URL for the log; the rest of the URL may contain a token."""
     try:
         return urlsplit(url).hostname or "an address without a host"
     except ValueError:
-        return "an address that is none"
+        return "an invalid address"
 
 
 def _timestamp(now_s: int) -> str:
-    """As JavaScript writes a whole second: ``2026-01-31T12:00:00.000Z``."""
+    """Return a time as JavaScript formats it: ``2026-01-31T12:00:00.000Z``."""
     written = datetime.fromtimestamp(now_s, UTC).isoformat(timespec="milliseconds")
     return written.replace("+00:00", "Z")
 
 
 def sign(secret: str, timestamp_s: int, content: bytes) -> str:
-    """``sha256=`` and the HMAC of ``timestamp.body``, in hexadecimal digits."""
+    """Return ``sha256=`` and the HMAC of ``timestamp.body`` in hexadecimal."""
     signed = f"{timestamp_s}.".encode() + content
     return "sha256=" + hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()

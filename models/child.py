@@ -1,6 +1,6 @@
-"""Modules of ours that run in a process of their own, which ends with the work it is for.
+"""Run this project's modules in child processes, which are killed when their work is cancelled.
 
-A process can be killed when it takes too long, and a crash in it does not take the worker along.
+A process can be killed when it takes too long, and its crash does not end the worker.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 _ROOT = str(Path(__file__).parents[1])
-# -I: neither PYTHONPATH nor the working directory is searched, only what is installed and our root.
+# -I: Python searches neither PYTHONPATH nor the working directory, only installed packages.
 _RUN = (
     "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); "
     "runpy.run_module(sys.argv.pop(1), run_name='__main__')"
@@ -29,12 +29,12 @@ def command(module: str, *arguments: str) -> tuple[str, ...]:
 async def running(
     module: str, *arguments: str, **pipes: Any
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run a module for as long as the block lasts; leaving the block kills it.
+    """Run a module for as long as the block lasts; leaving the block kills the process.
 
     Args:
-        module: its dotted name.
+        module: the module's dotted name.
         arguments: its command line.
-        pipes: ``stdin``, ``stdout``, ``stderr`` and ``pass_fds``, as asyncio takes them.
+        pipes: ``stdin``, ``stdout``, ``stderr`` and ``pass_fds``, as for asyncio's subprocesses.
     """
     process = await asyncio.create_subprocess_exec(*command(module, *arguments), **pipes)
     try:

@@ -1,12 +1,13 @@
-"""The base of every engine: what serves one model.
+"""The base classes of engines. An engine serves one model.
 
 An engine is loaded once. For each request ``prepare`` does the work that needs no device, and may
-refuse this request. ``close`` ends it. What happens on the device depends on the kind of engine:
+refuse the request. ``close`` frees the device. What happens on the device depends on the kind of
+engine:
 
-BatchEngine   runs a batch and returns. ``prepare`` returns the request as ``Work``: one part or
-              more, which ``models.warm.batch`` runs together with parts of other requests.
-StepEngine    takes many small steps, and requests come and go between them: text, token by token.
-              ``models.warm.steps`` lets them in and out.
+BatchEngine   runs batches. ``prepare`` returns the request as ``Work``: one part or more, which
+              ``models.warm.batch`` runs together with parts of other requests.
+StepEngine    takes many small steps, between which requests come and go: text, token by token.
+              ``models.warm.steps`` admits and releases them.
 
 Engines take bytes and typed requests, never URLs.
 """
@@ -23,19 +24,19 @@ from models.operator import Operator
 from models.row import Row
 from models.work import Ticket
 
-# The fields in which a model differs from its surface, by name. None: the model refuses the field
-# or leaves it out. Otherwise: its own limits, as keywords of JSON Schema.
+# The fields in which a model differs from its surface, by name. None: the model refuses or ignores
+# the field. Otherwise: the model's own limits, as keywords of JSON Schema.
 Differences = Mapping[str, Mapping[str, Any] | None]
 
 
 class Engine(ABC):
-    """What serves one model. Its own module says which requests it takes and what it answers.
+    """Serves one model. The engine's module documents its requests and answers.
 
     Attributes:
         libraries: the modules that ``load`` imports.
-        prepare_in_thread: whether ``prepare`` takes long enough for a thread of its own; False if
-            it is a coroutine function, which runs on the event loop.
-        capacity: how many requests of usual size are on the device together.
+        prepare_in_thread: whether ``prepare`` takes long enough to run in a thread; False if it is
+            a coroutine function, which runs on the event loop.
+        capacity: how many requests of usual size run on the device together.
     """
 
     libraries: ClassVar[tuple[str, ...]] = ()
@@ -49,15 +50,17 @@ class Engine(ABC):
 
     @classmethod
     def honours(cls, row: Row) -> Differences:
-        """Return the fields in which a model differs from its surface; needs no load."""
+        """Return the fields in which a model differs from its surface; works without a load."""
         return {}
 
     @classmethod
     def configured(cls, row: Row, operator: Operator) -> Row:
-        """Return the row as the operator wants it and as it fits the machine; needs no load.
+        """Return the row with the operator's options for it, adapted to the machine.
+
+        Works without a load.
 
         Raises:
-            ValueError: what the operator wants is not possible here; names the variable.
+            ValueError: an option is not possible here; the message names the variable.
         """
         return row
 
@@ -68,7 +71,7 @@ class Engine(ABC):
 
     @abstractmethod
     def prepare(self, request: Any) -> Any:
-        """Do for a request what needs no device; raise a ``RequestError`` to refuse it."""
+        """Do the work for a request that needs no device; raise ``RequestError`` to refuse it."""
 
     @abstractmethod
     def close(self) -> None:
@@ -79,11 +82,11 @@ class BatchEngine(Engine):
     """An engine that runs batches; ``run`` and ``close`` are called on the device's thread.
 
     Attributes:
-        budget: the largest size of a run, padding included; None = no bound. A larger part runs
+        budget: the largest size of a run, padding included; None = no limit. A larger part runs
             alone.
-        packs: whether a run is as large as its parts together. If not, each part is padded to the
-            largest, and parts of similar sizes run together.
-        rounds: whether a run is filled up to a round size.
+        packs: whether a run's size is the sum of its parts' sizes. If not, each part is padded to
+            the largest, and parts of similar sizes run together.
+        rounds: whether a run is padded to a round size.
     """
 
     budget: int | None = None
@@ -92,10 +95,11 @@ class BatchEngine(Engine):
 
     @abstractmethod
     def run(self, batch: Sequence[Ticket[Any]]) -> Sequence[Any]:
-        """Run the device once; return an output per ticket, in order; an exception fails its part.
+        """Run the device once; return an output per ticket, in order.
 
-        A long part returns ``Unfinished`` to let others run, and is run again in its turn. If it
-        fails after that, it starts again from the beginning where it can.
+        An exception as an output fails that part only. A long part may return ``Unfinished`` to let
+        others run; it is run again in its turn. If it fails then, it starts again from the
+        beginning, unless it has emitted lasting events.
         """
 
 
@@ -107,19 +111,19 @@ class StepEngine(Engine):
 
     @abstractmethod
     def admit(self, key: int, item: Any) -> None:
-        """Let a request in; one for which there is no room waits inside, in its turn."""
+        """Admit a request; the engine queues it until there is room."""
 
     @abstractmethod
     def drop(self, key: int) -> None:
-        """Let go of a request, in or not, and of all that it holds.
+        """Release a request, admitted or queued, and all its memory.
 
-        An engine that raises here is given up.
+        If this raises, the engine is closed and its device counts as lost.
         """
 
     @abstractmethod
     def step(self) -> Sequence[tuple[int, Any]]:
         """Take one step; return events of requests by their keys, in order.
 
-        A request's last event is ``Done``, or an exception if it failed; by then the engine has let
-        go of it. An exception raised here fails every request that is in.
+        A request's last event is ``Done``, or an exception if it failed; by then the engine has
+        released it. An exception raised here fails every admitted request.
         """

@@ -1,27 +1,28 @@
-"""What can go wrong, by name.
+"""The errors that may leave the worker, by name.
 
     QuartetError                     code, kind, param, message
-    ├── RequestError                 the client can mend it
-    │   ├── InvalidValue             a field is missing, of the wrong type or out of its range
-    │   ├── UnsupportedParameter     a known field that this model or worker does not take
+    ├── RequestError                 the client can correct it
+    │   ├── InvalidValue             a field is missing, has the wrong type or is out of range
+    │   ├── UnsupportedParameter     a known field that this model or worker does not support
     │   ├── ModelNotFound
-    │   ├── ModelUnsuited            it is held, and does something else
+    │   ├── ModelUnsuited            the worker has the model, but the model does another task
     │   ├── ContextLengthExceeded
-    │   ├── ContentWithheld          a safety checker flags what was made
-    │   └── MediaUndecodable         bytes that are no audio or image (handler.errors adds its own)
-    └── WorkerError                  the operator can mend it, or a later try may go through
+    │   ├── ContentWithheld          a safety checker flags the result
+    │   └── MediaUndecodable         the bytes are no audio or image (handler.errors adds its own)
+    └── WorkerError                  the operator can correct it, or a retry may succeed
         ├── ModelDoesNotFit          larger than the whole memory budget
         ├── ModelLoadFailed
-        ├── DriverTooOld             no job can be done on this machine
+        ├── DriverTooOld             no job can run on this machine
         ├── WeightsUnavailable
         │   └── WeightsGated         a token or an accepted licence is missing
         ├── RepositoryUnsuited       a repository that the operator names, and no engine can serve
         ├── OutOfMemory
         ├── DeviceLost               no later request can run on this device either
-        └── EngineFailed             the device refused a request that looked right
+        └── EngineFailed             the engine failed on a valid request
 
-Messages are written for the client: they name the field, the limit and what was got, and never
-hold a prompt, a path, a host name or a secret. ``handler.errors`` turns them into OpenAI's shape.
+Messages are written for the client: they name the field, the limit and the value received, and
+never contain a prompt, a path, a host name or a secret. ``handler.errors`` converts them to
+OpenAI's shape.
 """
 
 from __future__ import annotations
@@ -63,19 +64,19 @@ class InvalidValue(RequestError):
 
 
 class ContentWithheld(RequestError):
-    """What was made does not leave: it is taken for unsafe."""
+    """The result is withheld because it is classified as unsafe."""
 
     code = "content_policy_violation"
 
 
 class UnsupportedParameter(RequestError):
-    """A field that OpenAI's clients know and this model or worker does not take."""
+    """A field of OpenAI's API that this model or worker does not support."""
 
     code = "unsupported_parameter"
 
 
 class ModelNotFound(RequestError):
-    """The worker does not hold the model that was asked for."""
+    """The worker does not hold the requested model."""
 
     code = "model_not_found"
 
@@ -88,7 +89,7 @@ class ModelNotFound(RequestError):
 
 
 class ModelUnsuited(RequestError):
-    """The model does not do what the request asks for."""
+    """The model does not do the requested task."""
 
     code = "model_not_supported"
 
@@ -99,19 +100,19 @@ class ModelUnsuited(RequestError):
 
 
 class ContextLengthExceeded(RequestError):
-    """The input, or the input and the tokens asked for, is longer than the model's context."""
+    """The input, or the input and the requested tokens, are longer than the model's context."""
 
     code = "context_length_exceeded"
 
     @classmethod
     def of_chat(cls, most: int, excess: str, param: str) -> ContextLengthExceeded:
-        """Return the error of a chat model, which begins with OpenAI's words.
+        """Return the error of a chat model; its message starts with OpenAI's words.
 
-        LiteLLM, LangChain and others know the error by them.
+        LiteLLM, LangChain and others recognise the error by them.
 
         Args:
-            most: tokens that the model reads.
-            excess: what is longer, as the rest of a sentence after "However, ".
+            most: the model's maximum context length, in tokens.
+            excess: what is too long, as the rest of a sentence after "However, ".
             param: the client's field.
         """
         return cls(
@@ -122,7 +123,7 @@ class ContextLengthExceeded(RequestError):
 
 
 class MediaUndecodable(RequestError):
-    """The bytes are not an image or an audio file that can be read."""
+    """The bytes are not a readable image or audio file."""
 
     code = "media_undecodable"
 
@@ -144,19 +145,19 @@ class ModelDoesNotFit(WorkerError):
 
 
 class ModelLoadFailed(WorkerError):
-    """The weights are there and the engine could not be made from them."""
+    """The weights are on this machine, but the engine could not be made from them."""
 
     code = "model_load_failed"
 
 
 class DriverTooOld(WorkerError):
-    """This machine's GPU driver is older than a library needs: no job can be done here."""
+    """This machine's GPU driver is older than a library needs: no job can run here."""
 
     code = "driver_too_old"
 
 
 class WeightsUnavailable(WorkerError):
-    """The weights are in no known place and could not be fetched."""
+    """The weights are in no known place and could not be downloaded."""
 
     code = "weights_unavailable"
 
@@ -189,11 +190,11 @@ class DeviceLost(WorkerError):
 
 
 class EngineFailed(WorkerError):
-    """The engine broke on this request; the log of the worker says why."""
+    """The engine failed on this request; the worker's log has the reason."""
 
     code = "engine_failed"
 
 
 def shorten(text: str, limit: int = 60) -> str:
-    """Cut a client's own words for an error message: at most ``limit`` characters."""
+    """Shorten a client's text for an error message to at most ``limit`` characters."""
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,7 +1,7 @@
-"""Engines without weights, one per surface: real implementations of the protocols.
+"""Engines without weights, one per surface: complete implementations of the base classes.
 
-They serve tests of everything around an engine, and the measurement of what the worker itself
-costs. Their rows enter the catalog with ``FAKE_ENGINES=1`` only.
+They are used to test everything around an engine, and to measure the worker's own overhead. Their
+rows are in the catalog with ``FAKE_ENGINES=1`` only.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from models.work import Progress, Ticket, Work, only
 
 
 class FakeEngine(BatchEngine):
-    """What the fakes share; row option ``delay_s`` is how long each step takes."""
+    """The base class of the fakes; row option ``delay_s`` is the duration of each step."""
 
     prepare_in_thread = False
 
@@ -43,11 +43,11 @@ class FakeEngine(BatchEngine):
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> FakeEngine:
-        """Nothing to load."""
+        """Return an engine; there is nothing to load."""
         return cls(row)
 
     async def prepare(self, request: Any) -> Work:
-        """The request is the only part, and mixes with any; nothing here is worth a thread."""
+        """Return the request as one part, which may share a run with any other request."""
         return Work((request,), kind="any")
 
     def run(self, batch: Sequence[Ticket[Any]]) -> list[Any]:
@@ -57,25 +57,25 @@ class FakeEngine(BatchEngine):
         return [self.answer_one(ticket) for ticket in batch]
 
     def answer_one(self, ticket: Ticket[Any]) -> Any:
-        """Answer one request."""
+        """Return the output of one request."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing: there is no memory to free."""
 
 
 class FakeEmbeddings(FakeEngine):
-    """Unit vectors of 8 numbers that depend on a text's bytes only; a text is a part."""
+    """Returns unit vectors of 8 numbers, derived from a text's bytes; each text is a part."""
 
     async def prepare(self, request: EmbedRequest | RankRequest) -> Work:
-        """A byte is a token, and so is a token id."""
+        """Split a request into its texts; a byte counts as a token, and so does a token id."""
         if isinstance(request, RankRequest):
             texts = [text.encode() for text in (request.query, *request.documents)]
             return self._work(texts, _ranked)
-        return self._work([_bytes(one) for one in request.inputs], _embedded)
+        return self._work([_bytes(text) for text in request.inputs], _embedded)
 
     def answer_one(self, ticket: Ticket[bytes]) -> Vectors:
-        """Count bytes by their lowest three bits."""
+        """Count the bytes by their lowest three bits."""
         import numpy as np
 
         return Vectors(np.array(_unit(ticket.item), np.float32))
@@ -86,7 +86,7 @@ class FakeEmbeddings(FakeEngine):
 
 
 class FakeHung(FakeEmbeddings):
-    """A device that never comes back, to see what becomes of those who wait for it."""
+    """A device that never returns, to test what happens to its requests."""
 
     def run(self, batch: Sequence[Ticket[Any]]) -> list[Any]:
         """Wait for ever."""
@@ -95,15 +95,15 @@ class FakeHung(FakeEmbeddings):
 
 
 class FakeImages(FakeEngine):
-    """Pictures of one colour, of the seed and the input; a negative prompt is of no use to it."""
+    """Makes pictures of one colour, derived from the seed and the input image."""
 
     @classmethod
     def honours(cls, row: Row) -> Differences:
-        """As the real ones'."""
+        """Return the fields that the fake does not support."""
         return dict.fromkeys(("negative_prompt", "loras", "scale", "frames", "seconds", "fps"))
 
     async def prepare(self, request: ImageRequest) -> Work:
-        """As ``FakeEngine``'s."""
+        """Return the request as one part, after the checks of a real engine."""
         check_task(request, self.row)
         sides = request.width or 64, request.height or 64
         check_delivery(request.output, len(request.seeds), *sides)
@@ -120,7 +120,7 @@ class FakeImages(FakeEngine):
         return Work((request,), kind="any", finish=finish)
 
     def answer_one(self, ticket: Ticket[ImageRequest]) -> Encoded:
-        """Make ``n`` pictures."""
+        """Make one picture per seed."""
         request = ticket.item
         width, height = request.width or 64, request.height or 64
         steps = request.steps or 4
@@ -137,17 +137,17 @@ class FakeImages(FakeEngine):
         return encoded(made, request.seeds, request.output)
 
     def _preview(self, request: ImageRequest) -> Picture:
-        """A grey one."""
+        """Return a grey picture."""
         grey = _of_one_colour(request.width or 64, request.height or 64, 0, 0)
         [picture] = encoded([grey], [None], request.output).pictures
         return picture
 
 
 class FakeTranscribe(FakeEngine):
-    """Says how many bytes the file has."""
+    """Returns the size of the file as the transcript."""
 
     def answer_one(self, ticket: Ticket[TranscribeRequest]) -> Transcript:
-        """One segment of one second; a stream hears of it first."""
+        """Return one segment of one second; if the request is streamed, emit it first."""
         text = f" {ticket.item.path.stat().st_size} bytes"
         segment = {
             "id": 1, "seek": 0, "start": 0.0, "end": 1.0, "text": text, "tokens": [1],
@@ -166,15 +166,15 @@ class FakeTranscribe(FakeEngine):
 
 
 class FakeSpeakers(FakeEngine):
-    """Hears the first known speaker, or A."""
+    """Returns one turn of the first known speaker, or of speaker A."""
 
     def answer_one(self, ticket: Ticket[SpeakersRequest]) -> tuple[Turn, ...]:
-        """One turn of one second."""
+        """Return a turn of one second."""
         return (Turn(0.0, 1.0, next(iter(ticket.item.names), "A")),)
 
 
-def _bytes(one: str | tuple[int, ...]) -> bytes:
-    return one.encode() if isinstance(one, str) else bytes(token % 256 for token in one)
+def _bytes(text: str | tuple[int, ...]) -> bytes:
+    return text.encode() if isinstance(text, str) else bytes(token % 256 for token in text)
 
 
 def _embedded(tokens: int, vectors: Sequence[Vectors]) -> Embedded:
@@ -224,7 +224,7 @@ def _spoken(row: Row) -> Row:
 
 
 def rows(delay_s: float = 0.0) -> tuple[Row, ...]:
-    """One row per surface, and one that hangs; every step of their engines takes ``delay_s``."""
+    """Return a row per surface, and one that hangs; each step of an engine takes ``delay_s``."""
     return (
         _row("chat", FakeChat, delay_s, "chat"),
         _row("images", FakeImages, delay_s, "txt2img"),

@@ -25,20 +25,20 @@ class FakeText:
     family = FAMILIES["hermes"]
 
     def encode_text(self, text: str) -> list[int]:
-        """The bytes of the text, and a newline."""
+        """Return the bytes of the text and a newline as token ids."""
         return list((text + "\n").encode())
 
     @property
     def beginning(self) -> list[int]:
-        """The tokens of the empty text."""
+        """The tokens of an empty prompt."""
         return self.encode_text("")
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The bytes as text."""
+        """Return the text of the bytes."""
         return bytes(tokens).decode("utf-8", "replace")
 
     def spelled(self, token: int) -> bytes:
-        """The byte."""
+        """Return the byte of a token."""
         return bytes([token])
 
     def render(
@@ -49,26 +49,26 @@ class FakeText:
         *,
         goes_on: bool = False,
     ) -> str:
-        """All contents, a newline after each."""
+        """Return the contents of all messages, with a newline after each."""
         return "".join(message["content"] + "\n" for message in messages)
 
     def encode_rendered(self, text: str) -> list[int]:
-        """Its bytes."""
+        """Return the bytes of a rendered conversation as token ids."""
         return list(text.encode())
 
     def decoder(self, before: Sequence[int] = (), *, read: bool = False) -> FakeDetokenizer:
-        """A fresh decoder."""
+        """Return a new decoder."""
         return FakeDetokenizer()
 
     def reading(
         self, prompt: str, tools: Sequence[Mapping[str, Any]], *, formed: bool = False
     ) -> Reading:
-        """A fresh reader; the answer begins with nothing of the prompt."""
+        """Return a new reader; the prompt does not begin the answer."""
         return Reading(self.family, "", tools, formed=formed)
 
 
 class FakeDetokenizer:
-    """Bytes to text, whole characters only."""
+    """Converts bytes to text, whole characters only."""
 
     def __init__(self) -> None:
         import codecs
@@ -76,12 +76,12 @@ class FakeDetokenizer:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, token: int) -> str:
-        """The text that this byte completes."""
+        """Return the text that this byte completes, perhaps none."""
         return self._decoder.decode(bytes([token]))
 
 
 class FakeChat(StepEngine):
-    """Says the prompt again, a byte a step and every choice the same."""
+    """Repeats the prompt, one byte per step, the same for every choice."""
 
     text: Text = FakeText()
     context = 100_000
@@ -94,7 +94,7 @@ class FakeChat(StepEngine):
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> FakeChat:
-        """Nothing to load."""
+        """Return an engine; there is nothing to load."""
         return cls(row)
 
     async def length(self, request: Prompt) -> int:
@@ -102,36 +102,36 @@ class FakeChat(StepEngine):
         return len(request.tokens)
 
     async def prepare(self, request: Prompt) -> Prompt:
-        """Nothing here is worth a thread."""
+        """Return the request unchanged."""
         return request
 
     def admit(self, key: int, item: Prompt) -> None:
-        """It has nothing said yet."""
+        """Admit a request with an empty answer."""
         self._in[key] = item, 0
 
     def drop(self, key: int) -> None:
-        """Forget it."""
+        """Release a request."""
         self._in.pop(key, None)
 
     def step(self) -> list[tuple[int, Any]]:
-        """The next byte of everybody."""
+        """Return the events of the next byte of every request."""
         time.sleep(self.delay_s)
         events: list[tuple[int, Any]] = []
         for key, (prompt, place) in list(self._in.items()):
-            told = list(_step_events(prompt, place))
-            events += [(key, event) for event in told]
-            if told and isinstance(told[-1], Done):
+            step_events = list(_step_events(prompt, place))
+            events += [(key, event) for event in step_events]
+            if step_events and isinstance(step_events[-1], Done):
                 del self._in[key]
             else:
                 self._in[key] = prompt, place + 1
         return events
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing: there is no memory to free."""
 
 
 def _step_events(prompt: Prompt, place: int) -> Iterator[Any]:
-    """The events of one step."""
+    """Yield the events of one step."""
     limit = prompt.sampling.max_tokens
     echo = prompt.tokens[:-1]
     reason = "stop" if place >= len(echo) else "length" if place == limit else None
@@ -141,9 +141,9 @@ def _step_events(prompt: Prompt, place: int) -> Iterator[Any]:
         if reason is not None:
             yield Ended(choice, reason)
         else:
-            told, token = prompt.sampling.logprobs, echo[place]
-            top = ((token, 0.0),) if told else ()
-            logprobs = () if told is None else (Logprob(token, 0.0, top),)
+            count, token = prompt.sampling.logprobs, echo[place]
+            top = ((token, 0.0),) if count else ()
+            logprobs = () if count is None else (Logprob(token, 0.0, top),)
             yield Tokens(choice, (token,), logprobs)
     if reason is not None:
         yield Done()

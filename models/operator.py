@@ -1,4 +1,4 @@
-"""What the operator wants of the engines, and the machine that they have to fit."""
+"""The operator's options for engines, and the machine's limits."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ class Operator:
 
     Attributes:
         device_kind: ``cuda`` or ``cpu``.
-        budget_bytes: of all warm models together, on each GPU.
-        shelf: the folder for what is compiled and kept between starts.
-        only: the surface that the worker serves, if it serves one; else None.
+        budget_bytes: the memory of all warm models together, on each GPU.
+        shelf: the folder for compiled code that is kept between starts.
+        only: the surface that the worker serves, if it serves a single one; else None.
         gpus: how many GPUs a model may use.
-        compute_type: ctranslate2's, for transcription.
-        chat_engine: which engine serves chat.
-        chat_template: instead of the models' own, as text.
-        vllm_args: further arguments of vllm's engine.
-        chat_context_tokens: of the longest conversation.
-        chat_cache_tokens: of all conversations together.
-        chat_memory_bytes: of a chat model on each GPU.
+        compute_type: ctranslate2's compute type, for transcription.
+        chat_engine: the engine that serves chat.
+        chat_template: replaces the models' own chat templates.
+        vllm_args: further arguments of vLLM's engine.
+        chat_context_tokens: the longest conversation, in tokens.
+        chat_cache_tokens: the size of the chat cache, for all conversations together.
+        chat_memory_bytes: the memory of a chat model, on each GPU.
         chat_images: how many pictures a request may have.
-        chat_image_bytes: of all of them together.
-        chat_image_pixels: of all of them together.
+        chat_image_bytes: the size of all pictures of a request together.
+        chat_image_pixels: the number of pixels of all pictures of a request together.
         chat_adapters: the addresses of LoRA adapters, by name.
-        chat_adapters_of: a name of the model that the adapters belong to; None = all chat models.
-        images_quantization: of the part that denoises.
-        images_offload: whether parts wait in RAM for their turn on the GPU.
-        images_compile: whether the part that denoises is compiled.
-        speech_characters: of a text that is spoken at once.
+        chat_adapters_of: the name of the model that the adapters are for; None = all chat models.
+        images_quantization: the number type of the denoiser's weights.
+        images_offload: whether models of a pipeline stay in RAM until the GPU needs them.
+        images_compile: whether the denoiser is compiled.
+        speech_characters: the longest text that one request may have spoken.
     """
 
     device_kind: str

@@ -1,4 +1,4 @@
-"""Keep libraries from talking over the worker's logs."""
+"""Silence the log messages of libraries in the worker's log."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from importlib import import_module
 
 
 def hush(*libraries: str) -> None:
-    """Silence the advice of ``transformers`` or ``diffusers``, and off a terminal their bars.
+    """Silence the warnings of ``transformers`` or ``diffusers``, and without a terminal their bars.
 
-    Both have the same logging module: warnings such as "torchvision is not installed" are meant for
-    somebody who writes a script, and a bar in a log file is a thousand lines.
+    Both libraries have the same logging module. Their warnings, such as "torchvision is not
+    installed", are meant for authors of scripts, and a progress bar in a log file has a thousand
+    lines.
     """
     for library in libraries:
         logging = import_module(f"{library}.utils.logging")

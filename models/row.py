@@ -1,4 +1,4 @@
-"""What the catalog is made of: a row per model, and how one is found."""
+"""The catalog: a row per model, and how a row is found by name."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ class Row:
 
     Attributes:
         slug: the model's name in requests and answers.
-        surface: the surface it serves.
-        tasks: what it can do there, in the gateway's words (``txt2img``, ``txt2embedding``, …).
-        weights: where they come from, pinned: see ``models.weights.sources``.
-        mirrors: further such addresses, tried in turn where that one cannot be had.
+        surface: the surface that it serves.
+        tasks: the tasks that it can do, in the gateway's words (``txt2img``, ``txt2embedding``, …).
+        weights: the address of the weights, pinned: see ``models.weights.sources``.
+        mirrors: further such addresses, tried in order if the weights cannot be fetched from there.
         engine: import path of the engine class, ``module:Class``.
-        memory_bytes: what the warm model takes of a GPU's memory (or RAM), working space included.
-        weights_bytes: what its files take on a disk, about; 0 = no more than ``memory_bytes``.
+        memory_bytes: the warm model's memory on a GPU (or in RAM), working space included.
+        weights_bytes: the approximate size of its files; 0 = at most ``memory_bytes``.
         licence: SPDX id or name of the weights' licence.
-        gated: whether the hub asks for a token and an accepted licence.
-        names: further names answered to, besides the slug and the repo id.
+        gated: whether the hub requires a token and an accepted licence.
+        names: further names of the model, besides the slug and the repo id.
         files: glob patterns of the files needed from a repository; empty = all.
-        options: what the engine needs to know at load: pipeline class, context length, …
-        defaults: what a request that leaves a field out gets; merged over the surface's own.
+        options: options of the engine's load: pipeline class, context length, …
+        defaults: values of fields that a request leaves out; they override the surface's own.
         timeout_s: the endpoint's execution timeout for this model, from the gateway.
-        default_on: device kinds on which it is its surface's default.
-        stand_in: the slug of the row that serves in its place, as a default, where its weights are
-            not on this machine and the stand-in's are.
-        notice: what every answer must say about this model, None for real ones.
-        adapters: where LoRA adapters of this model come from, by their names; a request chooses one
-            by ``slug:name``. None = the engine takes none: who chooses it is told so.
+        default_on: the device kinds on which it is its surface's default.
+        stand_in: the slug of the row that serves in its place, as a default, if this row's weights
+            are not on this machine and the stand-in's are.
+        notice: a message that every answer of this model includes, None for real models.
+        adapters: the addresses of LoRA adapters, by name; a request chooses one by ``slug:name``.
+            None = the engine does not support adapters, and a request that names one is refused.
     """
 
     slug: str
@@ -60,52 +60,52 @@ class Row:
     adapters: Mapping[str, str | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Freeze the mappings, so that a row can be shared."""
+        """Freeze the mappings, so that the row can be shared."""
         object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
         object.__setattr__(self, "defaults", MappingProxyType(dict(self.defaults)))
         object.__setattr__(self, "adapters", MappingProxyType(dict(self.adapters)))
 
     @property
     def disk_bytes(self) -> int:
-        """What the weights take on a disk, or at most."""
+        """The size of the weights on disk in bytes, or its upper limit."""
         return self.weights_bytes or self.memory_bytes
 
     @property
     def repo(self) -> str | None:
-        """The hub repository of the weights, None for weights from elsewhere."""
+        """The hub repository of the weights; None for weights from elsewhere."""
         match = re.match(r"hf://([^@#]+)", self.weights)
         return match[1] if match else None
 
     def answers_to(self, name: str) -> bool:
         """Whether ``name`` means this model: slug, repo id or alias, in any letter case.
 
-        So does one with an adapter of this model behind it.
+        A name with an adapter of this model after a colon does, too.
         """
-        known = {one.lower() for one in (self.slug, self.repo or "", *self.names) if one}
+        known = {own.lower() for own in (self.slug, self.repo or "", *self.names) if own}
         base, _, adapter = name.rpartition(":")
         return name.lower() in known or (base.lower() in known and adapter in self.adapters)
 
     def adapter(self, name: str | None) -> str | None:
-        """The adapter that a name by which this model was found chooses."""
+        """Return the adapter that a name of this model chooses; None without one."""
         adapter = (name or "").rpartition(":")[2]
         return adapter if adapter in self.adapters and ":" in (name or "") else None
 
     def named(self, name: str | None) -> str:
-        """What a name by which this model was found chooses: the model, or one with an adapter."""
+        """Return the slug for a name of this model, with the adapter if the name chooses one."""
         adapter = self.adapter(name)
         return self.slug if adapter is None else f"{self.slug}:{adapter}"
 
     @property
     def called(self) -> list[str]:
-        """What a request may choose: the model, and each of its adapters."""
+        """The names that a request may choose: the model, and each of its adapters."""
         served = [name for name, source in self.adapters.items() if source is not None]
         return [self.slug, *(f"{self.slug}:{name}" for name in served)]
 
     def pinned(self, repo: str | None, revision: str) -> Row:
-        """The same model from another revision of its repository, or of another that it is in.
+        """Return the row with another revision of its repository, or of one of its mirrors'.
 
-        Weights that the catalog takes for the same are left as they are, and so are those of a
-        repository that is none of the model's.
+        If ``repo`` is not a repository of this model, or the revision is pinned already, the row is
+        returned unchanged.
         """
         for _, known, pinned in self._repos():
             if repo is None or repo.lower() == known.lower():
@@ -113,35 +113,35 @@ class Row:
         return self
 
     def at(self, repo: str, revision: str) -> Row:
-        """The same model from one of its repositories, at a revision, and from nowhere else.
+        """Return the row with the weights of one of its repositories only, at a revision.
 
         Raises:
-            ValueError: it is in no such repository.
+            ValueError: the model is not in this repository.
         """
         for address, known, pinned in self._repos():
             if known.lower() == repo.lower():
                 moved = address.replace(f"@{pinned}", f"@{revision}", 1)
                 return replace(self, weights=moved, mirrors=())
-        raise ValueError(f"{self.slug} is in no repository {repo}")
+        raise ValueError(f"{self.slug} is not in the repository {repo}")
 
     def _repos(self) -> Iterator[tuple[str, str, str]]:
-        """The addresses on the hub, each with its repository and revision."""
+        """Yield the addresses on the hub, each with its repository and revision."""
         for address in (self.weights, *self.mirrors):
             if match := re.match(r"hf://([^@]+)@([^?# ]+)", address):
                 yield address, match[1], match[2]
 
 
 class Catalog:
-    """The rows a worker may serve from."""
+    """The rows that a worker may serve."""
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self.rows = tuple(rows)
 
     def find(self, name: str) -> Row:
-        """The row that answers to ``name``.
+        """Return the row that has ``name``.
 
         Raises:
-            ModelNotFound: no row does; names those there are.
+            ModelNotFound: no row has this name; the message lists the existing ones.
         """
         for row in self.rows:
             if row.answers_to(name):
@@ -149,11 +149,11 @@ class Catalog:
         raise ModelNotFound(name, (row.slug for row in self.rows))
 
     def of(self, surface: str) -> Catalog:
-        """The part of the catalog that serves ``surface``."""
+        """Return the part of the catalog that serves ``surface``."""
         return Catalog(row for row in self.rows if row.surface == surface)
 
     def default(self, surface: str, device_kind: str, task: str | None = None) -> Row:
-        """The row that serves ``surface``, or a task of it, when a request names no model."""
+        """Return the row that serves ``surface``, or a task of it, if a request names no model."""
         for row in self.rows:
             able = task is None or task in row.tasks
             if row.surface == surface and able and device_kind in row.default_on:

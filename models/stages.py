@@ -1,10 +1,10 @@
-"""What a model's start spends its time on, by stages.
+"""The time that a model's start spends in each stage.
 
-download   weights that are not on this machine
-read       files into the page cache; beside the other stages, not among them
-load       libraries, weights, the device's context
-compile    kernels and graphs, where the library says so
-warm       the size of runs that is measured, and the rehearsal
+download   fetching weights that are not on this machine
+read       reading files into the page cache, concurrently with the other stages
+load       importing libraries, loading weights, creating the device's context
+compile    compiling kernels and graphs, if the library reports it
+warm       measuring the size of runs, and the warm-up request
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ class Recorder:
     """Adds up seconds by stage.
 
     Attributes:
-        seconds: of each stage so far; what a stage spends within another is the inner one's alone.
+        seconds: by stage; time in a nested stage counts for the inner stage only.
     """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = dict.fromkeys(NAMES, 0.0)
-        self._inner_s = [0.0]  # what is spent in inner stages, for each stage that is open
+        self._inner_s = [0.0]  # seconds in nested stages, for each open stage
 
     def add(self, name: str, seconds: float) -> None:
-        """Count what was measured elsewhere."""
+        """Add seconds to a stage that were measured elsewhere."""
         self.seconds[name] += seconds
 
     def within(self, name: str, seconds: float) -> None:
-        """Count a part of the innermost open stage, measured elsewhere, as another stage's."""
+        """Move seconds that were measured elsewhere from the innermost open stage to another."""
         self.add(name, seconds)
         self._inner_s[-1] += seconds
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Count the block."""
+        """Measure the block."""
         start = time.monotonic()
         self._inner_s.append(0.0)
         try:
@@ -54,7 +54,7 @@ class Recorder:
 
 @contextmanager
 def recording() -> Iterator[Recorder]:
-    """Record what ``stage`` and ``spent`` say in the block, on this thread."""
+    """Record the stages in the block, on this thread."""
     recorder = Recorder()
     token = _recorder.set(recorder)
     try:
@@ -65,7 +65,7 @@ def recording() -> Iterator[Recorder]:
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
-    """Count the block, where somebody records."""
+    """Measure the block, if the stages are being recorded."""
     recorder = _recorder.get()
     if recorder is None:
         yield
@@ -75,11 +75,11 @@ def stage(name: str) -> Iterator[None]:
 
 
 def spent(name: str, seconds: float) -> None:
-    """Count a part of the open stage, measured elsewhere, as another stage's."""
+    """Move seconds that were measured elsewhere from the open stage to another."""
     if (recorder := _recorder.get()) is not None:
         recorder.within(name, seconds)
 
 
 def line(seconds: Mapping[str, float]) -> str:
-    """All stages in one line: ``download 0.0 s, read 0.4 s, load 3.1 s, …``."""
+    """Return all stages in one line: ``download 0.0 s, read 0.4 s, load 3.1 s, …``."""
     return ", ".join(f"{name} {seconds.get(name, 0.0):.1f} s" for name in NAMES)

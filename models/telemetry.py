@@ -1,8 +1,8 @@
-"""What libraries report to their makers by themselves is switched off.
+"""Switch off the usage statistics that libraries send to their makers.
 
-A worker talks to the platform, to the operator's stores and hosts, and to nobody else. Each library
-asks the environment, most of them while they are imported; an operator's own word stands, and an
-empty one is none.
+A worker connects to the platform and to the operator's stores and hosts only. Each library reads an
+environment variable, most of them at import. A value that the operator has set is kept, unless it
+is empty.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import os
 from collections.abc import MutableMapping
 
 OFF = {
-    "DO_NOT_TRACK": "1",  # consoledonottrack.com; the hub's library and vLLM ask for it, too
-    "HF_HUB_DISABLE_TELEMETRY": "1",  # of the hub's library, transformers, diffusers
+    "DO_NOT_TRACK": "1",  # consoledonottrack.com; also read by the hub's library and vLLM
+    "HF_HUB_DISABLE_TELEMETRY": "1",  # the hub's library, transformers, diffusers
     "DISABLE_TELEMETRY": "1",  # its older name
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_DO_NOT_TRACK": "1",
-    "ORT_DISABLE_TELEMETRY": "1",  # of onnxruntime, which keeps a device id in ~/.cache besides
+    "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime, which also keeps a device id in ~/.cache
 }
 
 
 def switch_off(environment: MutableMapping[str, str] | None = None) -> None:
-    """Say so to this process and to those that it will start; to be called before any import."""
+    """Set the variables for this process and its children; call this before other imports."""
     env = os.environ if environment is None else environment
     for name, value in OFF.items():
         if not env.get(name, "").strip():

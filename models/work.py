@@ -1,4 +1,4 @@
-"""A request as its engine splits it into work for the device, and what comes back of it."""
+"""A request as its engine splits it into work for the device, and the results."""
 
 from __future__ import annotations
 
@@ -10,27 +10,29 @@ Item = TypeVar("Item", covariant=True)
 
 
 def only(outputs: Sequence[Any]) -> Any:
-    """The answer of a request that is one part: that part's output."""
+    """Return the output of a request's only part, as its answer."""
     [output] = outputs
     return output
 
 
 class Stopped(Exception):
-    """Ends, inside an engine, what nobody waits for."""
+    """Raised inside an engine to end cancelled work."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What one request asks of the device.
+    """The work of one request on the device.
 
     Attributes:
-        parts: what ``run`` gets, apart from each other: a text, a picture, a stretch of audio.
-        sizes: of each part, in the unit of the engine's budget (tokens, say). Empty = 1 each.
+        parts: the inputs of ``run``, independent of each other: a text, a picture, a stretch of
+            audio.
+        sizes: the size of each part, in the unit of the engine's budget (tokens, say). Empty = 1
+            each.
         kind: parts share a run only with those of an equal kind; None = a part runs alone.
         finish: makes the engine's answer from the outputs, one per part and in their order.
-        in_thread: whether ``finish`` is work worth a thread of its own.
-        total: what the request takes in all, in the unit of the sizes, where its parts are run in
-            slices and ``sizes`` are those of a slice; None = their sum.
+        in_thread: whether ``finish`` takes long enough to run in a thread.
+        total: the size of the whole request, if its parts run in slices and ``sizes`` are those of
+            a slice; None = the sum of ``sizes``.
     """
 
     parts: Sequence[Any]
@@ -42,17 +44,17 @@ class Work:
 
 
 class Unfinished:
-    """An output that is none yet: a slice is done, and the part goes on when it is its turn."""
+    """The output of a part that has done a slice of its work, and continues in its turn."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """An event: how far one part of a request is.
+    """An event: the progress of one part of a request.
 
     Attributes:
-        part: its place in ``Work.parts``.
-        done, total: in ``unit``.
-        unit: ``steps``, ``tiles``.
+        part: its index in ``Work.parts``.
+        done, total: the amount of work, in ``unit``.
+        unit: ``steps``, ``tiles`` or ``seconds``.
     """
 
     part: int
@@ -70,22 +72,22 @@ class Ticket(Protocol, Generic[Item]):
 
     @property
     def kind(self) -> Hashable:
-        """As its ``Work`` says; all that run together have the same."""
+        """The kind of its ``Work``; all parts of a run have the same."""
 
     @property
     def cancelled(self) -> bool:
-        """True once nobody waits any more; an engine looks at every step and stops early."""
+        """Whether the request is cancelled; an engine checks at every step and stops early."""
 
     def emit(self, event: object, *, lasting: bool = True) -> None:
-        """Hand an event to the one who streams; safe from any thread.
+        """Send an event to the reader of the stream; safe from any thread.
 
-        A ``lasting`` one is of the answer, whose work cannot begin again then; another may be told
-        twice.
+        A ``lasting`` event is a part of the answer: after it, the work cannot start again. Other
+        events may be repeated.
         """
 
 
 @dataclass(frozen=True)
 class Done:
-    """The last event of a request of a ``StepEngine``; ``output`` is what it answers besides."""
+    """The last event of a request of a ``StepEngine``; ``output`` is the request's answer."""
 
     output: Any = None

@@ -1,4 +1,4 @@
-"""Answer the examples in one process, and write what a person would look at into out/.
+"""Run the examples in one process, and write their results to out/.
 
 .venv/bin/python -m scripts.answers
 """
@@ -25,14 +25,14 @@ from handler.wire import Encoded
 
 ROOT = Path(__file__).parent.parent
 OUT = Path("out")
-_SHOWN = 48  # characters of a text in the table
+_SHOWN = 48  # how many characters of a text the table shows
 LOG = OUT / "answers.log"
-Kept = tuple[str, str]  # what came out, and where it is
+Kept = tuple[str, str]  # a summary of the result, and its path
 
 
 @dataclass(frozen=True)
 class Example:
-    """A job, and what is kept of its answer."""
+    """A job, and the function that stores its result."""
 
     name: str
     file: str
@@ -48,36 +48,36 @@ def sound(name: str, answer: Any) -> Kept:
 
 
 def text(name: str, answer: Any) -> Kept:
-    """The words of a chat."""
-    said = answer["choices"][0]["message"]["content"]
-    return _short(said), _written(f"{name}.txt", said.encode())
+    """Store the text of a chat answer."""
+    content = answer["choices"][0]["message"]["content"]
+    return _short(content), _written(f"{name}.txt", content.encode())
 
 
 def picture(name: str, answer: Any) -> Kept:
-    """The first picture."""
-    one = answer["data"][0]
-    path = _written(f"{name}.{answer['output_format']}", base64.b64decode(one["b64_json"]))
-    return f"{one['width']}x{one['height']}", path
+    """Store the first picture."""
+    first = answer["data"][0]
+    path = _written(f"{name}.{answer['output_format']}", base64.b64decode(first["b64_json"]))
+    return f"{first['width']}x{first['height']}", path
 
 
 def transcript(name: str, answer: Any) -> Kept:
-    """The words of a recording."""
-    said = answer["text"].strip()
-    return _short(said), _written(f"{name}.txt", said.encode())
+    """Store the text of a recording."""
+    content = answer["text"].strip()
+    return _short(content), _written(f"{name}.txt", content.encode())
 
 
 def subtitles(name: str, answer: Any) -> Kept:
-    """The same with times."""
+    """Store the subtitles of a recording."""
     text = answer["text"]
     return f"{text.count(' --> ')} subtitle(s)", _written(f"{name}.srt", text.encode())
 
 
 def vectors(name: str, answer: Any) -> Kept:
-    """How near two texts are."""
-    one, other = (each["embedding"] for each in answer["data"])
-    near = sum(left * right for left, right in zip(one, other, strict=True))
+    """Store two embeddings, and show their cosine similarity."""
+    first, second = (entry["embedding"] for entry in answer["data"])
+    cosine = sum(left * right for left, right in zip(first, second, strict=True))
     path = _written(f"{name}.json", json.dumps(answer).encode())
-    return f"2 vectors of {len(one)}, cosine {near:.2f}", path
+    return f"2 vectors of {len(first)}, cosine {cosine:.2f}", path
 
 
 EXAMPLES = (
@@ -95,8 +95,8 @@ EXAMPLES = (
 )
 
 
-def _short(said: str) -> str:
-    return said if len(said) <= _SHOWN else f"{said[:_SHOWN]}…"
+def _short(content: str) -> str:
+    return content if len(content) <= _SHOWN else f"{content[:_SHOWN]}…"
 
 
 def _written(name: str, content: bytes) -> str:
@@ -113,7 +113,7 @@ async def _answer(worker: Worker, example: Example, spoken: str | None) -> Any:
         job["input"]["audioUrl"] = f"data:audio/mpeg;base64,{spoken}"
     output = await worker.answer({"id": example.name, **job})
     if not isinstance(output, Encoded):
-        sys.exit(f"{example.name}: {output['error']}\nwhat libraries said is in {LOG}")
+        sys.exit(f"{example.name}: {output['error']}\nthe libraries' output is in {LOG}")
     return json.loads(output.content)
 
 
@@ -134,7 +134,7 @@ async def _all(worker: Worker, screen: TextIO) -> list[list[object]]:
 
 @contextmanager
 def _libraries_to(log: Path) -> Iterator[TextIO]:
-    """What libraries print goes to a file; yields what writes to the terminal meanwhile."""
+    """Redirect stdout and stderr to a file; yield a stream that writes to the terminal."""
     kept = [os.dup(1), os.dup(2)]
     with log.open("w") as file, os.fdopen(os.dup(2), "w", buffering=1) as screen:
         sys.stdout.flush()
@@ -150,15 +150,15 @@ def _libraries_to(log: Path) -> Iterator[TextIO]:
 
 
 def main() -> None:
-    """Answer all, and print a table."""
+    """Run all examples, and print a table."""
     OUT.mkdir(exist_ok=True)
     settings = Settings.from_env(os.environ)
     with _libraries_to(LOG) as screen:
         rows = asyncio.run(_all(assemble(settings), screen))
     print()
-    table(["what", "model", "seconds", "came out", "where"], rows)
+    table(["example", "model", "seconds", "result", "file"], rows)
     if any(str(row[1]).startswith("Tiny_") for row in rows):
-        print("\nTiny_ models have random weights: they prove the path, and mean nothing.")
+        print("\nTiny_ models have random weights: they test the code path, their output is noise.")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""The locks of the images: made, checked, and what their wheels weigh.
+"""Make and check the locks of the images, and print the size of their wheels.
 
     ./scripts/lock             make builder/requirements/*.lock (needs uv)
-    ./scripts/lock --check     see that they are those of the .txt files; no network
-    ./scripts/lock --sizes     print how large the wheels of each image are (needs uv)
+    ./scripts/lock --check     check that they match the .txt files; works offline
+    ./scripts/lock --sizes     print the size of the wheels of each image (needs uv)
 
-torch and CUDA's libraries are in no lock: they follow the build argument CUDA. The hashes are
-those of the wheels for x86-64 and, but for vllm's, for arm64, whose trees are the same.
+torch and CUDA's libraries are in no lock, because they depend on the build argument CUDA. The
+hashes are those of the wheels for x86-64 and arm64, which have the same packages and versions; the
+lock of vLLM is for x86-64 only.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _MADE_FROM = "# Made by scripts/lock, of requirements with SHA-256 "
 
 
 def lines(name: str) -> Iterator[str]:
-    """The requirements of a .txt file and of those that it includes."""
+    """Yield the requirements of a .txt file and of the files that it includes."""
     for line in (FOLDER / f"{name}.txt").read_text().splitlines():
         if line.startswith("-r "):
             yield from lines(line[3:].removesuffix(".txt"))
@@ -53,12 +54,12 @@ def lines(name: str) -> Iterator[str]:
 
 
 def digest(name: str) -> str:
-    """Of what a lock is made from, in any order."""
+    """Return the hash of the requirements of a lock, independent of their order."""
     return hashlib.sha256("\n".join(sorted(set(lines(name)))).encode()).hexdigest()
 
 
 def uv_compile(given: Path, *options: str, machine: str = MACHINES[0]) -> str:
-    """What uv makes of requirements, for the image's Python and a machine."""
+    """Return uv's resolution of requirements, for the image's Python on a machine."""
     uv = shutil.which("uv")
     if uv is None:
         sys.exit("uv is needed: pip install uv")
@@ -69,17 +70,17 @@ def uv_compile(given: Path, *options: str, machine: str = MACHINES[0]) -> str:
 
 
 def compiled(name: str, *options: str) -> list[str]:
-    """The whole tree, a package and its hashes an entry."""
+    """Return all packages of an image: an entry for each, with its hashes."""
     made = uv_compile(FOLDER / f"{name}.txt", *options)
     return re.split(r"\n(?=\S)", made.strip())
 
 
 def make(name: str) -> None:
-    """Write a lock; versions are those of ``all``, made before: what is tested together."""
+    """Write a lock; versions are constrained to those of ``all``, which are tested together."""
     together = ("--constraints", str(FOLDER / "all.lock"))
     entries = compiled(name, *{VLLM: ("--no-deps",), "all": ()}.get(name, together))
     if name != VLLM:
-        entries = [one for one in entries if not _CUDA.match(one)]
+        entries = [entry for entry in entries if not _CUDA.match(entry)]
     text = "\n".join(entries)
     fitting = {
         file["hashes"]["sha256"]
@@ -93,7 +94,7 @@ def make(name: str) -> None:
 
 
 def _only(entry: str, fitting: set[str]) -> str:
-    """A package with the hashes of what the image may install, of some sixty that there are."""
+    """Return a package's entry with the hashes of the wheels that the image may install."""
     first, *hashes = entry.split(" \\\n")
     return " \\\n".join(
         [first, *(digest for digest in hashes if digest.rpartition(":")[2] in fitting)]
@@ -101,41 +102,42 @@ def _only(entry: str, fitting: set[str]) -> str:
 
 
 def wrong(name: str) -> Iterator[str]:
-    """What keeps a lock from being that of its .txt."""
+    """Yield why a lock does not match its .txt file."""
     lock = FOLDER / f"{name}.lock"
     text = lock.read_text() if lock.is_file() else ""
     if not text.startswith(_MADE_FROM + digest(name)):
         yield f"{lock.name} is not of {name}.txt as it is now: run scripts/lock"
     pinned = {canonicalize_name(match[1]): match[2] for match in _PIN.finditer(text)}
     for line in lines(name):
-        asked = Requirement(line)
-        have = pinned.get(canonicalize_name(asked.name))
-        left_out = name != VLLM and bool(_CUDA.match(f"{canonicalize_name(asked.name)}=="))
-        if not left_out and (have is None or not asked.specifier.contains(have)):
-            yield f"{lock.name} has {asked.name} {have or 'not at all'}, {name}.txt wants {line}"
+        requirement = Requirement(line)
+        have = pinned.get(canonicalize_name(requirement.name))
+        left_out = name != VLLM and bool(_CUDA.match(f"{canonicalize_name(requirement.name)}=="))
+        if not left_out and (have is None or not requirement.specifier.contains(have)):
+            version = have or "not at all"
+            yield f"{lock.name} has {requirement.name} {version}, {name}.txt wants {line}"
 
 
 def wheels(requirements: str, *options: str) -> dict[str, int]:
-    """The size in bytes of the file that the image takes of each package, by its name.
+    """Return the size in bytes of the file that the image installs of each package, by name.
 
     Args:
-        requirements: as in a file of them.
-        options: for ``uv pip compile``, which asks the index and downloads nothing.
+        requirements: the text of a requirements file.
+        options: options of ``uv pip compile``, which downloads no packages.
 
     Raises:
-        CalledProcessError: they cannot be had together for the image's Python and platform.
-        LookupError: of one there is no file for it.
+        CalledProcessError: the requirements cannot be resolved for the image's Python and platform.
+        LookupError: a package has no file for it.
     """
-    found = fitting_files(requirements, *options)
-    return {name: files[0]["size"] for name, files in found.items()}
+    files_by_name = fitting_files(requirements, *options)
+    return {name: files[0]["size"] for name, files in files_by_name.items()}
 
 
 def fitting_files(
     requirements: str, *options: str, machine: str = MACHINES[0]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Of each package the wheels that fit the image on a machine, the best first; else its source.
+    """Return each package's wheels for the image on a machine, the best first, or its source.
 
-    Raises as ``wheels``.
+    Raises what ``wheels`` raises.
     """
     best = {str(tag): place for place, tag in enumerate(_tags(machine))}
     with tempfile.TemporaryDirectory() as scratch:
@@ -145,21 +147,23 @@ def fitting_files(
             given, "--format", "pylock.toml", "--output-file", str(made), *options, machine=machine
         )
         packages = tomllib.loads(made.read_text())["packages"]
-    found = {}
+    fitting = {}
     for package in packages:
-        places = [(_place(one["url"], best), one) for one in package.get("wheels", [])]
-        fitting = sorted(
-            ((place, one) for place, one in places if place is not None), key=lambda one: one[0]
+        places = [(_place(wheel["url"], best), wheel) for wheel in package.get("wheels", [])]
+        ranked = sorted(
+            ((place, wheel) for place, wheel in places if place is not None),
+            key=lambda entry: entry[0],
         )
-        files = [one for _, one in fitting] or [one for one in [package.get("sdist")] if one]
+        source = package.get("sdist")
+        files = [wheel for _, wheel in ranked] or ([source] if source else [])
         if not files:
             raise LookupError(f"{package['name']} has no file for Python {PYTHON} on {machine}")
-        found[package["name"]] = files
-    return found
+        fitting[package["name"]] = files
+    return fitting
 
 
 def _tags(machine: str = MACHINES[0]) -> Iterator[Tag]:
-    """What the image's Python installs, the best first."""
+    """Yield the wheel tags that the image's Python installs, the best first."""
     version = (3, int(PYTHON.partition(".")[2]))
     named = ("manylinux2014", "manylinux2010", "manylinux1")
     platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(39, 4, -1)]
@@ -169,32 +173,32 @@ def _tags(machine: str = MACHINES[0]) -> Iterator[Tag]:
 
 
 def _place(address: str, best: Mapping[str, int]) -> int | None:
-    """How good a wheel is, the least is the best; None where it does not fit."""
+    """Return a wheel's rank, the best is the smallest; None if it does not fit."""
     *_, tags = parse_wheel_filename(unquote(address.rpartition("/")[2]))
     return min((best[str(tag)] for tag in tags if str(tag) in best), default=None)
 
 
 def sizes() -> None:
-    """Print what the wheels of each image weigh."""
+    """Print the size of the wheels of each image."""
     torch = sum(size for name, size in wheels(_TORCH).items() if _CUDA.match(f"{name}=="))
     cuda_12 = sum(wheels((FOLDER / "cuda-12.txt").read_text()).values())
     rows, values = [], {}
     for name in (*IMAGES, VLLM):
         rest = sum(wheels((FOLDER / f"{name}.lock").read_text(), "--no-deps").values())
-        beside = torch if any(line.startswith("torch==") for line in lines(name)) else cuda_12
+        extra = torch if any(line.startswith("torch==") for line in lines(name)) else cuda_12
         if name == VLLM:
-            beside = 0  # its lock has all of it
-        rows.append([name, *(f"{size / 1e6:.0f}" for size in (rest, beside, rest + beside))])
-        values[f"{name}_mb"] = (rest + beside) / 1e6
+            extra = 0  # its lock includes them
+        rows.append([name, *(f"{size / 1e6:.0f}" for size in (rest, extra, rest + extra))])
+        values[f"{name}_mb"] = (rest + extra) / 1e6
     table(["image", "its lock, MB", "torch for CUDA 13.0 or CUDA 12's, MB", "together, MB"], rows)
     figures(values)
 
 
 def main() -> int:
-    """Make, check or weigh; returns the exit status."""
+    """Make the locks, check them or print sizes; return the exit status."""
     parser = argparse.ArgumentParser(prog="scripts/lock", description="The locks of the images.")
-    parser.add_argument("--check", action="store_true", help="see that they are up to date")
-    parser.add_argument("--sizes", action="store_true", help="print what the wheels weigh")
+    parser.add_argument("--check", action="store_true", help="check that they are up to date")
+    parser.add_argument("--sizes", action="store_true", help="print the size of the wheels")
     given = parser.parse_args()
     if given.sizes:
         sizes()
@@ -203,9 +207,9 @@ def main() -> int:
     if not given.check:
         for name in names:
             make(name)
-    found = [one for name in names for one in wrong(name)]
-    print("\n".join(found) or f"{len(names)} locks are those of their requirements")
-    return int(bool(found))
+    problems = [problem for name in names for problem in wrong(name)]
+    print("\n".join(problems) or f"{len(names)} locks match their requirements")
+    return int(bool(problems))
 
 
 if __name__ == "__main__":

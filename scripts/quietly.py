@@ -1,9 +1,9 @@
-"""Run a command with its output in a log, and say in one line what it was and how long it took.
+"""Run a command with its output in a log, and print one line with its name and duration.
 
     python scripts/quietly.py LOG WHAT COMMAND ...
 
-On a terminal a line moves while it runs: pip's downloads in megabytes, else the last line of its
-output. Where it fails, the last lines of the output follow, and where the log is.
+On a terminal, a status line shows pip's downloads in megabytes, or else the last line of the
+output. If the command fails, the last lines of the output and the path of the log follow.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from collections import deque
 from pathlib import Path
 
-_PATIENCE_S = 2.0  # what is shorter needs no moving line
+_PATIENCE_S = 2.0  # a shorter command shows no status line
 _LOOK_S = 0.1
 _LAST_LINES = 10
 _WIDTH = 100
@@ -25,7 +25,7 @@ _PROGRESS = re.compile(r"Progress (\d+) of (\d+)")  # pip's, with --progress-bar
 
 
 class Progress:
-    """What a command's output says of how far it is."""
+    """The progress that a command's output reports."""
 
     def __init__(self) -> None:
         self.now = ""
@@ -33,7 +33,7 @@ class Progress:
         self._file = ""
 
     def read(self, line: str) -> bool:
-        """Take in a line; says whether it belongs into the log."""
+        """Read a line; return whether it belongs in the log."""
         if match := _PROGRESS.match(line):
             done, total = (int(group) / 1e6 for group in match.groups())
             self.now = f"{self._file}: {done:.0f} of {total:.0f} MB"
@@ -47,7 +47,7 @@ class Progress:
 
 
 def run(command: list[str], log: Path, progress: Progress, moving: bool, what: str) -> int:
-    """Run a command to its end; returns its exit status."""
+    """Run a command to its end; return its exit status."""
     start = time.monotonic()
     with log.open("a", encoding="utf-8") as kept:
         process = subprocess.Popen(
@@ -71,7 +71,7 @@ def run(command: list[str], log: Path, progress: Progress, moving: bool, what: s
 
 
 def main() -> int:
-    """Run; returns the command's exit status."""
+    """Run the command line's command; return its exit status."""
     log, what, *command = sys.argv[1:]
     progress, start, moving = Progress(), time.monotonic(), sys.stderr.isatty()
     status = run(command, Path(log), progress, moving, what)

@@ -1,6 +1,6 @@
 """``python scripts/wrap.py FILE …`` wraps the prose of Markdown files at 100 columns.
 
-Code blocks, tables, headings and pictures stay as they are, and so do code spans and addresses.
+Code blocks, tables, headings and pictures are unchanged; code spans and URLs are not broken.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 WIDTH = 100
 _ITEM = re.compile(r"(\s*)([-*]|\d+\.) (.*)")
 _UNBROKEN = re.compile(r"`[^`]*`|\]\([^)]*\)")
-_HARD = "\x00"  # stands for a blank at which no line may break
+_HARD = "\x00"  # stands for a space at which no line may break
 
 
 def filled(text: str, indent: str) -> str:
-    """Return a paragraph, or a list's item behind its mark, in lines of at most ``WIDTH``."""
+    """Return a paragraph, or a list item after its marker, in lines of at most ``WIDTH``."""
     text = _UNBROKEN.sub(lambda match: match[0].replace(" ", _HARD), text)
     lines = textwrap.fill(
         text,

@@ -1,20 +1,20 @@
-"""What our engines make of this machine's GPU: full-size models with random weights.
+"""The performance of our engines on this machine's GPU: full-size models with random weights.
 
     .venv/bin/python -m benchmarks.gpu [--only NAME …] [--small]
 
-    embeddings   BGE-M3: tokens a second, packed and padded
-    flux, klein  FLUX.1-schnell, FLUX.2-klein-4B: seconds a picture, alone and several at once; as
-                 they are, compiled, and in fp8 (with torchao)
-    whisper      large-v3 on ctranslate2: times real time, and what a step takes
-    llama        Llama-3-8B on our transformers engine: tokens a second at 1, 16 and 64 at once, and
-                 of prompts
-    llama_vllm   the same on vllm
+    embeddings   BGE-M3: tokens per second, packed and padded
+    flux, klein  FLUX.1-schnell, FLUX.2-klein-4B: seconds per picture, alone and several at once;
+                 unmodified, compiled, and in fp8 (with torchao)
+    whisper      large-v3 on ctranslate2: times real time, and the duration of a step
+    llama        Llama-3-8B on our transformers engine: tokens per second at 1, 16 and 64 at once,
+                 and of prompts
+    llama_vllm   the same on vLLM
 
-Beside each stands its share of what the device reaches in this very run: of one large matrix
-product for arithmetic, of one large copy for bandwidth. A part has a process of its own and four
-minutes. One that fails says why, and the command ends with status 1. A library that is not
-installed is named and its part left out. Without a GPU nothing is run. ``--small`` runs tiny sizes,
-on the CPU where there is no GPU: to see that everything runs, not to measure.
+Each figure comes with its share of the device's limit, measured in the same run: one large matrix
+product for arithmetic, one large copy for bandwidth. Each part has its own process and four
+minutes. If a part fails, its error is printed, and the command ends with status 1. A part whose
+library is not installed is skipped. Without a GPU nothing is run. ``--small`` runs tiny sizes, on
+the CPU if there is no GPU: a test that everything runs, not a measurement.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _UNITS = {ARITHMETIC: 1e12, BANDWIDTH: 1e9}
 
 
 def limits_of(found: list[Told]) -> list[str]:
-    """What the other parts are told of the device's limits, as arguments."""
+    """Return the device's limits as arguments for the other parts."""
     known = {one.what: one.value for one in found if isinstance(one, Figure)}
     if not all(known.get(what) for what in _UNITS):
         return []
@@ -41,7 +41,7 @@ def limits_of(found: list[Told]) -> list[str]:
 
 
 def timed(part: Part, arguments: list[str], limit_s: float) -> list[Told]:
-    """Run a part, and say in a line how it went."""
+    """Run a part, and print a line about its result."""
     start = time.monotonic()
     found = run(part, arguments, limit_s)
     print(line(part, found, time.monotonic() - start), flush=True)
@@ -49,7 +49,7 @@ def timed(part: Part, arguments: list[str], limit_s: float) -> list[Told]:
 
 
 def main() -> int:
-    """Run the parts, and print."""
+    """Run the parts, and print the results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu")
     parser.add_argument("--only", nargs="+", default=[], choices=[one.name for one in PARTS])
     parser.add_argument("--small", action="store_true", help="tiny sizes, also on a CPU")
@@ -67,7 +67,7 @@ def main() -> int:
 
 
 def report(outcomes: dict[str, list[Told]]) -> int:
-    """The table and the line of figures; 1 where a part has failed."""
+    """Print the table and the line of figures; return 1 if a part has failed."""
     rows, values = [], {}
     for name, found in outcomes.items():
         rows += told.rows(name, found)

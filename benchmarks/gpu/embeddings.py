@@ -1,9 +1,9 @@
-"""BGE-M3 with random weights, through our engine: tokens a second.
+"""BGE-M3 with random weights, on our engine: tokens per second.
 
-Texts of mixed lengths (of ten, seven of 10 to 60 tokens and three of 300 to 500), and texts of 512
-tokens, all sorted by length and in runs as large as the engine's own budget. ``packed`` is what the
-engine does where it packs; ``padded`` fills every text up to the longest of its run, with tokens
-that count as nobody's: what padding costs.
+The workloads are texts of mixed lengths (of ten, seven of 10 to 60 tokens and three of 300 to 500)
+and texts of 512 tokens, sorted by length, in runs as large as the engine's budget. ``packed`` is
+what the engine does if it packs. ``padded`` pads every text to the longest of its run; padding
+tokens do not count, so this shows the cost of padding.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ FULL = {
 }  # fmt: skip
 TINY = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
 _LETTERS = (10, 60)  # ids of single characters in the recipe's vocabulary
-_HEADS, _WIDTH = 16, 64  # of BGE-M3's attention
+_HEADS, _WIDTH = 16, 64  # BGE-M3's number of attention heads, and their width
 
 
 def lengths(count: int, *, mixed: bool) -> list[int]:
-    """Of so many texts, in tokens."""
+    """Return the lengths of ``count`` texts, in tokens."""
     chance = random.Random(7)
     if not mixed:
         return [512] * count
@@ -42,14 +42,14 @@ def lengths(count: int, *, mixed: bool) -> list[int]:
 
 
 def operations(sizes: Sequence[int], config: dict[str, int]) -> float:
-    """What texts of these lengths take in the encoder."""
+    """Return the operations of the encoder for texts of these lengths."""
     width, layers = config["hidden_size"], config["num_hidden_layers"]
     weights = layers * (4 * width * width + 2 * width * config["intermediate_size"])
     return work.linear(sum(sizes), weights) + work.attention(sizes, layers, width)
 
 
 def runs(sizes: Sequence[int], budget: int, *, packs: bool) -> list[list[int]]:
-    """Texts in the order of their lengths, as many to a run as its budget holds."""
+    """Return the texts in runs, sorted by length, as many per run as the budget allows."""
     made: list[list[int]] = [[]]
     for size in sorted(sizes, reverse=True):
         now = made[-1]
@@ -61,7 +61,7 @@ def runs(sizes: Sequence[int], budget: int, *, packs: bool) -> list[list[int]]:
 
 
 def measure(run: Run) -> Iterator[Told]:
-    """Tokens a second of mixed texts and of equal ones, then attention by itself."""
+    """Yield tokens per second of mixed and of equal texts, then the figures of attention alone."""
     engine = _engine(run)
     yield Named("embeddings_budget", str(engine.budget))
     for name, mixed in (("mixed texts", True), ("texts of 512", False)):
@@ -73,7 +73,7 @@ def measure(run: Run) -> Iterator[Told]:
 
 
 def _rate(engine: Any, name: str, way: str, run: Run, *, mixed: bool) -> Figure:
-    """Tokens of texts a second; those that fill up do not count."""
+    """Return real tokens per second; padding does not count."""
     count = 64 if run.small else 8192
     sizes = lengths(count if mixed else count // 4, mixed=mixed)
     given = _parts(sizes, engine, packed=way == "packed")
@@ -88,7 +88,7 @@ def _rate(engine: Any, name: str, way: str, run: Run, *, mixed: bool) -> Figure:
 
 
 def _engine(run: Run) -> Any:
-    """Our engine on a folder with BGE-M3's architecture."""
+    """Return our engine, loaded from a folder with BGE-M3's architecture."""
     import torch
 
     from models.embeddings.torch import TorchEmbeddings
@@ -102,18 +102,18 @@ def _engine(run: Run) -> Any:
 
 
 def _parts(sizes: Sequence[int], engine: Any, *, packed: bool) -> list[list[Tokens]]:
-    """Random texts in runs; the shorter of a run filled up where they are not packed."""
+    """Return random texts in runs, padded to the longest unless ``packed``."""
     chance = random.Random(11)
     made = []
     for one in runs(sizes, engine.budget, packs=packed):
-        # An engine that does not pack fills up by itself.
+        # An engine that does not pack pads by itself.
         longest = max(one) if engine.packs and not packed else 0
         made.append([Tokens(chance.choices(_LETTERS, k=max(size, longest))) for size in one])
     return made
 
 
 def _attention(run: Run) -> Iterator[Told]:
-    """The attention of one layer by itself, of mixed texts, in half precision."""
+    """Yield the figures of one layer's attention, for mixed texts in half precision."""
     import torch
 
     from models.device import varlen

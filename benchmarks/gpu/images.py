@@ -1,12 +1,11 @@
-"""FLUX.1-schnell and FLUX.2-klein-4B with random weights: seconds a picture.
+"""FLUX.1-schnell and FLUX.2-klein-4B with random weights: seconds per picture.
 
-Four steps and the decoder, from embeddings of a prompt (an encoder's time is spent once a prompt),
-as ``models.images.pipelines.placement`` places them: as they are, compiled,
-and in fp8 (with torchao).
+Measured are four steps and the decoder, from prompt embeddings (the encoder runs once per prompt),
+placed by ``models.images.pipelines.placement``: unmodified, compiled, and in fp8 (with torchao).
 
-Operations are those that torch counts in one run, since not every weight meets every token: of a
-double block a token takes its own stream alone, and modulation is computed once a picture. The
-share of fp8 is of the limit in half precision, and may be more than 1.
+Operations are those that torch counts in one run, because not every weight is used for every token:
+a token passes through one stream of a double block only, and modulation is computed once per
+picture. The share of fp8 is relative to the limit in half precision, and may exceed 1.
 """
 
 from __future__ import annotations
@@ -24,25 +23,25 @@ from models.catalog import CATALOG
 from models.errors import ModelLoadFailed
 
 STEPS, WORDS = 4, 512
-# Kept: another run of the same library finds there what it compiles.
+# Kept after the run, so that another run with the same library finds the compiled code.
 COMPILED = Path(tempfile.gettempdir()) / "quartet-compiled"
 WAYS: dict[str, dict[str, Any]] = {
     "eager": {},
     "compiled": {"compiled": COMPILED},
     "fp8, compiled": {"quantization": "fp8", "compiled": COMPILED},
 }
-SIZES = {"eager": ((1024, (1, 2, 4)), (512, (1, 4, 8)))}  # sides, and how many at once
+SIZES = {"eager": ((1024, (1, 2, 4)), (512, (1, 4, 8)))}  # side, and pictures at once
 ALONE = ((1024, (1,)),)
 
 
 @dataclass(frozen=True)
 class Model:
-    """A pipeline with random weights, and what it is called with.
+    """A pipeline with random weights, and its inputs.
 
     Attributes:
-        slug: whose architecture it is.
+        slug: the model that has this architecture.
         make: builds the pipeline without its encoders.
-        embeds: what stands for one prompt, by the pipeline's names.
+        embeds: the embeddings of one prompt, by the pipeline's argument names.
     """
 
     slug: str
@@ -51,7 +50,7 @@ class Model:
 
 
 def operations(call: Callable[[], Any]) -> float:
-    """What a call takes: matrix products, convolutions, attention."""
+    """Return the operations of a call: matrix products, convolutions, attention."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
@@ -117,7 +116,7 @@ def klein(run: Run) -> Iterator[Told]:
 
 
 def measure(model: Model, run: Run) -> Iterator[Told]:
-    """Every way, alone and several at once; the quick ones first."""
+    """Yield figures of every way, alone and several at once; quick ones first."""
     counted: dict[tuple[int, int], float] = {}
     for way in WAYS:
         if run.small and run.device.kind != "cuda" and way != "eager":
@@ -143,7 +142,7 @@ def _figure(
     counted: dict[tuple[int, int], float],
     run: Run,
 ) -> Figure:
-    """Seconds a picture, of so many in one run; the operations are ``counted`` the first time."""
+    """Return seconds per picture in a run of ``size[1]``; operations are counted only once."""
     import torch
 
     side, count = size[0] // 16 if run.small else size[0], size[1]
@@ -167,7 +166,7 @@ def _figure(
 
 
 def _placed(model: Model, way: str, run: Run) -> Any:
-    """The pipeline, where and how it runs."""
+    """Return the pipeline, placed on the device in the given way."""
     import torch
 
     from models.images.pipelines import placement

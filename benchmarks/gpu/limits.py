@@ -1,7 +1,7 @@
-"""What the device reaches: one large matrix product, and one large copy within its memory.
+"""The device's limits: the speed of one large matrix product, and of one large copy in its memory.
 
-They stand for the device's own limits, so that no table of devices is needed: what is measured is
-some tenths below what a vendor's sheet says, and what no kernel of ours goes beyond by much.
+They are measured, so that no table of devices is needed. They are some tenths below a vendor's
+data sheet, and none of our kernels exceeds them by much.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from benchmarks.gpu.told import Figure, Named, Told
 from models.device.hardware import Device, driver_version
 
 ARITHMETIC, BANDWIDTH = "a matrix product", "a copy"
-_ROUNDS, _LEAST_S = 10, 0.5  # a GPU takes a moment from its idle clock to its own
+_ROUNDS, _LEAST_S = 10, 0.5  # a GPU takes a moment to reach its full clock rate
 
 
 def peak_flops(device: Device, side: int | None = None) -> float:
-    """Operations a second of a large matrix product in the device's precision; the best of some."""
+    """Return operations per second of a large matrix product in the device's precision."""
     import torch
 
     side = side or (8192 if device.kind == "cuda" else 2048)
@@ -28,7 +28,7 @@ def peak_flops(device: Device, side: int | None = None) -> float:
 
 
 def peak_bandwidth(device: Device, size_bytes: int | None = None) -> float:
-    """Bytes a second that a large copy reads and writes, the best of a few."""
+    """Return bytes per second that a large copy reads and writes."""
     import torch
 
     if size_bytes is None:
@@ -42,7 +42,7 @@ def peak_bandwidth(device: Device, size_bytes: int | None = None) -> float:
 
 
 def measure(run: Run) -> Iterator[Told]:
-    """The device's name, and both limits."""
+    """Yield the device's name, and both limits."""
     import torch
 
     device = run.device

@@ -1,8 +1,9 @@
-"""Llama-3-8B with random weights on our chat engines: tokens a second.
+"""Llama-3-8B with random weights on our chat engines: tokens per second.
 
-Decoding: prompts of 128 tokens, from when all have said their first token until one has said its
-last; each step reads the weights once, and each text's keys and values. Prompts: 16 of 1,024
-tokens, which say one token each. All through the engine's own ``admit`` and ``step``.
+Decoding uses prompts of 128 tokens, and is measured from when all conversations have their first
+token until one has its last. Each step reads the weights once, and the keys and values of each
+conversation. Prompts are measured with 16 of 1,024 tokens and answers of one token. Everything runs
+through the engine's own ``admit`` and ``step``.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ TINY = {
     "vocab_size": 512, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
     "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 2048,
 }  # fmt: skip
-_ENDS = [257, 260]  # as the recipe's tokenizer has them
+_ENDS = [257, 260]  # the end tokens of the recipe's tokenizer
 _LETTERS = range(256)  # token ids that are text
 _SMALL_CACHE = 4096
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What is measured, by a run's size."""
+    """The workload, by the size of the run."""
 
     at_once: tuple[int, ...]
     prompt: int
@@ -54,7 +55,7 @@ SMALL = Asked(at_once=(1, 4), prompt=16, said=8, prompts=2, long=64)
 
 
 def layer_weights(config: dict[str, int]) -> int:
-    """Weights of the layers: attention with shared keys and values, and the gated widening."""
+    """Return the number of weights of all layers: attention with shared keys, and the gated MLP."""
     width, heads = config["hidden_size"], config["num_attention_heads"]
     keys = width * config["num_key_value_heads"] // heads
     each = 2 * width * width + 2 * width * keys + 3 * width * config["intermediate_size"]
@@ -62,13 +63,13 @@ def layer_weights(config: dict[str, int]) -> int:
 
 
 def token_bytes(config: dict[str, int], number_bytes: int) -> int:
-    """Of one token's keys and values in all layers."""
+    """Return the size of one token's keys and values in all layers."""
     head = config["hidden_size"] // config["num_attention_heads"]
     return 2 * config["num_hidden_layers"] * config["num_key_value_heads"] * head * number_bytes
 
 
 def on_transformers(run: Run) -> Iterator[Told]:
-    """Our engine, its model made on the device."""
+    """Measure our engine, with a model created on the device."""
     import torch
     import transformers
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -91,7 +92,7 @@ def on_transformers(run: Run) -> Iterator[Told]:
 
 
 def on_vllm(run: Run) -> Iterator[Told]:
-    """The same on vLLM, which draws the weights by itself."""
+    """Measure the same on vLLM, which creates random weights itself."""
     import vllm
     from transformers import LlamaConfig
 
@@ -114,7 +115,7 @@ def on_vllm(run: Run) -> Iterator[Told]:
 
 
 def measure(engine: Any, run: Run) -> Iterator[Told]:
-    """Decoding with few and many at once, then prompts."""
+    """Yield figures of decoding with few and many at once, then of prompts."""
     asked, sizes = (SMALL if run.small else LARGE), _sizes(run)
     number_bytes = 4 if run.device.dtype == "float32" else 2
     head = sizes["vocab_size"] * sizes["hidden_size"]
@@ -145,10 +146,10 @@ def measure(engine: Any, run: Run) -> Iterator[Told]:
 
 
 class _Crowd:
-    """Conversations that begin at once, none with the beginning of another.
+    """Conversations that begin at once, with different prompts.
 
     Attributes:
-        tokens, seconds: said by all while all of them spoke, and how long that was.
+        tokens, seconds: the tokens generated while all conversations were active, and that time.
         took: seconds from the first request to the last step.
     """
 
@@ -162,10 +163,10 @@ class _Crowd:
         self.tokens, self.seconds, self.took = 0, 0.0, 0.0
 
     def run(self) -> None:
-        """Until all have said what they may.
+        """Run until all conversations have ended.
 
         Raises:
-            QuartetError: what became of one of them.
+            QuartetError: one of them failed.
         """
         prompts = [Prompt(tokens, self._sampling) for tokens in self._prompts]
         items = [asyncio.run(self._engine.prepare(prompt)) for prompt in prompts]
@@ -203,7 +204,7 @@ def _row(run: Run) -> Row:
 
 
 def _folder(run: Run) -> Path:
-    """With the recipe's tokenizer, and none of its weights."""
+    """Return a folder with the recipe's tokenizer, and without its weights."""
     folder = run.folder / "llama"
     folder.mkdir()
     tiny.build("llama", folder)

@@ -1,4 +1,4 @@
-"""Full-size models with random weights, made where they stay; nothing is downloaded."""
+"""Full-size models with random weights, created on the device; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from models.device.hardware import Device
 
 @dataclass(frozen=True)
 class Run:
-    """What a part is told.
+    """The settings of a part.
 
     Attributes:
-        device: where it runs.
-        small: tiny sizes, to see that it runs at all.
-        limits: of the device, None where they are not known.
+        device: the device.
+        small: whether to use tiny sizes, as a test that everything runs.
+        limits: the device's limits, None if they are not known.
         folder: for files; it is removed afterwards.
     """
 
@@ -32,17 +32,17 @@ class Run:
 
     @property
     def flops(self) -> float | None:
-        """Operations a second that the device reaches."""
+        """The device's limit in operations per second."""
         return self.limits and self.limits.flops
 
     @property
     def bandwidth(self) -> float | None:
-        """Bytes a second that the device reaches."""
+        """The device's limit in bytes per second."""
         return self.limits and self.limits.bandwidth
 
 
 def randomly(make: Callable[[], Any], device: Device, dtype: Any) -> Any:
-    """What ``make`` makes, its weights drawn on the device and in that precision."""
+    """Call ``make`` with random weights created on the device, in the given precision."""
     import torch
 
     usual = torch.get_default_dtype()
@@ -55,7 +55,7 @@ def randomly(make: Callable[[], Any], device: Device, dtype: Any) -> Any:
 
 
 def wait(device: Device) -> None:
-    """Until the device has done what it was given."""
+    """Wait until the device has finished its work."""
     import torch
 
     if device.kind == "cuda":
@@ -63,7 +63,7 @@ def wait(device: Device) -> None:
 
 
 def seconds(call: Callable[[], Any], device: Device, rounds: int, warm: int = 1) -> float:
-    """The median of a few rounds, after some that are not counted."""
+    """Return the median seconds of a few rounds, after warm-up rounds."""
     took = []
     for _ in range(warm + rounds):
         start = time.perf_counter()
@@ -74,7 +74,7 @@ def seconds(call: Callable[[], Any], device: Device, rounds: int, warm: int = 1)
 
 
 def forget(device: Device) -> None:
-    """Give back what nobody holds any more."""
+    """Free memory that is no longer used."""
     gc.collect()
     if device.kind == "cuda":
         import torch

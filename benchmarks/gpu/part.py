@@ -15,7 +15,7 @@ from models.device import hardware
 
 
 def found(measure: str, run: Run) -> Iterator[Told]:
-    """What a part finds, and what it fails with: libraries raise what they like."""
+    """Yield a part's figures, and its failure if it raises."""
     try:
         module, _, name = measure.partition(":")
         yield from getattr(import_module(module), name)(run)
@@ -26,7 +26,7 @@ def found(measure: str, run: Run) -> Iterator[Told]:
 
 
 def main() -> int:
-    """Measure, and write each figure down as it is found."""
+    """Measure, and write each figure as soon as it is known."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.part")
     parser.add_argument("measure")
     parser.add_argument("folder", type=Path)

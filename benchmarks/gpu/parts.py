@@ -1,7 +1,7 @@
-"""The parts of the benchmark, each in a process of its own.
+"""The parts of the benchmark, each run in its own process.
 
-A part that is out of memory, crashes or hangs takes none of the others with it; what it has
-measured by then counts.
+If a part is out of memory, crashes or hangs, the others still run, and the figures that it has
+written count.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from benchmarks.gpu.told import Failed, Skipped, Told
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 240.0
-_SAID = 2000  # of a failed part's own words, in characters
+_SAID = 2000  # how many characters of a failed part's output are shown
 
 
 @dataclass(frozen=True)
 class Part:
-    """One of them.
+    """A part of the benchmark.
 
     Attributes:
-        measure: ``module:function``, which takes a ``Run`` and yields what it finds.
-        needs: libraries, by the names under which they are imported.
+        measure: ``module:function``; the function takes a ``Run`` and yields figures.
+        needs: the libraries that it imports.
     """
 
     name: str
@@ -58,7 +58,7 @@ PARTS = (
 
 
 def chosen(names: Sequence[str]) -> list[Part]:
-    """The parts of these names in their own order; all of them, where none is named.
+    """Return the parts with these names, in their own order; all parts without names.
 
     Raises:
         KeyError: there is no such part.
@@ -70,14 +70,14 @@ def chosen(names: Sequence[str]) -> list[Part]:
 
 
 def run(part: Part, arguments: Sequence[str] = (), limit_s: float = LIMIT_S) -> list[Told]:
-    """Run a part; what it tells, and how it failed if it did."""
+    """Run a part; return what it has written, and its failure if it failed."""
     if part.missing:
         return [Skipped("", f"{' and '.join(part.missing)} not installed")]
     with TemporaryDirectory(prefix="quartet-gpu-") as scratch:
         folder = Path(scratch)
         command = [sys.executable, "-m", "benchmarks.gpu.part", part.measure, scratch, *arguments]
         with (folder / "log").open("w") as log:
-            # A session of its own: what a part has started ends with it.
+            # In its own session, so that its child processes can be killed with it.
             process = subprocess.Popen(
                 command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
             )
@@ -98,7 +98,7 @@ def run(part: Part, arguments: Sequence[str] = (), limit_s: float = LIMIT_S) -> 
 
 
 def line(part: Part, found: Sequence[Told], took_s: float) -> str:
-    """How a part went."""
+    """Return a line about the result of a part."""
     count = sum(isinstance(one, told.Figure) for one in found)
     for one in found:
         if isinstance(one, Failed):
@@ -110,7 +110,7 @@ def line(part: Part, found: Sequence[Told], took_s: float) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """The process, and all of its session that is left."""
+    """Kill the process, and all other processes of its session."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

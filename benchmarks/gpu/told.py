@@ -1,4 +1,4 @@
-"""What a part tells while it runs: a line of JSON each, so that what is measured outlasts it."""
+"""The results that a part writes while it runs, one line of JSON each, so that none is lost."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Figure:
     """One figure.
 
     Attributes:
-        what: of what, within its part: ``eager, 4 at once``.
-        unit: what the value counts: ``s a picture``.
-        share: of a limit of the device that was reached, from 0 to 1; None where none applies.
-        of: which limit: ``arithmetic`` or ``bandwidth``.
+        what: its name within the part: ``eager, 4 at once``.
+        unit: the unit of the value: ``s a picture``.
+        share: the share of a device limit that was reached, from 0 to 1; None if none applies.
+        of: the limit: ``arithmetic`` or ``bandwidth``.
     """
 
     what: str
@@ -30,7 +30,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Skipped:
-    """What could not be measured here, and why; no failure."""
+    """A measurement that is not possible here, and the reason; not a failure."""
 
     what: str
     reason: str
@@ -38,14 +38,14 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Failed:
-    """Why the part ended before its end."""
+    """Why the part ended early."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Named:
-    """Words: the device's name, a library's version."""
+    """A text: the device's name, a library's version."""
 
     name: str
     text: str
@@ -56,12 +56,12 @@ _KINDS: dict[str, type[Any]] = {one.__name__: one for one in (Figure, Skipped, F
 
 
 def line(told: Told) -> str:
-    """As it is written."""
+    """Return a result as a line of JSON."""
     return json.dumps({"kind": type(told).__name__, **asdict(told)}) + "\n"
 
 
 def read(file: Path) -> list[Told]:
-    """All that was told; a last line that was cut off is left out."""
+    """Return all results in a file, without a last line that is incomplete."""
     found: list[Told] = []
     for one in file.read_text().splitlines(keepends=True) if file.exists() else ():
         if one.endswith("\n"):
@@ -71,7 +71,7 @@ def read(file: Path) -> list[Told]:
 
 
 def named(part: str, told: Iterable[Told]) -> dict[str, float | str]:
-    """A part's figures by names of letters, digits and underscores."""
+    """Return a part's figures, with names of letters, digits and underscores."""
     values: dict[str, float | str] = {}
     for one in told:
         if isinstance(one, Named):
@@ -85,7 +85,7 @@ def named(part: str, told: Iterable[Told]) -> dict[str, float | str]:
 
 
 def rows(part: str, told: Iterable[Told]) -> list[tuple[str, ...]]:
-    """A part's lines of the table: part, what, figure, unit, share of a limit."""
+    """Return a part's rows of the table: part, name, figure, unit, share of a limit."""
     found: list[tuple[str, ...]] = []
     for one in told:
         if isinstance(one, Figure):

@@ -1,8 +1,8 @@
 """Whisper large-v3 with random weights on ctranslate2: how many times real time.
 
-Windows of 30 seconds, of which some 100 tokens are said in English at an ordinary pace; random
-weights never end by themselves, so that each says exactly as many as it may. Greedy, and with five
-beams as our engine does. The first figure is the encoder's alone.
+The input is windows of 30 seconds, which in English at an ordinary pace have some 100 tokens.
+Random weights never end by themselves, so each answer has exactly the maximum length. Decoding is
+greedy, and with five beams as in our engine. The first figure is the encoder's alone.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ FULL = {
     "d_model": 1280, "encoder_layers": 32, "decoder_layers": 32, "encoder_attention_heads": 20,
     "decoder_attention_heads": 20, "encoder_ffn_dim": 5120, "decoder_ffn_dim": 5120,
 }  # fmt: skip
-_FRAMES, _MELS, _STATES = 3000, 128, 1500  # of a window: spectra, their height, encoded states
+_FRAMES, _MELS, _STATES = 3000, 128, 1500  # per window: frames, mel bands, encoder states
 _SPREAD = 0.03
 
 
 def operations(config: dict[str, int], windows: int) -> float:
-    """What the encoder takes for so many windows, its two convolutions left out."""
+    """Return the encoder's operations for ``windows`` windows, without its two convolutions."""
     width, layers = config["d_model"], config["encoder_layers"]
     weights = layers * (4 * width * width + 2 * width * config["encoder_ffn_dim"])
     each = work.linear(_STATES, weights) + work.attention([_STATES], layers, width)
@@ -33,7 +33,7 @@ def operations(config: dict[str, int], windows: int) -> float:
 
 
 def measure(run: Run) -> Iterator[Told]:
-    """The encoder, then whole windows: alone, and many at once."""
+    """Yield figures of the encoder, then of whole windows: alone, and many at once."""
     import ctranslate2
     import numpy as np
 
@@ -60,7 +60,7 @@ def measure(run: Run) -> Iterator[Told]:
 
 
 def _windows(model: Any, heard: Any, count: int, beams: int, run: Run) -> Iterator[Told]:
-    """Encoder and decoder."""
+    """Yield the figures of encoder and decoder."""
     prompt, end = _ids()
     said = 0
 
@@ -68,7 +68,7 @@ def _windows(model: Any, heard: Any, count: int, beams: int, run: Run) -> Iterat
         nonlocal said
         results = model.generate(
             model.encode(heard), [prompt] * count, beam_size=beams, suppress_blank=False,
-            # Twice: it allows half of it for the answer.
+            # Twice the length: ctranslate2 allows half of it for the answer.
             max_length=2 * SAID, suppress_tokens=[end],
         )  # fmt: skip
         said = max(len(one.sequences_ids[0]) for one in results)
@@ -81,7 +81,7 @@ def _windows(model: Any, heard: Any, count: int, beams: int, run: Run) -> Iterat
 
 
 def write(folder: Path, changes: dict[str, int]) -> Path:
-    """A model in ctranslate2's form, its weights drawn in float16 (3 GB in full size)."""
+    """Return a model in ctranslate2's format, with random float16 weights (3 GB in full size)."""
     import torch
     from ctranslate2.converters.transformers import WhisperLoader
     from transformers import WhisperForConditionalGeneration
@@ -106,7 +106,7 @@ def write(folder: Path, changes: dict[str, int]) -> Path:
 
 
 def _ids() -> tuple[list[int], int]:
-    """What a window's answer begins with, and the token that would end it."""
+    """Return the tokens that a window's answer begins with, and the end token."""
     from models.tiny import whisper
 
     known = whisper.tokenizer().convert_tokens_to_ids

@@ -1,1 +1,1 @@
-"""The routes: workers', RunPod's, the OpenAI proxy's, the gateway's."""
+"""The routes of workers, of RunPod, of the OpenAI proxy and of the gateway."""

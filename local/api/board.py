@@ -1,4 +1,4 @@
-"""What the page shows of the platform: jobs, queues and workers, as they change."""
+"""The jobs, queues and workers that the page shows, and their changes."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ from local.queue.platform import Platform
 from local.queue.workers import Worker
 
 _LOOK_S = 0.25
-_JOBS = 200  # of each endpoint, the latest
+_JOBS = 200  # the latest jobs of each endpoint
 
 
 async def changes(platform: Platform) -> AsyncGenerator[dict[str, Any], None]:
-    """Yield what there is, then what has changed, until the platform has stopped.
+    """Yield the current state, then each change, until the platform has stopped.
 
-    ``jobs`` are those that are new or not what they were, ``gone`` the ids of those that are shown
-    no more; ``endpoints`` and ``workers`` are whole.
+    ``jobs`` are those that are new or have changed, and ``gone`` the ids of those that are no
+    longer shown; ``endpoints`` and ``workers`` are always complete.
     """
     jobs: dict[str, dict[str, Any]] = {}
-    around: dict[str, Any] = {}
-    # Asked once: of two answers one is a millisecond off now and then, and all jobs seem changed.
+    shown: dict[str, Any] = {}
+    # Measured once: the difference varies by a millisecond, and all jobs would seem changed.
     ahead_s = time.time() - asyncio.get_running_loop().time()
     while not platform.draining or platform.in_flight:
         now = {job.id: _job(job, ahead_s) for job in _latest(platform)}
         fresh = [row for key, row in now.items() if jobs.get(key) != row]
         gone = [key for key in jobs if key not in now]
-        beside = {
+        state = {
             "endpoints": {name: health(platform, name) for name in platform.served},
             "workers": [_worker(worker) for worker in platform.workers.values()],
         }
-        if fresh or gone or beside != around:
-            yield {"now": round(time.time() * 1000), "jobs": fresh, "gone": gone, **beside}
-        jobs, around = now, beside
+        if fresh or gone or state != shown:
+            yield {"now": round(time.time() * 1000), "jobs": fresh, "gone": gone, **state}
+        jobs, shown = now, state
         await asyncio.sleep(_LOOK_S)
 
 
 def _latest(platform: Platform) -> list[Job]:
-    """The latest of each endpoint, and what runs, however many have come since."""
+    """Return the latest jobs of each endpoint, and all running jobs."""
     queues = platform.queues.endpoints.values()
     latest = [job for queue in queues for job in islice(reversed(queue.jobs.values()), _JOBS)]
     return [*latest, *(job for worker in platform.workers.values() for job in worker.jobs.values())]
 
 
 def _job(job: Job, ahead_s: float) -> dict[str, Any]:
-    """A job without its input and output; times in milliseconds since 1970.
+    """Return a job without its input and output; times in milliseconds since 1970.
 
-    ``ahead_s`` is how far the day's time is ahead of the event loop's.
+    ``ahead_s`` is the wall clock's time minus the event loop's.
     """
 
     def ms(at: float | None) -> int | None:
@@ -75,23 +75,23 @@ def _job(job: Job, ahead_s: float) -> dict[str, Any]:
 
 
 def _about(given: Any) -> str | None:
-    """The model that a job names, else its route, where it has one."""
+    """Return the model that a job names, or else its route, or else None."""
     if not isinstance(given, dict):
         return None
     body = given.get("openai_input", given)
     named = body.get("model") if isinstance(body, dict) else None
-    told = (one for one in (named, given.get("openai_route")) if isinstance(one, str))
-    return next((one[:100] for one in told), None)
+    labels = (label for label in (named, given.get("openai_route")) if isinstance(label, str))
+    return next((label[:100] for label in labels), None)
 
 
 def _progress(job: Job) -> dict[str, Any] | None:
-    """How far a running job says that it is: ``{"done", "total", "unit"}``."""
-    said = None if job.final else job.output
-    return said if isinstance(said, dict) and "total" in said else None
+    """Return the progress that a running job reports: ``{"done", "total", "unit"}``."""
+    output = None if job.final else job.output
+    return output if isinstance(output, dict) and "total" in output else None
 
 
 def _code(error: str | None) -> str | None:
-    """The code of an error object, else the beginning of what a job failed with."""
+    """Return the code of an error object, or else the beginning of the error."""
     if error is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The bodies of the gateway's routes, as its contract has them; unknown keys are always allowed."""
+"""The request bodies of the gateway's routes, as its contract defines; unknown keys are allowed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NonEmpty = Annotated[str, Field(min_length=1)]
 
 
 def _whole(value: Any) -> Any:
-    """JSON has one kind of number: 5.0 is the integer 5."""
+    """Return a number that is whole as an integer: in JSON, 5.0 equals 5."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -20,7 +20,7 @@ Integer = Annotated[int, BeforeValidator(_whole)]
 
 
 def _no_null(value: Any) -> Any:
-    """A field that is optional may be left out; null is not the same."""
+    """Reject null: an optional field may be left out, but not be null."""
     if value is None:
         raise ValueError("must not be null")
     return value
@@ -36,7 +36,7 @@ Uri = Annotated[str, AfterValidator(_uri)]
 
 
 class Body(BaseModel):
-    """Base: what the gateway checks, and no more."""
+    """The base class: what the gateway validates, and no more."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -50,7 +50,7 @@ class Body(BaseModel):
 
 
 class Message(BaseModel):
-    """One turn of a conversation."""
+    """One message of a conversation."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -109,7 +109,7 @@ class EmbeddingsBody(Body):
 
 
 class DirectBody(BaseModel):
-    """``POST /v1/runpod/{surface}/run`` and ``/runsync``: a job, or just its input."""
+    """``POST /v1/runpod/{surface}/run`` and ``/runsync``: a job, or only its input."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -126,7 +126,7 @@ class DirectBody(BaseModel):
 
 
 class WebhookTestBody(BaseModel):
-    """``POST /v1/webhooks/test``: where an event is to be sent, which, and what it holds."""
+    """``POST /v1/webhooks/test``: the address, the event and its data."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 

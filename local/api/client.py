@@ -1,7 +1,6 @@
-"""RunPod's own routes, for clients: ``/v2/{endpoint}/run`` and the rest.
+"""RunPod's routes for clients: ``/v2/{endpoint}/run`` and the others.
 
-They answer with RunPod's JSON and status codes; query parameters that they do not know are left
-aside.
+They answer with RunPod's JSON and status codes, and ignore unknown query parameters.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ _MS = 1000
 
 
 class ClientRoutes:
-    """The client's side of every endpoint.
+    """The clients' routes of every endpoint.
 
     Args:
         platform: the queues.
-        webhooks: told of jobs that have one.
-        key: the key that clients must bring; None = any.
+        webhooks: notified of jobs with a webhook.
+        key: the key that clients must send; None = any.
     """
 
     def __init__(self, platform: Platform, webhooks: Webhooks, key: str | None) -> None:
@@ -40,7 +39,7 @@ class ClientRoutes:
         self._key = key
 
     def routes(self) -> list[Route]:
-        """All of them, below ``/v2/{endpoint}``."""
+        """Return all routes, below ``/v2/{endpoint}``."""
         table: list[tuple[str, str, Callable[[Request, str], Awaitable[Response]]]] = [
             ("POST", "run", self._run),
             ("POST", "runsync", self._runsync),
@@ -69,20 +68,20 @@ class ClientRoutes:
         return endpoint
 
     def endpoint(self, name: str) -> str:
-        """The endpoint of that name.
+        """Return the name of an existing endpoint.
 
         Raises:
-            Refused: there is none.
+            Refused: there is no such endpoint.
         """
         if name not in self._platform.queues.endpoints:
             raise Refused(404, "endpoint not found")
         return name
 
     def job(self, endpoint: str, job_id: str) -> Job:
-        """The job of that id.
+        """Return the job with an id.
 
         Raises:
-            Refused: there is none, or none any more.
+            Refused: there is no such job, or it has expired.
         """
         job = self._platform.queues.find(endpoint, job_id)
         if job is None:
@@ -90,7 +89,7 @@ class ClientRoutes:
         return job
 
     def submit(self, endpoint: str, order: Order) -> Job:
-        """Queue a job, and follow it where it has a webhook.
+        """Queue a job, and follow it if it has a webhook.
 
         Raises:
             Refused: the platform is stopping.
@@ -105,12 +104,12 @@ class ClientRoutes:
     def run(
         self, endpoint: str, body: dict[str, Any], *, sync: bool = False, surface: str | None = None
     ) -> Job:
-        """What ``/run`` and ``/runsync`` do with a body; raises as ``read_order`` does."""
+        """Queue the body of ``/run`` or ``/runsync``; raises what ``read_order`` raises."""
         order = read_order(body, self._platform.limits)
         return self.submit(endpoint, replace(order, sync=sync, surface=surface))
 
     async def stream(self, job: Job) -> dict[str, Any]:
-        """What ``/stream`` answers: the chunks not given out yet, waiting a moment for one."""
+        """Return the answer of ``/stream``: the chunks not yet returned; waits briefly for one."""
         if job.read == len(job.chunks) and not job.final:
             await job.change(_STREAM_WAIT_S)
         fresh, job.read = job.chunks[job.read :], len(job.chunks)
@@ -146,7 +145,7 @@ class ClientRoutes:
         return json_response(accepted(job))
 
     def retry(self, job: Job) -> None:
-        """What ``/retry`` does.
+        """Queue a job again, for ``/retry``.
 
         Raises:
             Refused: the job runs, or has its result.
@@ -161,7 +160,7 @@ class ClientRoutes:
         return json_response(self.purge(endpoint))
 
     def purge(self, endpoint: str) -> dict[str, Any]:
-        """What ``/purge-queue`` answers."""
+        """Empty a queue; return the answer of ``/purge-queue``."""
         return {"removed": self._platform.queues.purge(endpoint), "status": "completed"}
 
     async def _health(self, http: Request, endpoint: str) -> Response:
@@ -169,15 +168,15 @@ class ClientRoutes:
 
 
 def accepted(job: Job) -> dict[str, str]:
-    """The answer of ``/run``, ``/cancel`` and ``/retry``."""
+    """Return the answer of ``/run``, ``/cancel`` and ``/retry``."""
     return {"id": job.id, "status": str(job.status)}
 
 
 def read_wait_s(wait: str | None, limits: Limits) -> float:
-    """How long ``/runsync`` waits: ``?wait=`` in milliseconds, held within the limits.
+    """Return how long ``/runsync`` waits: ``?wait=`` in milliseconds, within the limits.
 
     Raises:
-        Refused: it is no number.
+        Refused: ``wait`` is not a number.
     """
     if wait is None:
         return limits.sync_wait_s
@@ -186,14 +185,14 @@ def read_wait_s(wait: str | None, limits: Limits) -> float:
     return min(max(int(wait) / _MS, limits.min_sync_wait_s), limits.max_sync_wait_s)
 
 
-_OURS = frozenset({"endpoint", "id", "input", "runId", "webhook"})  # of a job, set or read here
+_OURS = frozenset({"endpoint", "id", "input", "runId", "webhook"})  # fields that are handled here
 
 
 def read_order(body: dict[str, Any], limits: Limits) -> Order:
-    """Understand the body of ``/run``.
+    """Parse the body of ``/run``.
 
     Raises:
-        Refused: it has no input, or its policy makes no sense.
+        Refused: it has no input, or its policy is invalid.
     """
     if body.get("input") is None:
         raise Refused(400, 'the body must have an "input"')
@@ -207,7 +206,7 @@ def read_order(body: dict[str, Any], limits: Limits) -> Order:
         input=body["input"],
         execution_timeout_s=_seconds(policy, "executionTimeout", 5, limits.execution_timeout_s),
         ttl_s=_seconds(policy, "ttl", 10, limits.ttl_s),
-        envelope={name: one for name, one in body.items() if name not in _OURS and one},
+        envelope={name: value for name, value in body.items() if name not in _OURS and value},
         webhook=webhook,
     )
 

@@ -1,4 +1,4 @@
-"""What all routes share: keys, bodies, and noticing that the other side has left."""
+"""Functions that all routes share: keys, bodies, and detecting a closed connection."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 
 class Refused(Exception):
-    """A request that is answered with a status and one line."""
+    """A request that is answered with an error status and a message."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -25,30 +25,30 @@ class Refused(Exception):
 
 
 class Gone(Exception):
-    """The other side closed its connection; nobody reads an answer."""
+    """The client closed its connection, so no answer is needed."""
 
 
 def json_response(content: Any, status: int = 200) -> Response:
-    """JSON in ASCII, which can say every text that JSON can bring, halves of characters too."""
+    """Return JSON in ASCII, which can express any string of JSON, unpaired surrogates included."""
     text = json.dumps(content, allow_nan=False)
     return Response(text, status, media_type="application/json")
 
 
 def strict(content: bytes) -> Any:
-    """Read JSON.
+    """Parse JSON strictly.
 
     Raises:
-        ValueError: it is none; NaN and Infinity are not JSON, and cannot be said again.
-        RecursionError: it is too deep.
+        ValueError: the content is not JSON; NaN and Infinity are not JSON either.
+        RecursionError: it is nested too deeply.
     """
     return json.loads(content, parse_constant=_no_number, parse_float=_finite)
 
 
 def parse(content: bytes) -> dict[str, Any]:
-    """Read a JSON object.
+    """Parse a JSON object.
 
     Raises:
-        Refused: it is none.
+        Refused: the content is not a JSON object.
     """
     try:
         body = strict(content or b"{}")
@@ -71,14 +71,14 @@ def _finite(text: str) -> float:
 
 
 def is_number(text: str, digits: int = 15) -> bool:
-    """Whether this is a number that ``int`` reads, of so many digits at most."""
+    """Whether a text is a number that ``int`` reads, of at most this many digits."""
     return text.isascii() and text.isdigit() and len(text) <= digits
 
 
 def authorised(http: HTTPConnection, key: str | None) -> bool:
-    """Whether a request brings the key, or any at all where none is set.
+    """Whether a request has the key, or any key if none is set.
 
-    RunPod takes it with and without the word ``Bearer``.
+    RunPod accepts it with and without the word ``Bearer``.
     """
     given = http.headers.get("authorization", "")
     if given.lower().startswith("bearer"):
@@ -90,10 +90,10 @@ def authorised(http: HTTPConnection, key: str | None) -> bool:
 
 
 async def read_body(http: Request, limit_bytes: int) -> bytes:
-    """Read a body, and no more of it than the limit.
+    """Read a body up to the limit.
 
     Raises:
-        Refused: it is larger.
+        Refused: the body is larger.
     """
     content = bytearray()
     async for chunk in http.stream():
@@ -104,15 +104,15 @@ async def read_body(http: Request, limit_bytes: int) -> bytes:
 
 
 async def read_object(http: Request, limit_bytes: int) -> dict[str, Any]:
-    """Read a JSON object; raises as ``read_body`` and ``parse`` do."""
+    """Read a JSON object; raises what ``read_body`` and ``parse`` raise."""
     return parse(await read_body(http, limit_bytes))
 
 
 async def while_connected(http: Request, work: Awaitable[Result]) -> Result:
-    """Wait for the work as long as the other side stays.
+    """Wait for the work while the client is connected.
 
     Raises:
-        Gone: it left; the work is cancelled.
+        Gone: the client disconnected; the work is cancelled.
     """
     task = asyncio.ensure_future(work)
     left = asyncio.ensure_future(_left(http))

@@ -17,7 +17,7 @@ from local.queue.jobs import Job
 
 
 def direct_routes(front: Front) -> APIRouter:
-    """All of them."""
+    """Return all direct routes."""
     router = APIRouter(prefix="/v1/runpod/{surface}", tags=["RunPod Jobs"], route_class=JsonRoute)
     _add_submissions(router, front)
     _add_operations(router, front)
@@ -83,7 +83,7 @@ def _add_operations(router: APIRouter, front: Front) -> None:
 
 
 def direct_job(body: dict[str, Any]) -> dict[str, Any]:
-    """The job of a direct route.
+    """Return the job of a direct route.
 
     Of a body whose input is an object, that and what RunPod reads beside it; the rest goes no
     further. Any other body is the input, whole but for the endpoint: RunPod sees no webhook and no
@@ -91,7 +91,7 @@ def direct_job(body: dict[str, Any]) -> dict[str, Any]:
     """
     if not isinstance(body.get("input"), dict):
         return {"input": {name: value for name, value in body.items() if name != "endpointId"}}
-    beside: dict[str, Any] = {
+    fields: dict[str, Any] = {
         name: body[name] for name in ("webhook", "policy", "s3Config") if name in body
     }
-    return {"input": body["input"], **beside}
+    return {"input": body["input"], **fields}

@@ -1,4 +1,4 @@
-"""Faults on purpose: what a platform may do to a worker's requests, for tests of workers."""
+"""Fault injection: what a platform may do to a worker's requests, for tests of workers."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _OTHERS = ("/job-stop/", "/ping/")
 
 @dataclass
 class Faults:
-    """What goes wrong; may be changed while the platform runs.
+    """The faults to inject; may be changed while the platform runs.
 
     Attributes:
-        share: of posts that are dropped, refused or slow, in equal parts.
-        slow_s: how long a slow one takes.
+        share: the share of posts that are dropped, refused or slow, in equal parts.
+        slow_s: the duration of a slow post, in seconds.
         away: whether every connection of a worker is cut.
         busy: how many of the next polls are answered with 429.
-        lost_takes: how many of the next answers that bring jobs are lost.
-        lost_stops: how many of the next answers that bring stops are lost.
-        retry_after_s: what those say of when to come again, None = nothing.
-        seed: of what happens to which post.
-        happened: how often each fault has.
+        lost_takes: how many of the next answers with jobs are lost.
+        lost_stops: how many of the next answers with stops are lost.
+        retry_after_s: the ``Retry-After`` of the 429 answers, None = no such header.
+        seed: the seed of the random choice of faults.
+        happened: how often each fault has occurred.
     """
 
     share: float = 0.0
@@ -42,13 +42,13 @@ class Faults:
     happened: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        """Begin the same way each time."""
+        """Seed the random generator."""
         self._chance = random.Random(self.seed)
 
     def next(self, path: str) -> str | None:
-        """What happens to a request for ``path``; None = nothing."""
+        """Return the fault for a request to ``path``; None = no fault."""
         kind = self._kind(path)
-        if kind is not None and not kind.startswith("lost"):  # those count where there was a loss
+        if kind is not None and not kind.startswith("lost"):  # counted when an answer is lost
             self.happened[kind] += 1
         return kind
 
@@ -68,7 +68,7 @@ class Faults:
 
 
 class Faulty:
-    """The platform, with its faults. It must be what the server calls: it cuts connections."""
+    """The platform with faults. The server must call it directly: it cuts connections."""
 
     def __init__(self, application: ASGIApp, faults: Faults) -> None:
         self._application = application
@@ -86,7 +86,7 @@ class Faulty:
             await _cut(send)
         elif kind in {"lost take", "lost stop"}:
             await self._lose(kind, scope, receive, send)
-        elif kind == "drop after":  # taken, and the answer lost: the worker will send it again
+        elif kind == "drop after":  # received, but the answer is lost: the worker sends it again
             await self._application(scope, receive, _nowhere)
             await _cut(send)
         else:
@@ -95,7 +95,7 @@ class Faulty:
             await self._application(scope, receive, send)
 
     async def _lose(self, kind: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """Lose an answer that brings something; one with nothing in it goes through."""
+        """Lose an answer that has content; pass on one without."""
         answer: list[Message] = []
 
         async def keep(message: Message) -> None:
@@ -118,13 +118,13 @@ class Faulty:
 
 
 async def _nowhere(message: Message) -> None:
-    """An answer that nobody gets."""
+    """Discard an answer."""
 
 
 async def _cut(send: Send) -> None:
-    """Reset the connection: uvicorn's ``send`` belongs to what has its transport."""
+    """Reset the connection: uvicorn's ``send`` is a method of the object with the transport."""
     transport = getattr(getattr(send, "__self__", None), "transport", None)
     if transport is None:
         raise RuntimeError("this server's connections cannot be cut")
     transport.abort()
-    await asyncio.sleep(0)  # uvicorn hears of it, and misses no answer
+    await asyncio.sleep(0)  # lets uvicorn note that the connection is closed

@@ -1,4 +1,4 @@
-"""What the gateway's routes stand on."""
+"""The parts that the gateway's routes share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EndpointId = Annotated[str | None, Query(alias="endpointId", min_length=1)]
 
 
 def is_delivered_to(webhook_url: str) -> bool:
-    """Whether events are sent to an address."""
+    """Whether webhooks are sent to this URL."""
     if webhook_url.startswith("https://"):
         return True
     own = {"127.0.0.1", "localhost", "::1"}
@@ -30,7 +30,7 @@ def is_delivered_to(webhook_url: str) -> bool:
 
 
 class GatewayError(Exception):
-    """An answer in the gateway's shape: ``{"error": {"code", "message", "detail"}}``."""
+    """An error in the gateway's format: ``{"error": {"code", "message", "detail"}}``."""
 
     def __init__(self, status: int, code: str, message: str, detail: Any = None) -> None:
         super().__init__(message)
@@ -38,12 +38,12 @@ class GatewayError(Exception):
         self.content = {"error": {"code": code, "message": message, "detail": detail}}
 
     def response(self) -> Response:
-        """As HTTP."""
+        """Return the error as an HTTP response."""
         return json_response(self.content, self.status)
 
 
 def upstream(refused: Refused) -> GatewayError:
-    """RunPod's refusal, as the gateway hands it on."""
+    """Return RunPod's error as the gateway passes it on."""
     detail = {
         "provider": "runpod",
         "upstream_status": refused.status,
@@ -54,13 +54,13 @@ def upstream(refused: Refused) -> GatewayError:
 
 
 class Front:
-    """The gateway's own part: keys, endpoints and webhooks.
+    """The gateway's own logic: keys, endpoints and webhooks.
 
     Args:
         platform: the queues.
-        client: RunPod's routes, which the gateway's lead to.
-        webhooks: told of jobs with a ``webhook_url``.
-        key: the key that clients must bring; None = any.
+        client: RunPod's routes, to which the gateway's routes lead.
+        webhooks: notified of jobs with a ``webhook_url``.
+        key: the key that clients must send; None = any.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Front:
         self._key = key
 
     def check_key(self, http: HTTPConnection) -> None:
-        """Let a request through that brings the key.
+        """Check that a request has the key.
 
         Raises:
             GatewayError: it does not.
@@ -81,11 +81,11 @@ class Front:
             raise GatewayError(401, "unauthorized", "Unauthorized user.")
 
     def endpoint(self, surface: str, explicit: str | None, model: object = None) -> str:
-        """The endpoint that a client names, else the one for a surface and a model.
+        """Return the endpoint that a client names, or else that of the surface and model.
 
         Raises:
-            GatewayError: there is none.
-            Refused: there is none of the name that the client gives.
+            GatewayError: there is no endpoint for the surface.
+            Refused: there is no endpoint with the given name.
         """
         if explicit is not None and explicit.strip():
             return self.client.endpoint(explicit.strip())
@@ -97,14 +97,14 @@ class Front:
         return name
 
     def job(self, surface: str, job_id: str, endpoint: str | None) -> Job:
-        """The job of that id, at the endpoint that the client names or that of the surface.
+        """Return the job with an id, at the named endpoint or else at that of the surface.
 
-        Raises as ``endpoint`` and ``ClientRoutes.job`` do.
+        Raises what ``endpoint`` and ``ClientRoutes.job`` raise.
         """
         return self.client.job(self.endpoint(surface, endpoint), job_id)
 
     def recorded(self, job_id: str) -> Job | None:
-        """The job of that id that came by one of the gateway's routes, at whatever endpoint."""
+        """Return the job with an id at any endpoint, if a gateway route submitted it."""
         for endpoint in self.platform.queues.endpoints.values():
             job = endpoint.jobs.get(job_id)
             if job is not None and job.order.surface is not None:
@@ -112,10 +112,10 @@ class Front:
         return None
 
     def follow(self, job: Job, webhook_url: str | None, surface: str) -> None:
-        """Tell the client of each step, where it asked for it at an address that is delivered to.
+        """Send the client the job's events, if it gave a URL that events are sent to.
 
-        The gateway delivers by https; here also by http to this machine, where there are no
-        certificates to try with.
+        The gateway requires https. Here, http to this machine is allowed, too, because there are no
+        certificates for tests.
         """
         if webhook_url is not None and is_delivered_to(webhook_url):
             self.webhooks.on_steps(job, webhook_url, surface)

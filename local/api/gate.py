@@ -1,6 +1,6 @@
-"""Before any route: this machine's own names only, keys before bodies, bodies within the limit.
+"""Checks before any route: the host name, the key, and the size of the body.
 
-``HEAD`` is answered as ``GET``; the server leaves the body away.
+``HEAD`` is answered as ``GET``; the server omits the body.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
 class Gate:
-    """Refuses what no route should see.
+    """Refuses requests before they reach a route.
 
-    A page that has its own name lead here must not speak for the user (DNS rebinding), so that
-    ``Host`` has to be this machine's. The gateway's routes have their bodies read by FastAPI, which
-    knows no limit and asks for no key first; so both happen here.
+    ``Host`` must be a name of this server, so that a web page whose name resolves to this machine
+    cannot act for the user (DNS rebinding). FastAPI reads the bodies of the gateway's routes
+    without a limit and before it checks the key, so both are checked here.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Gate:
             await self._application(scope, receive, send)
 
     async def _let_in(self, http: Request) -> Receive:
-        """Check the key, read the body, and hand it on."""
+        """Check the key, read the body, and return a ``receive`` that yields it."""
         self._front.check_key(http)
         limits = self._front.platform.limits
         sync = http.url.path.endswith("/runsync")
@@ -85,7 +85,7 @@ class Gate:
 
 
 def _host(scope: Scope) -> str:
-    """The name by which the client calls this server, without a port."""
+    """Return the host name in the request, without a port."""
     host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
     name: str = host if host.endswith("]") else host.rpartition(":")[0] or host
     return name.lower()

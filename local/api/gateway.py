@@ -1,7 +1,7 @@
-"""The gateway's front door, as its contract has it: requests become jobs, jobs can be asked about.
+"""The gateway's front door, as its contract defines it: requests become jobs with a status.
 
-Pricing, credits and quotas are the gateway's own affair. Everything else goes to the same queues as
-RunPod's own routes.
+Prices, credits and quotas are not included. Everything else goes to the same queues as RunPod's
+own routes.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ _BEARER = HTTPBearer(scheme_name="BearerAuth", auto_error=False)
 
 
 def gateway_routes(front: Front) -> APIRouter:
-    """All of them, documented in ``/openapi.json``."""
-    # The key is checked before (local/api/gate.py); the scheme is for the document.
+    """Return all routes, documented in ``/openapi.json``."""
+    # local/api/gate.py checks the key; the scheme here is for the documentation.
     guarded = APIRouter(dependencies=[Depends(_BEARER)], route_class=JsonRoute)
     _add_surfaces(guarded, front)
     _add_jobs(guarded, front)
@@ -60,27 +60,27 @@ def gateway_routes(front: Front) -> APIRouter:
 
 
 def _add_surfaces(router: APIRouter, front: Front) -> None:
-    said: dict[str, Any] = {"status_code": 202, "tags": ["OpenAI-Compatible"]}
+    options: dict[str, Any] = {"status_code": 202, "tags": ["OpenAI-Compatible"]}
 
-    @router.post("/v1/chat/completions", **said)
+    @router.post("/v1/chat/completions", **options)
     async def chat(http: Request, body: ChatBody) -> Response:
         return _enqueue(front, body, await http.json())
 
-    @router.post("/v1/images/generations", **said)
+    @router.post("/v1/images/generations", **options)
     async def images(http: Request, body: ImagesBody) -> Response:
         return _enqueue(front, body, await http.json())
 
-    @router.post("/v1/audio/transcriptions", **said)
+    @router.post("/v1/audio/transcriptions", **options)
     async def transcribe(http: Request, body: TranscriptionBody) -> Response:
         return _enqueue(front, body, await http.json())
 
-    @router.post("/v1/embeddings", **said)
+    @router.post("/v1/embeddings", **options)
     async def embeddings(http: Request, body: EmbeddingsBody) -> Response:
         return _enqueue(front, body, await http.json())
 
 
 def _enqueue(front: Front, body: Body, raw: dict[str, Any]) -> Response:
-    """Queue the client's own words; what was parsed from them was only for checking."""
+    """Queue the client's original body; the parsed one is for validation only."""
     endpoint = front.endpoint(body.surface, None, body.model)
     job = front.client.run(endpoint, {"input": raw}, surface=body.surface)
     front.follow(job, body.webhook_url, body.surface)
@@ -98,13 +98,13 @@ def _enqueue(front: Front, body: Body, raw: dict[str, Any]) -> Response:
 
 
 def _add_jobs(router: APIRouter, front: Front) -> None:
-    said: dict[str, Any] = {"tags": ["Jobs"]}
+    options: dict[str, Any] = {"tags": ["Jobs"]}
 
-    @router.get("/v1/jobs/{surface}/{jobId}", **said)
+    @router.get("/v1/jobs/{surface}/{jobId}", **options)
     async def status(surface: SurfaceName, job_id: JobId, endpoint: EndpointId = None) -> Response:
         return json_response(front.job(surface, job_id, endpoint).view())
 
-    @router.get("/v1/jobs/{surface}/{jobId}/download", **said)
+    @router.get("/v1/jobs/{surface}/{jobId}/download", **options)
     async def download(
         surface: SurfaceName,
         job_id: JobId,
@@ -118,13 +118,13 @@ def _add_jobs(router: APIRouter, front: Front) -> None:
         426: {"description": "The request asks for no upgrade."},
     }
 
-    @router.get("/v1/jobs/{surface}/{jobId}/ws", responses=upgrades, **said)
+    @router.get("/v1/jobs/{surface}/{jobId}/ws", responses=upgrades, **options)
     async def upgrade(surface: SurfaceName, job_id: JobId, endpoint: EndpointId = None) -> Response:
         raise GatewayError(426, "upgrade_required", "Use WebSocket upgrade to connect")
 
 
 def _add_socket(router: APIRouter, front: Front) -> None:
-    """The WebSocket repeats a job's status until it is final, or for a minute."""
+    """Add the WebSocket, which repeats a job's status until it is final, or for a minute."""
 
     @router.websocket("/v1/jobs/{surface}/{jobId}/ws")
     async def push(
@@ -136,7 +136,7 @@ def _add_socket(router: APIRouter, front: Front) -> None:
             await socket.send_denial_response(error.response())
             return
         except Refused:
-            pass  # a frame says so
+            pass  # a frame reports the error
         await socket.accept()
 
         def look() -> Job:
@@ -146,7 +146,7 @@ def _add_socket(router: APIRouter, front: Front) -> None:
         download_url = f"http://{socket.headers['host']}/v1/jobs/{surface}/{job_id}/download"
         pushing = asyncio.create_task(_push(socket, look, download_url, front.platform.limits))
         try:
-            while True:  # what the client says is of no interest, that it leaves is
+            while True:  # messages are ignored; only the disconnection matters
                 await socket.receive_text()
         except (WebSocketDisconnect, KeyError):
             pass

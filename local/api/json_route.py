@@ -1,6 +1,6 @@
-"""FastAPI's routes, but what they take for JSON is JSON.
+"""FastAPI's routes with strict JSON.
 
-Python's reader knows NaN, and FastAPI takes an empty body for none that was sent.
+Python's parser accepts NaN, and FastAPI treats an empty body as if none was sent.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ _JSON = re.compile(r"application/([a-z.-]+\+)?json(;.*)?", re.IGNORECASE)
 
 
 class NotJson(Exception):
-    """A body that is sent as JSON is none."""
+    """A body that is declared as JSON is not JSON."""
 
 
 def is_json(content_type: str) -> bool:
-    """Whether a body of that type is read as JSON."""
+    """Whether a body of this type is read as JSON."""
     return _JSON.fullmatch(content_type.strip()) is not None
 
 
 class JsonRoute(APIRoute):
-    """A route whose body is read strictly."""
+    """A route whose body is parsed strictly."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """As FastAPI's, with our request."""
+        """Return FastAPI's handler, called with a strict request."""
         handle = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
@@ -44,10 +44,10 @@ class JsonRoute(APIRoute):
 
 class _Request(Request):
     async def json(self) -> Any:
-        """The body, read once.
+        """Return the parsed body, which is read once.
 
         Raises:
-            NotJson: it is none.
+            NotJson: the body is not JSON.
         """
         if not hasattr(self, "_json"):
             content = await self.body()

@@ -1,4 +1,4 @@
-"""``/metrics`` of the platform: its queues, and what each worker says of itself."""
+"""``/metrics`` of the platform: its queues, and the metrics of each worker."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ _TIMEOUT_S = 2.0
 
 
 async def measures(platform: Platform) -> Response:
-    """All of it in Prometheus' text format; a worker's own has the label ``worker``."""
-    asked = [worker for worker in platform.workers.values() if worker.metrics_port is not None]
+    """Return all metrics in Prometheus' text format; a worker's have the label ``worker``."""
+    workers = [worker for worker in platform.workers.values() if worker.metrics_port is not None]
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(_TIMEOUT_S)) as session:
-        told = await asyncio.gather(*(_ask(session, worker) for worker in asked))
+        scraped = await asyncio.gather(*(_scrape(session, worker) for worker in workers))
     families: dict[str, Metric] = {queue.name: queue for queue in _queues(platform)}
-    for worker, said in zip(asked, told, strict=True):
-        for family in said:
+    for worker, metrics in zip(workers, scraped, strict=True):
+        for family in metrics:
             whole = families.setdefault(
                 family.name, Metric(family.name, family.documentation, family.type)
             )
             for sample in family.samples:
                 labels = {**sample.labels, "worker": worker.id}
                 whole.add_sample(sample.name, labels, sample.value)
-    content = generate_latest(_Found(families.values()))
+    content = generate_latest(_Families(families.values()))
     return Response(content, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def _ask(session: aiohttp.ClientSession, worker: Worker) -> list[Metric]:
-    """What a worker says; nothing where it is not there yet, or somebody else is in its place."""
+async def _scrape(session: aiohttp.ClientSession, worker: Worker) -> list[Metric]:
+    """Return a worker's metrics; empty if it is not ready or its port is another process's."""
     try:
         url = f"http://127.0.0.1:{worker.metrics_port}/metrics"
         async with session.get(url) as answer:
@@ -58,7 +58,7 @@ def _queues(platform: Platform) -> Iterable[Metric]:
     return depth, ended
 
 
-class _Found(Collector):
+class _Families(Collector):
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = families
 

@@ -1,7 +1,7 @@
 """RunPod's OpenAI proxy: ``/v2/{endpoint}/openai/v1/…``.
 
-A request becomes a job ``{"openai_route", "openai_input"}``; its answer comes back as JSON, or as
-the server-sent events that the worker streams. A client that goes away has its job cancelled.
+A request becomes a job ``{"openai_route", "openai_input"}``. Its answer is returned as JSON, or as
+the server-sent events that the worker streams. If the client disconnects, the job is cancelled.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from local.api.common import (
 from local.queue.jobs import Job, Order, Status
 from local.queue.platform import Platform
 
-# As the worker's own HTTP door has them (handler/errors.py); a test holds the two together.
+# The statuses of the worker's own HTTP door (handler/errors.py); a test compares the two.
 _STATUS = {
     "model_not_found": 404,
     "unknown_url": 404,
@@ -49,8 +49,8 @@ class OpenAiRoutes:
 
     Args:
         platform: the queues.
-        client: submits.
-        key: the key that clients must bring; None = any.
+        client: submits jobs.
+        key: the key that clients must send; None = any.
     """
 
     def __init__(self, platform: Platform, client: ClientRoutes, key: str | None) -> None:
@@ -59,7 +59,7 @@ class OpenAiRoutes:
         self._key = key
 
     def routes(self) -> list[Route]:
-        """The one route."""
+        """Return the route."""
         path = "/v2/{endpoint}/openai/{route:path}"
         return [Route(path, self._handle, methods=["GET", "POST"])]
 
@@ -96,14 +96,14 @@ class OpenAiRoutes:
         )
 
     async def _stream(self, http: Request, job: Job) -> Response:
-        """Wait for the first event: until then an error has a status of its own."""
+        """Wait for the first event: until then, an error can have its own HTTP status."""
         await while_connected(http, _first(job))
         if not job.streamed:
             return _answer(job)
         return StreamingResponse(self._events(job), media_type="text/event-stream")
 
     async def _events(self, job: Job) -> AsyncGenerator[str, None]:
-        """The worker's events as they come; closed early, the job is cancelled."""
+        """Yield the worker's events as they arrive; if closed early, cancel the job."""
         sent, runs = job.marks, job.runs
         try:
             while True:
@@ -135,14 +135,14 @@ async def _first(job: Job) -> None:
 
 
 def _has_error(job: Job) -> bool:
-    """Whether the worker told its error in the stream already."""
+    """Whether the stream already contains the worker's error."""
     last = job.chunks[-1] if job.chunks else None
     return isinstance(last, str) and any(
         line.startswith('data: {"error"') for line in last.splitlines()
     )
 
 
-# Ends of lines to some readers of server-sent events, and none in JSON.
+# Some parsers of server-sent events treat these as line ends; JSON does not.
 _LINE_ENDS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
 
 
@@ -160,7 +160,7 @@ def _answer(job: Job) -> Response:
 
 
 def _error_of(job: Job) -> dict[str, Any]:
-    """The worker's error object, or one for what happened to the job outside of it."""
+    """Return the worker's error object, or else an error for what the platform did to the job."""
     try:
         error = json.loads(job.error or "")
         if isinstance(error, dict) and isinstance(error.get("code"), str):
@@ -177,7 +177,7 @@ def _error(message: str, code: str = "job_failed") -> dict[str, Any]:
 
 
 def status_of(error: dict[str, Any]) -> int:
-    """The status that an error object has over HTTP."""
+    """Return the HTTP status of an error object."""
     fallback = 400 if error.get("type") == "invalid_request_error" else 500
     return _STATUS.get(error["code"], fallback)
 

@@ -1,4 +1,4 @@
-"""Web pages: which of them may ask, and the answer to a browser that asks first (CORS)."""
+"""CORS: which web pages may send requests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# A page of this machine, such as a front end in the making.
+# A page of this machine, such as a front end in development.
 _OWN_PAGE = re.compile(r"https?://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?", re.IGNORECASE)
 _ALLOWED = {
     "Access-Control-Allow-Headers": "Content-Type, Authorization, Accept",
@@ -17,14 +17,14 @@ _ALLOWED = {
 
 
 class Origins:
-    """Gives every answer the gateway's CORS headers, and ``OPTIONS`` of any path 204.
+    """Adds the gateway's CORS headers to every answer, and answers ``OPTIONS`` with 204.
 
-    The gateway lets every page ask. Here that holds with a key; without one a page that is open in
-    a browser could use the platform, so only this machine's own pages may ask.
+    The gateway allows all pages. Here that holds if a key is required. Without a key, any page open
+    in a browser could use the platform, so only pages of this machine are allowed.
 
     Args:
-        application: answers.
-        has_key: whether clients must bring a key.
+        application: the wrapped application.
+        has_key: whether clients must send a key.
     """
 
     def __init__(self, application: ASGIApp, *, has_key: bool) -> None:

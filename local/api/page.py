@@ -1,4 +1,4 @@
-"""What the page asks the platform, besides the routes that every client has."""
+"""The routes of the page, besides those that every client uses."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from playground.pages import page_routes
 
 
 class PageRoutes:
-    """The page, and what it watches.
+    """The page, its events and its metrics.
 
     Args:
         platform: the queues.
         client: finds endpoints and jobs.
-        key: the key that the page must bring; None = none.
+        key: the key that the page must send; None = none.
     """
 
     def __init__(self, platform: Platform, client: ClientRoutes, key: str | None) -> None:
@@ -33,7 +33,7 @@ class PageRoutes:
         self._key = key
 
     def routes(self) -> list[Route]:
-        """All of them."""
+        """Return all routes."""
         endpoints = self._platform.endpoints
         about = {
             "kind": "platform",
@@ -52,7 +52,7 @@ class PageRoutes:
     def _guarded(
         self, handler: Callable[[Request], Awaitable[Response]]
     ) -> Callable[[Request], Awaitable[Response]]:
-        """Where a key is set, it is asked for; a page's files hold nothing."""
+        """Require the key, if one is set; the page's own files are public."""
 
         async def endpoint(http: Request) -> Response:
             if self._key is not None and not authorised(http, self._key):
@@ -73,7 +73,7 @@ class PageRoutes:
         return StreamingResponse(events(), media_type="text/event-stream")
 
     async def _job(self, http: Request) -> Response:
-        """A job's status, and what it was given."""
+        """Return a job's status and input."""
         job = self._client.job(
             self._client.endpoint(http.path_params["endpoint"]), http.path_params["job"]
         )

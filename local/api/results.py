@@ -1,4 +1,4 @@
-"""A job's result as the gateway hands it on: as links, as a file, or in frames."""
+"""A job's result as the gateway returns it: as links, as a file, or in frames."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ _LINK = re.compile(r"https?://", re.IGNORECASE)
 
 
 def links(payload: Any) -> list[str]:
-    """Every string in a payload that begins as a URL does: the gateway's idea of a result."""
+    """Return every string of a payload that begins like a URL: what the gateway calls a result."""
     if isinstance(payload, str):
         return [payload] if _LINK.match(payload) else []
     if isinstance(payload, dict):
         payload = list(payload.values())
     if isinstance(payload, list):
-        return list(dict.fromkeys(link for one in payload for link in links(one)))
+        return list(dict.fromkeys(link for item in payload for link in links(item)))
     return []
 
 
 def download_of(job: Job, surface: str, file_format: str) -> Response:
-    """Links to the result, or the result as a file."""
+    """Return links to the result, or the result as a file."""
     payload = job.view()
-    if found := links(payload):
+    if urls := links(payload):
         return json_response(
             {
                 "job_id": job.id,
                 "provider_job_id": job.id,
                 "surface": surface,
                 "mode": "links",
-                "links": found,
+                "links": urls,
             }
         )
     text = json.dumps(payload, indent=2, ensure_ascii=False)
@@ -47,14 +47,14 @@ def download_of(job: Job, surface: str, file_format: str) -> Response:
 
 
 def frame_of(job: Job, download_url: str) -> dict[str, Any]:
-    """What the WebSocket sends of a job: its status, and what it holds so far.
+    """Return the WebSocket's frame for a job: its status and its result so far.
 
-    That is as links, as it is, or where it is large as an address to fetch it from.
+    The result is sent as links, inline, or, if it is large, as a URL to download it from.
     """
     payload = job.view()
     frame = {"type": "result", "status": payload["status"]}
-    if found := links(payload):
-        return {**frame, "mode": "links", "links": found}
+    if urls := links(payload):
+        return {**frame, "mode": "links", "links": urls}
     if len(json.dumps(payload, ensure_ascii=False).encode()) <= _INLINE_BYTES:
         return {**frame, "mode": "inline", "payload": payload}
     return {**frame, "mode": "download", "download_url": download_url}

@@ -1,15 +1,15 @@
-"""Addresses as the gateway's schema has them: URIs of RFC 3986, as strictly as it is written."""
+"""URIs as the gateway's schema requires them: strictly by RFC 3986."""
 
 from __future__ import annotations
 
 import re
 from ipaddress import AddressValueError, IPv6Address
 
-_PLAIN = r"-\w.~!$&'()*+,;=:@"  # what a segment of a path may hold, beside escapes
+_PLAIN = r"-\w.~!$&'()*+,;=:@"  # the characters of a path segment, besides escapes
 
 
 def _some(more: str = "") -> str:
-    """Any number of characters; possessive, so that megabytes of a data URI are read once."""
+    """Return a pattern for any number of characters; possessive, to read a data URI only once."""
     return rf"(?:[{_PLAIN}{more}]++|%[0-9a-f]{{2}})*+"
 
 
@@ -25,7 +25,7 @@ _IP_FUTURE = re.compile(r"v[0-9a-f]+\.[-\w.~!$&'()*+,;=:]+", re.IGNORECASE | re.
 
 
 def is_uri(text: str) -> bool:
-    """Whether a text is an absolute URI: nothing unescaped that RFC 3986 does not allow."""
+    """Whether a text is an absolute URI, with all other characters escaped as RFC 3986 requires."""
     match = _URI.fullmatch(text)
     if match is None:
         return False

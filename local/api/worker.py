@@ -1,12 +1,12 @@
-"""What the SDK's loop talks to, by its ``RUNPOD_WEBHOOK_*`` variables.
+"""The routes for the SDK's loop, which finds them in its ``RUNPOD_WEBHOOK_*`` variables.
 
-``job-take`` gives one job, ``job-take-batch`` up to ``batch_size``, both after a while 204;
-``job-stop`` names jobs to stop; ``job-done`` and ``job-stream`` bring a result and a chunk of one;
-``ping`` is a sign of life.
+``job-take`` returns one job, ``job-take-batch`` up to ``batch_size``; after a while without jobs
+both return 204. ``job-stop`` names jobs to stop. ``job-done`` and ``job-stream`` receive a result
+and a chunk of a stream. ``ping`` is a heartbeat.
 
-Our worker says more than the SDK's, in headers (handler/doors/queue/polls.py). By them a chunk that
-comes twice is told from the next one, a run from the one before it, a job that did not arrive from
-one in progress, and a stop that was not heard from one that was.
+Our worker sends more data than the SDK, in headers (handler/doors/queue/polls.py). With them the
+platform detects a repeated chunk, a post of an earlier run, a job that did not reach the worker,
+and a stop that did not.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ Handler = Callable[[Request, Worker], Awaitable[Response]]
 
 
 class WorkerRoutes:
-    """The worker's side of every endpoint.
+    """The workers' routes of every endpoint.
 
     Args:
         platform: the queues.
-        token: the secret in the workers' addresses.
+        token: the secret in the workers' URLs.
     """
 
     def __init__(self, platform: Platform, token: str) -> None:
@@ -48,7 +48,7 @@ class WorkerRoutes:
         self._token = token
 
     def routes(self) -> list[Route]:
-        """All of them, below ``/v2/{endpoint}``."""
+        """Return all routes, below ``/v2/{endpoint}``."""
         table: list[tuple[str, str, Handler]] = [
             ("GET", "job-take/{worker}", self._take),
             ("GET", "job-take-batch/{worker}", self._take),
@@ -81,12 +81,12 @@ class WorkerRoutes:
         batch = http.query_params.get("batch_size")
         count = int(batch) if batch is not None and is_number(batch) else 1
         if not self._platform.report(worker, _report(http)):
-            return Response(status_code=204)  # to nobody: the worker has asked again since
+            return Response(status_code=204)  # not read: the worker has sent a newer poll
         jobs = await self._poll(http, worker, self._platform.take(worker, max(1, count)))
         if not jobs:
             return Response(status_code=204)
-        told = [job.for_worker(self._platform.served[job.endpoint]) for job in jobs]
-        return json_response(told[0] if batch is None else told)
+        sent = [job.for_worker(self._platform.served[job.endpoint]) for job in jobs]
+        return json_response(sent[0] if batch is None else sent)
 
     async def _stop(self, http: Request, worker: Worker) -> Response:
         seen = _number(http, "X-Stops-Seen")
@@ -136,7 +136,7 @@ class WorkerRoutes:
 
 
 def _report(http: Request) -> Report:
-    """What a worker says of itself when it polls for jobs."""
+    """Return the data that a worker sends when it polls for jobs."""
     runs = http.headers.get("X-Runs")
     return Report(
         poll=_number(http, "X-Poll", digits=20),
@@ -148,6 +148,6 @@ def _report(http: Request) -> Report:
 
 
 def _number(http: Request, name: str, digits: int = 15) -> int | None:
-    """The number in a header, None without one."""
+    """Return the number in a header, None without one."""
     text = http.headers.get(name, "")
     return int(text) if is_number(text, digits) else None

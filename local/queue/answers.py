@@ -1,4 +1,4 @@
-"""What workers post for their jobs: chunks of a stream, progress, results."""
+"""The posts of workers for their jobs: chunks of a stream, progress, results."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from local.queue.workers import Worker
 
 
 class Answers:
-    """Keeps what workers post; a job belongs to the worker that took it.
+    """Stores what workers post; a job belongs to the worker that took it.
 
     Args:
         queues: the jobs.
-        limits: the platform's numbers.
+        limits: the platform's limits.
         dismiss: called with a worker that asks to be stopped.
     """
 
@@ -37,18 +37,18 @@ class Answers:
         run: int | None = None,
         sequence: int | None = None,
     ) -> None:
-        """Keep a chunk of a job's stream, once; one of another run is left aside.
+        """Store a chunk of a job's stream once; ignore one of another run.
 
         Args:
-            worker: it brings the chunk.
-            job_id: whose stream it is.
+            worker: the sender.
+            job_id: the id of the job.
             chunk: an event.
             size_bytes: the size of the post.
-            run: the run that it is of; None = the worker does not say.
-            sequence: the number of the event in its stream; None = the worker numbers none.
+            run: the number of the run; None = the worker does not send it.
+            sequence: the number of the event in its stream; None = the worker does not send it.
 
         Raises:
-            TooLarge: over the limit; the chunk is lost, as on the platform.
+            TooLarge: the post exceeds the limit; the chunk is lost, as on RunPod.
         """
         if size_bytes > self._limits.chunk_bytes:
             raise TooLarge(f"exceeded max chunk size of {self._limits.chunk_bytes} bytes")
@@ -70,19 +70,19 @@ class Answers:
         run: int | None = None,
         events: int | None = None,
     ) -> None:
-        """Keep a job's result; one that is not, or no more, that worker's is left aside.
+        """Store a job's result; ignore one from a worker that does not have the job any more.
 
         Args:
-            worker: it brings the result.
-            job_id: whose result it is.
-            result: with ``output`` or ``error``.
+            worker: the sender.
+            job_id: the id of the job.
+            result: an object with ``output`` or ``error``.
             size_bytes: the size of the post.
-            run: the run that it is of; None = the worker does not say.
-            events: how many events the job's stream had; None = the worker does not say.
+            run: the number of the run; None = the worker does not send it.
+            events: the number of events in the job's stream; None = the worker does not send it.
 
         Raises:
-            TooLarge: over the limit. The job fails: the result is lost, and running it again would
-                lose it again.
+            TooLarge: the post exceeds the limit. The job fails: another run would lose its result
+                as well.
         """
         if result.get("stopPod") is True:
             self._dismiss(worker)
@@ -106,12 +106,12 @@ class Answers:
         self._queues.finish(job, status, output=result.get("output"), error=error)
 
     def refuse(self, worker: Worker, job_id: str, reason: str) -> None:
-        """Fail a job whose result cannot be kept: running it again would lose it again."""
+        """Fail a job whose result cannot be stored: another run would lose its result as well."""
         if (job := worker.jobs.get(job_id)) is not None:
             self._queues.finish(job, Status.FAILED, error=f"The result was refused: {reason}.")
 
 
 def _of_run(worker: Worker, job_id: str, run: int | None) -> Job | None:
-    """The job that a post is for; None where the worker does not have it, or has a later run."""
+    """Return the job of a post; None if the worker does not have it, or has a later run of it."""
     job = worker.jobs.get(job_id)
     return job if job is None or run is None or run == job.run else None

@@ -15,12 +15,12 @@ _FURTHER = re.compile(
 
 @dataclass(frozen=True)
 class Served:
-    """What the jobs of an endpoint are for.
+    """What an endpoint serves.
 
     Attributes:
-        surface: the surface of all of them.
-        model: the one model that serves them; None = any of the surface.
-        stand_in: the model that serves here under that model's name; None = the model itself.
+        surface: the surface of all its jobs.
+        model: the only model that it serves; None = any of the surface.
+        stand_in: the model that serves under that model's name; None = the model itself.
     """
 
     surface: str
@@ -28,19 +28,19 @@ class Served:
     stand_in: str | None = None
 
     def is_for(self, surface: str, model: object) -> bool:
-        """Whether a request for that model of that surface belongs here and nowhere else."""
+        """Whether this endpoint is dedicated to this model of this surface."""
         named = isinstance(model, str) and self.model is not None
         return named and (surface, str(model).lower()) == (self.surface, str(self.model).lower())
 
 
 @dataclass(frozen=True)
 class Endpoints:
-    """The endpoints by name: one for each surface, those that were asked for, and ``all``.
+    """The endpoints by name: one per surface, further ones, and ``all``.
 
     Attributes:
-        surfaces: those with an endpoint of their name.
-        further: endpoints of other names.
-        apart: whether each has workers of its own; else those of ``all`` serve every queue.
+        surfaces: the surfaces that have an endpoint of their name.
+        further: endpoints with other names.
+        apart: whether each endpoint has its own workers; if not, those of ``all`` serve all queues.
     """
 
     surfaces: tuple[str, ...]
@@ -49,12 +49,12 @@ class Endpoints:
 
     @property
     def served(self) -> dict[str, Served | None]:
-        """What each serves; None = whatever its jobs are for."""
+        """What each endpoint serves, by name; None = jobs of any surface."""
         own: dict[str, Served | None] = {name: Served(name) for name in self.surfaces}
         return {**own, **self.further, EVERYTHING: None}
 
     def of(self, surface: str, model: object = None) -> str | None:
-        """The endpoint for a request, as a gateway finds it by surface and model."""
+        """Return the endpoint for a request, as a gateway chooses it by surface and model."""
         for name, served in self.further.items():
             if served.is_for(surface, model):
                 return name
@@ -62,16 +62,16 @@ class Endpoints:
 
 
 def read_further(text: str, surfaces: tuple[str, ...]) -> tuple[str, Served]:
-    """Read ``NAME=SURFACE[:MODEL[~STAND_IN]]``.
+    """Parse ``NAME=SURFACE[:MODEL[~STAND_IN]]``.
 
     Raises:
-        ValueError: it is none, or the name is taken, or the surface is not served.
+        ValueError: the text is invalid, the name is taken, or the surface is not served.
     """
     match = _FURTHER.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not NAME=SURFACE or NAME=SURFACE:MODEL[~STAND_IN]")
     if match["surface"] not in surfaces:
-        raise ValueError(f"{match['surface']!r} is none of {', '.join(surfaces)}")
+        raise ValueError(f"{match['surface']!r} is not one of {', '.join(surfaces)}")
     if match["name"] in {*surfaces, EVERYTHING}:
         raise ValueError(f"{match['name']!r} is an endpoint's name already")
     return match["name"], Served(match["surface"], match["model"], match["stand_in"])

@@ -1,4 +1,4 @@
-"""How an endpoint is: its jobs, and the workers that serve it."""
+"""The state of an endpoint: its jobs, and the workers that serve it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from local.queue.platform import Platform
 
 
 def health(platform: Platform, endpoint_id: str) -> dict[str, dict[str, int]]:
-    """The answer of ``/health``."""
+    """Return the answer of ``/health``."""
     endpoint = platform.queues.endpoints[endpoint_id]
     running = [job for worker in platform.workers.values() for job in worker.jobs.values()]
-    workers = [one for one in platform.workers.values() if endpoint_id in platform.serves(one)]
-    ready = [one for one in workers if one.taking and not one.leaving]
+    workers = [
+        worker for worker in platform.workers.values() if endpoint_id in platform.serves(worker)
+    ]
+    ready = [worker for worker in workers if worker.taking and not worker.leaving]
     return {
         "jobs": {
             "completed": endpoint.ended[Status.COMPLETED],
@@ -21,10 +23,10 @@ def health(platform: Platform, endpoint_id: str) -> dict[str, dict[str, int]]:
             "retried": endpoint.retried,
         },
         "workers": {
-            "idle": sum(not one.jobs for one in ready),
-            "initializing": sum(not one.taking for one in workers),
+            "idle": sum(not worker.jobs for worker in ready),
+            "initializing": sum(not worker.taking for worker in workers),
             "ready": len(ready),
-            "running": sum(bool(one.jobs) for one in workers),
+            "running": sum(bool(worker.jobs) for worker in workers),
             "throttled": 0,
             "unhealthy": 0,
         },

@@ -1,4 +1,4 @@
-"""A job as the platform keeps it."""
+"""The platform's record of a job."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TIM
 
 @dataclass(frozen=True)
 class Order:
-    """What a client asks for.
+    """A client's job, as it was submitted.
 
     Attributes:
-        input: the job's input, passed to the worker as it is.
-        envelope: what stands beside the input (``policy``, ``s3Config``, fields of a body that was
-            sent as the job itself), passed along too.
-        execution_timeout_s: how long it may run.
-        ttl_s: how long it may live, queue time included.
-        webhook: RunPod's own webhook: gets the job's status when it is final.
-        sync: it came by ``/runsync``, with that route's limits and retention.
-        surface: the surface that it came by, where the way said it.
+        input: the job's input, passed to the worker unchanged.
+        envelope: the job's other fields (``policy``, ``s3Config``, or those of a body without an
+            input), passed on as well.
+        execution_timeout_s: how long the job may run.
+        ttl_s: how long the job may live, queue time included.
+        webhook: RunPod's webhook, which gets the job's status when it is final.
+        sync: whether the job came by ``/runsync``, with that route's limits and retention.
+        surface: the surface of the route by which it came, if the route has one.
     """
 
     input: Any
@@ -55,20 +55,20 @@ class Job:
     """One job, from its submission to the end of its retention. Times are the event loop's.
 
     Attributes:
-        queued: when it was put into its queue, the last time.
+        queued: when it was last put into its queue.
         worker: the id of the worker that has it, or had it last.
-        tries: how many workers had it since it was submitted or retried.
-        strays: how often it was given to a worker and did not arrive.
-        run: the platform's number of the latest run, which its worker's posts name.
-        runs: how often it was given to a worker, in all.
-        output: what the worker answered; None before, and where it answered nothing.
+        tries: the number of workers that had it since it was submitted or retried.
+        strays: how often it was lost on its way to a worker.
+        run: the platform's number of the latest run, which the worker's posts name.
+        runs: the total number of its runs.
+        output: the worker's answer; None before, or if the answer is empty.
         error: why it failed.
-        chunks: what the worker streamed so far.
-        marks: how many of them, at the front, are the platform's own: that the stream begins anew.
+        chunks: the events of the stream so far.
+        marks: how many of them, at the front, are the platform's own.
         next_sequence: the number of the next event of the worker's stream.
-        read: how many chunks ``/stream`` has given out.
-        followers: start what follows the job to its end; called again when it is retried.
-        timer: the one thing that happens to the job by itself next.
+        read: how many chunks ``/stream`` has returned.
+        followers: functions that start to follow the job; called again at each retry.
+        timer: the next scheduled event of the job.
     """
 
     id: str
@@ -96,22 +96,22 @@ class Job:
 
     @property
     def final(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether the job has ended."""
         return self.status in FINAL
 
     def touch(self) -> None:
-        """Wake everybody who waits for a change."""
+        """Wake all tasks that wait for a change."""
         self._changed.set()
         self._changed = asyncio.Event()
 
     async def change(self, timeout_s: float | None = None) -> None:
-        """Wait for the next change, and no longer than told."""
+        """Wait for the next change, at most ``timeout_s``."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._changed.wait()
 
     async def end(self, timeout_s: float | None = None) -> None:
-        """Wait until the job is final, and no longer than told."""
+        """Wait until the job is final, at most ``timeout_s``."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while not self.final:
@@ -130,7 +130,7 @@ class Job:
             await changed.wait()  # over already, if it changed since
 
     def for_worker(self, served: Served | None) -> dict[str, Any]:
-        """What a worker takes: the job, and what its endpoint serves, or else its way said."""
+        """Return the job as a worker gets it, with what its endpoint or its route serves."""
         if served is None and self.order.surface is not None:
             served = Served(self.order.surface)
         job = {
@@ -145,16 +145,16 @@ class Job:
 
     @property
     def streamed(self) -> bool:
-        """Whether the worker's stream has an event, at this run."""
+        """Whether the worker's stream has an event in this run."""
         return len(self.chunks) > self.marks
 
     def follow(self, start: Callable[[], None]) -> None:
-        """Have something follow this job, now and at each retry."""
+        """Call ``start`` now and at each retry."""
         self.followers.append(start)
         start()
 
     def view(self) -> dict[str, Any]:
-        """The answer of ``/status``; times in milliseconds."""
+        """Return the answer of ``/status``; times in milliseconds."""
         view: dict[str, Any] = {"id": self.id, "status": str(self.status)}
         if self.taken is not None:
             view["delayTime"] = round((self.taken - self.submitted) * 1000)

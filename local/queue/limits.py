@@ -1,4 +1,4 @@
-"""The platform's numbers. Tests bring shorter ones."""
+"""The platform's limits. Tests use shorter times."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ _MB = 1024 * 1024
 
 
 class TooLarge(Exception):
-    """A result or a chunk is over the platform's limit."""
+    """A result or a chunk exceeds the platform's limit."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What RunPod documents for queue-based endpoints, and where it says nothing, our choice.
+    """The limits that RunPod documents for queue-based endpoints, and some of our own.
 
     Attributes:
         run_bytes: largest payload and result of ``/run``.
-        runsync_bytes: the same of ``/runsync``.
+        runsync_bytes: the same for ``/runsync``.
         chunk_bytes: largest chunk of a stream.
-        execution_timeout_s: how long a job may run when its policy says nothing.
-        ttl_s: how long a job may live, from its submission, when its policy says nothing.
+        execution_timeout_s: how long a job may run, unless its policy says otherwise.
+        ttl_s: how long a job may live after its submission, unless its policy says otherwise.
         run_retention_s: how long a finished job's result is kept.
-        runsync_retention_s: the same of ``/runsync``.
-        sync_wait_s: how long ``/runsync`` waits when it is not told.
-        min_sync_wait_s, max_sync_wait_s: what it may be told.
-        webhook_tries: how often a webhook is tried in all.
-        webhook_pause_s: between two tries.
-        socket_pause_s: between two frames of the gateway's WebSocket.
-        socket_polls: after how many frames it ends.
+        runsync_retention_s: the same for ``/runsync``.
+        sync_wait_s: how long ``/runsync`` waits by default.
+        min_sync_wait_s, max_sync_wait_s: the range of that wait.
+        webhook_tries: the number of attempts to deliver a webhook.
+        webhook_pause_s: the pause between two attempts.
+        socket_pause_s: the pause between two frames of the gateway's WebSocket.
+        socket_polls: the number of frames after which it closes.
         poll_s: how long a worker's long poll is held open (ours).
-        worker_silence_s: a worker that is silent for so long is gone (ours).
-        cut_poll_s: one whose poll broke off and who did not come back in this time too (ours).
-        letting_go_s: how long a worker may take to let go of a job that it is told to stop (ours).
-        tries: how many workers a job may lose before it fails (ours).
+        worker_silence_s: how long a worker may be silent before it counts as lost (ours).
+        cut_poll_s: how long after a broken poll a worker may come back (ours).
+        letting_go_s: how long a worker may take to release a job that it has to stop (ours).
+        tries: how many workers may be lost on a job before it fails (ours).
         strays: how often a job may be lost on its way to a worker before it fails (ours).
     """
 

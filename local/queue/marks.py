@@ -1,4 +1,4 @@
-"""Events of the platform's own in a job's stream: it begins anew, or it is not complete."""
+"""The platform's own events in a job's stream: the stream restarts, or it is incomplete."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from local.queue.jobs import Job
 
 
 def restarted(job: Job) -> list[Any]:
-    """Return what the stream of a job's next run begins with, after one that had events.
+    """Return the first events of a job's next run, if the last run had events.
 
-    It is an event in the form of those before it, and has no choices to those who look for them.
+    The event has the format of those before it. It has no choices, for clients that read them.
     """
     if not job.chunks:
         return []
@@ -27,7 +27,7 @@ def restarted(job: Job) -> list[Any]:
 
 
 def incomplete(job: Job) -> Any:
-    """Return the last event of a stream of which events did not arrive."""
+    """Return the last event of a stream that lost events."""
     message = "Events of this stream were lost on their way. It ends here and is not complete."
     if job.chunks and isinstance(job.chunks[0], str):
         error = {"message": message, "type": "server_error", "param": None}

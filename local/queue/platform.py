@@ -1,7 +1,7 @@
-"""Workers on one side of the queues: who they are, what they take, and what they answer.
+"""Assigns jobs to workers, and keeps track of the workers.
 
-A job belongs to the worker that took it; only that worker's answer counts, and only once. All of it
-lives in one event loop, so that every method that does not wait is atomic.
+A job belongs to the worker that took it; only that worker's answer counts, and only once.
+Everything runs in one event loop, so every method that does not wait is atomic.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Platform:
     """Queues, and the workers that serve them.
 
     Args:
-        endpoints: what there is to serve.
-        limits: the platform's numbers.
+        endpoints: the endpoints.
+        limits: the platform's limits.
     """
 
     def __init__(self, endpoints: Endpoints, limits: Limits | None = None) -> None:
@@ -41,25 +41,25 @@ class Platform:
         self.workers_changed = asyncio.Event()
         self._takers: list[Taker] = []
         self._stop_numbers = count(1)
-        self._lost: dict[str, list[str]] = {}  # what a lost worker had, by its id
+        self._lost: dict[str, list[str]] = {}  # the jobs of lost workers, by worker id
 
     def worker(self, endpoint_id: str, worker_id: str, *, joins: bool = False) -> Worker:
-        """The worker of that id, which has just been heard of.
+        """Return the worker with an id, and note that it is alive.
 
-        One that is not known joins only with a poll: a ping may come from a process that outlives
-        its worker.
+        An unknown worker joins only with a poll: a ping may come from a process that outlives its
+        worker.
         """
         worker = self.workers.get(worker_id) or Worker(worker_id, endpoint_id, _now())
         worker.seen = _now()
         if joins and worker_id not in self.workers:
             self.workers[worker_id] = worker
-            # One that was taken for lost, and was frozen, still runs what others have now.
+            # A worker that was frozen and counted as lost still runs jobs that others have now.
             worker.stops = self._lost.pop(worker_id, [])
             worker.barred.update(worker.stops)
         return worker
 
     async def take(self, worker: Worker, count: int) -> list[Job]:
-        """Hand out up to ``count`` jobs, waiting for the first as long as a poll is held."""
+        """Return up to ``count`` jobs; wait for the first as long as a poll is held."""
         if not worker.taking:
             worker.taking, worker.idle_since = True, _now()
             self._announce()
@@ -72,22 +72,22 @@ class Platform:
                         return jobs
                     taker.woken.clear()
                     await taker.woken.wait()
-                    if worker.leaving:  # its next polls are held: it would ask without a pause
+                    if worker.leaving:  # hold its further polls: it would poll without a pause
                         break
         except TimeoutError:
             pass
         finally:
             self._takers.remove(taker)
-            self._wake_one()  # what this poll was woken for and left
+            self._wake_one()  # for the jobs that this poll was woken for and has not taken
         return []
 
     async def stops(self, worker: Worker, seen: int | None = None) -> list[str]:
-        """The jobs that a worker is to stop, waiting for the first as long as a poll is held.
+        """Return the jobs that a worker must stop; wait for the first as long as a poll is held.
 
         Args:
-            worker: it asks.
-            seen: the number of the last answer that reached it; what others held is handed out
-                again. None = it does not say, and an answer counts as seen.
+            worker: the worker that asks.
+            seen: the number of the last answer that reached it; the jobs of later answers are
+                returned again. None = it sends no number, and every answer counts as received.
         """
         number, sent = worker.stops_sent
         if seen is not None and seen == number:
@@ -106,17 +106,17 @@ class Platform:
         return stops
 
     def _acknowledge(self, worker: Worker, stops: list[str]) -> None:
-        """A worker knows what it is to stop, and may have these jobs again once it has let go."""
+        """Note that a worker knows its stops; it may get these jobs again after a while."""
         worker.stops = [job_id for job_id in worker.stops if job_id not in stops]
         worker.stops_sent = (0, [])
         asyncio.get_running_loop().call_later(self.limits.letting_go_s, self._unbar, worker, stops)
 
     def report(self, worker: Worker, report: Report) -> bool:
-        """Put back what a worker was given and does not have; says whether its poll is the newest.
+        """Queue jobs again that a worker does not have; return whether its poll is the newest.
 
-        A job is missing where the answer that brought it was lost, where its result could not be
-        delivered, and where the worker is another process under the same id. An old poll may arrive
-        late; what it says is no longer so.
+        A job is missing if the answer with the job was lost, if its result could not be delivered,
+        or if the worker is a new process with the same id. An old poll may arrive late, and is
+        ignored.
         """
         if report.poll is not None:
             if report.poll < worker.poll:
@@ -128,13 +128,13 @@ class Platform:
                     taker.woken.set()
         if report.runs is not None:
             missing = [job for job in worker.jobs.values() if job.run not in report.runs]
-            self._put_back(worker, missing, "does not have what it was given", arrived=False)
+            self._put_back(worker, missing, "does not have jobs that it was given", arrived=False)
         elif report.idle:
-            self._put_back(worker, list(worker.jobs.values()), "asks for jobs with none in hand")
+            self._put_back(worker, list(worker.jobs.values()), "asks for jobs and has none")
         return True
 
     def dismiss(self, worker: Worker) -> None:
-        """Give a worker no more jobs; its polls are answered at once."""
+        """Assign no more jobs to a worker; its open polls are answered at once."""
         worker.leaving = True
         worker.told.set()
         for taker in self._takers:
@@ -142,7 +142,7 @@ class Platform:
         self._announce()
 
     def drain(self) -> int:
-        """Hand out no more jobs to anybody, and give up on those that wait; returns how many."""
+        """Assign no more jobs to any worker, and cancel queued jobs; return how many."""
         self.draining = True
         for worker in self.workers.values():
             self.dismiss(worker)
@@ -150,17 +150,17 @@ class Platform:
 
     @property
     def in_flight(self) -> int:
-        """How many jobs are with workers."""
+        """The number of jobs that workers have."""
         return sum(len(worker.jobs) for worker in self.workers.values())
 
     def serves(self, worker: Worker) -> tuple[str, ...]:
-        """The endpoints whose jobs a worker takes."""
+        """Return the endpoints whose jobs a worker takes."""
         if worker.endpoint == EVERYTHING and not self.endpoints.apart:
             return tuple(self.queues.endpoints)
         return (worker.endpoint,)
 
     def gone(self, worker: Worker, why: str) -> None:
-        """Forget a worker that ended, and put back what it had."""
+        """Remove a worker that has ended, and queue its jobs again."""
         if self.workers.get(worker.id) is worker:
             del self.workers[worker.id]
         if worker.jobs:
@@ -169,10 +169,10 @@ class Platform:
         self._announce()
 
     def _hand_out(self, worker: Worker, count: int) -> list[Job]:
-        """The oldest jobs that this worker serves, and no more than its share of them.
+        """Assign to a worker the oldest jobs that it serves, at most its share of them.
 
-        Without shares the first of several idle workers would take all. A stopped job that is
-        retried waits until the worker has let go of it: it tells jobs apart by their id alone.
+        Without shares, the first of several idle workers would take all jobs. A stopped job that is
+        retried waits until the worker has released it, because workers identify jobs by id only.
         """
         if worker.leaving:
             return []
@@ -185,7 +185,7 @@ class Platform:
         return jobs
 
     def _put_back(self, worker: Worker, jobs: list[Job], why: str, *, arrived: bool = True) -> None:
-        """Queue jobs of a worker again, in the order they had."""
+        """Queue jobs of a worker again, in their order."""
         if not jobs:
             return
         log.warning("%s %s: %d of its jobs are queued again", worker.id, why, len(jobs))
@@ -200,7 +200,7 @@ class Platform:
         return (job for job in jobs if job.id not in worker.barred)
 
     def _on_change(self, job: Job, was: Status | None) -> None:
-        """Keep the workers' side in step with a job's state."""
+        """Update the worker's record after a job has changed its state."""
         worker = self.workers.get(job.worker or "")
         if job.status is Status.IN_PROGRESS and worker is not None:
             worker.jobs[job.id] = job

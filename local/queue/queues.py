@@ -1,7 +1,7 @@
-"""The endpoints' queues, and the life of a job: submitted, taken, ended, kept for a while.
+"""The endpoints' queues, and the lifecycle of a job: submitted, taken, ended, kept for a while.
 
-All of it lives in one event loop, so that every method is atomic. Workers are of no concern here:
-whoever deals with them hears of each change.
+Everything runs in one event loop, so every method is atomic. This module knows no workers: it calls
+``on_change`` at each change.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LATE = "The job did not end in time: its executionTimeout or ttl is over."
 
 @dataclass(eq=False)
 class Endpoint:
-    """One endpoint: its queue, its jobs by id, and how they ended."""
+    """One endpoint: its queue, its jobs by id, and counts of how they ended."""
 
     id: str
     queue: deque[Job] = field(default_factory=deque)
@@ -38,8 +38,8 @@ class Queues:
 
     Args:
         names: the endpoints.
-        limits: the platform's numbers.
-        on_change: called with each job that changed its state, and the state before.
+        limits: the platform's limits.
+        on_change: called with each job that has changed its state, and its previous state.
     """
 
     def __init__(
@@ -59,16 +59,16 @@ class Queues:
         return job
 
     def find(self, endpoint_id: str, job_id: str) -> Job | None:
-        """A job that is still kept."""
+        """Return a job, or None if it is unknown or has expired."""
         return self.endpoints[endpoint_id].jobs.get(job_id)
 
     def cancel(self, job: Job) -> None:
-        """End a job, wherever it is; a final one stays as it is."""
+        """Cancel a job, queued or running; a final job is unchanged."""
         if not job.final:
             self._withdraw(job, Status.CANCELLED)
 
     def retry(self, job: Job) -> bool:
-        """Queue a job again that ended without a result; False where it did not."""
+        """Queue a job again that ended without a result; return False if it did not."""
         if job.status is Status.IN_QUEUE:
             return True
         if not job.final or job.status is Status.COMPLETED:
@@ -78,23 +78,23 @@ class Queues:
         return True
 
     def purge(self, endpoint_id: str) -> int:
-        """Cancel all that wait in a queue; returns how many."""
+        """Cancel all jobs in a queue; return how many."""
         waiting = list(self.endpoints[endpoint_id].queue)
         for job in waiting:
             self._withdraw(job, Status.CANCELLED)
         return len(waiting)
 
     def depth(self, names: Iterable[str]) -> int:
-        """How many jobs wait in these queues."""
+        """Return the number of jobs in these queues."""
         return sum(len(self.endpoints[name].queue) for name in names)
 
     def waiting(self, names: Iterable[str]) -> Iterator[Job]:
-        """The jobs that wait in these queues, the oldest first."""
+        """Iterate over the jobs in these queues, the oldest first."""
         queues = [self.endpoints[name].queue for name in names]
         return heapq.merge(*queues, key=lambda job: job.submitted)
 
     def assign(self, job: Job, worker_id: str) -> None:
-        """Give a waiting job to a worker."""
+        """Assign a queued job to a worker."""
         self.endpoints[job.endpoint].queue.remove(job)
         job.worker, job.taken = worker_id, _now()
         job.run, job.next_sequence = next(self._numbers), 0
@@ -105,11 +105,11 @@ class Queues:
         self._set(job, Status.IN_PROGRESS)
 
     def put_back(self, job: Job, *, arrived: bool = True) -> None:
-        """Queue a job again, in front; one that was lost too often fails.
+        """Queue a job again, in front; fail it if it was lost too often.
 
         Args:
-            job: it is with a worker.
-            arrived: whether the worker had it, and so is lost; else the job was lost on its way.
+            job: a job that a worker has.
+            arrived: whether the worker had received the job. If not, the job was lost on its way.
         """
         if not arrived:
             job.strays += 1
@@ -163,7 +163,7 @@ class Queues:
         job.touch()
 
     def _arm(self, job: Job, delay_s: float, then: Callable[[Job], object]) -> None:
-        """Have something happen to a job later, in place of what would have."""
+        """Schedule the next event of a job, and cancel the one scheduled before."""
         if job.timer is not None:
             job.timer.cancel()
         job.timer = asyncio.get_running_loop().call_later(max(0.0, delay_s), then, job)

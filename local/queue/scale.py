@@ -1,6 +1,6 @@
-"""How many workers an endpoint needs: RunPod's two rules. Nothing here has a clock or starts one.
+"""How many workers an endpoint needs, by RunPod's two rules. This module has no clock.
 
-Both are those of RunPod's documentation, "Endpoint settings", section "Auto-scaling type".
+The rules are those of RunPod's documentation, "Endpoint settings", section "Auto-scaling type".
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _RULE = re.compile(r"(?P<name>delay|requests):(?P<value>\d+(\.\d+)?)", re.ASCII)
 
 @dataclass(frozen=True)
 class Load:
-    """What an endpoint has to do at one moment.
+    """The load of an endpoint at one moment.
 
     Attributes:
         waits_s: how long each job in its queue has waited there.
-        in_progress: how many jobs its workers have.
-        busy: how many workers have them.
+        in_progress: the number of jobs that its workers have.
+        busy: the number of workers with a job.
     """
 
     waits_s: Sequence[float]
@@ -30,28 +30,28 @@ class Load:
 
 @dataclass(frozen=True)
 class QueueDelay:
-    """One worker more for each job that has waited longer than ``delay_s``.
+    """One more worker for each job that has waited longer than ``delay_s``.
 
-    They come to those that are busy: an idle one, or one that starts, will take such a job. With no
-    worker at all, the first job has one at once.
+    They are added to the busy workers: an idle or starting worker will take such a job. If there is
+    no worker at all, the first job gets one at once.
     """
 
     delay_s: float
 
     def needed(self, load: Load) -> int:
-        """How many workers the load needs."""
+        """Return the number of workers that the load needs."""
         late = sum(wait_s > self.delay_s for wait_s in load.waits_s)
         return max(load.busy + late, min(1, len(load.waits_s)))
 
 
 @dataclass(frozen=True)
 class RequestCount:
-    """One worker for every ``requests`` jobs, waiting or in progress."""
+    """One worker for every ``requests`` jobs, queued or in progress."""
 
     requests: int
 
     def needed(self, load: Load) -> int:
-        """How many workers the load needs."""
+        """Return the number of workers that the load needs."""
         return math.ceil((len(load.waits_s) + load.in_progress) / self.requests)
 
 
@@ -63,10 +63,10 @@ class Scale:
     """How an endpoint is scaled; the defaults are RunPod's.
 
     Attributes:
-        rule: how many workers the load needs.
-        min_workers: those that always run (RunPod's active workers).
-        max_workers: no more than these.
-        idle_timeout_s: how long a worker that is not needed is idle before it is stopped.
+        rule: determines how many workers the load needs.
+        min_workers: the number that always runs (RunPod's active workers).
+        max_workers: the largest number.
+        idle_timeout_s: how long a superfluous worker is idle before it is stopped.
     """
 
     rule: Rule
@@ -75,15 +75,15 @@ class Scale:
     idle_timeout_s: float = 5
 
     def wanted(self, load: Load) -> int:
-        """How many workers there should be."""
+        """Return how many workers there should be."""
         return min(self.max_workers, max(self.min_workers, self.rule.needed(load)))
 
 
 def read_rule(text: str) -> Rule:
-    """Read ``delay:SECONDS`` or ``requests:NUMBER``.
+    """Parse ``delay:SECONDS`` or ``requests:NUMBER``.
 
     Raises:
-        ValueError: it is neither, or the number is none that the rule can use.
+        ValueError: the text is neither, or its number is invalid.
     """
     match = _RULE.fullmatch(text)
     if match is None:

@@ -1,4 +1,4 @@
-"""Which workers are lost: those that fell silent, and those whose poll broke off."""
+"""Detect lost workers: those that are silent, and those whose poll broke off."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from local.queue.workers import Worker
 
 
 async def watch(platform: Platform) -> None:
-    """Look for workers that fell silent, for ever."""
+    """Remove silent workers; runs for ever."""
     limit_s = platform.limits.worker_silence_s
     while True:
         await asyncio.sleep(limit_s / 10)
@@ -21,9 +21,9 @@ async def watch(platform: Platform) -> None:
 
 
 def poll_cut(platform: Platform, worker: Worker) -> None:
-    """A worker's poll broke off: it is gone, unless it comes back soon.
+    """Remove a worker whose poll broke off, unless it polls again soon.
 
-    The SDK pings from a process of its own, which may well outlive the worker.
+    A ping does not count: the SDK pings from a process that may outlive the worker.
     """
 
     def check(before: float) -> None:

@@ -1,4 +1,4 @@
-"""A worker, as far as the platform can see it."""
+"""The platform's record of a worker."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from local.queue.jobs import Job
 
 @dataclass(eq=False)
 class Worker:
-    """One worker process, as far as it can be seen from here. Times are the event loop's.
+    """One worker process, as the platform sees it. Times are the event loop's.
 
     Attributes:
         endpoint: the endpoint that it takes jobs for.
-        jobs: those it has.
-        stops: those that it is to stop and has not heard of.
-        stops_sent: the last answer of the stop channel: its number, and its jobs.
-        barred: those that it may still hold on to, having been told, and so must not get again.
-        poll: the number of its newest poll for jobs, where it numbers them.
-        open_polls: how many of its long polls are open.
-        seen: when it was last heard of.
-        polled: when a poll of its was last opened, or broke off.
-        taking: it has asked for jobs, and so is ready.
-        idle_since: when it became ready, or had its last job; means nothing while it has one.
-        leaving: it gets no more jobs.
-        metrics_port: where it says how it is, on this machine; None = nowhere.
+        jobs: the jobs that it has.
+        stops: the jobs that it must stop and does not know of.
+        stops_sent: the last answer of the stop channel: its number and its jobs.
+        barred: stopped jobs that it may not have released yet, and so must not get again.
+        poll: the number of its newest poll for jobs, if it numbers its polls.
+        told: set when it has jobs to stop, or leaves.
+        open_polls: the number of its open long polls.
+        seen: the time of its last request.
+        polled: when one of its polls was last opened, or broke off.
+        taking: whether it has asked for jobs, and so is ready.
+        idle_since: when it became ready or finished its last job; undefined while it has one.
+        leaving: whether it gets no more jobs.
+        metrics_port: the local port of its metrics; None = it has none.
     """
 
     id: str
@@ -47,11 +48,11 @@ class Worker:
 
 @dataclass(frozen=True)
 class Report:
-    """What a worker says of itself when it polls for jobs.
+    """The data that a worker sends when it polls for jobs.
 
     Attributes:
-        poll: the poll's number, which grows from poll to poll; None = it numbers none.
-        runs: the runs that it has; None = it does not say.
+        poll: the poll's number, which grows from poll to poll; None = it does not send it.
+        runs: the runs that it has; None = it does not send them.
         idle: whether it has no job.
     """
 
@@ -65,7 +66,8 @@ class Taker:
     """An open poll for jobs.
 
     Attributes:
-        over: its worker has begun another one since, and does not wait for this one.
+        over: whether its worker has sent a newer poll, and no longer waits for this one.
+        woken: set when there may be jobs, or the poll must end.
     """
 
     worker: Worker

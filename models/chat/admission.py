@@ -1,4 +1,4 @@
-"""What every chat engine asks of a request before it is let in."""
+"""Checks that every chat engine makes before it admits a request."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from models.errors import ContextLengthExceeded, InvalidValue, shorten
 
 @dataclass(frozen=True)
 class Admission:
-    """A request that can be answered; its answer's length is known.
+    """A checked request.
 
     Attributes:
-        form: what the answer is held to, None for any.
+        limit: the longest answer, in tokens.
+        form: the compiled grammar of the answer, None for any text.
         sighted: the prompt's pictures, None without any.
     """
 
@@ -35,16 +36,16 @@ class Admission:
 
 @dataclass(frozen=True)
 class Limits:
-    """What an engine breaks on, and all other requests with it.
+    """The limits of an engine. A request beyond one would crash it, and fail all other requests.
 
-    A token outside the vocabulary, for one, is read outside of a table: on a GPU that ends the
-    process that has it.
+    A token id outside the vocabulary, for example, is an index outside a table, which ends the
+    process on a GPU.
 
     Attributes:
-        vocabulary: how many tokens the model has; their ids are below.
-        biases: how many tokens may have a bias; None = any number.
-        logprobs: how many of the likeliest tokens may be told; None = any number.
-        least_length: whether an answer may have one, ``min_tokens``.
+        vocabulary: the size of the model's vocabulary; token ids are smaller.
+        biases: the largest number of tokens with a bias; None = any number.
+        logprobs: the largest number of top log probabilities; None = any number.
+        least_length: whether the engine supports ``min_tokens``.
     """
 
     vocabulary: int
@@ -53,10 +54,10 @@ class Limits:
     least_length: bool = True
 
     def check(self, slug: str, prompt: Prompt) -> None:
-        """Look at a request.
+        """Check a request.
 
         Raises:
-            InvalidValue: it is beyond a limit.
+            InvalidValue: a value exceeds a limit.
         """
         if not prompt.tokens:
             raise InvalidValue(f"{prompt.param} has no tokens.", param=prompt.param)
@@ -86,11 +87,11 @@ class Entrance:
     """Checks requests.
 
     Args:
-        slug: of the model, for errors.
-        most: how many tokens a request may have, with its answer.
-        grammars: compiles forms.
-        limits: of the engine.
-        sight: of a model that sees.
+        slug: the model's slug, for errors.
+        most: the longest request, answer included, in tokens.
+        grammars: compiles grammars.
+        limits: the engine's limits.
+        sight: reads pictures, for a model that sees.
     """
 
     def __init__(
@@ -108,11 +109,11 @@ class Entrance:
         self._limits = limits
 
     async def check(self, prompt: Prompt) -> Admission:
-        """Cut the length of the answer to what fits.
+        """Check a request, and limit the length of its answer to the remaining context.
 
         Raises:
             ContextLengthExceeded: the prompt is too long.
-            InvalidValue: the grammar cannot be honoured, or the engine would break on a value.
+            InvalidValue: the grammar is not supported, or a value exceeds a limit of the engine.
             MediaUndecodable: a picture cannot be read.
         """
         sighted = await self._sighted(prompt)
@@ -143,5 +144,5 @@ class Entrance:
         return await asyncio.to_thread(self._sight.look, prompt.pictures)
 
     def close(self) -> None:
-        """Let go of what compiles forms."""
+        """End the thread and the process that compile grammars."""
         self._grammars.close()

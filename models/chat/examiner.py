@@ -1,8 +1,8 @@
-"""Examines grammars in a process of its own, for ``models.chat.vetting``.
+"""Examines grammars in a child process, for ``models.chat.vetting``.
 
-It reads a task a line, ``{"kind", "source", "param", "schemas", "cpu_s"}``, and writes
-``{"refusal": [param, reason] or null, "source"}``: the grammar with its JSON Schemas as llguidance
-can hold them.
+It reads one task per line, ``{"kind", "source", "param", "schemas", "cpu_s"}``, and writes
+``{"refusal": [param, reason] or null, "source"}``: the grammar with its JSON Schemas in a form
+that llguidance supports.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from dataclasses import replace
 from models.chat import schemas
 from models.chat.request import TOO_COMPLEX, Embedded, Grammar, Refusal
 
-_MEMORY_BYTES = 512 << 20  # address space, of which Python takes a quarter
-_STACK_BYTES = 4 << 20  # half of what the worker's threads have
-_MAX_LOOKS = 300  # at definitions, for the one that is wrong
-_LOOK_S = 0.3  # processor time for all looks
+_MEMORY_BYTES = 512 << 20  # address space; Python itself takes a quarter
+_STACK_BYTES = 4 << 20  # half of the stack of the worker's threads
+_MAX_LOOKS = 300  # how many definitions are tried to find the invalid one
+_LOOK_S = 0.3  # processor time for these tries
 _RULE = re.compile(r"(\w+): %json (.*)")
 
 
 class _Wrong(Exception):
-    """A grammar cannot be honoured: ``args`` are a ``Refusal``."""
+    """A grammar is not supported: ``args`` are a ``Refusal``."""
 
 
 class Examiner:
-    """Finds what is wrong with grammars, and writes their schemas as llguidance can hold them."""
+    """Finds errors in grammars, and rewrites their schemas in a form that llguidance supports."""
 
     def __init__(self) -> None:
         from llguidance import LLMatcher, LLTokenizer
 
         self._matcher = LLMatcher
-        # Bytes for tokens: compiling takes as long as with a model's vocabulary.
+        # Bytes as tokens: compiling takes as long as with a model's vocabulary.
         self._tokenizer = LLTokenizer("byte")
 
     def examine(self, grammar: Grammar) -> Refusal | Grammar:
-        """Return a grammar that can be followed, or why there is none."""
+        """Return a grammar that can be compiled, or why it is refused."""
         try:
             made = self._written(grammar)
-            # A schema by itself has been looked at when it was written.
+            # A grammar that is only a schema has been checked by ``_written``.
             if made.kind != "json_schema" and (reason := self._objection(made)) is not None:
                 return grammar.param, _one_line(reason)
         except _Wrong as wrong:
@@ -53,7 +53,7 @@ class Examiner:
         return made if self._follows(made) else (grammar.param, TOO_COMPLEX)
 
     def _written(self, grammar: Grammar) -> Grammar:
-        """Return a grammar with its schemas in another form; raises ``_Wrong``."""
+        """Return a grammar with its schemas rewritten; raises ``_Wrong``."""
         if grammar.kind == "json_schema":
             return replace(
                 grammar, source=self._rewritten(grammar.source, grammar.param, closed=False)
@@ -70,9 +70,9 @@ class Examiner:
         return replace(grammar, source="\n".join(lines))
 
     def _rewritten(self, source: str, param: str, *, closed: bool) -> str:
-        """Return a client's schema as llguidance can hold it; raises ``_Wrong``."""
+        """Return a client's schema in a form that llguidance supports; raises ``_Wrong``."""
         schema = json.loads(source)
-        if (excess := schemas.excess(schema)) is not None:  # it would take all memory, or minutes
+        if (excess := schemas.excess(schema)) is not None:  # too much memory or time
             raise _Wrong(param, excess)
         try:
             made = schemas.held(schema, closed=closed)
@@ -89,7 +89,7 @@ class Examiner:
         return text
 
     def _objection(self, grammar: Grammar) -> str | None:
-        """Return what llguidance has against a grammar."""
+        """Return llguidance's error for a grammar, None if there is none."""
         try:
             text = grammar.compiled()
             wrong, messages = self._matcher.validate_grammar_with_warnings(text, self._tokenizer)
@@ -98,9 +98,9 @@ class Examiner:
         return str(messages[0]) if wrong else None
 
     def _place(self, made: schemas.Held, reason: str) -> str:
-        """Return where the client wrote what llguidance refuses.
+        """Return where in the client's schema llguidance's error is.
 
-        The search ends after some looks, or some time, with the whole schema.
+        The search is limited in tries and time; after that, the whole schema is returned.
         """
         end = time.process_time() + _LOOK_S
         definitions = made.schema["$defs"]
@@ -113,7 +113,7 @@ class Examiner:
         return "#"
 
     def _follows(self, grammar: Grammar) -> bool:
-        """Whether the first token of an answer can be chosen, too."""
+        """Whether the mask of an answer's first token can be computed, too."""
         matcher = self._matcher(self._tokenizer, grammar.compiled())
         if not matcher.is_error():
             matcher.compute_bitmask()
@@ -125,16 +125,16 @@ def _text(regex: str) -> dict[str, str]:
 
 
 def _one_line(message: str) -> str:
-    """Return a parser's reason in one line: it draws where, and says why at the end."""
+    """Return a parser's reason in one line: the message shows the place first, then the reason."""
     return message.strip().rpartition("error: ")[2].splitlines()[0].rstrip(":. ")
 
 
 def _serve() -> None:
-    """Answer tasks until the worker closes the pipe; one that takes too long ends the process."""
+    """Answer tasks until the worker closes the pipe; a task over its limit ends the process."""
     examiner = Examiner()
     for line in sys.stdin.buffer:
         task = json.loads(line)
-        embedded = tuple(Embedded(**one) for one in task["schemas"])
+        embedded = tuple(Embedded(**schema) for schema in task["schemas"])
         grammar = Grammar(task["kind"], task["source"], task["param"], embedded)
         signal.setitimer(signal.ITIMER_PROF, task["cpu_s"])  # SIGPROF ends a process
         result = examiner.examine(grammar)

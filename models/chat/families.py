@@ -1,7 +1,7 @@
-"""Families of chat models, by how they call tools: what they are told, and how they say it.
+"""Families of chat models, by how they call tools.
 
-A catalog row names its family; an answer is read by transformers' ``ResponseParser`` and the
-family's template for it. A forced call is held to the same form by a grammar.
+A catalog row names its family. transformers' ``ResponseParser`` reads an answer with the family's
+template. If a call is forced, a grammar ensures the same format.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Family:
         before, after: what stands around a call.
         special: tokens by which calls and thoughts are known, where they are special ones.
         arguments: the key of a call's arguments.
-        listed: whether the calls are one list.
-        prompt: what such a model is told of tools, where its template does not tell.
+        listed: whether several calls form one list.
+        prompt: instructions about tools, if the model's own template has none.
     """
 
     response_template: Mapping[str, Any]
@@ -39,7 +39,7 @@ class Family:
     def told(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]
     ) -> Sequence[Mapping[str, Any]]:
-        """The messages, with what the model's own template would leave out."""
+        """Return the messages, with what the model's own template would leave out."""
         if self.prompt is None:
             return messages
         plain = [self._plain(message) for message in messages]
@@ -51,28 +51,28 @@ class Family:
         return [{"role": "system", "content": text}, *plain]
 
     def _plain(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """A turn as text alone: a call as the model says it, a result as it is told."""
+        """Return a message as text only: calls in the model's format, results in words."""
         content = message.get("content") or ""
         if message["role"] == "tool":
-            # In words: small models say marks again.
+            # In words: small models repeat special markers.
             return {"role": "user", "content": f"The function answered: {content}"}
-        calls = [self._said(call["function"]) for call in message.get("tool_calls") or ()]
+        calls = [self._call_text(call["function"]) for call in message.get("tool_calls") or ()]
         if calls:
             between = ", " if self.listed else f"{self.after}{self.before}"
-            said = f"[{between.join(calls)}]" if self.listed else between.join(calls)
-            content = f"{content}{self.before}{said}{self.after}"
+            text = f"[{between.join(calls)}]" if self.listed else between.join(calls)
+            content = f"{content}{self.before}{text}{self.after}"
         return {"role": message["role"], "content": content}
 
-    def _said(self, function: Mapping[str, Any]) -> str:
+    def _call_text(self, function: Mapping[str, Any]) -> str:
         call = {"name": function["name"], self.arguments: function["arguments"]}
         return json.dumps(call, ensure_ascii=False)
 
     def forced(self, tools: Sequence[Mapping[str, Any]], *, several: bool) -> str:
-        """A grammar of one call of these tools, or of several, in llguidance's Lark."""
+        """Return a grammar of one call of these tools, or of several, in llguidance's Lark."""
         return f"start: calls\n{self._calls(tools, several)}"
 
     def strict(self, tools: Sequence[Mapping[str, Any]], *, several: bool) -> str:
-        """A grammar of any text, in which what begins as a call is one."""
+        """Return a grammar of any text in which whatever begins like a call is a valid call."""
         if not self.mark:
             other = r"TEXT: /[^{\s](?s:.*)/"
             return f"start: TEXT | calls\n{other}\n{self._calls(tools, several)}"
@@ -84,22 +84,22 @@ class Family:
         )
 
     def instead(self, tools: Sequence[Mapping[str, Any]], schema: str, *, several: bool) -> str:
-        """A grammar of calls, or of an answer by a JSON Schema."""
+        """Return a grammar of calls, or of an answer that matches a JSON Schema."""
         return f"start: calls | answer\nanswer: %json {schema}\n{self._calls(tools, several)}"
 
     @staticmethod
     def schema(function: Mapping[str, Any]) -> str:
-        """The JSON Schema of a function's arguments, which are an object, as text."""
+        """Return the JSON Schema of a function's arguments, an object, as text."""
         return json.dumps({"type": "object", **(function.get("parameters") or {"properties": {}})})
 
     @staticmethod
     def rule(place: int) -> str:
-        """The rule of the arguments of the function at a place."""
+        """Return the name of the rule for the arguments of the function at an index."""
         return f"arguments{place}"
 
     @property
     def thinks(self) -> bool:
-        """Whether it may think before it answers."""
+        """Whether such models may reason before they answer."""
         return "reasoning_content" in self.response_template["fields"]
 
     @property
@@ -109,16 +109,16 @@ class Family:
 
     @property
     def mark(self) -> str:
-        """By what a call is known to begin."""
+        """The text that begins a call."""
         return self.before.strip()
 
     def _calls(self, tools: Sequence[Mapping[str, Any]], several: bool) -> str:
-        """The rules of a call and of calls; ``rest`` is what follows the first mark."""
+        """Return the rules of ``call`` and ``calls``; ``rest`` is what follows the first mark."""
         rules = [f"call: {' | '.join(f'call{index}' for index in range(len(tools)))}"]
         for index, tool in enumerate(tools):
             function = tool["function"]
             head = json.dumps(f'{{"name": "{function["name"]}", "{self.arguments}": ')
-            # A rule of their own: what the arguments' schema refers to by "#" is itself.
+            # A separate rule: "#" in a schema refers to the schema itself.
             rules.append(f'call{index}: {head} {self.rule(index)} "}}"')
             rules.append(f"{self.rule(index)}: %json {self.schema(function)}")
         call = "\n".join(rules)
@@ -136,7 +136,7 @@ class Family:
 
 
 def _between(before: str, after: str) -> dict[str, Any]:
-    """Calls between marks, and what was thought, in a conversation of ChatML."""
+    """Return a template for ChatML with calls between two marks, and with reasoning."""
     return {
         "start_anchor": "<|im_start|>assistant\n",
         "fields": {
@@ -216,9 +216,9 @@ FAMILIES = {
         listed=True,
         prompt=_SMOLLM_PROMPT,
     ),
-    # Llama 3.1 to 3.3: an answer that is one object is a call.
+    # Llama 3.1 to 3.3: an answer that is a single object is a call.
     "llama3.1": Family(_WHOLE, before="", after="", special=_PYTHON_TAG, arguments="parameters"),
-    # The template of Llama 3 knows nothing of tools.
+    # Llama 3's template does not describe tools.
     "llama3": Family(
         _WHOLE,
         before="",

@@ -1,4 +1,4 @@
-"""Answers of a given form, by llguidance: which tokens may follow what was said."""
+"""Answers that match a grammar, by llguidance: which tokens may follow."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from models.errors import InvalidValue
 
 
 class Grammars:
-    """Compiles grammars for one tokenizer, one at a time and in a thread of its own.
+    """Compiles grammars for one tokenizer, one at a time in a separate thread.
 
     Args:
-        tokenizer: of transformers, a fast one.
-        vocabulary: how many scores the model gives for each place.
+        tokenizer: a fast tokenizer of transformers.
+        vocabulary: the number of scores that the model returns per position.
         ends: the tokens that end a turn.
-        vetting: looks at each grammar before it is compiled here.
+        vetting: checks each grammar before it is compiled here.
     """
 
     def __init__(
@@ -30,12 +30,12 @@ class Grammars:
         self._source = tokenizer, vocabulary, sorted(ends)
         self._made: Any = None
         self._vetting = vetting or Vetting()
-        # What waits here holds up no other work: the event loop's own threads are for everybody.
+        # A thread of its own: waiting in the event loop's thread pool would delay other work.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="grammar")
 
     @property
     def _tokenizer(self) -> Any:
-        """Return the tokenizer as llguidance has it; the first call takes a second."""
+        """The tokenizer in llguidance's form; the first access takes a second."""
         if self._made is None:
             from llguidance.hf import from_tokenizer
 
@@ -47,17 +47,17 @@ class Grammars:
         """Compile a grammar.
 
         Raises:
-            InvalidValue: it cannot be honoured; the message says where.
+            InvalidValue: the grammar is not supported; the message says where.
         """
         compile_ = partial(attempt, partial(self.compile, grammar))
         outcome = await asyncio.get_running_loop().run_in_executor(self._thread, compile_)
         if not isinstance(outcome, Failure):
             return outcome
-        error = outcome.error  # a panic of llguidance's is no ``Exception``
+        error = outcome.error  # a panic of llguidance is not an ``Exception``
         raise error if isinstance(error, Exception) else translate(error)
 
     def compile(self, grammar: Grammar) -> Form:
-        """Compile a grammar in this thread; raises as ``form`` does."""
+        """Compile a grammar in this thread; raises what ``form`` raises."""
         from llguidance import LLMatcher
 
         vetted = self._vetting.vetted(grammar)
@@ -69,16 +69,16 @@ class Grammars:
         return Form(vetted, matcher)
 
     def close(self) -> None:
-        """End the vetting process; a grammar that is being compiled is still finished."""
+        """End the vetting process after the grammar that is being compiled."""
         self._thread.submit(self._vetting.close)
         self._thread.shutdown(wait=False)
 
 
 class Form:
-    """What answers are held to.
+    """A compiled grammar.
 
     Attributes:
-        grammar: it, with its schemas as llguidance holds them.
+        grammar: the grammar, with its schemas in a form that llguidance supports.
     """
 
     def __init__(self, grammar: Grammar, first: Any) -> None:
@@ -86,22 +86,22 @@ class Form:
         self._first = first
 
     def matcher(self) -> Matcher:
-        """Return a matcher that follows one answer."""
+        """Return a matcher for one answer."""
         return Matcher(self._first.deep_copy(), self.grammar.param)
 
 
 class Matcher:
-    """Follows one answer."""
+    """Tracks which tokens one answer may continue with."""
 
     def __init__(self, matcher: Any, param: str) -> None:
         self._matcher = matcher
         self._param = param
 
     def mask(self, scores: Any) -> None:
-        """Leave the scores of what may follow, shape (vocabulary,), in place.
+        """Set the scores of forbidden tokens to minus infinity, in place, shape (vocabulary,).
 
         Raises:
-            InvalidValue: the grammar turns out to be more than can be followed.
+            InvalidValue: the grammar became too complex.
         """
         import numpy as np
         import torch
@@ -114,12 +114,12 @@ class Matcher:
         scores.masked_fill_(~torch.from_numpy(allowed).to(scores.device), -torch.inf)
 
     def push(self, tokens: Sequence[int]) -> None:
-        """Note what was said; raises as ``mask`` does."""
+        """Append tokens to the answer; raises what ``mask`` raises."""
         self._matcher.consume_tokens(list(tokens))
         self._check()
 
     def end(self) -> None:
-        """Note that the answer has ended; raises as ``mask`` does."""
+        """End the answer; raises what ``mask`` raises."""
         self._check(self._matcher.is_accepting())
 
     def _check(self, well: bool = True) -> None:
@@ -128,8 +128,8 @@ class Matcher:
 
     @property
     def broken(self) -> InvalidValue:
-        """The error of a grammar that cannot be followed any more."""
-        return _refused(self._param, "it became too complex on the way; simplify it")
+        """The error of a grammar that has become too complex."""
+        return _refused(self._param, "it became too complex during the answer; simplify it")
 
 
 def _refused(param: str, why: str) -> InvalidValue:

@@ -1,7 +1,7 @@
-"""What the handler uses of a chat engine: its context and its text.
+"""The protocols of what the handler uses of a chat engine: its context and its text.
 
-Every chat engine has these, beside the verbs of ``models.surface.StepEngine``. The type checker
-compares both sides with them: the handler, and ``models.chat.text``.
+Every chat engine provides these, besides the methods of ``models.engine.StepEngine``. The type
+checker compares the handler and ``models.chat.text`` with them.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from models.chat.request import Piece, Prompt
 
 
 class Decoder(Protocol):
-    """Token ids to text, as an answer grows."""
+    """Converts an answer's token ids to text, token by token."""
 
     def push(self, token: int) -> str:
         """Return the text that ``token`` completes, perhaps none; whole characters only."""
 
 
 class Reader(Protocol):
-    """An answer's text to words, thoughts and tool calls, as the answer grows."""
+    """Splits an answer's text into text, reasoning and tool calls, as it grows."""
 
     @property
     def thinks(self) -> bool:
-        """Whether the next text belongs to a thought."""
+        """Whether the next text belongs to the reasoning."""
 
     def push(self, text: str) -> list[Piece]:
         """Return the pieces that further text completes."""
@@ -34,18 +34,18 @@ class Reader(Protocol):
 
 
 class ToolCalling(Protocol):
-    """How a family of models calls tools; its grammars are in llguidance's Lark."""
+    """How a family of models calls tools; grammars are in llguidance's Lark."""
 
     @property
     def thinks(self) -> bool:
-        """Whether such a model thinks before it answers."""
+        """Whether such models may reason before they answer."""
 
     @property
     def calls(self) -> bool:
         """Whether such a model calls tools."""
 
     def rule(self, place: int) -> str:
-        """Return the name of the rule for the arguments of the tool at a place."""
+        """Return the name of the rule for the arguments of the tool at an index."""
 
     def forced(self, tools: Sequence[Mapping[str, Any]], *, several: bool) -> str:
         """Return a grammar of one call, or of several."""
@@ -62,11 +62,11 @@ class Text(Protocol):
 
     @property
     def family(self) -> ToolCalling | None:
-        """How the model calls tools and thinks; None if it does neither."""
+        """How the model calls tools and marks reasoning; None if it does neither."""
 
     @property
     def vocabulary(self) -> int:
-        """How many token ids there are."""
+        """The number of token ids."""
 
     @property
     def variables(self) -> frozenset[str]:
@@ -87,9 +87,9 @@ class Text(Protocol):
         """Render a conversation up to the assistant's turn.
 
         Args:
-            messages: as chat templates know them.
-            tools: OpenAI's.
-            arguments: further ones for the template.
+            messages: the messages, as chat templates expect them.
+            tools: the tools, in OpenAI's format.
+            arguments: further arguments of the template.
             goes_on: whether the last message is the beginning of the answer.
 
         Raises:
@@ -101,43 +101,43 @@ class Text(Protocol):
         """Tokenise a rendered conversation."""
 
     def encode_text(self, text: str) -> list[int]:
-        """Tokenise plain text, with the tokens that begin every text.
+        """Tokenise plain text, with the special tokens that begin every text.
 
         Raises:
-            ContextLengthExceeded: it is too long.
+            ContextLengthExceeded: the text is too long.
         """
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Return the text of tokens, without the special ones."""
+        """Return the text of tokens, without special tokens."""
 
     def spelled(self, token: int) -> bytes:
         """Return the bytes of one token."""
 
     def decoder(self, before: Sequence[int] = (), *, read: bool = False) -> Decoder:
-        """Return a fresh decoder for one answer.
+        """Return a new decoder for one answer.
 
         Args:
             before: the prompt's tokens.
-            read: whether a ``Reader`` reads the answer: then the marks of calls and thoughts stay.
+            read: whether a ``Reader`` reads the text: then the marks of calls and reasoning stay.
         """
 
     def reading(
         self, prompt: str, tools: Sequence[Mapping[str, Any]], *, formed: bool = False
     ) -> Reader | None:
-        """Return a fresh reader for an answer to a rendered conversation; None if all is text.
+        """Return a new reader for an answer to a rendered conversation; None if all of it is text.
 
         Args:
             prompt: the rendered conversation.
-            tools: OpenAI's, as they were rendered.
-            formed: whether a grammar holds the answer to calls or to a form.
+            tools: the tools that were rendered, in OpenAI's format.
+            formed: whether a grammar restricts the answer to calls or to a schema.
         """
 
 
 class ChatEngine(Protocol):
-    """What the handler sees of a chat engine.
+    """The part of a chat engine that the handler uses.
 
     Attributes:
-        context: how many tokens a conversation may have, answer included.
+        context: the longest conversation, answer included, in tokens.
     """
 
     context: int

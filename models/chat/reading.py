@@ -1,4 +1,4 @@
-"""An answer's text, read as it comes: what is said, what is thought, and what is called."""
+"""Split an answer's text, as it is generated, into text, reasoning and tool calls."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from models.chat.request import Called, Piece, Said, Thought
 class Reading:
     """Reads one answer.
 
-    Nothing that is said is lost, but for white space around calls and thoughts.
+    No text is lost, except white space around calls and reasoning.
 
     Args:
-        family: how the model calls tools and thinks.
-        prompt: the rendered conversation; a template, or the client, may begin the answer.
-        tools: OpenAI's, that the model was told of; without any, nothing is a call.
-        formed: whether a grammar holds the answer to calls or to a form: nothing is thought, and
-            what spells a mark within a call is of its arguments.
+        family: how the model calls tools and marks reasoning.
+        prompt: the rendered conversation; the template or the client may begin the answer in it.
+        tools: the tools in the prompt, in OpenAI's format; without any, nothing is a call.
+        formed: whether a grammar restricts the answer to calls or to a schema. Then there is no
+            reasoning, and a mark inside a call belongs to its arguments.
     """
 
     def __init__(
@@ -38,45 +38,45 @@ class Reading:
         if not tools:
             fields.pop("tool_calls", None)
         elif formed:
-            calls = {key: one for key, one in fields["tool_calls"].items() if key != "close"}
+            calls = {key: rule for key, rule in fields["tool_calls"].items() if key != "close"}
             fields["tool_calls"] = calls
         if formed:
             fields.pop("reasoning_content", None)
         self._family = family
         self._names = {tool["function"]["name"] for tool in tools}
-        self._heard = ""  # of the answer, all
-        self._raw = ""  # of what may be a call
-        self._before = ""  # white space before it
-        self._space = ""  # the end of what is said or thought, where that is white
-        self._fresh = False  # whether the text has just become one of another kind
+        self._heard = ""  # the answer so far
+        self._raw = ""  # text that may be a call
+        self._before = ""  # white space before that text
+        self._space = ""  # trailing white space of text or reasoning
+        self._fresh = False  # whether a new kind of text has just begun
         self._called = False
         self._cut = False
-        self._between = [one for one in (family.mark, family.after.strip()) if one]
+        self._between = [mark for mark in (family.mark, family.after.strip()) if mark]
         if family.listed:
             self._between += ["[", ",", "]"]
         head = r'\s*\{\s*"name"\s*:\s*"([^"]+)"\s*,\s*"%s"\s*:\s*(\{.*)'
         self._head = re.compile(head % family.arguments, re.DOTALL)
-        self._again = 0  # characters to come that the prompt has said
+        self._again = 0  # characters to skip, because the prompt contains them
         self._parser = ResponseParser({**family.response_template, "fields": fields}, prompt)
         list(self._read(self._parser.initial_events))
         self._space = ""
-        # What may begin a mark is held back.
+        # The parser holds back what may be the beginning of a mark.
         self._again = len(self._parser._buffer) - self._parser._pos
 
     @property
     def thinks(self) -> bool:
-        """Whether what comes is thought."""
+        """Whether the next text belongs to the reasoning."""
         return bool(self._parser._current == "reasoning_content")
 
     def push(self, text: str) -> list[Piece]:
-        """What further text brings."""
+        """Return the pieces that further text completes."""
         self._heard += text
         return list(self._read(self._parser.feed(text)))
 
     def end(self, *, cut: bool = False) -> list[Piece]:
-        """What was held back, at the end of the text; ``cut`` where more would have come.
+        """Return the pieces that were held back; ``cut`` says that the answer is incomplete.
 
-        Of a call that is cut short comes what there is of its arguments, once its name is known.
+        If a call is cut short and its name is known, the arguments so far are returned.
         """
         self._cut = cut
         pieces = list(self._read(self._parser.finalize()[1], ended=True))
@@ -101,19 +101,19 @@ class Reading:
                     yield from self._calls(ended)
 
     def _words(self, kind: type[Said | Thought], text: str) -> Iterator[Piece]:
-        """Words, without the white space beside a call or a thought."""
+        """Yield a piece of text, without the white space beside a call or reasoning."""
         self._again, text = max(0, self._again - len(text)), text[self._again :]
         text = self._space + text
-        told = text.rstrip()
-        self._space = text[len(told) :]
-        if told:
-            yield kind(told.lstrip() if self._fresh else told)
+        visible = text.rstrip()
+        self._space = text[len(visible) :]
+        if visible:
+            yield kind(visible.lstrip() if self._fresh else visible)
             self._fresh = False
 
     def _calls(self, ended: bool) -> Iterator[Piece]:
-        """The calls that were read; what is none is text, as the model wrote it."""
+        """Yield the calls in the text so far; text that is no valid call is yielded unchanged."""
         values, rest = _values(self._raw, self._between)
-        whole = [one for one in map(self._call, values) if one is not None]
+        whole = [call for call in map(self._call, values) if call is not None]
         cut = ended and self._cut and bool(rest or not values)
         if len(whole) == len(values) and (cut or (values and not rest)):
             self._called = bool(whole)
@@ -140,13 +140,13 @@ class Reading:
 
 
 def _values(text: str, between: Sequence[str]) -> tuple[list[Any], str]:
-    """The JSON values that a text begins with, and the rest of it.
+    """Return the JSON values at the beginning of a text, and the remaining text.
 
-    A list counts as its elements. ``between`` is what may stand around values.
+    The elements of a list count as separate values. ``between`` lists what may separate values.
     """
-    decoder, found, rest = json.JSONDecoder(parse_constant=_none), list[Any](), text.strip()
+    decoder, values, rest = json.JSONDecoder(parse_constant=_none), list[Any](), text.strip()
     while rest:
-        mark = next((one for one in between if rest.startswith(one)), None)
+        mark = next((mark for mark in between if rest.startswith(mark)), None)
         if mark is not None:
             rest = rest[len(mark) :].lstrip()
             continue
@@ -154,21 +154,21 @@ def _values(text: str, between: Sequence[str]) -> tuple[list[Any], str]:
             value, end = decoder.raw_decode(rest)
         except (ValueError, RecursionError):
             break
-        found += value if isinstance(value, list) else [value]
+        values += value if isinstance(value, list) else [value]
         rest = rest[end:].lstrip()
-    return found, rest
+    return values, rest
 
 
 def _none(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _dumped(value: Any) -> str | None:
-    """A value as JSON; None where it holds a number that JSON has no word for (1e999)."""
+    """Return a value as JSON; None if it contains a number that JSON cannot express (1e999)."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         text.encode()
-    except UnicodeEncodeError:  # half of a character is one as an escape only
+    except UnicodeEncodeError:  # JSON can express an unpaired surrogate as an escape only
         return json.dumps(value)
     except (ValueError, RecursionError):
         return None

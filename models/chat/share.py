@@ -1,8 +1,8 @@
-"""What of a GPU's memory is a chat model's, and what of that its cache may take.
+"""A chat model's share of a GPU's memory, and the part of it for the cache.
 
-One number is the truth: ``Row.memory_bytes``, which the pool counts and the settings decide
-(``models.chat.options``). vLLM gets it as its share of the GPU, transformers as the tokens
-that its cache may hold, and no request may be longer than what fits.
+``Row.memory_bytes`` determines both: the pool counts it, and the settings set it
+(``models.chat.options``). vLLM gets it as its share of the GPU, transformers as the number of
+tokens in its cache. No request may be longer than what fits.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import Any
 from models.errors import ModelDoesNotFit
 from models.row import Row
 
-_BASE_BYTES = 1_250_000_000  # graphs, workspaces of the libraries, what an allocator cannot use
-_SCORES_BYTES = 16  # a token of the vocabulary and a request: scores, copies of them, counts
-_STATES, _WIDE_STATES, _STATE_BYTES = 8, 3, 2  # of a token while a layer is computed
+_BASE_BYTES = 1_250_000_000  # graphs, the libraries' workspaces, fragmentation
+_SCORES_BYTES = 16  # per token of the vocabulary and request: scores, their copies, counts
+_STATES, _WIDE_STATES, _STATE_BYTES = 8, 3, 2  # per token, while a layer is computed
 _DEFAULT_VOCABULARY = 128_256
 
 
 @dataclass(frozen=True)
 class Steps:
-    """The largest step: how many tokens it reads, of how many requests."""
+    """The largest step: its number of tokens, and its number of requests."""
 
     tokens: int
     requests: int
@@ -32,12 +32,12 @@ class Steps:
 
 @dataclass(frozen=True)
 class Model:
-    """What a share is reckoned from.
+    """The data that a share is computed from.
 
     Attributes:
-        config: as transformers writes it.
-        weights_bytes: on all GPUs together.
-        dtype_bytes: of a number in the cache.
+        config: the model's ``config.json``.
+        weights_bytes: the weights' size, on all GPUs together.
+        dtype_bytes: the size of a number in the cache.
     """
 
     config: Mapping[str, Any]
@@ -47,13 +47,13 @@ class Model:
 
 @dataclass(frozen=True)
 class Share:
-    """A chat model's part of one GPU.
+    """A chat model's memory on one GPU.
 
     Attributes:
-        total_bytes: all of it.
-        weights_bytes: what the weights take of it.
-        working_bytes: what the largest step does.
-        token_bytes: the keys and values of one token; None for a model that is not understood.
+        total_bytes: the whole share.
+        weights_bytes: the weights.
+        working_bytes: the memory of the largest step.
+        token_bytes: the keys and values of one token; None for an unknown architecture.
     """
 
     total_bytes: int
@@ -63,7 +63,7 @@ class Share:
 
     @classmethod
     def of(cls, row: Row, model: Model, steps: Steps, gpus: int = 1) -> Share:
-        """The share of a row, whose ``memory_bytes`` are of each of the GPUs.
+        """Return the share of a row, whose ``memory_bytes`` apply to each GPU.
 
         Raises:
             ModelDoesNotFit: there is no room for the weights and a step.
@@ -81,22 +81,22 @@ class Share:
 
     @property
     def left_bytes(self) -> int:
-        """For the cache."""
+        """The memory that is left for the cache."""
         return self.total_bytes - self.weights_bytes - self.working_bytes
 
     @property
     def cache_tokens(self) -> int | None:
-        """How many tokens the cache may hold; None for a model that is not understood."""
+        """The size of the cache in tokens; None for an unknown architecture."""
         return None if self.token_bytes is None else self.left_bytes // self.token_bytes
 
     def fitting(self, tokens: int | None) -> int | None:
-        """As many tokens of cache as wanted, at most as many as fit; None = as many as fit."""
-        known = [one for one in (tokens, self.cache_tokens) if one is not None]
+        """Return the cache size in tokens: ``tokens``, but at most what fits; None = what fits."""
+        known = [limit for limit in (tokens, self.cache_tokens) if limit is not None]
         return min(known, default=None)
 
 
 def token_bytes(config: Mapping[str, Any], dtype_bytes: int, gpus: int = 1) -> int | None:
-    """The keys and values of one token, on one of the GPUs among which the heads are divided."""
+    """Return the size of a token's keys and values on one GPU, if the GPUs share the heads."""
     layers, heads = config.get("num_hidden_layers"), config.get("num_attention_heads")
     if not layers or not heads:
         return None
@@ -106,7 +106,7 @@ def token_bytes(config: Mapping[str, Any], dtype_bytes: int, gpus: int = 1) -> i
 
 
 def working_bytes(config: Mapping[str, Any], steps: Steps) -> int:
-    """About what the largest step takes: states of its tokens, and scores of its requests."""
+    """Return about the memory of the largest step: states of its tokens, scores of its requests."""
     hidden, wide = config.get("hidden_size", 4096), config.get("intermediate_size", 4 * 4096)
     states = steps.tokens * (_STATES * hidden + _WIDE_STATES * wide) * _STATE_BYTES
     scores = steps.requests * config.get("vocab_size", _DEFAULT_VOCABULARY) * _SCORES_BYTES
@@ -124,5 +124,5 @@ def config_of(folder: Path, name: str = "config.json") -> dict[str, Any]:
 
 
 def files_bytes(folder: Path) -> int:
-    """What the weights' files have."""
+    """Return the size of the weights' files."""
     return sum(file.stat().st_size for file in folder.glob("*.safetensors"))

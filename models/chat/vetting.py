@@ -1,12 +1,12 @@
-"""Vets grammars in a process of its own, before the worker compiles them.
+"""Check grammars in a child process before the worker compiles them.
 
-llguidance compiles most schemas in milliseconds. But some make it compute for minutes, in a thread
-that nothing can stop, and some overflow its stack, which ends the process. So another process
-compiles each new grammar first, within a limit of processor time, memory and stack. What it
-survives, the worker compiles for itself.
+llguidance compiles most schemas in milliseconds. But some take minutes, in a thread that cannot be
+stopped, and some overflow the stack, which ends the process. So a child process compiles each new
+grammar first, with limits for processor time, memory and stack. The worker compiles only grammars
+that the child process could compile.
 
-The same process rewrites the client's JSON Schemas in the form that llguidance can hold. It starts
-with the first grammar and serves one at a time; ``models.chat.examiner`` is what runs in it.
+The same process rewrites the client's JSON Schemas in a form that llguidance supports. It starts
+with the first grammar and handles one at a time; it runs ``models.chat.examiner``.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from typing import Any
 from models import child
 from models.chat.request import TOO_COMPLEX, Grammar, Refusal
 
-_CPU_S = 1.0  # of one grammar; the worker then takes about as long
-_WALL_S = 30.0  # the machine may be busy with other things
-_REMEMBERED = 256  # grammars
-_REMEMBERED_BYTES = 16 << 20  # of their text
+_CPU_S = 1.0  # for one grammar; the worker then takes about as long
+_WALL_S = 30.0  # the machine may be busy with other work
+_REMEMBERED = 256  # how many results are cached
+_REMEMBERED_BYTES = 16 << 20  # the size of their text
 
 
 class Vetting:
-    """Vets grammars; its methods block, and one thread at a time may call them.
+    """Checks grammars. Its methods block, and only one thread may call them at a time.
 
     Args:
-        cpu_s: processor time for one grammar, in seconds.
+        cpu_s: the processor time for one grammar, in seconds.
     """
 
     def __init__(self, cpu_s: float = _CPU_S) -> None:
@@ -44,7 +44,7 @@ class Vetting:
         self._known: OrderedDict[bytes, Refusal | Grammar] = OrderedDict()
 
     def vetted(self, grammar: Grammar) -> Refusal | Grammar:
-        """Return a grammar as it can be compiled, or why it cannot be honoured."""
+        """Return a grammar in a form that can be compiled, or why it is refused."""
         task = json.dumps(
             {
                 "kind": grammar.kind,
@@ -58,7 +58,7 @@ class Vetting:
         if key not in self._known:
             try:
                 answer = self._ask(task)
-            except TimeoutError:  # the machine may be to blame: this is not remembered
+            except TimeoutError:  # the machine may be overloaded, so the result is not cached
                 return grammar.param, TOO_COMPLEX
             if answer is None:
                 self._known[key] = grammar.param, TOO_COMPLEX
@@ -72,24 +72,25 @@ class Vetting:
         return result
 
     def _forget(self) -> None:
-        """Forget the grammars that nobody has asked for the longest."""
-        sizes = [len(one.source) for one in self._known.values() if isinstance(one, Grammar)]
+        """Drop the results that were not used for the longest time."""
+        results = self._known.values()
+        sizes = [len(result.source) for result in results if isinstance(result, Grammar)]
         excess = sum(sizes) - _REMEMBERED_BYTES
         while self._known and (excess > 0 or len(self._known) > _REMEMBERED):
             _, oldest = self._known.popitem(last=False)
             excess -= len(oldest.source) if isinstance(oldest, Grammar) else 0
 
     def close(self) -> None:
-        """End the process; the next grammar starts another."""
+        """End the process; the next grammar starts a new one."""
         if self._process is not None:
             self._process = None
             self._ending()
 
     def _ask(self, task: bytes) -> Any:
-        """Return the process's answer; None where the task was too much for it.
+        """Return the process's answer; None if the task crashed it.
 
         Raises:
-            TimeoutError: it did not answer in time.
+            TimeoutError: the process did not answer in time.
         """
         if self._process is None:
             self._process = subprocess.Popen(
@@ -110,13 +111,13 @@ class Vetting:
 
     @staticmethod
     def _exchange(process: subprocess.Popen[bytes], line: bytes) -> bytes | None:
-        """Write a line and read one; None where the process ends, ``TimeoutError`` as above."""
+        """Write a line and read one; None if the process ends. May raise ``TimeoutError``."""
         if process.stdin is None or process.stdout is None:
             raise TypeError("it has no pipes")
         end = time.monotonic() + _WALL_S
         answer = b""
         try:
-            while line:  # a raw pipe takes what fits
+            while line:  # a raw pipe may take a part of the data only
                 line = line[process.stdin.write(line) or 0 :]
         except BrokenPipeError:
             return None

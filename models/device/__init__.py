@@ -1,13 +1,13 @@
-"""The machine below the engines.
+"""The device that engines run on: detection, memory, threads and failures.
 
-hardware   the device: its kind, memory and number type
-driver     whether a machine's driver and GPU support what torch or ctranslate2 is built for
-trial      tries whether the GPU computes at all, in a process of its own
-memory     memory that is kept for the next run, and memory that is freed
+hardware   detects the device: kind, memory and number type
+driver     checks whether the driver and the GPU support the installed torch and ctranslate2
+trial      tries in a child process whether the GPU computes at all
+memory     keeps freed memory for the next run, and releases it
 budget     measures how large a run should be
-rounding   round sizes for a run
-failures   the errors of engines' libraries, by name
-threads    how many threads numeric libraries use, and how they wait
-kept       folders for compiled code, so that the next start finds it
-varlen     attention over sequences in one row
+rounding   rounds sizes for a run
+failures   classifies the errors of engines' libraries
+threads    sets how many threads numeric libraries use, and how they wait
+kept       folders in which compiled code outlives the worker
+varlen     attention over sequences that are packed in one row
 """

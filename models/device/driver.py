@@ -1,7 +1,7 @@
-"""Whether a machine carries what torch or ctranslate2 is built for: its driver, and its GPU.
+"""Check whether a machine's driver and GPU support the installed torch and ctranslate2.
 
-The driver is judged without importing either: a worker that cannot run should say so in a second,
-not after a load. For which GPUs torch has kernels only torch says.
+The driver is checked without importing either, so that a worker that cannot run fails in a second
+and not after a load. Only torch itself knows for which GPUs it has kernels.
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-# The least driver of a CUDA version, by NVIDIA's release notes ("CUDA Compatibility"): within 12
-# every one since 12.0's does.
+# The oldest driver for each major version of CUDA, by NVIDIA's release notes ("CUDA
+# Compatibility"). It supports all minor versions of 12.
 _LEAST = {12: (525, 60), 13: (580, 65)}
-# Of the wheels, which do not say it. Drivers between the least one and this one compile its kernels
-# themselves, or cannot: only a try shows it (models.transcribe.whisper.selftest).
+# The CUDA version of ctranslate2's wheels, which do not state it. With a driver between the oldest
+# and this version's own, the driver has to compile the kernels. Whether it can shows only in a
+# test run (models.transcribe.whisper.selftest).
 CUDA_OF_CTRANSLATE2 = "12.8"
 _DRIVER_OF_CTRANSLATE2 = 570
 
 
 def cuda_of_torch() -> str | None:
-    """The CUDA that the installed torch is built with, as ``12.6``; None without, or without torch.
+    """Return the CUDA version of the installed torch, such as ``12.6``; None without either.
 
-    Read from its ``version.py``.
+    The version is read from torch's ``version.py``.
     """
     spec = find_spec("torch")
     file = Path(spec.origin).parent / "version.py" if spec and spec.origin else None
@@ -34,11 +35,11 @@ def cuda_of_torch() -> str | None:
 
 
 def too_old(cuda: str | None, driver: str) -> str | None:
-    """What is wrong with a driver for a build of torch, and what to do; None where it is fine.
+    """Return why a driver is too old for a build of torch, and the remedy; None if it is not.
 
     Args:
-        cuda: as ``cuda_of_torch`` says; None is not judged.
-        driver: as ``570.86.15``; anything else is not judged.
+        cuda: the result of ``cuda_of_torch``; None is not checked.
+        driver: a version such as ``570.86.15``; anything else is not checked.
     """
     match = re.match(r"(\d+)\.(\d+)", driver)
     least = _LEAST.get(int(cuda.partition(".")[0])) if cuda else None
@@ -52,15 +53,15 @@ def too_old(cuda: str | None, driver: str) -> str | None:
 
 
 def is_doubtful(driver: str) -> bool:
-    """Whether ctranslate2 may fail with a driver that ``too_old`` lets pass."""
+    """Whether ctranslate2 may fail with a driver that ``too_old`` accepts."""
     major = driver.partition(".")[0]
     return major.isdigit() and int(major) < _DRIVER_OF_CTRANSLATE2
 
 
 def architectures_of_torch() -> list[str]:
-    """For which GPUs the installed torch has kernels, as ``sm_90`` and ``compute_90``.
+    """Return the GPU architectures that torch has kernels for, such as ``sm_90``, ``compute_90``.
 
-    Empty where it cannot be imported, or does not say.
+    The list is empty if torch cannot be imported or has no CUDA.
     """
     try:
         import torch
@@ -72,21 +73,21 @@ def architectures_of_torch() -> list[str]:
 def without_kernels(
     architectures: Sequence[str], capability: tuple[int, int] | None, cuda: str | None
 ) -> str | None:
-    """What is wrong with a GPU for a build of torch, and what to do; None where it is fine.
+    """Return why a build of torch has no kernels for a GPU, and the remedy; None if it has.
 
-    Machine code runs on GPUs of its own major version with the same minor one or a later one; an
-    intermediate form (``compute_``) is compiled by the driver for any later GPU (NVIDIA's CUDA
+    Machine code (``sm_``) runs on GPUs of the same major version and the same or a later minor
+    version. The driver compiles intermediate code (``compute_``) for any later GPU (NVIDIA's CUDA
     Programming Guide, "Binary Compatibility" and "PTX Compatibility").
 
     Args:
-        architectures: as ``architectures_of_torch`` says; none are not judged.
-        capability: of the GPU; None is not judged.
-        cuda: that torch is built with.
+        architectures: the result of ``architectures_of_torch``; an empty list is not checked.
+        capability: the GPU's compute capability; None is not checked.
+        cuda: the CUDA version of torch.
     """
-    parsed = [
+    matches = [
         re.fullmatch(r"(sm|compute)_(\d+)(\d)[af]?", architecture) for architecture in architectures
     ]
-    known = [(one[1], (int(one[2]), int(one[3]))) for one in parsed if one]
+    known = [(match[1], (int(match[2]), int(match[3]))) for match in matches if match]
     if capability is None or not known:
         return None
     for kind, built in known:

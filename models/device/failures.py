@@ -1,4 +1,4 @@
-"""Errors of the engines' libraries: told apart, and given names that may leave the worker."""
+"""Classify the errors of engines' libraries, and translate them into errors for clients."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Failure:
-    """What a call raised."""
+    """The exception of a call."""
 
     error: BaseException
 
 
 def attempt(call: Callable[[], Value]) -> Value | Failure:
-    """Call into an engine; what it raises comes back.
+    """Call into an engine, and return a ``Failure`` if it raises.
 
-    This is the boundary to the engines' libraries. They raise what they like: a panic in a Rust
-    library is no ``Exception``, only a ``BaseException``.
+    This is the boundary to the engines' libraries, which may raise anything: a panic in a Rust
+    library is not an ``Exception``, only a ``BaseException``.
     """
     try:
         return call()
     except BaseException as error:
-        # The frames of a call that is out of memory hold the tensors that filled it.
+        # The frames of an out-of-memory error refer to the tensors that filled the memory.
         return Failure(error.with_traceback(None) if is_out_of_memory(error) else error)
 
 
 def translate(error: BaseException) -> QuartetError:
-    """Give a foreign error its name; the original stays in the log, not in the answer."""
+    """Return a foreign error as a ``QuartetError``; the original is logged, not answered."""
     if isinstance(error, QuartetError):
         return error
     if is_out_of_memory(error):
@@ -50,7 +50,7 @@ def translate(error: BaseException) -> QuartetError:
 
 
 def is_device_lost(error: BaseException) -> bool:
-    """Recognise the errors of torch, Triton and ctranslate2 after which the device is of no use."""
+    """Recognise errors of torch, Triton and ctranslate2 after which the device is unusable."""
     if isinstance(error, DeviceLost):
         return True
     if isinstance(error, QuartetError) or is_out_of_memory(error):
@@ -61,15 +61,15 @@ def is_device_lost(error: BaseException) -> bool:
     return any(lost in words for lost in _LOST)
 
 
-# Of torch, the driver's API, Triton, and ctranslate2. Most of CUDA's errors stay with the process:
-# each later call fails, too. Without a GPU there is nothing to come back to.
+# Errors of torch, the driver's API, Triton, and ctranslate2. After most CUDA errors every later
+# call in the process fails too. A GPU that has disappeared does not come back.
 _LOST = (
     "CUDA error", "CUDA driver error", "Triton Error [CUDA]", "CUDA failed with error",
     "cuBLAS failed with status", "CUDNN_STATUS_EXECUTION_FAILED", "CUDNN_STATUS_MAPPING_ERROR",
     "No CUDA GPUs are available", "cudaGetDeviceCount",
 )  # fmt: skip
 
-# What CUDA and its libraries refuse before they begin; the process's context is as it was.
+# CUDA and its libraries reject these calls before they start, and the context stays intact.
 _HARMLESS = (
     "STATUS_NOT_SUPPORTED", "STATUS_INVALID_VALUE", "STATUS_BAD_PARAM",
     "CUDA error: invalid argument", "CUDA error: invalid configuration argument",
@@ -77,7 +77,7 @@ _HARMLESS = (
     "Triton Error [CUDA]: invalid argument", "Triton Error [CUDA]: operation not supported",
 )  # fmt: skip
 
-# torch on a GPU and ctranslate2; CUDA's libraries; torch on a CPU; onnxruntime; C++ underneath.
+# In order: torch on a GPU and ctranslate2; CUDA's libraries; torch on a CPU; onnxruntime; C++.
 _OUT_OF_MEMORY = (
     "out of memory", "_status_alloc_failed", "device_allocation_failed", "can't allocate memory",
     "failed to allocate memory", "std::bad_alloc",
@@ -88,6 +88,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Recognise torch's, ctranslate2's, onnxruntime's and Python's out-of-memory errors."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    if isinstance(error, QuartetError):  # ours have been named, and repeat no library's words
+    if isinstance(error, QuartetError):  # translated already; the text is not a library's
         return False
     return any(words in str(error).lower() for words in _OUT_OF_MEMORY)

@@ -1,4 +1,4 @@
-"""What this machine has, found without importing an engine's library."""
+"""Detect this machine's device and memory without importing an engine's library."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-_HEADROOM = 0.9  # of the memory, the rest is for the driver, activations of others, the OS
+_HEADROOM = 0.9  # share of the memory for models; the rest is for the driver, activations, the OS
 
 
 @dataclass(frozen=True)
 class Device:
-    """Where engines run.
+    """The device that engines run on.
 
     Attributes:
         kind: ``cuda`` or ``cpu``.
         memory_bytes: memory of the first GPU, or this process's share of RAM.
-        bf16: whether bfloat16 arithmetic is native, so that it is worth using.
-        wanted_dtype: what the operator wants instead of the device's own choice.
-        capability: the GPU's compute capability, which says for what kernels are built.
-        name: the GPU's, as ``NVIDIA H100 80GB HBM3``.
+        bf16: whether the device computes in bfloat16 natively.
+        wanted_dtype: the operator's choice of precision; None = the device's default.
+        capability: the GPU's compute capability, which determines the kernels it can run.
+        name: the GPU's name, such as ``NVIDIA H100 80GB HBM3``.
     """
 
     kind: str
@@ -33,7 +33,7 @@ class Device:
 
     @property
     def dtype(self) -> str:
-        """The precision to compute in, as torch names it."""
+        """The precision to compute in, by torch's name."""
         if self.wanted_dtype is not None:
             return self.wanted_dtype
         if self.bf16:
@@ -48,10 +48,10 @@ class Device:
 
 @functools.cache
 def detect(wanted: str = "auto") -> Device:
-    """Return the device to use: ``auto`` takes the GPU when there is one.
+    """Return the device to use; ``auto`` chooses the GPU if there is one.
 
     Raises:
-        ValueError: ``wanted`` is ``cuda`` and no GPU answers.
+        ValueError: ``wanted`` is ``cuda`` and no GPU responds.
     """
     gpu = None if wanted == "cpu" else _first_gpu()
     if gpu is not None:
@@ -79,7 +79,7 @@ def _first_gpu() -> Device | None:
         return Device(
             "cuda",
             int(total),
-            bf16=major >= 8,  # Ampere brought it
+            bf16=major >= 8,  # native since Ampere
             capability=(int(major), int(minor)),
             name=str(pynvml.nvmlDeviceGetName(handle)),
         )
@@ -90,20 +90,20 @@ def _first_gpu() -> Device | None:
 
 
 def _first_gpu_of_torch() -> Device | None:
-    """The same as torch tells it, where NVIDIA's own library is not installed."""
+    """Return the first GPU as torch reports it, if NVIDIA's management library is missing."""
     try:
         import torch
     except ImportError:
         return None
     if not torch.cuda.is_available():
         return None
-    found = torch.cuda.get_device_properties(0)
-    capability = (int(found.major), int(found.minor))
-    return Device("cuda", int(found.total_memory), capability[0] >= 8, None, capability, found.name)
+    gpu = torch.cuda.get_device_properties(0)
+    capability = (int(gpu.major), int(gpu.minor))
+    return Device("cuda", int(gpu.total_memory), capability[0] >= 8, None, capability, gpu.name)
 
 
 def driver_version() -> str:
-    """The NVIDIA driver's, as ``570.86.15``; ``unknown`` where none says it."""
+    """Return the version of NVIDIA's driver, such as ``570.86.15``; ``unknown`` without one."""
     try:
         import pynvml
     except ImportError:
@@ -121,27 +121,27 @@ def driver_version() -> str:
 
 
 def available_bytes() -> int:
-    """RAM that can be taken without swapping, of the machine or of this container's share.
+    """Return the RAM that can be allocated without swapping, on the machine and in its container.
 
-    What files keep of it in the page cache counts as free: the kernel drops it when asked.
+    Memory of the page cache counts as free: the kernel drops it on demand.
     """
-    found = [_available_on_machine()]
+    limits = [_available_on_machine()]
     for group in _CGROUPS:
         with suppress(OSError, ValueError, KeyError):
             stat = dict(line.split() for line in Path(group.stat).read_text().splitlines())
             taken = int(Path(group.used).read_text()) - int(stat[group.cached])
-            found.append(int(Path(group.limit).read_text()) - taken)
-    return max(0, min(found))
+            limits.append(int(Path(group.limit).read_text()) - taken)
+    return max(0, min(limits))
 
 
 @dataclass(frozen=True)
 class _Group:
-    """Where a control group says how much memory it may take, and has taken.
+    """The files of a control group that state its memory limit and use.
 
     Attributes:
-        limit, used: files with a number, or a word where there is no limit.
+        limit, used: files with a number of bytes, or with a word if there is no limit.
         stat: a file of names and numbers.
-        cached: the name there of what is in the page cache and idle.
+        cached: the name in ``stat`` of the inactive part of the page cache.
     """
 
     limit: str
@@ -168,7 +168,7 @@ _CGROUPS = (  # version 2, version 1
 
 
 def _ram_bytes() -> int:
-    """RAM of the machine, or of the container where that is less."""
+    """Return the RAM of the machine, or the container's limit if that is lower."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for group in _CGROUPS:
         with suppress(OSError, ValueError):
@@ -177,7 +177,7 @@ def _ram_bytes() -> int:
 
 
 def _available_on_machine() -> int:
-    """``MemAvailable`` of Linux; elsewhere what is free by ``sysconf``, or nothing."""
+    """Return Linux's ``MemAvailable`` in bytes; elsewhere the free pages by ``sysconf``, or 0."""
     with suppress(OSError, ValueError):
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):

@@ -1,4 +1,4 @@
-"""Folders for what is compiled, so that the next start finds it."""
+"""Folders in which compiled code outlives the worker."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from models.device.hardware import Device
 
 log = logging.getLogger(__name__)
 
-_refused: set[Path] = set()  # that the log has named
+_refused: set[Path] = set()  # folders that a warning has been logged for
 
 
 def kept(folder: Path) -> Path | None:
-    """Make a folder that outlives the worker; None, and a line in the log, where it cannot be.
+    """Create a folder for compiled code; if it is not writable, log a warning and return None.
 
-    The driver and the libraries would not say so: they compile anew at each start.
+    The driver and the libraries do not warn: they silently compile again at each start.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -28,17 +28,17 @@ def kept(folder: Path) -> Path | None:
         if folder not in _refused:
             _refused.add(folder)
             log.warning(
-                "%s cannot be written (%s): what is compiled is compiled again at each start",
+                "%s is not writable (%s): code is compiled again at each start",
                 folder, error.strerror,
             )  # fmt: skip
         return None
 
 
 def key(device: Device, *packages: str) -> str:
-    """A folder's name for what these packages compile for this device.
+    """Return a folder name for code that these packages compile for this device.
 
-    As ``vllm-0.32.0-torch-2.13.0-nvidia-h100-80gb-hbm3``: code of another version or for another
-    GPU is of no use, or harm.
+    An example is ``vllm-0.32.0-torch-2.13.0-nvidia-h100-80gb-hbm3``. Code of another version, or
+    for another GPU, is useless or even harmful.
     """
     parts = [f"{package}-{_version(package)}" for package in packages]
     return re.sub(r"[^a-z0-9.]+", "-", "-".join([*parts, device.name or device.kind]).lower())

@@ -1,4 +1,4 @@
-"""The memory of this process: what is kept for the next run, and what is given back."""
+"""The memory of this process: keep freed memory for the next run, or release it."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ import gc
 import sys
 from typing import Any
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # of glibc's malloc.h; see mallopt(3)
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # glibc's malloc.h; see mallopt(3)
 _KEPT_BYTES = 1 << 28
-_KEPT_BYTES_BEFORE_2_35 = 1 << 25  # the most that an older glibc takes
+_KEPT_BYTES_BEFORE_2_35 = 1 << 25  # the maximum of older versions of glibc
 _USUAL_THRESHOLDS = gc.get_threshold()
 
 
 def keep_freed() -> bool:
-    """Keep what a run on the CPU has freed for the next one; returns whether the C library can.
+    """Keep memory that a run on the CPU has freed for the next run; return whether libc can.
 
-    glibc by itself gives large blocks back as they are freed, and the next run gets them from the
-    system again, page by page, each page zeroed. Blocks of more than 256 MiB (32 with an older
-    glibc) still go back, and what is free beyond as much at the end of the heap; the rest does by
-    ``free_memory``. To be called before there are threads: one that has a heap of its own keeps it,
-    and gives it back whenever it is empty.
+    By default glibc returns large blocks to the system as soon as they are freed. The next run then
+    gets them back page by page, and the kernel zeroes each page. With this setting only blocks
+    over 256 MiB (32 MiB with an older glibc) go back at once, and free memory at the end of the
+    heap beyond the same size. ``free_memory`` returns the rest. Call this before any thread
+    starts: a thread that already has a heap of its own keeps it, and returns it whenever it is
+    empty.
     """
     option = getattr(_c_library(), "mallopt", None)
     if option is None:
         return False
-    # This one first: without it the others only do harm.
+    # This option comes first: without it the others are harmful.
     sizes = (_KEPT_BYTES, _KEPT_BYTES_BEFORE_2_35)
     if not any(option(_MMAP_THRESHOLD, size) for size in sizes):
         return False
@@ -33,18 +34,18 @@ def keep_freed() -> bool:
 
 
 def collect_rarely() -> None:
-    """Look for garbage seldom, as long as libraries are imported, whose every object stays.
+    """Collect garbage rarely while libraries are imported: all of their objects stay alive.
 
-    An import of transformers is a quarter shorter. ``settle`` ends it.
+    This makes an import of transformers a quarter shorter. ``settle`` ends it.
     """
     gc.set_threshold(100_000, 50, 100)
 
 
 def settle() -> None:
-    """Look for garbage as usual again, and never more through what is there now.
+    """Collect garbage at the usual rate again, but exclude all objects that exist now.
 
-    What a loaded model is made of stays: each look at it would halt jobs for a while. Only
-    ``free_memory`` looks at it again.
+    The objects of a loaded model stay alive, and each scan of them would pause jobs for a while.
+    Only ``free_memory`` scans them again.
     """
     gc.collect()
     gc.freeze()
@@ -52,10 +53,10 @@ def settle() -> None:
 
 
 def free_memory() -> None:
-    """Give back what nobody uses any more, also what torch's allocator and the C library keep.
+    """Release unused memory, including what torch's allocator and the C library keep.
 
-    What ``settle`` has set aside is looked at, too: a model that is closed may hang together in
-    circles, which nothing but a collection takes apart.
+    This also scans the objects that ``settle`` has excluded: those of a closed model may refer to
+    each other in cycles, which only a garbage collection frees.
     """
     settled = gc.get_freeze_count() > 0
     if settled:
@@ -70,13 +71,13 @@ def free_memory() -> None:
 
 
 def release_kept() -> None:
-    """Give back what the C library keeps; without ``free_memory``'s look at every object."""
+    """Release the memory that the C library keeps, without a garbage collection."""
     if trim := getattr(_c_library(), "malloc_trim", None):
         trim(0)
 
 
 def _c_library() -> Any:
-    """The C library, or None where it cannot be told."""
+    """Return the C library, or None if it cannot be loaded."""
     try:
         return ctypes.CDLL(None)
     except (OSError, TypeError):  # a static interpreter; Windows

@@ -1,13 +1,13 @@
-"""Round sizes for a run that is packed."""
+"""Round the sizes of packed runs."""
 
 from __future__ import annotations
 
 
 def rounded(size: int) -> int:
-    """The next round size, at most an eighth more.
+    """Return the next round size, which is at most an eighth larger.
 
-    A device's library prepares itself for every size that it has not seen, and has room for some;
-    there are 8 round ones between a power of two and the next, so that soon none is new.
+    A device's library prepares itself for each new size, and caches a limited number of sizes.
+    There are 8 round sizes between two powers of two, so new ones soon become rare.
     """
     step = max(1, (1 << (size.bit_length() - 1)) // 8)
     return -(-size // step) * step

@@ -1,4 +1,4 @@
-"""How many threads numeric libraries take, and how they wait for each other."""
+"""Set how many threads numeric libraries use, and how they wait for each other."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def share_cores(env: MutableMapping[str, str], cores: int | None = None) -> None:
-    """Have OpenMP take the cores that this process really has, and sleep where it waits.
+    """Make OpenMP use the cores that this process may use, and let waiting threads sleep.
 
-    By default it counts the machine's cores, of which a container may have few, and a thread that
-    waits for another one spins. Beside other work, or with more threads than cores, threads then
-    spin in the place of those that they wait for: on two busy cores, six tokens of a small model
-    take 11 s and, with sleeping threads, 1 s.
+    By default OpenMP counts the machine's cores, of which a container may use few, and waiting
+    threads spin. Beside other work, or with more threads than cores, spinning threads take the
+    cores from the threads that they wait for. On two busy cores, six tokens of a small model take
+    11 s, and 1 s if waiting threads sleep.
 
     Args:
-        env: the process's environment, before any library with OpenMP is loaded; what the operator
-            has set stays.
-        cores: how many there are; None = ask the machine.
+        env: the process's environment, before any library with OpenMP is loaded; the operator's own
+            settings stay.
+        cores: the number of cores; None = detect it.
     """
     env.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     cores = usable_cores() if cores is None else cores
@@ -30,7 +30,7 @@ def share_cores(env: MutableMapping[str, str], cores: int | None = None) -> None
 
 
 def usable_cores(cgroup: Path = _CGROUP) -> int:
-    """Return the cores that this process may use: by its affinity, and by its group's quota."""
+    """Return the number of cores that this process may use, by CPU affinity and cgroup quota."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     quota = _quota(cgroup)
@@ -38,7 +38,7 @@ def usable_cores(cgroup: Path = _CGROUP) -> int:
 
 
 def _quota(cgroup: Path) -> float | None:
-    """Return the processor time per time of a control group, None without a limit."""
+    """Return a control group's quota in cores, None without a limit."""
     with suppress(OSError, ValueError):  # version 2: "200000 100000", or "max 100000"
         quota, period = (cgroup / "cpu.max").read_text().split()
         return None if quota == "max" else int(quota) / int(period)

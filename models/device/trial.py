@@ -1,7 +1,8 @@
-"""Whether the GPU computes at all, tried in a process of its own.
+"""Try in a child process whether the GPU computes at all.
 
-A library whose process fails to start does not say why to the one that started it. A GPU that is
-broken fails there as here; and a trial here would keep a context on it for as long as the worker.
+When a library's child process fails to start, the library does not report why. A broken GPU fails
+in this child process too. A trial in the worker itself would keep a GPU context for as long as the
+worker runs.
 
 python -m models.device.trial
 """
@@ -15,18 +16,18 @@ from collections.abc import Sequence
 from models import child
 from models.device.failures import is_device_lost
 
-_TIMEOUT_S = 90.0  # a GPU that hangs does not come back
-_LOST = 3  # the status of a trial that finds it broken
+_TIMEOUT_S = 90.0  # a hung GPU never responds
+_LOST = 3  # the exit status of a trial that finds the GPU broken
 
 
 def is_broken(
     command: Sequence[str] = child.command("models.device.trial"), timeout_s: float = _TIMEOUT_S
 ) -> bool:
-    """Whether a small computation on the GPU fails, or does not come back.
+    """Whether a small computation on the GPU fails or does not return in time.
 
     Args:
-        command: tries it, and ends with the status 3 where the device is lost.
-        timeout_s: for importing torch, the context and the computation.
+        command: runs the trial; its exit status is 3 if the device is lost.
+        timeout_s: for importing torch, creating the context and computing.
     """
     try:
         done = subprocess.run(
@@ -38,12 +39,12 @@ def is_broken(
 
 
 def main() -> int:
-    """Compute something; returns the exit status."""
+    """Compute something on the GPU; return the exit status."""
     import torch
 
     try:
         torch.ones(64, device="cuda").sum().item()
-    except Exception as error:  # noqa: BLE001 - torch raises what it likes; its words decide
+    except Exception as error:  # noqa: BLE001 - torch may raise anything; the message decides
         return _LOST if is_device_lost(error) else 0
     return 0
 

@@ -1,8 +1,8 @@
-"""Attention of sequences in one row: each by itself, and no padding between them.
+"""Attention over sequences that are packed in one row without padding.
 
-On a GPU in half precision one kernel does it, FlashAttention for sequences of several lengths,
-through ``torch.nn.attention.varlen`` (torch 2.10 and later). Elsewhere they are padded for
-attention alone: queries, keys and values, and nothing else of the run.
+On a GPU in half precision this is one kernel, FlashAttention for sequences of different lengths,
+through ``torch.nn.attention.varlen`` (torch 2.10 and later). Elsewhere the sequences are padded,
+but for attention only: queries, keys and values, and nothing else of the run.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ try:
 except ImportError:  # torch before 2.10
     varlen_attn = None
 
-_CAPABILITY = (8, 0)  # Ampere: older GPUs lack the instructions that the kernel is made of
-_WIDEST, _STEP = 256, 8  # of a head, in numbers; and what its width must be a multiple of
+_CAPABILITY = (8, 0)  # Ampere: older GPUs lack instructions that the kernel needs
+_WIDEST, _STEP = 256, 8  # the largest head width, and the number that a width must be a multiple of
 
 
 @cache
 def suits(device: torch.device, dtype: torch.dtype, width: int = 64) -> bool:
-    """Whether the kernel computes attention there.
+    """Whether the FlashAttention kernel supports these tensors.
 
     Args:
-        device: where the tensors are.
-        dtype: of the tensors; it knows float16 and bfloat16 only.
-        width: of a head.
+        device: the tensors' device.
+        dtype: the tensors' type; the kernel supports float16 and bfloat16 only.
+        width: the width of a head.
     """
     return (
         varlen_attn is not None
@@ -46,16 +46,17 @@ def suits(device: torch.device, dtype: torch.dtype, width: int = 64) -> bool:
 
 @dataclass(frozen=True)
 class Packed:
-    """Where the sequences of a row lie.
+    """The positions of the sequences in a row.
 
     Attributes:
-        queries: where the queries of each begin, and where the last ends: int32, on the device of
-            the tensors, of shape (sequences + 1,), from 0 to all. What no sequence covers is
-            undefined.
-        longest: the queries of the longest.
-        keys, longest_keys: the same of keys and values; None = as the queries.
-        causal: whether a query sees no key behind it; the last query is beside the last key.
-        scale: of the scores; None = by the width of a head.
+        queries: where each sequence's queries begin, and where the last sequence ends: int32, on
+            the tensors' device, shape (sequences + 1,), from 0 to the number of queries. The output
+            of rows that no sequence covers is undefined.
+        longest: the number of queries of the longest sequence.
+        keys, longest_keys: the same for keys and values; None = as for the queries.
+        causal: whether a query sees only the keys up to its own position; a sequence's last query
+            has the position of its last key.
+        scale: factor of the scores; None = derived from the width of a head.
     """
 
     queries: torch.Tensor
@@ -67,35 +68,35 @@ class Packed:
 
     @property
     def of_keys(self) -> tuple[torch.Tensor, int]:
-        """Where keys begin, and how many the longest sequence has."""
+        """Where each sequence's keys begin, and the number of keys of the longest sequence."""
         if self.keys is None or self.longest_keys is None:
             return self.queries, self.longest
         return self.keys, self.longest_keys
 
 
 def knows_causal() -> bool:
-    """Whether this torch's kernel has what a causal model of fewer keys than queries wants."""
+    """Whether the kernel supports causal models with fewer key heads than query heads."""
     wanted = {"window_size", "enable_gqa", "scale"}
     return varlen_attn is not None and wanted <= signature(varlen_attn).parameters.keys()
 
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, packed: Packed) -> torch.Tensor:
-    """Attention in which every query sees the keys of its own sequence, and nothing else.
+    """Compute attention in which a query sees only the keys of its own sequence.
 
     Args:
-        q: queries, shape (tokens, heads, width of a head). Views of a larger tensor will do, as
-            long as the numbers of a head lie side by side.
-        k: keys; fewer heads, perhaps, each for several of the queries'.
-        v: values, as the keys.
-        packed: whose they are.
+        q: queries, shape (tokens, heads, width of a head). They may be views of a larger tensor, if
+            the numbers of a head are contiguous.
+        k: keys; they may have fewer heads, each shared by several heads of the queries.
+        v: values, shaped like the keys.
+        packed: the positions of the sequences.
 
     Returns:
-        Shape (tokens, heads, width of a head), of the queries.
+        The shape of the queries: (tokens, heads, width of a head).
     """
     if not suits(q.device, q.dtype, q.shape[-1]):
         return padded(q, k, v, packed)
     begins, longest = packed.of_keys
-    more: dict[str, Any] = {}  # what not every version of torch knows, where it is wanted
+    more: dict[str, Any] = {}  # newer options, passed only if needed: older torch lacks them
     if packed.causal:
         more["window_size"] = (-1, 0)
     if packed.scale is not None:
@@ -109,15 +110,15 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, packed: Packed) ->
 
 
 def padded(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, packed: Packed) -> torch.Tensor:
-    """The same in rectangles of shape (sequences, heads, longest, width)."""
+    """Compute the same with sequences padded to shape (sequences, heads, longest, width)."""
     begins, longest = packed.of_keys
-    mine, theirs = packed.queries.diff()[:, None], begins.diff()[:, None]
-    asks = torch.arange(packed.longest, device=q.device) < mine
+    query_counts, key_counts = packed.queries.diff()[:, None], begins.diff()[:, None]
+    real_queries = torch.arange(packed.longest, device=q.device) < query_counts
     key_places = torch.arange(longest, device=q.device)
-    known = key_places < theirs
-    mask = known[:, None, None]
+    real_keys = key_places < key_counts
+    mask = real_keys[:, None, None]
     if packed.causal:
-        places = torch.arange(packed.longest, device=q.device) + theirs - mine
+        places = torch.arange(packed.longest, device=q.device) + key_counts - query_counts
         mask = mask & (key_places <= places[..., None])[:, None]
 
     def rectangle(row: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
@@ -126,12 +127,12 @@ def padded(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, packed: Packed) ->
         return filled.transpose(1, 2)
 
     out = scaled_dot_product_attention(
-        rectangle(q, asks),
-        rectangle(k, known),
-        rectangle(v, known),
+        rectangle(q, real_queries),
+        rectangle(k, real_keys),
+        rectangle(v, real_keys),
         attn_mask=mask,
         scale=packed.scale,
         enable_gqa=q.shape[1] != k.shape[1],
     )
-    attended: torch.Tensor = out.transpose(1, 2)[asks]
+    attended: torch.Tensor = out.transpose(1, 2)[real_queries]
     return attended

@@ -1,8 +1,8 @@
 """Tiny models with random weights and the production architectures.
 
-They make everything run on a laptop without a GPU, an account or a hub: the code that loads and
-runs them is the code that loads and runs the real ones. Their output means nothing. A recipe is
-deterministic: the same files, byte for byte, on one version of the libraries.
+They run on a laptop without a GPU, an account or the hub, through the same code that loads and runs
+the real models. Their output has no meaning. A recipe is deterministic: with the same versions of
+the libraries it writes the same files, byte for byte.
 """
 
 from __future__ import annotations

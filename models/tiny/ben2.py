@@ -1,4 +1,4 @@
-"""BEN2's checkpoint with narrow layers: the same names, random weights."""
+"""BEN2's checkpoint with narrow layers: the same tensor names, random weights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def build(into: Path) -> None:
 
 
 def shapes() -> Iterator[tuple[str, Shape]]:
-    """Every tensor of the checkpoint that is used, by its name there."""
+    """Yield the name and shape of every tensor of the checkpoint that the engine uses."""
     yield from _conv("backbone.patch_embed.proj", 3, WIDTH, 4)
     yield from _norm("backbone.patch_embed.norm", WIDTH)
     for stage, depth in enumerate(DEPTHS):

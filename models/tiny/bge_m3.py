@@ -1,4 +1,4 @@
-"""XLM-RoBERTa with CLS pooling, normalising and two more heads, as BGE-M3 is published."""
+"""XLM-RoBERTa with CLS pooling, normalisation and two more heads, as BGE-M3 is published."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def build(into: Path) -> None:
 
 
 def write(into: Path, tokenizer: Any, config: Any) -> None:
-    """Write the same of another size."""
+    """Write the folder for a tokenizer and a configuration of any size."""
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
@@ -33,7 +33,7 @@ def write(into: Path, tokenizer: Any, config: Any) -> None:
 
 
 def parts(**changes: Any) -> tuple[Any, Any]:
-    """A tokenizer and a configuration of the architecture, for 8,192 tokens, with ``changes``."""
+    """Return a tokenizer and a configuration for 8,192 tokens; ``changes`` override its fields."""
     from transformers import XLMRobertaConfig, XLMRobertaTokenizerFast
 
     vocab = unigram_characters(["<s>", "<pad>", "</s>", "<unk>"])

@@ -40,7 +40,7 @@ def build(into: Path) -> None:
 
 
 def vae() -> Any:
-    """A VAE of 16 channels, which Z-Image has, too."""
+    """Return a VAE with 16 latent channels, which Z-Image uses, too."""
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
@@ -58,7 +58,7 @@ def vae() -> Any:
 
 
 def clip_config() -> Any:
-    """Of a CLIP text encoder, which SDXL has two of."""
+    """Return the configuration of a CLIP text encoder; SDXL has two of them."""
     from transformers import CLIPTextConfig
 
     words = len(_clip_pieces())
@@ -76,7 +76,7 @@ def clip_config() -> Any:
 
 
 def clip_tokenizer() -> Any:
-    """What goes with it."""
+    """Return the tokenizer of the CLIP text encoder."""
     from transformers import CLIPTokenizer
 
     vocab = {piece: index for index, piece in enumerate(_clip_pieces())}
@@ -85,7 +85,7 @@ def clip_tokenizer() -> Any:
 
 def _clip_pieces() -> list[str]:
     alphabet = byte_alphabet()
-    return [*alphabet, *(f"{one}</w>" for one in alphabet), "<|startoftext|>", "<|endoftext|>"]
+    return [*alphabet, *(f"{char}</w>" for char in alphabet), "<|startoftext|>", "<|endoftext|>"]
 
 
 def _t5() -> dict[str, Any]:

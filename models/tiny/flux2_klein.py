@@ -38,7 +38,7 @@ def build(into: Path) -> None:
             num_single_layers=1,
             attention_head_dim=16,
             num_attention_heads=2,
-            joint_attention_dim=3 * WIDTH,  # three layers of the encoder, side by side
+            joint_attention_dim=3 * WIDTH,  # the outputs of three layers of the encoder
             timestep_guidance_channels=16,
             axes_dims_rope=(4, 4, 4, 4),
             guidance_embeds=False,
@@ -49,7 +49,7 @@ def build(into: Path) -> None:
 
 
 def qwen() -> dict[str, Any]:
-    """A Qwen3 encoder and its tokenizer."""
+    """Return a Qwen3 encoder and its tokenizer."""
     from transformers import Qwen2TokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
     pieces = [*byte_alphabet(), "<|endoftext|>", "<|im_start|>", "<|im_end|>"]

@@ -1,4 +1,4 @@
-"""LTX2Pipeline with LTX-2.3's switches: Gemma 3, a transformer of sound and sight, two VAEs."""
+"""LTX2Pipeline with LTX-2.3's options: Gemma 3, an audio-video transformer, two VAEs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from models.tiny.vocabulary import byte_alphabet
 
-_WIDTH, _LAYERS = 16, 2  # of the encoder
+_WIDTH, _LAYERS = 16, 2  # the text encoder's
 _LATENTS, _MELS, _RATE_HZ = 8, 16, 16_000
 _HEADS, _HEAD = 2, 16
 

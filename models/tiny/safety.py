@@ -1,4 +1,4 @@
-"""StableDiffusionSafetyChecker: CLIP's vision tower, and concepts to compare with."""
+"""StableDiffusionSafetyChecker: CLIP's vision tower, and concept embeddings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def build(into: Path) -> None:
-    """Write the checker's folder; it flags no picture, until its weights are set to."""
+    """Write the checker's folder; with its concept weights of 1.0 it flags no picture."""
     import torch
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
     from transformers import CLIPConfig, CLIPVisionConfig

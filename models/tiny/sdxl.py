@@ -47,7 +47,7 @@ def build(into: Path) -> None:
             norm_num_groups=4,
             attention_head_dim=(2, 4),
             use_linear_projection=True,
-            cross_attention_dim=2 * WIDTH,  # both encoders, side by side
+            cross_attention_dim=2 * WIDTH,  # the outputs of both encoders
             addition_embed_type="text_time",
             addition_time_embed_dim=8,
             projection_class_embeddings_input_dim=WIDTH + 6 * 8,

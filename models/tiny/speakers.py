@@ -1,6 +1,6 @@
-"""A segmentation and an embedding of voices in the form that sherpa-onnx reads, made by hand.
+"""Handmade models for segmentation and speaker embedding, in the form that sherpa-onnx reads.
 
-They tell loud from silent, and low voices from high ones: enough to follow a conversation of two.
+They distinguish loud from silent, and low voices from high ones: enough for two speakers.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 _RATE_HZ = 16_000
 _MELS = 80
-# What sherpa-onnx asks a segmentation model for: windows of 10 s, and its view in samples.
+# The metadata that sherpa-onnx requires: windows of 10 s, and the receptive field in samples.
 _SEGMENTATION = {
     "model_type": "pyannote-segmentation-3.0",
     "version": 1,
@@ -38,21 +38,21 @@ def build(into: Path) -> None:
 
 
 def _segmentation(path: Path) -> None:
-    """Classes of each frame, of shape (windows, frames, 7): nobody, the low voice, the high one."""
+    """Write a classifier of frames, output shape (windows, frames, 7): none, low or high voice."""
     import numpy as np
     from onnx import helper
 
     weights: Any = np.zeros((2, 7), np.float32)
     bias: Any = np.full(7, -50, np.float32)
     weights[0, 1] = weights[1, 2] = 1000
-    bias[:3] = 0, -10, -10  # a hundredth of full scale is somebody
-    low: Any = np.full((1, 1, 8), 1 / 8, np.float32)  # a mean of so many samples, up to 1 kHz
+    bias[:3] = 0, -10, -10  # a hundredth of full scale counts as a voice
+    low: Any = np.full((1, 1, 8), 1 / 8, np.float32)  # a mean of 8 samples passes up to 1 kHz
     high: Any = -low
-    high[0, 0, 4] += 1  # what is left of the sample
+    high[0, 0, 4] += 1  # the sample minus that mean
     bands = np.concatenate([low, high])
     nodes = [
-        helper.make_node("Conv", ["x", "bands"], ["heard"], pads=[4, 3]),
-        helper.make_node("Abs", ["heard"], ["loud"]),
+        helper.make_node("Conv", ["x", "bands"], ["filtered"], pads=[4, 3]),
+        helper.make_node("Abs", ["filtered"], ["loud"]),
         helper.make_node("AveragePool", ["loud"], ["mean"], kernel_shape=[991], strides=[270]),
         helper.make_node("Transpose", ["mean"], ["frames"], perm=[0, 2, 1]),
         helper.make_node("MatMul", ["frames", "weights"], ["scaled"]),
@@ -64,7 +64,7 @@ def _segmentation(path: Path) -> None:
 
 
 def _embedding(path: Path) -> None:
-    """The mean spectrum of a voice, and how it differs from an even one."""
+    """Write a model that returns a voice's mean spectrum, minus its overall level."""
     import numpy as np
     from onnx import helper
 
@@ -90,12 +90,12 @@ def _save(
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    given, said = (
+    inputs, outputs = (
         helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
         for name, shape in zip(names, shapes, strict=True)
     )
     weights = [numpy_helper.from_array(value, name) for name, value in constants.items()]
-    graph = helper.make_graph(nodes, "tiny", [given], [said], weights)
+    graph = helper.make_graph(nodes, "tiny", [inputs], [outputs], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     helper.set_model_props(model, {name: str(value) for name, value in metadata.items()})
     onnx.save(model, str(path))

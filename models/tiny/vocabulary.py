@@ -1,4 +1,4 @@
-"""Vocabularies that need no training: bytes, characters, and filler words."""
+"""Vocabularies that need no training: bytes, characters and filler words."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from itertools import product
 
 
 def byte_alphabet() -> list[str]:
-    """The 256 printable stand-ins of byte-level BPE, in a fixed order."""
+    """Return the 256 printable characters that stand for bytes in byte-level BPE, sorted."""
     from tokenizers.pre_tokenizers import ByteLevel
 
     return sorted(ByteLevel.alphabet())
 
 
 def unigram_characters(specials: list[str]) -> list[tuple[str, float]]:
-    """A Unigram vocabulary of single characters, ``(piece, log probability)``."""
+    """Return a Unigram vocabulary of single characters, as (piece, log probability)."""
     pieces = ["▁", *string.ascii_letters, *string.digits, *string.punctuation]
     return [(piece, 0.0) for piece in specials] + [(piece, -3.0) for piece in pieces]
 
 
 def filler_words() -> Iterator[str]:
-    """Pronounceable words without end, so that random output is readable: `` bado``, `` bafe``."""
+    """Yield pronounceable words, so that random output is readable: ``Ġbaba``, ``Ġbabe``."""
     syllables = [c + v for c, v in product("bdfgklmnprstvz", "aeiou")]
     for count in (2, 3, 4):
         for parts in product(syllables, repeat=count):

@@ -1,4 +1,4 @@
-"""Whisper large-v3's architecture and token layout, in ctranslate2's form."""
+"""Whisper large-v3's architecture and token layout, in ctranslate2's format."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def build(into: Path) -> None:
 
 
 def save(into: Path) -> None:
-    """Write the model in transformers' form."""
+    """Write the model in transformers' format."""
     import torch
     from transformers import WhisperForConditionalGeneration
 
@@ -43,8 +43,8 @@ def save(into: Path) -> None:
 
 
 def tell(model: Any, tokenizer: Any) -> None:
-    """Tell a model what the converter asks: which heads align words, which tokens are languages."""
-    model.generation_config._from_model_config = False  # else it is made anew at load
+    """Set what the converter reads: the heads that align words, and the language tokens."""
+    model.generation_config._from_model_config = False  # else the load replaces it
     model.generation_config.alignment_heads = [[1, 0], [1, 1]]
     model.generation_config.lang_to_id = {
         f"<|{code}|>": tokenizer.convert_tokens_to_ids(f"<|{code}|>") for code in _languages()
@@ -52,11 +52,11 @@ def tell(model: Any, tokenizer: Any) -> None:
 
 
 def _make_talkative(decoder: Any, end: int) -> None:
-    """Scale the embeddings so that greedy decoding says a few words with confidence, and ends.
+    """Scale the embeddings so that greedy decoding yields a few words with confidence, and ends.
 
-    Fresh logits are nearly flat and favour the last token again; Whisper's fallback then tries six
-    temperatures of 448 tokens each. Strong positions make every step another word, and every
-    twelfth one points at the end.
+    Random logits are nearly flat and favour repeating the last token. Whisper's fallback would then
+    decode 448 tokens at each of six temperatures. Large position embeddings choose a new word at
+    each step, and every twelfth one chooses the end token.
     """
     tokens, positions = decoder.embed_tokens.weight, decoder.embed_positions.weight
     tokens.mul_(60.0)
@@ -71,14 +71,14 @@ def _languages() -> list[str]:
 
 
 def tokenizer() -> Any:
-    """Bytes, filler words up to the real size, then the special tokens in their real order."""
+    """Return a tokenizer: bytes, filler words up to the real size, the special tokens in order."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import WhisperTokenizerFast
 
     pieces = byte_alphabet()
     words = filler_words()
     pieces += [next(words) for _ in range(_TEXT_TOKENS - 1 - len(pieces))]
-    # The real multilingual vocabulary has an empty token here; ctranslate2 knows it by that.
+    # The real multilingual vocabulary has an empty token here, by which ctranslate2 recognises it.
     pieces.append("")
     backend = Tokenizer(models.BPE({piece: i for i, piece in enumerate(pieces)}, merges=[]))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -92,7 +92,7 @@ def tokenizer() -> Any:
 
 
 def config(tokenizer: Any, **changes: int) -> Any:
-    """Of the architecture, with ``changes``."""
+    """Return a configuration of the architecture; ``changes`` override its fields."""
     from transformers import WhisperConfig
 
     end = tokenizer.convert_tokens_to_ids("<|endoftext|>")

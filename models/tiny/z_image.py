@@ -1,6 +1,6 @@
-"""ZImagePipeline in eight bits: a Qwen3 encoder, its transformer, a 16-channel VAE.
+"""ZImagePipeline in int8: a Qwen3 encoder, its transformer, a 16-channel VAE.
 
-Stored as SDNQ stores int8; the layers that it leaves alone are left alone here.
+The weights are stored in SDNQ's format, and the layers that SDNQ does not quantise stay as floats.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def build(into: Path) -> None:
 
 
 def _quantise(folder: Path) -> None:
-    """Round the weights of linear layers, in place, to 127 steps of each row's largest."""
+    """Round the weights of linear layers, in place, to 127 steps of each row's maximum."""
     from safetensors.torch import load_file, save_file
 
     [file] = folder.glob("*.safetensors")

@@ -1,7 +1,7 @@
 """Transcription: recordings to text, and who speaks when.
 
-request       what an engine is asked for, and what it answers
-whisper       the engine for speech: Whisper by ctranslate2
-diarization   the engine for speakers: sherpa-onnx
-audio         any file to samples, and where somebody speaks in them
+request       the request and result types of the engines
+whisper       the transcription engine: Whisper by ctranslate2
+diarization   the diarization engine: sherpa-onnx
+audio         decodes files to samples, and detects speech in them
 """

@@ -1,4 +1,4 @@
-"""What is asked of an engine that writes down speech, and what it answers."""
+"""The requests to the transcription and diarization engines, and their results."""
 
 from __future__ import annotations
 
@@ -9,34 +9,36 @@ from typing import Any
 
 from models.leniency import LeftOut
 
-# OpenAI's: again, less greedily, when a segment looks wrong.
+# OpenAI's temperatures: a segment that looks wrong is decoded again at the next one.
 FALLBACK = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 @dataclass(frozen=True)
 class TranscribeRequest:
-    """One audio file to write down.
+    """A request to transcribe an audio file.
 
     Attributes:
         path: the file, in any common container.
         language: Whisper's code (``en``), None to detect it.
-        languages: of which one is detected; empty = any.
+        languages: candidates for detection; empty = any.
         task: ``transcribe``, or ``translate`` into English.
-        prompt: text that the audio may continue, for names and style.
-        temperatures: of sampling, 0 = greedy; each is tried where the one before went wrong.
+        prompt: text that the audio continues, to guide names and style.
+        temperatures: for sampling, 0 = greedy; each is tried if the result of the one before looks
+            wrong.
         words: whether to time every word.
-        vad: whether silences are cut out before the model hears the recording; None = as True.
-            False = it hears all, in sequential mode as by the library's own loop.
-        vad_options: of ``models.transcribe.audio.voice_activity.VadOptions``.
+        vad: whether to cut out silences before transcribing; None = True. If False, the model gets
+            the whole recording, in sequential mode by the library's own loop.
+        vad_options: fields of ``models.transcribe.audio.voice_activity.VadOptions``.
         hotwords: words to expect.
-        beams: how many beginnings of a segment are followed at once; None = the library's own.
-        condition: whether each window is told the text of those before.
-        hallucination_silence_s: silence around suspicious words that is skipped, with ``words``.
-        mode: ``sequential``, or ``batched``: windows by themselves, and many at once; None = the
-            device's own.
-        logprobs: whether to say how likely each token is.
-        stream: whether segments are told as they are known.
-        strict: whether a field that the model has no use for fails the request.
+        beams: the beam size; None = the library's default.
+        condition: whether each window is conditioned on the text of the windows before.
+        hallucination_silence_s: skip silence of this length around suspicious words; needs
+            ``words``.
+        mode: ``sequential``, or ``batched``: independent windows, many at once; None = the
+            device's default.
+        logprobs: whether to return the log probability of each token.
+        stream: whether to emit segments as soon as they are transcribed.
+        strict: whether a field that the model cannot use fails the request.
     """
 
     path: Path
@@ -60,12 +62,12 @@ class TranscribeRequest:
 
 @dataclass(frozen=True)
 class SpeakersRequest:
-    """One audio file whose speakers are to be told apart.
+    """A request to find out who speaks when in an audio file.
 
     Attributes:
         path: the file, in any common container.
-        speakers: how many there are, None = that is to be found.
-        names, voices: of speakers that are known, and files in which each of them speaks.
+        speakers: the number of speakers; None = detect it.
+        names, voices: names of known speakers, and for each a file with a sample of their voice.
     """
 
     path: Path
@@ -76,7 +78,7 @@ class SpeakersRequest:
 
 @dataclass(frozen=True)
 class Turn:
-    """When somebody speaks, in seconds; turns may overlap."""
+    """A stretch in which one speaker talks, in seconds; turns may overlap."""
 
     start: float
     end: float
@@ -85,12 +87,14 @@ class Turn:
 
 @dataclass(frozen=True)
 class Heard:
-    """An event: segments of one part of a recording, as in ``Transcript``; parts come in any order.
+    """An event: new segments of one part of a recording, shaped as in ``Transcript``.
+
+    Parts finish in any order.
 
     Attributes:
-        part: which.
-        segments: the next of it.
-        last: whether there are no more.
+        part: the index of the part.
+        segments: the next segments of that part.
+        last: whether these are the part's last segments.
     """
 
     part: int
@@ -100,13 +104,13 @@ class Heard:
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was said: segments as faster-whisper gives them, as plain dicts; times in seconds.
+    """The result: faster-whisper's segments as plain dicts, with times in seconds.
 
     Attributes:
-        damaged: stretches that could not be read, from when and for how long, in seconds.
-        declared_s: how long the file says that its track is, where that is cut off.
-        notes: codes and messages of what else there is to know of the file.
-        left_out: the fields that the model has no use for.
+        damaged: unreadable stretches of the file, as start and length in seconds.
+        declared_s: the track's duration by the file's header, if the file is cut off.
+        notes: codes and messages about the file for the client.
+        left_out: the request's fields that were not applied.
     """
 
     segments: list[dict[str, Any]]

@@ -1,14 +1,14 @@
-"""Warm models: loaded once, lent, and fed.
+"""Warm models: loaded once, leased to jobs, and given work in runs.
 
-pool        lends models, evicts the one least recently used
-model       a loaded model, and how one is borrowed
-loader      from a catalog row to an engine
-batch       gathers requests, runs the device, settles every one
-steps       the same for an engine that takes steps
-feeder      what both share
-scheduler   which parts run next
-watch       notices a device that does not come back
+pool        leases models and evicts the least recently used
+model       a loaded model, and a lease of it
+loader      makes an engine from a catalog row
+batch       groups requests into runs and settles each request
+steps       the same for an engine that generates step by step
+feeder      the base class of batch and steps
+scheduler   chooses the parts of the next run
+watch       detects a hung device
 ticket      a request on the device, and its parts
-threads     work on the CPU, in a thread where it takes long
-load        what a device has done so far
+threads     runs an engine's CPU work in a thread
+load        counts a device's runs, for the metrics
 """

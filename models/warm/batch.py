@@ -1,17 +1,16 @@
-"""Gather requests, run the device, settle every one of them.
+"""Group requests into runs, run them on the device, and settle each request.
 
-One ``Batcher`` stands before each warm engine. It owns the engine's only device thread. A request
-is cut into the parts that its engine made of it; while one run is on the device, parts queue, and
-when it is done the next run takes of them what goes well together
-(``models.warm.scheduler``). There is no timer: an idle device never waits. A request is answered as
-soon as its own parts are done.
+Each warm batch engine has one ``Batcher``, which owns the engine's only device thread. The engine
+splits a request into parts. Parts queue while a run is on the device; when it ends, the scheduler
+chooses the parts of the next run (``models.warm.scheduler``). There is no batching timer: an idle
+device starts at once. A request is answered as soon as its own parts are done.
 
-Every request is settled exactly once, whatever happens: with its answer, with its own error, or by
-cancellation. A run that fails is halved until what fails stands alone, so that a bad part fails
-its own request only. A run that is out of memory lowers the budget for those to come, too.
+Every request is settled exactly once: with its answer, with its own error, or by cancellation. A
+run that fails is split in halves until the failing part is alone, so that a bad part fails its own
+request only. A run that is out of memory also lowers the budget of later runs.
 
-A device may be lost: by an error that stays, or because it never comes back
-(``models.warm.watch``). Then everybody who waits hears of it, and nobody is let in any more.
+A device is lost after an error that persists, or when a run never returns (``models.warm.watch``).
+Pending requests then get the error, and new ones are refused.
 """
 
 from __future__ import annotations
@@ -44,15 +43,15 @@ from models.work import Unfinished, Work
 
 log = logging.getLogger(__name__)
 
-_REGROWTH = 1.01  # of a lowered budget, with every large run that goes well
+_REGROWTH = 1.01  # factor by which a lowered budget grows after each large run that succeeds
 
 
 class Batcher(Feeder):
-    """Feeds one engine that runs batches.
+    """Feeds a batch engine.
 
     Args:
-        engine: the warm engine; ``run`` and ``close`` are called on one thread of ours only.
-        max_jobs: of how many requests one run may mix parts; 1 = never mix.
+        engine: the warm engine; ``run`` and ``close`` are called on the device thread only.
+        max_jobs: how many requests may share a run; 1 = parts of different requests never mix.
         device: the engine's thread, on which it was loaded; by default a new one.
         on_lost: called once, when the device is lost.
         hung_after_s: how long the engine may be silent after its requests' deadlines.
@@ -79,9 +78,9 @@ class Batcher(Feeder):
         """Run the parts and return their outputs; cancelling the caller cancels the work.
 
         Raises:
-            TimeoutError: it was not done by its deadline.
-            DeviceLost: the device is.
-            QuartetError: what became of a part.
+            TimeoutError: the work was not done by its deadline.
+            DeviceLost: the device is lost.
+            QuartetError: a part failed.
         """
         submission = self._enqueue(work, deadline)
         try:
@@ -93,9 +92,9 @@ class Batcher(Feeder):
             submission.cancelled = True
 
     async def stream(self, work: Work, deadline: Deadline = NEVER) -> AsyncGenerator[Any, None]:
-        """Yield the events of the parts as they come, and the engine's answer last.
+        """Yield the events of the parts as they occur, and the engine's answer last.
 
-        Closing the iterator early cancels the work. Raises as ``submit`` does.
+        Closing the iterator early cancels the work. Raises what ``submit`` raises.
         """
         submission = self._enqueue(work, deadline)
         events = submission.events = asyncio.Queue()
@@ -120,12 +119,12 @@ class Batcher(Feeder):
 
     @property
     def waiting(self) -> int:
-        """How many requests wait for the device, or for more of it."""
+        """The number of requests that have parts in the queue."""
         return len({id(ticket.submission) for ticket in self._waiting})
 
     @property
     def budget(self) -> float:
-        """The largest size of a run, padding included; infinite without a bound."""
+        """The largest size of a run, padding included; infinite if there is no limit."""
         return self._budget
 
     def _enqueue(self, work: Work, deadline: Deadline) -> Submission:
@@ -144,31 +143,31 @@ class Batcher(Feeder):
             outcomes = await self._watched(batch)
             for ticket, outcome in zip(batch, outcomes, strict=True):
                 if isinstance(outcome, Unfinished):
-                    self._go_on(ticket)
+                    self._requeue(ticket)
                     continue
                 ticket.submission.settle(ticket.index, outcome)
                 if isinstance(outcome, DeviceLost):
                     self.lose(outcome)
 
-    def _go_on(self, ticket: Ticket) -> None:
-        """Queue a part again; nobody runs it any more where the device was lost meanwhile."""
+    def _requeue(self, ticket: Ticket) -> None:
+        """Queue an unfinished part again, or fail its request if the device was lost meanwhile."""
         if self._watch.lost is None:
             self._waiting.requeue(ticket)
         else:
             ticket.submission.fail(self._watch.lost)
 
     async def _watched(self, batch: Sequence[Ticket]) -> Sequence[object]:
-        """Run on the device thread, and look whether it comes back."""
+        """Run a batch on the device thread, and watch that it returns."""
         try:
             end = self._device.submit(self._run, batch)
-        except RuntimeError:  # the device thread is gone; those who wait still hear of it
-            gone = EngineFailed("The engine was stopped before it ran this request.")
-            return [gone] * len(batch)
+        except RuntimeError:  # the device thread has ended; pending requests still get an error
+            stopped = EngineFailed("The engine was stopped before it ran this request.")
+            return [stopped] * len(batch)
         with self._watch.run(batch, end):
             return await asyncio.wrap_future(end)
 
     def _tell(self, on_lost: Callable[[DeviceLost], None], error: DeviceLost) -> None:
-        """The device is lost: so is all that waits for it."""
+        """Report that the device is lost, and fail all queued requests."""
         on_lost(error)
         for ticket in list(self._waiting):
             ticket.submission.fail(error)
@@ -177,12 +176,12 @@ class Batcher(Feeder):
         """Run on the device thread; never raises, returns one outcome per ticket."""
         if not batch:
             return []
-        if len(batch) > 1 and self._size(batch) > self._budget:  # lowered since this run was chosen
+        if len(batch) > 1 and self._size(batch) > self._budget:  # lowered since the run was chosen
             return self._halves(batch)
         outcomes, failure = self._try(batch)
         if failure is not None and is_out_of_memory(failure):
             self._back_off(batch)
-            # Once more, now that the memory is as free as it can be; but nobody hears it twice.
+            # Retry once, now that memory is free. A part that has emitted events must not repeat.
             if len(batch) == 1 and not batch[0].emitted:
                 outcomes, failure = self._try(batch)
         if failure is None:
@@ -192,12 +191,12 @@ class Batcher(Feeder):
         return self._run_halves(batch, failure)
 
     def _run_halves(self, batch: Sequence[Ticket], failure: BaseException) -> list[object]:
-        """Run halves of what failed together, but nobody who has heard something of it."""
+        """Run the halves of a failed batch; parts that have emitted events fail at once."""
         log.warning("a run of %d failed (%s); halving it", len(batch), type(failure).__name__)
-        heard = {ticket for ticket in batch if ticket.emitted}
-        others = [ticket for ticket in batch if ticket not in heard]
+        begun = {ticket for ticket in batch if ticket.emitted}
+        others = [ticket for ticket in batch if ticket not in begun]
         outcomes = iter(self._run(others) if len(others) < 2 else self._halves(others))
-        return [translate(failure) if one in heard else next(outcomes) for one in batch]
+        return [translate(failure) if ticket in begun else next(outcomes) for ticket in batch]
 
     def _halves(self, batch: Sequence[Ticket]) -> list[object]:
         middle = len(batch) // 2
@@ -211,22 +210,22 @@ class Batcher(Feeder):
         if isinstance(outputs, Failure):
             return [], outputs.error
         self._count(batch)
-        if self._size(batch) > self._budget / 2:  # a small run says nothing of large ones
+        if self._size(batch) > self._budget / 2:  # a small run is no evidence about large ones
             self._budget = min(self._largest, self._budget * _REGROWTH)
         return [translate(o) if isinstance(o, BaseException) else o for o in outputs], None
 
     def _back_off(self, batch: Sequence[Ticket]) -> None:
-        """Free what can be freed after a run was out of memory, and halve the budget.
+        """Free memory after a run was out of memory, and halve the budget.
 
-        A part that was alone says nothing of the budget: it runs alone under any.
+        A single part does not lower the budget: it runs alone under any budget.
         """
-        free_memory()  # here, where no traceback holds the tensors any more
+        free_memory()  # called here, where no traceback holds the tensors any more
         if len(batch) > 1:
             self._budget = max(1, min(self._budget, self._size(batch) // 2))
             log.warning("out of memory; a run now holds at most %d", self._budget)
 
     def _size(self, batch: Sequence[Ticket]) -> int:
-        """What the budget bounds."""
+        """The batch's size in the budget's unit, padding included."""
         sizes = [ticket.size for ticket in batch]
         return sum(sizes) if self._engine.packs else len(sizes) * max(sizes)
 

@@ -1,4 +1,4 @@
-"""What feeds an engine, of either kind: its thread, its watch, and its end."""
+"""The base class of what gives an engine its work: device thread, device watch and shutdown."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ log = logging.getLogger(__name__)
 
 
 class Feeder:
-    """What ``Batcher`` and ``Steps`` share.
+    """The base class of ``Batcher`` and ``Steps``.
 
     Args:
         engine: the warm engine.
         device: its thread, on which it was loaded; by default a new one.
-        watch: over its device.
+        watch: detects that the device is hung or lost.
     """
 
     _watch: DeviceWatch
@@ -34,12 +34,12 @@ class Feeder:
         self._watch = watch
 
     def lose(self, error: DeviceLost) -> None:
-        """Give the device up: who waits hears of it, and nobody is let in any more."""
+        """Mark the device as lost: pending requests get the error, and new ones are refused."""
         self._watch.lose(error)
 
     async def close(self) -> None:
-        """Close the engine once its device thread is idle, and give its memory back."""
-        if self._watch.lost is not None:  # it may not even say no
+        """Close the engine once its device thread is idle, and free its memory."""
+        if self._watch.lost is not None:  # the device thread may never return
             return
         loop = asyncio.get_running_loop()
         closed = await loop.run_in_executor(self._device, attempt, self._engine.close)

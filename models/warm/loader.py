@@ -1,4 +1,4 @@
-"""From a catalog row to an engine: resolve the weights, import the engine's module, load."""
+"""Make an engine from a catalog row: resolve the weights, import the engine's module, load."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from models.weights.store import WeightsStore
 
 
 def engine_class(row: Row) -> type[Engine]:
-    """The class of a row's engine; its libraries are imported with its first load only."""
+    """Return the class of a row's engine; its libraries are not imported before its first load."""
     module, _, name = row.engine.partition(":")
-    found: type[Engine] = getattr(import_module(module), name)
-    return found
+    engine: type[Engine] = getattr(import_module(module), name)
+    return engine
 
 
 def differences(row: Row) -> Differences:
-    """In which fields of a request a model differs from its surface, as its engine says."""
+    """Return the fields in which a model differs from its surface, as its engine declares them."""
     return engine_class(row).honours(row)
 
 
 def missing_libraries(row: Row) -> list[str]:
-    """The modules that the load of a row would import and that are not installed here."""
+    """Return the modules that loading a row imports and that are not installed here."""
     return [name for name in engine_class(row).libraries if find_spec(name) is None]
 
 
@@ -38,31 +38,31 @@ _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 
 @dataclass(frozen=True)
 class Loader:
-    """Callable that makes the engine of a row; blocking, for a thread.
+    """Callable that makes the engine of a row. It blocks, so call it in a thread.
 
     Raises (when called):
-        WeightsUnavailable: the weights are nowhere and cannot be fetched.
+        WeightsUnavailable: the weights are in no known place and cannot be fetched.
         ModelLoadFailed: a library is not installed.
     """
 
     store: WeightsStore
     device: Device
-    _read_s: dict[str, float] = field(default_factory=dict)  # by slug, of what was read ahead
+    _read_s: dict[str, float] = field(default_factory=dict)  # seconds of prefetching, by slug
 
     def __call__(self, row: Row) -> Engine:
         """Return a loaded engine."""
         try:
             return self._load(row)
         except ImportError as error:
-            # A library that needs another may say so in words, and name none.
+            # A library may report a missing dependency in prose, without the module's name.
             named = ", ".join(missing_libraries(row)) or error.name or "a library"
             raise ModelLoadFailed(f"{row.slug} needs {named}, not installed here.") from error
 
     def _load(self, row: Row) -> Engine:
         with stage("download"):
             folder = self.store.resolve(row)
-            sources = {name: one for name, one in row.adapters.items() if one is not None}
-            adapters = {name: self._adapter(row, name, one) for name, one in sources.items()}
+            sources = {name: source for name, source in row.adapters.items() if source is not None}
+            adapters = {name: self._adapter(row, name, at) for name, at in sources.items()}
         if adapters:
             row = replace(row, options={**row.options, "adapters": adapters})
         with stage("load"):
@@ -71,11 +71,11 @@ class Loader:
         return engine
 
     def prefetch(self, row: Row) -> None:
-        """Begin to read the weights of a row that is about to be loaded, where they are here."""
+        """Start reading a row's local weights into the page cache before its load."""
         if (weights := self.store.locate(row)) is not None:
             read_ahead(weights, lambda seconds: self._read_s.update({row.slug: seconds}))
 
     def _adapter(self, row: Row, name: str, weights: str) -> Path:
-        """The folder of an adapter; one whose files are a model of its own."""
+        """Return the folder of an adapter, which is resolved like the weights of a model."""
         own = replace(row, slug=f"{row.slug}:{name}", weights=weights, adapters={}, files=_ADAPTER)
         return self.store.resolve(own)

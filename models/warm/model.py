@@ -1,4 +1,4 @@
-"""A loaded model, and how one is borrowed."""
+"""A loaded model, and a lease of it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from models.work import Work
 
 
 class Warm:
-    """A loaded model: its engine, and the one way to run it.
+    """A loaded model: its engine, and the feeder that runs its requests.
 
     Attributes:
-        start: what its start has spent its time on.
+        start: the time that each stage of its start took.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Warm:
         self._prepare = partial(in_thread, engine.prepare) if slow else engine.prepare
 
     async def run(self, request: Any, deadline: Deadline = NEVER) -> Any:
-        """Prepare, run and finish one request; returns the engine's answer."""
+        """Prepare, run and finish one request; return the engine's answer."""
         if not isinstance(self._feeder, Batcher):
             return [event async for event in self.stream(request, deadline)][-1]
         work: Work = await self._prepare(request)
@@ -61,7 +61,7 @@ class Warm:
         return await finished(work, outputs)
 
     async def stream(self, request: Any, deadline: Deadline = NEVER) -> AsyncGenerator[Any, None]:
-        """Prepare and run one request, yielding the engine's events and its output last."""
+        """Prepare and run one request; yield the engine's events, and its output last."""
         events = self._feeder.stream(await self._prepare(request), deadline)
         try:
             async for event in events:
@@ -71,48 +71,49 @@ class Warm:
 
     @property
     def waiting(self) -> int:
-        """How many requests wait for the device."""
+        """The number of requests that wait for the device."""
         return self._feeder.waiting
 
     @property
     def load(self) -> Load:
-        """What the device has done so far."""
+        """Counts of the device's runs so far."""
         return self._feeder.load
 
     @property
     def budget(self) -> float:
-        """The largest padded size of a run at present; infinite without a bound."""
+        """The largest size of a run at present, padding included; infinite if there is no limit."""
         return self._feeder.budget
 
     @property
     def capacity(self) -> int:
-        """How many requests of usual size a run holds."""
+        """The number of requests of usual size that a run holds."""
         return min(self.engine.capacity, self._max_jobs)
 
     @property
     def busy(self) -> int:
-        """How many requests keep the device busy, those in the making included.
+        """The number of requests that keep the device busy, those in preparation included.
 
-        Of what runs batches two runs' worth; what takes steps lets the next one in at any of them.
+        A batch engine needs two runs' worth. A step engine needs one more than its capacity: it
+        admits a new request at any step.
         """
         return 2 * self.capacity if isinstance(self._feeder, Batcher) else self.capacity + 1
 
     def lose(self, error: DeviceLost) -> None:
-        """Its device is lost: who waits hears of it, and nobody is let in any more."""
+        """Mark the device as lost: pending requests get the error, and new ones are refused."""
         self._feeder.lose(error)
 
     async def close(self) -> None:
-        """Free the device once it is idle."""
+        """Close the engine once its device is idle, and free its memory."""
         await self._feeder.close()
 
 
 @dataclass(frozen=True)
 class Borrowed:
-    """A warm model as one borrower has it: with a deadline.
+    """A lease of a warm model, with the borrower's deadline.
 
     Attributes:
         warm: the model.
-        deadline: of everything that the borrower runs.
+        deadline: applies to every request that the borrower runs.
     """
 
     warm: Warm
@@ -120,20 +121,20 @@ class Borrowed:
 
     @property
     def engine(self) -> Any:
-        """The engine itself, for what needs no device."""
+        """The engine itself, for work that needs no device."""
         return self.warm.engine
 
     async def run(self, request: Any) -> Any:
         """Answer one request.
 
         Raises:
-            TimeoutError: it was not done by the deadline.
-            QuartetError: what became of it.
+            TimeoutError: the request was not done by the deadline.
+            QuartetError: the request failed.
         """
         return await self.warm.run(request, self.deadline)
 
     async def stream(self, request: Any) -> AsyncGenerator[Any, None]:
-        """Answer one request, yielding the engine's events and its output last."""
+        """Answer one request; yield the engine's events, and its output last."""
         async with aclosing(self.warm.stream(request, self.deadline)) as events:
             async for event in events:
                 yield event

@@ -1,9 +1,9 @@
-"""The warm models: load once, lend, evict by memory budget.
+"""The warm models: loaded once, leased to jobs, evicted when memory runs short.
 
-A model is loaded once however many jobs ask for it at the same moment, and stays warm. When a
-load would pass the budget, idle models go, the least recently used first; a model in use never
-does. If that is not enough, the one who asks waits until something falls idle, and those who come
-later wait behind it, so that a busy model cannot starve another.
+Concurrent jobs share one load of a model, and the model stays warm. When a load would exceed the
+memory budget, idle models are evicted, the least recently used first; a leased model never is. If
+no model is idle, the job waits until one is. Later jobs that need memory queue behind it, so that a
+busy model cannot starve another.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class _Entry:
-    """A model's place in the pool."""
+    """A model in the pool: loading, loaded or closing."""
 
     def __init__(self, row: Row) -> None:
         self.row = row
@@ -40,16 +40,16 @@ class _Entry:
 
     @property
     def stays(self) -> bool:
-        """Loaded, or about to be."""
+        """Whether the model is loaded or loading, and not being closed."""
         return self.closing is None
 
     @property
     def idle(self) -> bool:
-        """Loaded, lent to nobody, and staying."""
+        """Whether the model is loaded, without a lease, and not being closed."""
         return self.warm is not None and self.borrowers == 0 and self.stays
 
     def loaded(self) -> Warm:
-        """The model, once its load is over.
+        """Return the model after its load.
 
         Raises:
             ModelLoadFailed: the load was stopped.
@@ -60,18 +60,18 @@ class _Entry:
 
 
 class Pool:
-    """Lends warm models.
+    """Leases warm models.
 
     Args:
         load: makes an engine from a row; called on the engine's own thread, may take minutes.
         budget_bytes: memory that all models may take together.
-        max_jobs: how many jobs one run may mix at most.
+        max_jobs: the largest number of jobs whose parts one run may mix.
         hung_after_s: how long an engine may be silent after its requests' deadlines.
-        prefetch: begins to read what ``load`` will need, and returns at once.
+        prefetch: starts to read the files that ``load`` needs, and returns at once.
 
     Attributes:
-        budget_bytes: as given.
-        lost: set when the device is; only another process can help then.
+        budget_bytes: as passed in.
+        lost: set when the device is lost; only a new process can use it again.
     """
 
     def __init__(
@@ -90,8 +90,8 @@ class Pool:
         self._entries: dict[str, _Entry] = {}
         self.lost = asyncio.Event()
         self._lost_by: DeviceLost | None = None
-        self._waiting: set[asyncio.Timeout] = set()  # for a place, or for a load
-        self._line = asyncio.Lock()  # first come, first served, also for memory
+        self._waiting: set[asyncio.Timeout] = set()  # for memory, or for a load
+        self._line = asyncio.Lock()  # first come, first served, for loads and for memory
         self._changed = asyncio.Event()
 
     @property
@@ -106,12 +106,12 @@ class Pool:
 
     @asynccontextmanager
     async def lease(self, row: Row, deadline: Deadline = NEVER) -> AsyncIterator[Borrowed]:
-        """Lend a model, loading it first if need be.
+        """Lease a model; load it first if it is not loaded.
 
         Raises:
-            ModelDoesNotFit: it is larger than the whole budget.
-            DeviceLost: the device is; no model can be had any more.
-            QuartetError: what its load raised; the next lease tries afresh.
+            ModelDoesNotFit: the model is larger than the whole budget.
+            DeviceLost: the device is lost, so no model can run any more.
+            QuartetError: the load failed; the next lease tries again.
         """
         if self._lost_by is not None:
             raise self._lost_by
@@ -123,7 +123,7 @@ class Pool:
         try:
             if entry.loading is not None:
                 async with self._unless_lost():
-                    # Shielded: one caller's cancellation must not undo what others wait for.
+                    # Shielded: cancelling one caller must not cancel the load that others wait for.
                     await asyncio.shield(entry.loading)
             yield Borrowed(entry.loaded(), deadline)
         finally:
@@ -133,7 +133,7 @@ class Pool:
 
     @asynccontextmanager
     async def _unless_lost(self) -> AsyncIterator[None]:
-        """Wait in the block no longer than the device is there."""
+        """Run the block; raise ``DeviceLost`` as soon as the device is lost."""
         try:
             async with asyncio.timeout(None) as scope:
                 self._waiting.add(scope)
@@ -146,7 +146,7 @@ class Pool:
             self._waiting.discard(scope)
 
     async def _enter(self, row: Row) -> _Entry:
-        """A model's place, when it is our turn; nobody waits between this and its lending."""
+        """Return a model's entry, when it is our turn; the caller leases it without awaiting."""
         async with self._line:
             entry = self._entries.get(row.slug)
             if entry is not None and entry.closing is not None:
@@ -155,15 +155,15 @@ class Pool:
             return entry or await self._admit(row)
 
     async def _admit(self, row: Row) -> _Entry:
-        """Make room and a place for a model; the caller holds the line."""
+        """Evict models until a model fits, and start its load; the caller holds ``_line``."""
         if row.memory_bytes > self.budget_bytes:
             raise ModelDoesNotFit(row.slug, row.memory_bytes, self.budget_bytes)
-        while sum(one.row.memory_bytes for one in self._entries.values()) + row.memory_bytes > (
+        while sum(other.row.memory_bytes for other in self._entries.values()) + row.memory_bytes > (
             self.budget_bytes
         ):
-            idle = [one for one in self._entries.values() if one.idle]
+            idle = [other for other in self._entries.values() if other.idle]
             if idle:
-                await self._evict(min(idle, key=lambda one: one.last_used))
+                await self._evict(min(idle, key=lambda entry: entry.last_used))
             else:
                 self._changed.clear()
                 await self._changed.wait()
@@ -175,8 +175,9 @@ class Pool:
     async def _fill(self, entry: _Entry) -> None:
         row, start = entry.row, time.monotonic()
         log.info("%s: loading", row.slug)
-        # Loaded where it will run. OpenMP keeps a team of threads for every thread that has once
-        # computed, and lets all of them doze between two steps when they outnumber the cores.
+        # Load on the thread that will run the model. OpenMP keeps a team of threads for every
+        # thread that has computed once, and when all the teams together outnumber the cores it
+        # lets their threads sleep between two steps.
         device = ThreadPoolExecutor(1, thread_name_prefix=f"device-{row.slug}")
         try:
             loop = asyncio.get_running_loop()
@@ -203,12 +204,12 @@ class Pool:
             log.warning("%s", row.notice)
 
     def _recorded(self, row: Row) -> tuple[Engine, Recorder]:
-        """Load an engine, on its own thread, and note what that takes."""
+        """Load an engine on its own thread, and record how long each stage takes."""
         with recording() as stages:
             return self._load(row), stages
 
     def _lose(self, error: DeviceLost) -> None:
-        """No model can be had any more, by nobody: they are all on the one device."""
+        """Mark the device as lost for every model: all of them use the same device."""
         if self._lost_by is not None:
             return
         self._lost_by = error
@@ -219,9 +220,9 @@ class Pool:
             warm.lose(error)
 
     async def _evict(self, entry: _Entry) -> None:
-        """Close a model; its memory counts as taken until it is really gone.
+        """Close a model; its memory counts as used until the engine is closed.
 
-        The closing is the pool's own task: who waits for it may be cancelled, it may not.
+        The pool owns the closing task: cancelling a job that waits for it must not cancel it.
         """
         entry.closing = asyncio.create_task(self._close(entry))
         await asyncio.shield(entry.closing)
@@ -237,7 +238,7 @@ class Pool:
 
 
 def _retrieve(task: asyncio.Task[None]) -> None:
-    """Look at a load's error, which nobody may be left to hear; it is in the log."""
+    """Retrieve a load's error, already logged, in case no lease awaits the task any more."""
     if not task.cancelled():
         task.exception()
 

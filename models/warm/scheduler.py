@@ -1,13 +1,14 @@
-"""Who waits for the device, and who goes next.
+"""The queue of tickets, and the choice of those for the next run.
 
-A request with little to do goes before one with much, but none is passed by more work than its own,
-besides what fills a run: a request's turn is the work that was done when it came, plus its own.
-Requests of one size go in the order in which they came, and a large one is never put off for ever.
+Small requests go before large ones, but a large one is not delayed for ever. A request's turn is
+the work done before it arrived, plus its own size; the lowest turn goes first. So the later
+requests that pass a request are no more work than its own, except for those that fill up a run.
+Requests of the same size run in order of arrival.
 
-A run begins with a ticket of the request whose turn it is. Where parts are packed, it takes those
-of its kind whose turn is next; once it is nearly full, others that still fit, so that runs are of
-about one size. Where they are padded, it takes those that are nearest to it in size, whosever they
-are: little is padded.
+A run begins with a ticket of the request whose turn is lowest. If the engine packs parts, the run
+takes tickets of the same kind in order of their turns. Once it is nearly full, it also takes later
+tickets that still fit, so that runs have about the same size. If the engine pads parts, the run
+takes the tickets that are closest in size, of any request, to keep the padding small.
 """
 
 from __future__ import annotations
@@ -21,24 +22,24 @@ from itertools import count
 
 from models.warm.ticket import Ticket
 
-# A run that holds this part of its budget takes no more tickets that would make its padding more
-# than this, relative to what is not padding: a run more costs less than what is padded.
+# Once a run holds this share of its budget, it takes no ticket that would raise the ratio of the
+# padded size to the real size above ``_PADDED``: then another run costs less than the padding.
 _ENOUGH = 1 / 8
 _PADDED = 1.1
-_NEARLY_FULL = 7 / 8  # of the budget; such a run looks for others when the next does not fit
-_MISSES = 8  # how many requests may find no room in it
-_SLICES_BETWEEN = 4  # of others, at most about as many, between two slices of a long part
-_LOOKED_AT = 4096  # neighbours, of whom some may not come along: choosing must stay quick
+_NEARLY_FULL = 7 / 8  # share of the budget; above it, later requests are tried if one does not fit
+_MISSES = 8  # how many requests may fail to fit before a run is closed
+_SLICES_BETWEEN = 4  # work of other requests between two slices of a long part, about, at most
+_LOOKED_AT = 4096  # neighbours that are considered for a run: the choice must be quick
 
 _Line = list[tuple[int, int, Ticket]]  # by size, then by arrival
 
 
 class Scheduler:
-    """The tickets that wait, by request and, for each kind, by size.
+    """The queued tickets, by request and, for each kind, by size.
 
     Args:
-        packs: whether a run is as large as its tickets together; else each is padded to the
-            largest.
+        packs: whether a run's size is the sum of its tickets' sizes. If not, each ticket is padded
+            to the largest.
     """
 
     def __init__(self, packs: bool = False) -> None:
@@ -49,9 +50,9 @@ class Scheduler:
         self._done_size = 0
 
     def __iter__(self) -> Iterator[Ticket]:
-        """The tickets that still wait, in no order."""
+        """Iterate over the queued tickets that are still wanted, in no particular order."""
         for _, _, tickets in self._requests:
-            yield from (one for _, one in tickets if not (one.taken or one.unwanted))
+            yield from (ticket for _, ticket in tickets if not (ticket.taken or ticket.unwanted))
 
     def add(self, tickets: Sequence[Ticket]) -> None:
         """Queue the tickets of one request."""
@@ -61,10 +62,10 @@ class Scheduler:
         self._queue(tickets, self._done_size + total)
 
     def requeue(self, ticket: Ticket) -> None:
-        """Queue a ticket once more, of which something is done; its place in line stays.
+        """Queue a partly processed ticket again; it keeps its turn.
 
-        One that is run in slices has a turn again soon: what is shorter than that goes first, and
-        others go on beside it.
+        If its request runs in slices, its turn is soon, but not at once: shorter requests go first,
+        and others run between two slices.
         """
         ticket.taken = False
         soon = self._done_size + _SLICES_BETWEEN if ticket.submission.sliced else 0
@@ -79,11 +80,11 @@ class Scheduler:
                 insort(self._lines.setdefault(ticket.kind, []), (ticket.size, number, ticket))
 
     def take(self, budget: float, max_jobs: int) -> list[Ticket]:
-        """Remove the tickets of the next run, by size; empty when nobody waits.
+        """Remove the tickets of the next run and return them by size; empty if none is queued.
 
         Args:
-            budget: the run's largest size, padding included; a larger ticket goes alone.
-            max_jobs: of how many requests the tickets may be.
+            budget: the run's largest size, padding included; a larger ticket runs alone.
+            max_jobs: how many requests the tickets may belong to.
         """
         while self._requests:
             _, _, tickets = self._requests[0]
@@ -95,7 +96,7 @@ class Scheduler:
                 continue
             batch = [first]
             if first.kind is not None and self._packs:
-                batch = sorted(self._next(first, budget, max_jobs), key=lambda one: one.size)
+                batch = sorted(self._next(first, budget, max_jobs), key=lambda ticket: ticket.size)
             elif first.kind is not None:
                 batch = self._with_neighbours(number, first, budget, max_jobs)
             for ticket in batch:
@@ -106,7 +107,7 @@ class Scheduler:
         return []
 
     def _next(self, first: Ticket, budget: float, max_jobs: int) -> list[Ticket]:
-        """The ticket whose turn it is, and those whose turn is next, in no order of size."""
+        """Return ``first`` and the tickets that run with it, in order of their turns."""
         run, batch, passed, misses = _Run.of(first), [first], [], 0
         while self._requests and misses < _MISSES:
             passed.append(heappop(self._requests))
@@ -140,13 +141,14 @@ class Scheduler:
 
 
 def _choose(line: _Line, at: int, budget: float, max_jobs: int) -> list[int]:
-    """The places in line of those who go with the one at ``at``, and its own."""
+    """Return the places in line of the ticket at ``at`` and of those that run with it."""
     run = _Run.of(line[at][2])
     chosen, left, right = [at], at - 1, at + 1
     for _ in range(_LOOKED_AT):
         if left < 0 and right >= len(line):
             break
-        # Whoever adds less padding: a shorter one its own, a longer one everybody else's.
+        # Take the neighbour that adds less padding: a shorter one is padded to the largest, a
+        # longer one pads all the others.
         shorter = run.padding(line[left][0]) if left >= 0 else float("inf")
         longer = run.padding(line[right][0]) if right < len(line) else float("inf")
         index = left if shorter <= longer else right
@@ -163,7 +165,7 @@ def _choose(line: _Line, at: int, budget: float, max_jobs: int) -> list[int]:
 
 @dataclass
 class _Run:
-    """What is chosen so far: how many, the largest, the sum of all, and whose they are."""
+    """The tickets chosen so far: number, largest size, total size, and their requests' ids."""
 
     tickets: int
     largest: int
@@ -175,21 +177,21 @@ class _Run:
         return cls(1, ticket.size, ticket.size, {id(ticket.submission)})
 
     def padding(self, size: int) -> int:
-        """How much padding one more ticket adds."""
+        """How much padding another ticket of this size adds."""
         return self.largest - size if size <= self.largest else (size - self.largest) * self.tickets
 
     def admits(self, ticket: Ticket, max_jobs: int) -> bool:
-        """Whether a ticket's request is here, or may be one more."""
+        """Whether the ticket's request is in the run already, or may join it."""
         return id(ticket.submission) in self.submissions or len(self.submissions) < max_jobs
 
     def holds(self, size: int, budget: float) -> bool:
-        """Whether one more ticket stays within the budget, and is worth its padding."""
+        """Whether another ticket stays within the budget, and is worth its padding."""
         padded = (self.tickets + 1) * max(self.largest, size)
         enough = self.tickets * self.largest >= _ENOUGH * budget
         return padded <= budget and not (enough and padded > _PADDED * (self.total + size))
 
     def add(self, ticket: Ticket) -> None:
-        """Take one more."""
+        """Add a ticket."""
         self.tickets += 1
         self.largest = max(self.largest, ticket.size)
         self.total += ticket.size

@@ -1,4 +1,4 @@
-"""An engine's work on the CPU, in a thread where it takes long."""
+"""Run an engine's CPU work, in a thread if it takes long."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from models.work import Work
 async def in_thread(step: Callable[[Any], Any], value: Any) -> Any:
     """Run a step in a thread.
 
-    A panic in a Rust library is no ``Exception``; it becomes one, so that it cannot pass the places
-    that answer for every job.
+    A panic in a Rust library is a ``BaseException``. It is translated into an ``Exception``, so
+    that the handlers of failed jobs catch it.
     """
     outcome = await asyncio.to_thread(attempt, partial(step, value))
     if not isinstance(outcome, Failure):
@@ -25,5 +25,5 @@ async def in_thread(step: Callable[[Any], Any], value: Any) -> Any:
 
 
 async def finished(work: Work, outputs: Sequence[Any]) -> Any:
-    """The engine's answer, of the outputs of its parts."""
+    """Return the engine's answer, made from the outputs of its parts."""
     return await in_thread(work.finish, outputs) if work.in_thread else work.finish(outputs)

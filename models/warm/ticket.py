@@ -1,4 +1,4 @@
-"""A request on the device: its parts, its outputs, and the events on the way there."""
+"""A request on the device: its parts, their outputs and its events."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from models.work import Work
 
 @dataclass(frozen=True)
 class Deadline:
-    """When a request is too late.
+    """The time by which a request must be done.
 
     Attributes:
-        at: by ``time.monotonic``; from then on the engine is to let go of it.
-        grace_s: how long it may take to; a device that takes longer is hung.
+        at: in seconds of ``time.monotonic``; the engine must release the request then.
+        grace_s: how long the release may take; a device that takes longer is hung.
     """
 
     at: float = math.inf
@@ -25,7 +25,7 @@ class Deadline:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds until then; None where there is none."""
+        """Seconds until the deadline, at least 0; None if there is no deadline."""
         return None if math.isinf(self.at) else max(0.0, self.at - time.monotonic())
 
 
@@ -33,30 +33,30 @@ NEVER = Deadline()
 
 
 class Pulse:
-    """A device's signs of life: its engine looks at a ticket, or emits, at every step."""
+    """A device's heartbeat: its engine reads ``cancelled`` or emits an event at every step."""
 
     def __init__(self) -> None:
         self.last = time.monotonic()
         self.longest_s = 0.0
 
     def start(self) -> None:
-        """A run begins."""
+        """Note that a run begins."""
         self.last = time.monotonic()
 
     def beat(self) -> None:
-        """A sign of life; called from the device thread."""
+        """Note a heartbeat; called from the device thread."""
         now = time.monotonic()
         self.longest_s = max(self.longest_s, now - self.last)
         self.last = now
 
 
 class Submission:
-    """One request on the device: its parts, its future outputs, and the events on the way there.
+    """One request on the device: its parts, their outputs and its events.
 
     Attributes:
-        total: what it takes in all.
-        sliced: whether its parts are run in slices.
-        events: those on the way to who reads them, None where nobody does.
+        total: the size of all its work, in the unit of the parts' sizes.
+        sliced: whether its parts run in slices.
+        events: the queue of a streamed request's events; None if the request is not streamed.
     """
 
     def __init__(self, work: Work, deadline: Deadline = NEVER, pulse: Pulse | None = None) -> None:
@@ -76,11 +76,10 @@ class Submission:
             self.result.set_result([])
 
     def make_tickets(self) -> list[Ticket]:
-        """Return its parts as the engine sees them.
+        """Return the request's parts as the engine sees them.
 
-        A ticket holds its submission. A submission that held its tickets would be a cycle with
-        them, and keep what they are made of (minutes of sound, an open file) until a full garbage
-        collection.
+        A ticket refers to its submission, but not the reverse: a reference cycle would keep the
+        parts' data (minutes of sound, an open file) until a full garbage collection.
         """
         parts = zip(self._work.parts, self._sizes, strict=True)
         return [
@@ -89,12 +88,12 @@ class Submission:
         ]
 
     def cancel(self) -> None:
-        """Nobody waits any more: the engine stops at its next look at ``cancelled``."""
+        """Cancel the request: the engine stops when it next reads ``cancelled``."""
         self.cancelled = True
         self.result.cancel()
 
     def settle(self, index: int, outcome: object) -> None:
-        """Note the output of one part; the last one, or an error, settles the request."""
+        """Store the output of one part; the last output, or an error, settles the request."""
         if self.result.done():
             return
         if isinstance(outcome, BaseException):
@@ -106,7 +105,7 @@ class Submission:
             self.result.set_result(self._outputs)
 
     def fail(self, error: BaseException) -> None:
-        """Settle the request with an error; what is left of it would run for nobody."""
+        """Settle the request with an error, and cancel its remaining parts."""
         self.cancelled = True
         if not self.result.done():
             self.result.set_exception(error)
@@ -139,23 +138,23 @@ class Ticket:
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody waits for its request any more; an engine that looks is alive."""
+        """Whether the request is cancelled; reading this counts as the engine's heartbeat."""
         self.submission.pulse.beat()
         return self.submission.cancelled
 
     @property
     def unwanted(self) -> bool:
-        """The same for everybody else."""
+        """Whether the request is cancelled; reading this is no heartbeat."""
         return self.submission.cancelled
 
     def emit(self, event: object, *, lasting: bool = True) -> None:
-        """Hand an event to whoever streams the request; called from the device thread.
+        """Queue an event for the reader of the stream; called from the device thread.
 
-        After a ``lasting`` one the part cannot begin again.
+        After a ``lasting`` event the part cannot start again.
         """
         submission = self.submission
         submission.pulse.beat()
         if submission.cancelled or submission.events is None:
-            return  # nobody listens, and the loop itself may be gone
+            return  # the request has no reader, and its event loop may be closed
         self.emitted = self.emitted or lasting
         submission.loop.call_soon_threadsafe(submission.events.put_nowait, event)

@@ -1,10 +1,10 @@
-"""Watching over a device: is it there, and does it come back?
+"""Detect a device that is lost or hung.
 
-The thread of a hung device cannot be asked, so that its runs are watched from the event loop. When
-the last deadline of a run's requests has passed, its engine is told to stop. A device is lost that
-has not come back when it should have, and whose engine has given no sign of life for long: for how
-long is the operator's, not the client's who sent the deadline, and more where the engine has been
-silent for as long before.
+The thread of a hung device does not respond, so the event loop watches its runs. When the last
+deadline of a run's requests has passed, the engine is told to stop. The device is lost if the run
+has still not ended after the grace period and the engine has sent no heartbeat for a while. The
+operator sets how long this while is; the client, who sets the deadline, does not. It is longer if
+the engine has been silent for a long time before.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from models.warm.ticket import Pulse, Submission, Ticket
 log = logging.getLogger(__name__)
 
 HUNG_AFTER_S = 60.0
-_LONG_STEPS = 2  # an engine that was silent for so many of its longest steps is hung
-_TURN_S = 0.1  # for the event loop to get round
-_LATE_S = 1.0  # a look that is later than this says that the whole process stood still
+_LONG_STEPS = 2  # an engine that is silent for this many of its longest steps is hung
+_TURN_S = 0.1  # lets the event loop run pending callbacks
+_LATE_S = 1.0  # a check that is later than this shows that the whole process was stopped
 HUNG = (
     "The device did not come back from this run and is taken for hung; the worker restarts. Send "
     "the request again."
@@ -36,12 +36,13 @@ HUNG = (
 
 @dataclass(frozen=True)
 class Run:
-    """What is on the device.
+    """The run that is on the device.
 
     Attributes:
-        submissions: whose parts.
-        until: their last deadline, and ``grace_s`` what they allow beyond it.
-        over: set when it is, or the device is lost.
+        submissions: the requests whose parts it contains.
+        until: their last deadline, in seconds of ``time.monotonic``.
+        grace_s: the grace period of that deadline.
+        over: set when the run has ended or the device is lost.
     """
 
     submissions: Sequence[Submission]
@@ -51,22 +52,22 @@ class Run:
 
     @classmethod
     def of(cls, batch: Sequence[Ticket]) -> Run:
-        """The run of these tickets."""
+        """Return the run of these tickets."""
         submissions = list({id(ticket.submission): ticket.submission for ticket in batch}.values())
-        last = max((submission.deadline for submission in submissions), key=lambda one: one.at)
+        last = max((submission.deadline for submission in submissions), key=lambda due: due.at)
         return cls(submissions, last.at, last.grace_s)
 
 
 class DeviceWatch:
-    """What is known of one device.
+    """The state of one device.
 
     Args:
         on_lost: called once, when the device is lost.
-        hung_after_s: how long its engine may be silent, when it should have come back.
+        hung_after_s: how long its engine may be silent after it should have returned.
 
     Attributes:
-        lost: why no run can be had any more; None while the device is well.
-        pulse: the signs of life that its engine gives.
+        lost: the error of every later request; None while the device works.
+        pulse: its engine's heartbeat.
     """
 
     def __init__(
@@ -79,23 +80,23 @@ class DeviceWatch:
 
     @property
     def patience_s(self) -> float:
-        """How long its engine may be silent."""
+        """How long the engine may be silent, in seconds."""
         return max(self._hung_after_s, _LONG_STEPS * self.pulse.longest_s)
 
     def lose(self, error: DeviceLost) -> None:
-        """Give the device up: nobody is let in any more."""
+        """Mark the device as lost; later requests are refused."""
         if self.lost is None:
             log.error("the device is lost: %s", error.message)
             self.lost = error
             self._on_lost(error)
 
     def expect(self, over: Callable[[], bool], by: float) -> Expectation:
-        """Lose the device if it is not ``over`` by then, unless its engine gives signs of life."""
+        """Lose the device if ``over`` is false at ``by`` and the engine has no heartbeat."""
         return Expectation(self, over, by)
 
 
 class Expectation:
-    """Looks, when it may be told, whether something is over that a device was to do."""
+    """Checks at the due time whether the device has finished what it was to do."""
 
     def __init__(self, watch: DeviceWatch, over: Callable[[], bool], by: float) -> None:
         self._watch = watch
@@ -105,7 +106,7 @@ class Expectation:
         self._look(time.monotonic())
 
     def cancel(self) -> None:
-        """It is over: look no more, and keep nothing of it."""
+        """Stop checking, and release the timer."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -113,7 +114,7 @@ class Expectation:
         watch, now = self._watch, time.monotonic()
         if watch.lost is not None or self._over():
             return
-        if now - due > _LATE_S:  # so did the device's thread, perhaps
+        if now - due > _LATE_S:  # the device's thread may have been stopped, too
             watch.pulse.start()
         at = max(self._by, watch.pulse.last + watch.patience_s)
         if at > now:
@@ -123,7 +124,7 @@ class Expectation:
 
 
 class RunWatch(DeviceWatch):
-    """Watches the runs of one device; arguments are those of ``DeviceWatch``."""
+    """Watches the runs of one device; takes the arguments of ``DeviceWatch``."""
 
     def __init__(
         self, on_lost: Callable[[DeviceLost], None], hung_after_s: float = HUNG_AFTER_S
@@ -133,7 +134,7 @@ class RunWatch(DeviceWatch):
 
     @contextmanager
     def run(self, batch: Sequence[Ticket], end: Future[Any]) -> Iterator[None]:
-        """Watch over a run, which the block waits for; ``end`` is what the device's thread does."""
+        """Watch a run while the block waits for it; ``end`` is the device thread's future."""
         current = self._current = Run.of(batch)
         self.pulse.start()
         timed = not math.isinf(current.until)
@@ -143,11 +144,11 @@ class RunWatch(DeviceWatch):
         finally:
             current.over.set()
             self._current = None
-            if expected is not None:  # its timer would keep the run, and all that hangs on it
+            if expected is not None:  # its timer would keep the run and its data alive
                 expected.cancel()
 
     def lose(self, error: DeviceLost) -> None:
-        """Give the device up; who is on it hears of it, too."""
+        """Mark the device as lost, and fail the requests of the current run."""
         super().lose(error)
         if self._current is not None:
             for submission in self._current.submissions:
@@ -155,7 +156,7 @@ class RunWatch(DeviceWatch):
             self._current.over.set()
 
     async def late(self, submission: Submission) -> Exception:
-        """What a request is told whose deadline has passed: is it slow, or the device hung?"""
+        """Return the error of a request past its deadline: a timeout, or the lost device."""
         submission.cancelled = True
         run = self._current
         if run is not None and submission in run.submissions and run.until <= time.monotonic():

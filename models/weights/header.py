@@ -1,4 +1,4 @@
-"""What a safetensors file holds, by its header alone: no tensor is read."""
+"""Read the header of a safetensors file, without its tensors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from models.errors import WeightsUnavailable, shorten
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor that is not read: its type as safetensors names it, shape, and size in bytes."""
+    """A tensor that is not loaded: safetensors' name of its type, its shape, its size in bytes."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -24,10 +24,10 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Header:
-    """A file's tensors by name, and what its maker says of it.
+    """A file's tensors by name, and its metadata.
 
     Attributes:
-        size_bytes: of the whole file.
+        size_bytes: the size of the whole file.
     """
 
     tensors: Mapping[str, Tensor]
@@ -36,24 +36,24 @@ class Header:
 
     @property
     def by_dtype(self) -> dict[str, tuple[int, int]]:
-        """How many tensors there are of each type, and their bytes, the most bytes first."""
+        """The number of tensors of each type and their bytes, the type with most bytes first."""
         count, size = Counter[str](), Counter[str]()
-        for one in self.tensors.values():
-            count[one.dtype] += 1
-            size[one.dtype] += one.size_bytes
+        for tensor in self.tensors.values():
+            count[tensor.dtype] += 1
+            size[tensor.dtype] += tensor.size_bytes
         return {dtype: (count[dtype], total) for dtype, total in size.most_common()}
 
     @property
     def by_part(self) -> dict[str, int]:
-        """How many tensors begin with each name, ``transformer_blocks`` or ``vae``."""
+        """The number of tensors by the first part of their names, such as ``vae``."""
         return dict(Counter(name.partition(".")[0] for name in self.tensors).most_common())
 
 
 def read_header(path: Path) -> Header:
-    """Read a file's header by ``safetensors.safe_open``, which checks that it covers the file.
+    """Read a file's header with ``safetensors.safe_open``, which checks that it covers the file.
 
     Raises:
-        WeightsUnavailable: the file cannot be read, is truncated, or its header makes no sense.
+        WeightsUnavailable: the file cannot be read, is truncated, or has an invalid header.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -67,7 +67,9 @@ def read_header(path: Path) -> Header:
         raise WeightsUnavailable(f"{path.name}: {error.strerror or 'cannot be read'}.") from error
     except SafetensorError as error:
         reason = shorten(str(error).rpartition("deserializing header: ")[2], 200)
-        raise WeightsUnavailable(f"{path.name} is no whole safetensors file: {reason}.") from error
+        raise WeightsUnavailable(
+            f"{path.name} is not a complete safetensors file: {reason}."
+        ) from error
 
 
 def _tensor(slice_: Any) -> Tensor:
@@ -76,6 +78,6 @@ def _tensor(slice_: Any) -> Tensor:
 
 
 def _bits(dtype: str) -> int:
-    """Return the width of a type: its name says it (``BF16``, ``F8_E4M3``), but for ``BOOL``."""
+    """Return the width of a type in bits, from its name (``BF16``, ``F8_E4M3``); 8 for ``BOOL``."""
     digits = re.match(r"[A-Z]+(\d+)", dtype)
     return int(digits[1]) if digits else 8

@@ -1,11 +1,11 @@
-"""How a checkpoint stores its linear layers, as its header tells.
+"""How a checkpoint stores its linear layers, derived from its header.
 
 plain     floating point throughout
 sdnq      ``X.weight`` in int8 and ``X.scale`` of shape (out, 1) (github.com/Disty0/sdnq)
 quanto    ``X.weight._data`` in int8 and ``X.weight._scale`` (optimum-quanto's qint8)
 comfy     ``X.weight`` in int8 and ``X.weight_scale`` (ComfyUI's int8; one scale, or one per row)
 
-Other formats are refused by name.
+Other formats are refused with an error that names them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _FLOAT8 = frozenset({"F8_E4M3", "F8_E5M2"})
 
 @dataclass(frozen=True)
 class Layout:
-    """How the tensors of a quantised linear layer are named.
+    """The tensor names of a quantised linear layer.
 
     Attributes:
-        name: of the format.
-        weight: the suffix of the weight, after the layer's name.
-        scale: the suffix of the scale.
+        name: the format's name.
+        weight: the suffix of the weight's name, after the layer's name.
+        scale: the suffix of the scale's name.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Layout:
     scale: str
 
     def scale_of(self, name: str) -> str | None:
-        """Return the name of the scale that belongs to a weight; None in another layout."""
+        """Return the name of a weight's scale; None if the weight has another layout."""
         stem = name.removesuffix(self.weight)
         return None if stem == name else stem + self.scale
 
@@ -45,7 +45,7 @@ COMFY = Layout("comfy", ".weight", ".weight_scale")
 
 
 def layout_of(header: Header) -> Layout | None:
-    """Return how the file's linear layers are stored; None for plain floats.
+    """Return the layout of the file's linear layers; None for plain floats.
 
     Raises:
         WeightsUnavailable: the format is not supported; the message names it.
@@ -85,5 +85,5 @@ def _is_rotated(header: Header) -> bool:
 def _unsupported(kind: str) -> WeightsUnavailable:
     return WeightsUnavailable(
         f"The checkpoint is stored as {kind}; plain floats and the int8 of quanto, SDNQ and "
-        "ComfyUI are read."
+        "ComfyUI are supported."
     )

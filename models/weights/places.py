@@ -1,4 +1,4 @@
-"""The folders of this machine that hold weights."""
+"""The folders on this machine that hold weights."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Places:
-    """Where weights may lie on this machine.
+    """The folders that may hold weights, and access to the hub.
 
     Attributes:
         hub_caches: folders in the hub's own layout (``models--org--name/snapshots/…``).
-        baked: folder filled by ``python -m builder fetch`` at image build.
-        volume: folder on the network volume, None without one.
-        cache: folder of this machine.
+        baked: the folder that ``python -m builder fetch`` fills at image build.
+        volume: the folder on the network volume, None without one.
+        cache: this machine's cache folder.
         token: the hub's access token, for gated repositories.
-        endpoint: another address of the hub (a mirror), None for the usual one.
+        endpoint: the address of a mirror of the hub, None for the hub itself.
     """
 
     hub_caches: tuple[Path, ...]
@@ -28,7 +28,7 @@ class Places:
     endpoint: str | None = None
 
     def kind(self, path: Path) -> str:
-        """Which of these places holds a path, in words."""
+        """Return a phrase that says which of these places holds a path."""
         named = [(root, "in a hub cache") for root in self.hub_caches]
         named += [(self.baked, "baked into the image"), (self.cache, "in this machine's cache")]
         named += [(self.volume, "on the volume")] if self.volume else []
@@ -37,7 +37,7 @@ class Places:
 
     @property
     def shelf(self) -> Path:
-        """Where what is made here is kept: on the volume, if there is one that we may write to."""
+        """The folder for downloads and compiled code: the volume if writable, or the cache."""
         if self.volume is None:
             return self.cache
         try:

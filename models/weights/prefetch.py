@@ -1,7 +1,7 @@
 """Read weights into the page cache while libraries are imported.
 
-A cold start is the larger of the two then, and no longer their sum: an import computes, and this
-waits for a disk or a network. What is there already is not read again.
+An import computes, while reading waits for a disk or a network. Done at once, a cold start takes as
+long as the slower of the two, not as both. What is in the page cache already is not read again.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from models.device.hardware import available_bytes
 
 _SEGMENT_BYTES = 64 << 20
 _BUFFER_BYTES = 4 << 20
-_THREADS = 4  # a network volume is faster with several; a disk is not slower
-_SHARE = 0.5  # of the memory that is free, for pages that the kernel may drop again
+_THREADS = 4  # several are faster on a network volume, and no slower on a disk
+_SHARE = 0.5  # the share of free memory to fill; the kernel may drop these pages again
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +36,10 @@ class _Segment:
 def read_ahead(
     weights: Path, on_end: Callable[[float], None] = lambda _: None
 ) -> list[threading.Thread]:
-    """Begin to read a folder, or a file; returns the threads, which end by themselves.
+    """Start to read a folder or a file; return the threads.
 
-    They end with the process too, and no error of theirs counts: who loads will meet it. The last
-    of them calls ``on_end`` with the seconds that all have taken.
+    The threads end by themselves, at the latest with the process. Their errors are ignored, since
+    the load meets the same ones. The last thread calls ``on_end`` with the seconds since the start.
     """
     waiting: SimpleQueue[_Segment | None] = SimpleQueue()
     ended: SimpleQueue[None] = SimpleQueue()
@@ -66,11 +66,11 @@ def _list(weights: Path, waiting: SimpleQueue[_Segment | None]) -> None:
     for _ in range(_THREADS):
         waiting.put(None)
     if total:
-        log.debug("reading %d MB of weights ahead, about", total * _SEGMENT_BYTES >> 20)
+        log.debug("prefetching about %d MB of weights", total * _SEGMENT_BYTES >> 20)
 
 
 def _segments(weights: Path, room_bytes: int) -> Iterator[_Segment]:
-    """What is to be read, in the order of the files' names, as much as there is room for."""
+    """Yield the segments to read, in the order of file names, up to ``room_bytes`` in all."""
     files = sorted(weights.rglob("*")) if weights.is_dir() else [weights]
     for file in files:
         with suppress(OSError):
@@ -87,13 +87,13 @@ def _segments(weights: Path, room_bytes: int) -> Iterator[_Segment]:
 
 
 def _is_there(file: Path, start: int, end: int) -> bool:
-    """Whether a segment's beginning, middle and last byte are in memory, as far as can be told."""
+    """Whether a segment's first, middle and last byte are in memory; False if unknown."""
     if not hasattr(os, "RWF_NOWAIT"):
         return False
     descriptor = os.open(file, os.O_RDONLY)
     try:
         for offset in (start, (start + end) // 2, end - 1):
-            # EAGAIN where it would have to wait for the disk; see preadv2(2).
+            # EAGAIN if the read would wait for the disk; see preadv2(2).
             os.preadv(descriptor, [bytearray(1)], offset, os.RWF_NOWAIT)
     except OSError:
         return False

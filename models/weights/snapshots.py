@@ -1,4 +1,4 @@
-"""Snapshots of repositories in a cache of the hub's layout."""
+"""Find a repository's snapshot in a hub cache."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ log = logging.getLogger(__name__)
 def find_snapshot(cache: Path, source: HubSource) -> Path | None:
     """Find a repository's snapshot in a hub cache.
 
-    Some hosts of RunPod's model cache store the repo id in lower case, so case is ignored. The
-    pinned revision wins; failing that ``refs/main``, then an only snapshot, as RunPod documents,
-    because a cached model that the user chose is better than a download of gigabytes. An empty
-    snapshot (symlinks that were not copied) does not count.
+    Case is ignored: some hosts of RunPod's model cache store the repo id in lower case. The pinned
+    revision is preferred. Without it, ``refs/main`` is used, or else the only snapshot, as RunPod
+    documents: a cached model that the user chose is better than a download of gigabytes. A snapshot
+    without files (symlinks that were not copied) is skipped.
     """
     wanted = f"models--{source.repo.replace('/', '--')}".lower()
     if not cache.is_dir():

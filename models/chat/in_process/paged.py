@@ -1,9 +1,9 @@
-"""transformers' continuous batching, step by step on a thread of our own.
+"""transformers' continuous batching, step by step on our own thread.
 
-The library's manager brings a thread, queues, and one way of choosing tokens for all requests.
-Under it lies what is wanted: the paged cache, the scheduler and the batch processor. They are
-driven here directly, and the one place where tokens are chosen is replaced. None of that is
-documented for others, so that the version is checked.
+The library's manager has its own thread and queues, and one sampling method for all requests. This
+module uses its parts directly, the paged cache, the scheduler and the batch processor, and replaces
+the method that chooses tokens. These parts are not a public API, so the library's version is
+checked.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from models.chat.admission import Admission
 from models.chat.in_process.attention import register, suits
 
 VERSION = "5.23."
-_PAGE_TOKENS = 32  # prefixes are shared in pages
-STEP_TOKENS = {"cpu": 512, "cuda": 2048}  # of prompts and answers, in one step
-_FREE_SHARE = 0.9  # of the memory that is free, where the cache has all of it
+_PAGE_TOKENS = 32  # prefixes are shared in whole pages
+STEP_TOKENS = {"cpu": 512, "cuda": 2048}  # tokens of prompts and answers in one step
+_FREE_SHARE = 0.9  # the share of free memory for the cache, if its size is not given
 
-# Chooses the next token of each request, by their ids, from scores of shape (requests, vocabulary).
+# Chooses the next token of each request, by id, from scores of shape (requests, vocabulary).
 Choose = Callable[[Sequence[str], Any], Sequence[int]]
 
 
 def options(cache_tokens: int | None, step_tokens: int) -> dict[str, Any]:
-    """Of ``ContinuousBatchingConfig``."""
+    """Return the arguments of ``ContinuousBatchingConfig``."""
     return {
         "page_size": _PAGE_TOKENS,
         "num_blocks": None if cache_tokens is None else -(-cache_tokens // _PAGE_TOKENS),
         "max_batch_tokens": step_tokens,
         "max_memory_percent": _FREE_SHARE,
         "allow_block_sharing": True,
-        # What is captured or runs ahead cannot choose by rules that are in Python.
+        # Captured graphs and asynchronous batches cannot call a Python function to choose tokens.
         "use_cuda_graph": False,
         "use_async_batching": False,
         "auto_switch_to_flash": False,
@@ -48,12 +48,12 @@ def _looks_at_all(config: Any) -> bool:
 
 
 class Paged:
-    """A model behind a paged cache.
+    """A model with a paged cache.
 
     Args:
-        model: of transformers, on its device.
-        cache_tokens: how many tokens the cache holds, about; None = what the free memory allows.
-        choose: called in every step.
+        model: a model of transformers, on its device.
+        cache_tokens: about the size of the cache in tokens; None = what the free memory allows.
+        choose: chooses the tokens of each step.
     """
 
     def __init__(self, model: Any, cache_tokens: int | None, choose: Choose) -> None:
@@ -65,7 +65,7 @@ class Paged:
 
         if not transformers.__version__.startswith(VERSION):
             raise RuntimeError(
-                f"transformers {VERSION}x is needed here, this is {transformers.__version__}"
+                f"transformers {VERSION}x is required, but this is {transformers.__version__}"
             )
         step_tokens = STEP_TOKENS[model.device.type]
         config = ContinuousBatchingConfig(**options(cache_tokens, step_tokens))
@@ -84,16 +84,16 @@ class Paged:
 
     @property
     def size(self) -> int:
-        """How many tokens the cache holds."""
+        """The size of the cache in tokens."""
         return int(self.cache.max_tokens_read)
 
     def held(self) -> float:
-        """The share of the cache that requests hold; pages kept for their prefix are given up."""
+        """Return the share of the cache that requests hold; frees pages kept for their prefix."""
         self.cache.evict_cached_blocks()
         return 1.0 - float(self.cache.compute_free_capacity())
 
     def largest(self) -> int:
-        """The tokens of the longest request that fits into the empty cache."""
+        """Return the length in tokens of the longest request that fits into the empty cache."""
         from transformers.generation.continuous_batching.model_runner import (
             infer_max_single_request_tokens,
         )
@@ -111,7 +111,7 @@ class Paged:
         self._scheduler.add_waiting_request(state)
 
     def remove(self, names: Iterable[str]) -> None:
-        """Let go of requests and their pages."""
+        """Release requests and their pages."""
         for name in names:
             self._scheduler.set_request_cancellation(name)
             self.forget(name)
@@ -120,19 +120,19 @@ class Paged:
         self._let_in()
 
     def forget(self, name: str) -> None:
-        """A request has ended by itself."""
+        """Forget a request that has ended."""
         self._hits.pop(name, None)
         self._ages.pop(name, None)
 
     def hits(self, name: str) -> int:
-        """How many of a request's first tokens were in the cache when it was let in."""
+        """Return how many of a request's first tokens were cached when it was admitted."""
         return self._hits.get(name, 0)
 
     def step(self) -> None:
-        """One pass of the model over as much as fits into it."""
+        """Run the model once over the scheduled tokens."""
         scheduler, age = self._scheduler, self._ages.__getitem__
         if len(scheduler.waiting_requests_order) > 1:
-            # Who had to leave the cache again comes before who never was in.
+            # A request that had to leave the cache goes before one that was never in it.
             oldest_first = sorted(scheduler.waiting_requests_order, key=age)
             scheduler.waiting_requests_order = deque(oldest_first)
         if self._processor.prepare_next_batch():
@@ -141,7 +141,7 @@ class Paged:
             self._processor.update_batch()
 
     def _wait_for_inputs(self) -> None:
-        """Have the library's stream, which computes, wait for this one, which prepared the step."""
+        """Make the library's compute stream wait for this one, which has prepared the step."""
         import torch
 
         stream = self._processor.inputs_and_outputs.compute_stream
@@ -149,13 +149,13 @@ class Paged:
             stream.wait_stream(torch.get_device_module(self._model.device).current_stream())
 
     def close(self) -> None:
-        """Let go of the model and the cache, which hold each other by what was replaced in them."""
+        """Release the model and the cache, which refer to each other via the replaced methods."""
         del self._processor.model_runner._sample
         del self.cache.search_prefix_match
         del self._model, self._processor, self._scheduler, self.cache
 
     def restart(self) -> None:
-        """After a step that failed: begin all again; what they have said counts as their prompt."""
+        """Restart all requests after a failed step; tokens generated so far extend the prompt."""
         for state in reversed(list(self._scheduler.active_requests.values())):
             again = state.create_equivalent_initial_request()
             self._scheduler.finish_request(state.request_id)
@@ -164,21 +164,22 @@ class Paged:
         self._let_in()
 
     def _let_in(self) -> None:
-        """There is room again.
+        """Let the scheduler admit requests again.
 
-        The library lets nobody in once a request had to leave the cache, until one has ended by
-        itself; one that was let go of makes room as well.
+        Once a request had to leave the cache, the library admits none until one has ended. A
+        cancelled request makes room as well.
         """
         self._scheduler.block_new_requests = False
 
     def _replace_sampling(self, choose: Choose) -> None:
-        """Have the library's model runner choose by our rules."""
+        """Make the library's model runner choose tokens with ``choose``."""
         import torch
 
         runner, batch = self._processor.model_runner, self._processor.inputs_and_outputs
 
         def sample(scores: Any, output_ids: Any) -> None:
-            names = [one.state.request_id for one in batch.requests_in_batch if one.has_new_token]
+            batched = batch.requests_in_batch
+            names = [entry.state.request_id for entry in batched if entry.has_new_token]
             if names:
                 chosen = choose(names, scores[0, : len(names)])
                 output_ids[0, : len(names)] = torch.tensor(chosen, dtype=output_ids.dtype)
@@ -186,12 +187,12 @@ class Paged:
         runner._sample = sample
 
     def _count_hits(self) -> None:
-        """Note what the cache finds of a prompt; the library uses it and tells nobody."""
+        """Count the cached tokens of each prompt, which the library does not report."""
         search = self.cache.search_prefix_match
 
         def counted(name: str, tokens: list[int]) -> int:
-            found: int = search(name, tokens)
-            self._hits.setdefault(name, found)
-            return found
+            tokens_found: int = search(name, tokens)
+            self._hits.setdefault(name, tokens_found)
+            return tokens_found
 
         self.cache.search_prefix_match = counted

@@ -1,8 +1,8 @@
-"""From a model's scores to the next tokens: a batch of choices at once, each by its own rules.
+"""Choose the next tokens of a batch from a model's scores, each choice by its own parameters.
 
-What only some of the choices ask for is computed for those. Chance comes from a generator of each
-choice's own, one number a token, so that a seed gives the same tokens alone and in a crowd, on any
-device.
+Steps that only some choices need are computed for those only. Each choice has its own random
+generator and draws one number per token, so that a seed gives the same tokens alone and in a
+batch, on any device.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from models.chat.grammar import Matcher
 from models.chat.request import Logprob
 from models.errors import InvalidValue
 
-_CANDIDATES = 1024  # likeliest tokens, among which those that may be drawn nearly always are
-_WORTH_CANDIDATES = 8  # times as large a vocabulary; a smaller one is sorted as quickly
-_BELOW_ONE = 1 - 1e-12  # a draw must fall short of the sum of all probabilities
+_CANDIDATES = 1024  # the top tokens; they nearly always include all that may be drawn
+_WORTH_CANDIDATES = 8  # a vocabulary that is not this many times larger is sorted as quickly
+_BELOW_ONE = 1 - 1e-12  # a draw must be below the sum of all probabilities
 
 
 class Choice:
-    """One choice of a request while it grows.
+    """The state of one choice of a request.
 
     Args:
-        key: of the request.
-        index: which of its choices.
-        item: what was asked.
+        key: the request's key.
+        index: the index of the choice.
+        item: the request.
         ends: the tokens that end a turn.
         matcher: follows the grammar, None without one.
 
     Attributes:
-        tokens: what was said so far.
-        finish_reason: why it ended; None while it goes on.
-        error: why it cannot go on.
+        tokens: the tokens generated so far.
+        finish_reason: why the answer ended; None if it has not.
+        error: the error that ends the choice.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class Choice:
         self._counts: Counter[int] = Counter()
         self._seen: Any = None
         seed = self.sampling.seed
-        # As text, since numbers lose their sign as a seed.
+        # The seed is text, because ``random`` ignores the sign of integers.
         self._random = random.Random(None if seed is None else str(seed + index))
 
     def push(self, token: int) -> bool:
-        """Note the chosen token; says whether it is to be shown, which one that ends is not."""
+        """Append the chosen token; return whether to show it, which is false for an end token."""
         if token in self._ends and (self.matcher is not None or not self.sampling.ignore_eos):
             self._follow(lambda matcher: matcher.end())
             self.finish_reason = "stop"
@@ -69,11 +69,11 @@ class Choice:
         return True
 
     def mask(self, scores: Any) -> None:
-        """Leave what the grammar allows, in place."""
+        """Forbid tokens that the grammar does not allow, in place."""
         self._follow(lambda matcher: matcher.mask(scores))
 
     def _follow(self, step: Callable[[Matcher], None]) -> None:
-        """A grammar that cannot be followed any more is an error of this choice alone."""
+        """Advance the grammar; if that fails, it is an error of this choice only."""
         if self.matcher is None or self.error is not None:
             return
         try:
@@ -82,13 +82,13 @@ class Choice:
             self.error = error
 
     def adjust(self, scores: Any) -> None:
-        """Bias and penalties, in place; ``scores`` are float32, shape (vocabulary,)."""
+        """Apply bias and penalties in place; ``scores`` are float32, shape (vocabulary,)."""
         import torch
 
         sampling = self.sampling
         if sampling.logit_bias:
             ids = list(sampling.logit_bias)
-            bias = [sampling.logit_bias[one] for one in ids]
+            bias = [sampling.logit_bias[token] for token in ids]
             scores[ids] += torch.tensor(bias, dtype=scores.dtype, device=scores.device)
         if len(self.tokens) < sampling.min_tokens and self.matcher is None:
             scores[list(self._ends)] = -torch.inf
@@ -101,11 +101,11 @@ class Choice:
             scores[ids] -= penalty.to(scores.device)
 
     def draw(self) -> float:
-        """A number of chance, at least 0 and less than 1."""
+        """Return a random number, at least 0 and less than 1."""
         return self._random.random() * _BELOW_ONE
 
     def _repeat(self, scores: Any) -> None:
-        """Penalise what is in prompt or answer (Keskar et al., arXiv:1909.05858, section 4.1)."""
+        """Penalise tokens of prompt and answer (Keskar et al., arXiv:1909.05858, section 4.1)."""
         import torch
 
         if self._seen is None:
@@ -119,7 +119,7 @@ class Choice:
 
 
 def choose(choices: Sequence[Choice], scores: Any) -> list[tuple[int, Logprob | None]]:
-    """The next token of each choice, and its logprob where that is asked for.
+    """Return the next token of each choice, and its log probability if requested.
 
     Args:
         choices: one per row.
@@ -138,10 +138,10 @@ def choose(choices: Sequence[Choice], scores: Any) -> list[tuple[int, Logprob | 
     warm = [index for index, choice in enumerate(choices) if not choice.sampling.greedy]
     if warm:
         tokens[warm] = _sample([choices[index] for index in warm], scores[warm])
-    said: list[int] = tokens.tolist()
+    chosen: list[int] = tokens.tolist()
     return [
         (token, _logprob(known[index], token, choices[index]) if index in known else None)
-        for index, token in enumerate(said)
+        for index, token in enumerate(chosen)
     ]
 
 
@@ -153,7 +153,7 @@ def _logprob(logprobs: Any, token: int, choice: Choice) -> Logprob:
 
 
 def _sample(choices: Sequence[Choice], scores: Any) -> Any:
-    """Draw a token of each row; shape (choices,)."""
+    """Draw a token for each row; shape (choices,)."""
     import torch
 
     def column(values: Sequence[float]) -> Any:
@@ -165,27 +165,27 @@ def _sample(choices: Sequence[Choice], scores: Any) -> Any:
         least = column([max(rule.min_p, 1e-45) for rule in rules]).log()
         unlikely = scores < scores.amax(-1, keepdim=True) + least
         scores = scores.masked_fill(unlikely, -torch.inf)
-    cut = [index for index, one in enumerate(rules) if one.top_k or one.top_p < 1]
+    cut = [index for index, rule in enumerate(rules) if rule.top_k or rule.top_p < 1]
     if cut:
         picked = [rules[index] for index in cut]
         size = scores.shape[-1]
         scores[cut] = _likeliest(
             scores[cut],
-            column([one.top_k or size for one in picked]),
-            column([one.top_p for one in picked]),
+            column([rule.top_k or size for rule in picked]),
+            column([rule.top_p for rule in picked]),
         )
-    draws = torch.tensor([one.draw() for one in choices], dtype=torch.float64)
+    draws = torch.tensor([choice.draw() for choice in choices], dtype=torch.float64)
     sums = scores.softmax(-1).to(torch.float64).cumsum(-1)
     aim = draws.to(scores.device).unsqueeze(-1) * sums[:, -1:]
     return torch.searchsorted(sums, aim, right=True).squeeze(-1).clamp(max=scores.shape[-1] - 1)
 
 
 def _likeliest(scores: Any, top_k: Any, top_p: Any) -> Any:
-    """Leave the ``top_k`` likeliest, and of those the likeliest that together have ``top_p``.
+    """Keep the ``top_k`` likeliest tokens, and of those the fewest whose sum reaches ``top_p``.
 
-    A ``top_p`` of 1 cuts nothing, nor does a ``top_k`` of the vocabulary's size or more.
-    Nearly always they are among a thousand candidates, which are found without sorting all scores;
-    rows where they are not are sorted whole.
+    A ``top_p`` of 1 has no effect, nor has a ``top_k`` of at least the vocabulary's size. Nearly
+    always the kept tokens are among a thousand candidates, which are found without sorting all
+    scores. Other rows are sorted completely.
     """
     import torch
 
@@ -201,7 +201,7 @@ def _likeliest(scores: Any, top_k: Any, top_p: Any) -> Any:
     beyond = (sums - probabilities >= top_p) & (top_p < 1) & (place > 0)
     values = values.masked_fill(beyond, -torch.inf)
     kept = torch.full_like(scores, -torch.inf).scatter_(-1, ids, values)
-    # A top_p of 1 switches the filter off: a sum that is rounded to 1 says nothing about the rest.
+    # A top_p of 1 disables the filter: a sum that is rounded to 1 says nothing about the rest.
     unlimited = (top_k >= size) & (top_p >= 1)
     kept = torch.where(unlimited, scores, kept)
     enough = (top_k <= _CANDIDATES) | ((top_k >= size) & (sums[:, -1:] >= top_p))
@@ -212,15 +212,15 @@ def _likeliest(scores: Any, top_k: Any, top_p: Any) -> Any:
 
 
 def _candidates(scores: Any) -> tuple[Any, Any, Any]:
-    """The likeliest of each row, in the order of a stable sort, and their ids.
+    """Return the likeliest tokens of each row, in the order of a stable sort, and their ids.
 
-    And whether they are these without doubt, shape (rows, 1): none that is as likely as the last is
-    left out.
+    The third result, shape (rows, 1), is whether the selection is unique: no token that was left
+    out has the same score as the last candidate.
     """
     import torch
 
     values, ids = scores.topk(_CANDIDATES + 1)
-    # Those that are as likely come in any order: by their ids first, then by their values.
+    # Tokens with equal scores come in any order: sort by id, then stably by score.
     ids, order = ids.sort(-1)
     values, order = values.gather(-1, order).sort(dim=-1, descending=True, stable=True)
     ids = ids.gather(-1, order)
@@ -229,7 +229,7 @@ def _candidates(scores: Any) -> tuple[Any, Any, Any]:
 
 
 def _by_sorting(scores: Any, top_k: Any, top_p: Any) -> Any:
-    """As ``_likeliest``, whatever the scores."""
+    """Do what ``_likeliest`` does, for any scores."""
     import torch
 
     ordered, order = scores.sort(dim=-1, descending=True, stable=True)

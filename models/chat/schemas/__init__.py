@@ -1,23 +1,23 @@
 """Clients' JSON Schemas, rewritten for llguidance.
 
-limits        how large a schema may be
-document      the parts of a schema, and what they refer to
+limits        the largest schema that is accepted
+document      a document's subschemas, and references between them
 values        JSON values
-shapes        what a schema requires of values of one type
-cases         what schemas that apply together require
-keywords      what a schema's own keywords require
-expansion     what a schema requires with everything that it is composed of
-unions        unions of cases: tidied, loosened, closed
-separation    what tells the branches of ``oneOf`` apart
-fitting       whether a given value fits a case
-forms         cases that llguidance can hold
+shapes        the constraints on values of one type
+cases         the constraints of schemas that apply together, by type
+keywords      the cases of a schema's own keywords
+expansion     the cases of a schema with all applicators
+unions        unions of cases: simplified, loosened, closed
+separation    the differences of cases, for ``oneOf``, ``not`` and ``if``
+fitting       whether a given value matches a case
+forms         cases in a form that llguidance can enforce
 numbers       bounds of numbers
 strings       lengths, formats and patterns of strings
 patterns      regular expressions in llguidance's dialect
-lookarounds   patterns with lookaround, written without it
-formats       the formats that answers are held to
-names         a regular expression for all names but some
-emission      the schema for llguidance, from all of these
+lookarounds   rewrites patterns without lookaround
+formats       the formats that are enforced
+names         a regular expression for all names except some
+emission      the schema for llguidance, made from all of these
 """
 
 from models.chat.schemas.emission import Held, held

@@ -1,6 +1,6 @@
-"""Cases: what schemas that apply together ask of values of one type.
+"""Cases: the constraints of schemas that apply together, on values of one type.
 
-A schema is taken apart into cases; a value is valid if it fits one of them.
+A schema is expanded into cases; a value is valid if it matches one of them.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from models.chat.schemas.values import Value
 
 @dataclass(frozen=True)
 class Case:
-    """Values of one type.
+    """A set of values of one type.
 
     Attributes:
         kind: the type.
-        shape: what is asked of them; None of null and of booleans.
-        values: they are one of these; None = any.
-        loose: whether some of them may be invalid: what could not be expressed was left aside.
-        trouble: why answers cannot be held to it, None where they can.
+        shape: the constraints; None for null and booleans.
+        values: the only values allowed; None = any.
+        loose: whether some values may be invalid, because a constraint could not be expressed.
+        trouble: why answers cannot be restricted to this case; None if they can.
     """
 
     kind: str
@@ -31,19 +31,19 @@ class Case:
 
     @property
     def free(self) -> bool:
-        """Whether every value of the type fits."""
+        """Whether every value of the type matches."""
         return self == ANY[self.kind]
 
 
 class Empty(Exception):
-    """No value fits; the message says why."""
+    """No value matches; the message says why."""
 
 
 def merged(left: Case, right: Case) -> Case:
-    """Return the case of values that fit two cases of one type.
+    """Return the case of the values that match both cases, which are of one type.
 
     Raises:
-        Empty: there is none.
+        Empty: there is no such value.
     """
     values = left.values
     if right.values is not None:
@@ -57,10 +57,10 @@ def merged(left: Case, right: Case) -> Case:
 
 
 def checked(case: Case) -> Case:
-    """Return a case without values of which it is clear that they do not fit.
+    """Return a case without listed values that clearly do not match.
 
     Raises:
-        Empty: none is left.
+        Empty: no value is left.
     """
     if case.shape is not None and (reason := case.shape.contradiction()):
         raise Empty(reason)

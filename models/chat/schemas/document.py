@@ -1,7 +1,7 @@
-"""The schemas of one document, and what they refer to.
+"""The subschemas of a document, and references between them.
 
 References are those of JSON Schema 2020-12, sections 8.2 and 9.2: a JSON Pointer, an anchor, or the
-``$id`` of a schema within the document. Nothing is fetched.
+``$id`` of a schema within the document. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from urllib.parse import unquote, urldefrag, urljoin
 from models.chat.schemas.limits import Path, Refused, parts, pointer
 from models.errors import shorten
 
-_LEGACY = re.compile(r"/draft-0[3467]/")  # there, ``$ref`` replaces what stands beside it
+_LEGACY = re.compile(r"/draft-0[3467]/")  # in these drafts, ``$ref`` overrides all other keywords
 
 
 class Node:
-    """One schema of a document; there is one node for each path.
+    """A schema of a document; each path has one node.
 
     Attributes:
-        path: where it stands.
+        path: its path in the document.
         schema: an object, True or False.
-        empty: why no value fits, where that has been found.
+        empty: why no value matches, once this is known.
     """
 
     __slots__ = ("empty", "path", "schema")
@@ -35,19 +35,19 @@ class Node:
         self.empty: str | None = None
 
     def get(self, key: str) -> Any:
-        """Return the value of a keyword; null counts as left out."""
+        """Return the value of a keyword; null counts as absent."""
         return self.schema.get(key)
 
     def note(self, empty: str) -> None:
-        """Note why no value fits."""
+        """Note why no value matches."""
         self.empty = self.empty or f"{pointer(self.path)}: {empty}"
 
     def refused(self, reason: str, key: str | None = None) -> Refused:
-        """Return the refusal of this schema, or of a keyword of it."""
+        """Return an error about this schema, or about one of its keywords."""
         return Refused(f"{pointer(self.path if key is None else (*self.path, key))}: {reason}")
 
     def not_held(self, *keys: str, hint: str = "") -> str:
-        """Return the reason why keywords of this schema, or it itself, cannot be honoured."""
+        """Return why keywords of this schema, or the schema itself, are not supported."""
         where = ", ".join(pointer((*self.path, key)) for key in keys) or pointer(self.path)
         return f"{where} is a keyword that no answer can be held to{hint}"
 
@@ -56,8 +56,8 @@ class Document:
     """A client's schema.
 
     Attributes:
-        root: the whole of it.
-        legacy: whether it is of a draft before 2019-09.
+        root: the whole schema.
+        legacy: whether its draft is older than 2019-09.
     """
 
     def __init__(self, schema: dict[str, Any]) -> None:
@@ -77,7 +77,7 @@ class Document:
         """Return the schema below a node.
 
         Raises:
-            Refused: what stands there is no schema.
+            Refused: the value there is no schema.
         """
         path = (*node.path, *map(str, steps))
         if path not in self._nodes:
@@ -90,7 +90,7 @@ class Document:
         return self._nodes[path]
 
     def children(self, node: Node, key: str) -> list[Node]:
-        """Return the schemas of a keyword whose value is a list of them."""
+        """Return the schemas of a keyword whose value is a list of schemas."""
         value = node.get(key)
         if value is None:
             return []
@@ -99,7 +99,7 @@ class Document:
         return [self.child(node, key, at) for at in range(len(value))]
 
     def named(self, node: Node, key: str) -> dict[str, Node]:
-        """Return the schemas of a keyword whose value is an object of them, by their names."""
+        """Return the schemas of a keyword whose value is an object of schemas, by name."""
         value = node.get(key)
         if value is None or value == []:  # an empty object, as PHP writes it
             return {}
@@ -108,21 +108,21 @@ class Document:
         return {name: self.child(node, key, name) for name in value}
 
     def made(self, near: Node, schema: Any) -> Node:
-        """Return a node for a schema that is not the client's; errors name ``near``."""
+        """Return a node for a schema that is not the client's; its errors refer to ``near``."""
         key = near.path, json.dumps(schema)
         if key not in self._made:
             self._made[key] = Node(near.path, schema)
         return self._made[key]
 
     def referred(self, node: Node, key: str) -> Node:
-        """Return what a node's reference refers to.
+        """Return the schema that a node's reference refers to.
 
         Raises:
-            Refused: there is nothing, or it is not within the document.
+            Refused: the target does not exist, or is outside the document.
         """
         reference = node.get(key)
         if not isinstance(reference, str):
-            raise node.refused("must be a text", key)
+            raise node.refused("must be a string", key)
         if key == "$dynamicRef" and len(self._dynamic.get(reference.lstrip("#"), ())) > 1:
             raise Refused(node.not_held(key))
         base = self._base(node.path)
@@ -132,7 +132,7 @@ class Document:
         return self._at(path, node)
 
     def empty(self) -> str | None:
-        """Return where no value fits, and why."""
+        """Return where and why no value matches."""
         noted = (node for node in self._nodes.values() if node.empty)
         return next((node.empty for node in noted), None)
 
@@ -143,7 +143,7 @@ class Document:
         for step in path:
             value = value[int(step)] if isinstance(value, list) else value[step]
         if not isinstance(value, dict | bool):
-            raise node.refused("$ref refers to what is no schema")
+            raise node.refused("$ref does not refer to a schema")
         self._nodes[path] = Node(path, value)
         return self._nodes[path]
 
@@ -159,7 +159,7 @@ class Document:
         start = () if resource == "" else self._named.get(resource)
         if start is None:
             return None
-        # Many write pointers from the document's root though an ``$id`` between has its own.
+        # Many pointers start at the document's root, although a schema between has an ``$id``.
         return next((path for path in (start + steps, steps) if self._holds(path)), None)
 
     def _holds(self, path: Path) -> bool:
@@ -174,7 +174,7 @@ class Document:
         return True
 
     def _index(self, schema: dict[str, Any]) -> None:
-        """Note the identifiers and anchors of all schemas."""
+        """Index the identifiers and anchors of all schemas."""
         every = list(parts(schema))
         self._ids = {path: part[self._id] for path, part in every if _is_text(part, self._id)}
         for path in self._ids:
@@ -189,7 +189,7 @@ class Document:
                 self._dynamic.setdefault(part["$dynamicAnchor"], []).append(path)
 
     def _base(self, path: Path) -> str:
-        """Return the URI that references of a schema are relative to."""
+        """Return the URI that a schema's references are relative to."""
         base = ""
         for own in self._identifiers(path):
             base = urljoin(base, own) or own

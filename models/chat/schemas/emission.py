@@ -1,7 +1,7 @@
-"""A client's schema as one that llguidance holds exactly.
+"""Emit a client's schema as one that llguidance enforces exactly.
 
-What is emitted has types, ``anyOf``, references and the keywords of one type: what schemas are
-composed of is worked out before. Each set of schemas that apply together is a definition.
+The emitted schema has types, ``anyOf``, references and the keywords of single types; all other
+applicators are expanded before. Each set of schemas that apply together becomes a definition.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from models.chat.schemas.shapes import Arrays, Numbers, Objects, Strings
 from models.chat.schemas.strings import string_schema
 
 _MAX_DEFINITIONS = 4000
-_EXACT = 2**53  # integers beyond are not all floating-point numbers
-# llguidance has no bound for white space that may stand anywhere; separators have one of their own.
+_EXACT = 2**53  # not every integer beyond is a floating-point number
+# llguidance does not limit flexible white space, but separators may have patterns with a limit.
 SPACE = r"[ \n\r\t]{0,20}"
 _OPTIONS = {
     "whitespace_flexible": False,
@@ -45,12 +45,12 @@ Key = frozenset[Node]
 
 @dataclass
 class Held:
-    """A schema that llguidance holds.
+    """A schema that llguidance can enforce.
 
     Attributes:
-        schema: it.
-        patterns: every regular expression in it, and where the client wrote it.
-        sources: where the client wrote what a definition is of.
+        schema: the schema.
+        patterns: every regular expression in it, and its place in the client's schema.
+        sources: the place in the client's schema of each definition.
     """
 
     schema: dict[str, Any]
@@ -59,14 +59,14 @@ class Held:
 
 
 def held(schema: dict[str, Any], *, closed: bool = False) -> Held:
-    """Return a schema whose every answer is valid by the client's.
+    """Return a schema for llguidance; every value of it is valid by the client's.
 
     Args:
-        schema: the client's.
-        closed: whether an object that lists properties has no others, unless a schema says so.
+        schema: the client's schema.
+        closed: whether an object that lists properties has no others, unless a schema allows them.
 
     Raises:
-        Refused: no answer can be held to it.
+        Refused: answers cannot be restricted to the schema.
     """
     return _Emission(Document(schema), closed=closed).run()
 
@@ -78,9 +78,9 @@ class _Emission:
         self._forms = Forms(self._expansion, closed=closed)
         self._made: dict[Key, list[Form]] = {}
         self._names: dict[Key, str] = {}
-        self._referred: dict[str, Key] = {}  # definitions, by their names
-        self._alive: set[Key] = set()  # of which there is a finite value
-        self._dead: set[Key] = set()  # of which there is none
+        self._referred: dict[str, Key] = {}  # definitions that are referred to, by name
+        self._alive: set[Key] = set()  # sets of schemas that have a finite value
+        self._dead: set[Key] = set()  # sets of schemas that have none
         self._patterns: dict[str, str] = {}
 
     def run(self) -> Held:
@@ -100,7 +100,7 @@ class _Emission:
         return Held(schema, self._patterns, sources)
 
     def _collect(self, root: Nodes) -> Key:
-        """Take everything apart that can be reached."""
+        """Expand all schemas that can be reached."""
         waiting = [root]
         while waiting:
             nodes = self._expansion.plain(waiting.pop())
@@ -139,7 +139,7 @@ class _Emission:
             yield string_schema(case.shape, self._patterns)
 
     def _listed(self, case: Case) -> dict[str, Any] | None:
-        """Return the schema of the values that a case lists."""
+        """Return the schema of a case that lists values."""
         values = [value.raw for value in case.values or ()]
         if case == ANY[case.kind]:
             return {"type": case.kind}
@@ -160,7 +160,7 @@ class _Emission:
         return schema
 
     def _bury(self) -> None:
-        """Find what has no finite value: what needs itself, or needs what has none."""
+        """Find definitions without a finite value: they require themselves, or such a one."""
         grown = True
         while grown:
             grown = False
@@ -186,7 +186,7 @@ class _Emission:
         return True
 
     def _schema(self, key: Key) -> dict[str, Any]:
-        """Return the schema of a definition, whose parts refer to others."""
+        """Return the schema of a definition, with references to others."""
         forms = [form for form in self._made[key] if self._lives(form)]
         schemas = [self._written(form) for form in forms]
         return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
@@ -237,7 +237,7 @@ class _Emission:
         return schema
 
     def _below(self, nodes: Nodes | None) -> dict[str, Any] | bool:
-        """Return the schema of a part, or a reference to it; False where it has no value."""
+        """Return a subschema or a reference to it; False if it has no value."""
         key = None if nodes is None else self._key(nodes)
         if key is None or key in self._dead:
             return False

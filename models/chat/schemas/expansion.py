@@ -1,8 +1,8 @@
-"""Schemas taken apart into cases, whatever they are composed of.
+"""Expand schemas into cases, through all applicators.
 
-Each is taken apart in two ways. The cases of the first are what answers are held to: every value of
-theirs is valid. Those of the second (``outer``) leave aside what cannot be expressed: every valid
-value is among them, so that they say what a branch of ``oneOf`` surely rules out.
+Each schema is expanded in two ways. The inner cases restrict answers: all of their values are
+valid. The outer cases (``outer``) omit constraints that cannot be expressed: they contain all valid
+values, so they show which values a branch of ``oneOf`` certainly excludes.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from models.chat.schemas.unions import (
     without_formats,
 )
 
-_MAX_CASES = 512  # of one schema
-_MAX_WORK = 200_000  # cases put together
+_MAX_CASES = 512  # per schema
+_MAX_WORK = 200_000  # pairs of cases that are merged
 
 _ENDLESS = "it refers to itself without an end"
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
@@ -38,7 +38,7 @@ _COMPOSED = frozenset({
 
 
 class Expansion:
-    """Takes a document's schemas apart."""
+    """Expands a document's schemas."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
@@ -54,10 +54,10 @@ class Expansion:
         )  # fmt: skip
 
     def cases(self, nodes: Sequence[Node], *, outer: bool = False) -> Cases:
-        """Return the cases of values that are valid by all schemas.
+        """Return the cases of the values that are valid by all schemas.
 
         Raises:
-            Refused: a schema is none, or too complex.
+            Refused: a schema is invalid or too complex.
         """
         if len(nodes) == 1:
             return self._of(nodes[0], outer)
@@ -70,21 +70,21 @@ class Expansion:
         return self._together[key]
 
     def fits(self, nodes: Sequence[Node], raw: object) -> bool | None:
-        """Return whether a value may be an answer by all schemas; None where that is not clear."""
+        """Whether a value may be an answer by all schemas; None if unknown."""
         return self._fitting.all(nodes, raw)
 
     def fits_case(self, case: Case, raw: object) -> bool:
-        """Say whether a value is surely one of the answers of a case."""
+        """Whether a value is certainly an answer of a case."""
         return self._fitting.case(case, raw) is True
 
     def plain(self, nodes: Sequence[Node]) -> tuple[Node, ...]:
-        """Return schemas that say the same, without references and what asks for nothing."""
+        """Return equivalent schemas, without references and schemas that allow everything."""
         return tuple(dict.fromkeys(
             found for node in nodes if (found := self._referred(node)).schema is not True
         ))  # fmt: skip
 
     def _referred(self, node: Node) -> Node:
-        """Follow a schema that is nothing but a reference."""
+        """Follow a schema that is only a reference."""
         seen = set()
         while isinstance(node.schema, dict) and isinstance(node.get("$ref"), str):
             if not (self.document.legacy or ASSERTING.isdisjoint(node.schema)):
@@ -96,7 +96,7 @@ class Expansion:
         return node
 
     def asks_nothing(self, nodes: Sequence[Node]) -> bool:
-        """Say whether every value is valid by all schemas."""
+        """Whether every value is valid by all schemas."""
         return all(
             node.schema is True or (node.schema is not False and self._of(node, True) == _ALL)
             for node in nodes
@@ -128,7 +128,7 @@ class Expansion:
         return own
 
     def _composed(self, node: Node, own: Cases, outer: bool) -> Cases:
-        """Put a schema's own cases and those of ``allOf`` and references together, in order."""
+        """Merge a schema's own cases with those of ``allOf`` and references, in order."""
         made: Cases = _ALL
         keys = [key for key in node.schema if key in (*_REFERENCES, "allOf", "properties")]
         for key in keys if "properties" in keys else ["properties", *keys]:
@@ -205,7 +205,7 @@ class Expansion:
         return self._limited(tidy((*met, *missed)))
 
     def _dependent(self, node: Node, cases: Cases, outer: bool) -> Cases:
-        """A property that is there brings requirements along."""
+        """Apply the requirements of properties that are present."""
         needs, schemas = dependents(self.document, node)
         for name in dict.fromkeys((*needs, *schemas)):
             brought = Case("object", Objects(required=(name, *needs.get(name, ()))))
@@ -223,11 +223,11 @@ class Expansion:
         return cases
 
     def _unevaluated(self, node: Node, cases: Cases, outer: bool) -> Cases:
-        """Hold what no other keyword has looked at."""
+        """Restrict the properties and items that no other keyword evaluates."""
         return closed(self.document, node, cases, outer)
 
     def _both(self, left: Cases, right: Cases, node: Node | None = None) -> Cases:
-        """Return the cases of values that are of two unions of cases."""
+        """Return the cases of the values that are in both unions of cases."""
         if left == _ALL:
             return right
         if right == _ALL:

@@ -1,4 +1,4 @@
-"""Whether a given value fits a case: for ``enum`` and ``const``, which list values."""
+"""Whether a given value matches a case, for the values of ``enum`` and ``const``."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from models.chat.schemas.patterns import matches
 from models.chat.schemas.shapes import Arrays, Objects
 from models.chat.schemas.values import Value, kind_of
 
-Fits = bool | None  # None: that cannot be said
+Fits = bool | None  # None: unknown
 
 
 class Taken(Protocol):
-    """Takes schemas apart; see ``Expansion``."""
+    """Expands schemas; see ``Expansion``."""
 
     def cases(self, nodes: Sequence[Node], *, outer: bool = False) -> Sequence[Case]:
-        """Return the cases of values that are valid by all schemas."""
+        """Return the cases of the values that are valid by all schemas."""
 
 
 class Fitting:
-    """Says whether values fit.
+    """Decides whether values match.
 
     Args:
-        expansion: takes schemas apart.
-        outer: into cases that hold all valid values, or into those of answers.
+        expansion: expands schemas.
+        outer: whether to use the outer cases, which contain all valid values.
     """
 
     def __init__(self, expansion: Taken, *, outer: bool) -> None:
@@ -34,13 +34,13 @@ class Fitting:
         self._outer = outer
 
     def all(self, nodes: Sequence[Node], raw: Any) -> Fits:
-        """Say whether a value is valid by all schemas."""
+        """Whether a value is valid by all schemas."""
         kind = kind_of(raw)
         cases = self._expansion.cases(nodes, outer=self._outer)
         return _any(self.case(case, raw) for case in cases if case.kind == kind)
 
     def case(self, case: Case, raw: Any) -> Fits:
-        """Say whether a value of its type fits a case."""
+        """Whether a value of a case's type matches the case."""
         if case.values is not None and Value.of(raw) not in case.values:
             return False
         fits: Fits = True

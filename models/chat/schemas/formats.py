@@ -1,7 +1,7 @@
-"""Formats of texts that answers are held to.
+"""The formats of strings that are enforced.
 
-The other ones that llguidance knows are as exact there; of a date and a time, what is no day of the
-calendar and no second of a clock is left out here.
+For dates and times, llguidance's own definitions allow invalid days and times; those here do not.
+For the other formats, its definitions are exact.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Cases in a form that llguidance can hold exactly.
+"""Cases in a form that llguidance can enforce exactly.
 
-The names of an object's properties are known, or match a pattern. Where any other name is allowed,
-llguidance lets an escape spell a known name a second time (a backslash and u0061 for "a"). It does
-not where names match a pattern, so other names are those of a pattern here.
+The names of an object's properties are listed, or match a pattern. If any other name is allowed,
+llguidance allows an escape that repeats a listed name (a backslash and u0061 for "a"). It does not
+if names match a pattern, so a pattern is used for other names.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from models.chat.schemas.shapes import Arrays, Objects, Strings
 
 Nodes = tuple[Node, ...]
 
-_MAX_CHOICES = 64  # of properties, where their number is bounded
+_MAX_CHOICES = 64  # combinations of properties, if their number is limited
 
 
 @dataclass(frozen=True)
 class ArrayForm:
-    """An array: the schemas of the items in front and of the rest, and how many there are."""
+    """An array: the schemas of its first items and of the rest, and the number of items."""
 
     front: tuple[Nodes, ...]
     rest: Nodes
@@ -40,10 +40,10 @@ class ObjectForm:
     """An object.
 
     Attributes:
-        names: the schemas of each property, None where it must not be there.
-        required: which of them must be there.
+        names: the schemas of each property, None if it is forbidden.
+        required: the names of required properties.
         patterns: regular expressions of other names, and their schemas.
-        least, most: how many other names there are.
+        least, most: the number of properties with other names.
     """
 
     names: dict[str, Nodes | None]
@@ -54,11 +54,11 @@ class ObjectForm:
 
 
 class Forms:
-    """Makes forms of what is asked of arrays and objects.
+    """Makes forms of the constraints on arrays and objects.
 
     Args:
-        expansion: takes schemas apart.
-        closed: whether an object that lists properties has no others, unless a schema says so.
+        expansion: expands schemas.
+        closed: whether an object that lists properties has no others, unless a schema allows them.
     """
 
     def __init__(self, expansion: Expansion, *, closed: bool) -> None:
@@ -69,14 +69,14 @@ class Forms:
         """Return the form of an array.
 
         Raises:
-            Refused: it cannot be held.
+            Refused: the constraints are not supported.
         """
         if shape.unique and (shape.most is None or shape.most > 1):
             raise Refused(shape.unique)
         front, rest = [shape.item(at) for at in range(shape.front)], shape.item(shape.front)
         least = shape.least
         for contain in shape.contains:
-            # What it must contain comes after the items that have schemas of their own.
+            # Items that it must contain follow those with their own schemas.
             front += [(*rest, contain.node)] * contain.least
             least = max(least, len(front))
             if contain.most is not None or (shape.most is not None and least > shape.most):
@@ -84,10 +84,10 @@ class Forms:
         return ArrayForm(tuple(front), rest, least, shape.most)
 
     def objects(self, shape: Objects) -> Iterator[ObjectForm]:
-        """Yield the forms of an object: what is of one of them can be held, and is valid.
+        """Yield forms of an object; all of their values are valid.
 
         Raises:
-            Refused: it cannot be held.
+            Refused: the constraints are not supported.
         """
         form = self._named(shape)
         if shape.counted is None:
@@ -105,7 +105,7 @@ class Forms:
             yield from _counted(form, optional, least, most, shape.counted)
 
     def _named(self, shape: Objects) -> ObjectForm:
-        """Return the form of an object of any number of properties."""
+        """Return the form of an object with any number of properties."""
         keys = tuple(property_.keys for property_ in shape.properties if property_.keys is not None)
         others = self._others(shape)
         listed = self._listed(keys) if keys else None
@@ -126,7 +126,7 @@ class Forms:
         return replace(form, patterns=self._rest(form, rest, keys))
 
     def _others(self, shape: Objects) -> bool:
-        """Say whether there may be other names than those that are listed."""
+        """Whether names other than the listed ones are allowed."""
         listed = any(property_.lists for property_ in shape.properties)
         if self._closed and listed and not any(property_.says for property_ in shape.properties):
             return False
@@ -139,7 +139,7 @@ class Forms:
         return not keys or self._expansion.fits(keys, name) is True
 
     def _listed(self, keys: Nodes) -> list[str] | None:
-        """Return the names that ``propertyNames`` lists, None where it lists none."""
+        """Return the names that ``propertyNames`` lists, None if it lists none."""
         cases = [case for case in self._expansion.cases(keys) if case.kind == "string"]
         if any(case.values is None for case in cases):
             return None
@@ -148,7 +148,7 @@ class Forms:
     def _patterned(
         self, shape: Objects, sources: list[str], keys: Nodes
     ) -> tuple[tuple[str, Nodes], ...]:
-        """Return the patterns of names; those that match none are left out."""
+        """Return the patterns of names and their schemas, without names that match none."""
         if keys and self._key_pattern(keys) is not None:
             raise Refused(keys[0].not_held())
         if len(sources) > MAX_PATTERNS:
@@ -171,7 +171,7 @@ class Forms:
         pattern = self._key_pattern(keys) if keys else None
         if not form.names or self._expansion.asks_nothing(rest):
             return ((pattern or ANY_NAME, rest),)
-        # llguidance holds a listed name to the schemas of the patterns that it matches, too.
+        # llguidance applies the schemas of matching patterns to listed names, too.
         if pattern is None:
             beside = none_of(form.names)
             return () if beside is None else ((beside, rest),)
@@ -179,10 +179,10 @@ class Forms:
         return () if taken else ((pattern, rest),)
 
     def _key_pattern(self, keys: Nodes) -> str | None:
-        """Return ``propertyNames`` as a pattern, None where it allows any name.
+        """Return ``propertyNames`` as a pattern, None if it allows any name.
 
         Raises:
-            Refused: it is none.
+            Refused: it cannot be written as a pattern.
         """
         cases = [case for case in self._expansion.cases(keys) if case.kind == "string"]
         if any(case.free for case in cases):
@@ -207,7 +207,7 @@ def _single(source: str, node: Node) -> str:
 
 
 def _with_one(form: ObjectForm, optional: list[str]) -> Iterator[ObjectForm]:
-    """Yield the forms of an object with one more property than is required, at least."""
+    """Yield the forms of an object with at least one more property than required."""
     for at, name in enumerate(optional):
         names = {**form.names, **dict.fromkeys(optional[:at])}
         yield replace(form, names=names, required=form.required | {name})
@@ -218,9 +218,9 @@ def _with_one(form: ObjectForm, optional: list[str]) -> Iterator[ObjectForm]:
 def _counted(
     form: ObjectForm, optional: list[str], least: int, most: int | None, keyword: str
 ) -> Iterator[ObjectForm]:
-    """Yield the forms of an object with a bounded number of properties.
+    """Yield the forms of an object with a limited number of properties.
 
-    Names that are not listed may be said twice, so that at least one of them can be promised only.
+    Names that are not listed may be repeated, so only one of them counts towards the minimum.
     """
     free = len(optional) if most is None else most - len(form.required)
     fewest = max(0, least - 1 if form.patterns else least)
@@ -243,12 +243,12 @@ Form = dict[str, Any] | ArrayForm | ObjectForm
 
 
 def is_plain(forms: Sequence[Form]) -> bool:
-    """Say whether forms hold no other ones, so that they can stand in their place."""
+    """Whether forms contain no subschemas, so that they can be inlined."""
     return all(isinstance(form, dict) for form in forms)
 
 
 def children_of(form: Form) -> Iterator[Nodes]:
-    """Yield what stands below a form."""
+    """Yield the subschemas of a form."""
     if isinstance(form, ObjectForm):
         yield from (nodes for nodes in form.names.values() if nodes is not None)
         yield from (nodes for _, nodes in form.patterns)
@@ -258,5 +258,5 @@ def children_of(form: Form) -> Iterator[Nodes]:
 
 
 def item_of(form: ArrayForm, at: int) -> Nodes:
-    """Return what the item at a place must match."""
+    """Return the schemas of the item at an index."""
     return form.front[at] if at < len(form.front) else form.rest

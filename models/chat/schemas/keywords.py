@@ -1,4 +1,4 @@
-"""What a schema's own keywords ask for, apart from those that apply further schemas."""
+"""The cases of a schema's own keywords, without applicators."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from models.errors import shorten
 
 _SAYS = ("additionalProperties", "unevaluatedProperties", "patternProperties")
 
-# What asks for anything beside ``$ref``; all else is an annotation.
+# Keywords beside ``$ref`` that constrain values; all others are annotations.
 ASSERTING = frozenset({
     *_SAYS, "$dynamicRef", "$recursiveRef", "additionalItems", "allOf", "anyOf", "const",
     "contains", "dependencies", "dependentRequired", "dependentSchemas", "enum",
@@ -41,7 +41,7 @@ class Keywords:
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        # Read once: a schema's items and properties are equal only to themselves.
+        # Cached, because the nodes of items and properties are compared by identity.
         self._known: dict[Node, tuple[Case, ...]] = {}
         self._read: dict[str, Callable[[Node], Shape]] = {
             "string": self._strings,
@@ -50,10 +50,10 @@ class Keywords:
         }
 
     def cases(self, node: Node) -> tuple[Case, ...]:
-        """Return what a schema asks for, type by type.
+        """Return the constraints of a schema, a case per type.
 
         Raises:
-            Refused: a keyword is not written as it should be.
+            Refused: a keyword has an invalid value.
         """
         if node not in self._known:
             self._known[node] = tuple(self._cases(node))
@@ -75,7 +75,7 @@ class Keywords:
 
     @staticmethod
     def _kinds(node: Node) -> dict[str, bool]:
-        """Return the types of a schema, and whether numbers are integers."""
+        """Return the types of a schema, and for each whether only integers are allowed."""
         given = node.get("type")
         if given is None:
             return dict.fromkeys(KINDS, False)
@@ -89,7 +89,7 @@ class Keywords:
 
     @staticmethod
     def _values(node: Node) -> dict[str, tuple[Value, ...]] | None:
-        """Return the values of ``enum`` and ``const`` by their types, None without them."""
+        """Return the values of ``enum`` and ``const`` by type, None without these keywords."""
         listed = node.get("enum")
         if listed is not None and not isinstance(listed, list):
             raise node.refused("must be a list of values", "enum")
@@ -125,7 +125,7 @@ class Keywords:
             if source is None:
                 continue
             if not isinstance(source, str):
-                raise node.refused("must be a text", key)
+                raise node.refused("must be a string", key)
             if key == "format" and source not in HELD:  # an annotation, as JSON Schema has it
                 continue
             patterns.append(Pattern(source, key == "format", node))
@@ -155,7 +155,7 @@ class Keywords:
         )
 
     def _items(self, node: Node) -> tuple[tuple[Node, ...], Node | None]:
-        """Return the schemas of the items in front, and of the rest."""
+        """Return the schemas of the first items, and the schema of the rest."""
         document = self._document
         front = tuple(document.children(node, "prefixItems"))
         if isinstance(node.get("items"), list):  # before 2020-12
@@ -213,7 +213,7 @@ def _is_number(value: Any) -> bool:
 def _bound(
     node: Node, key: str, beside: tuple[Fraction, bool] | None = None
 ) -> tuple[Fraction, bool] | None:
-    """Return a bound of numbers; in old drafts True makes the one beside it exclusive."""
+    """Return a bound of numbers; in old drafts, True makes the bound ``beside`` exclusive."""
     value = node.get(key)
     if value is None or value is False:
         return None

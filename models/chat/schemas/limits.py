@@ -1,7 +1,7 @@
-"""How large a client's schema may be, and a walk through its parts.
+"""The largest schema that is accepted, and a walk through its subschemas.
 
-Keywords are those of the vocabularies of JSON Schema 2020-12 (json-schema.org), and ``definitions``
-of the drafts before.
+The keywords are those of the vocabularies of JSON Schema 2020-12 (json-schema.org), and
+``definitions`` of earlier drafts.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ _DATA = frozenset({"const", "enum", "default", "examples", "required", "dependen
 
 Path = tuple[str, ...]
 
-MAX_NAMES = 2000  # properties and definitions in all
-MAX_PATTERNS = 16  # of one object: llguidance takes their number to the fourth power
-MAX_DEPTH = 100  # steps of a path: two a level
-MAX_ITEMS = 10_000  # each is a rule of its own
+MAX_NAMES = 2000  # properties and definitions in total
+MAX_PATTERNS = 16  # per object: llguidance's work grows with the fourth power of their number
+MAX_DEPTH = 100  # steps of a path, two per level
+MAX_ITEMS = 10_000  # each item becomes a grammar rule
 _MAX_NUMBER = 2**63 - 1
-# Bounds of a number are not among them: one beyond 64 bits is moved in.
+# Bounds of numbers are not listed: a bound beyond 64 bits is moved.
 _NUMBERS = frozenset({
     "minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties", "const",
     "enum", "multipleOf",
@@ -27,11 +27,11 @@ _NUMBERS = frozenset({
 
 
 class Refused(Exception):
-    """No answer can be held to a schema; the message says where and why."""
+    """Answers cannot be restricted to a schema; the message says where and why."""
 
 
 def parts(schema: Any, path: Path = ()) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield every schema within a schema with its path, the innermost first, and itself last."""
+    """Yield every subschema with its path, the innermost first, and the schema itself last."""
     if isinstance(schema, list):
         for index, item in enumerate(schema):
             yield from parts(item, (*path, str(index)))
@@ -47,7 +47,7 @@ def parts(schema: Any, path: Path = ()) -> Iterator[tuple[Path, dict[str, Any]]]
 
 
 def excess(schema: Any) -> str | None:
-    """Return what of a schema is beyond the limits, in words; None where nothing is."""
+    """Return a message about what exceeds the limits; None if nothing does."""
     names = 0
     for path, part in parts(schema):
         if len(path) > MAX_DEPTH:
@@ -66,7 +66,7 @@ def excess(schema: Any) -> str | None:
 
 
 def _beyond(key: str, value: Any) -> int | float | None:
-    """Return a keyword's number where it is more than can be kept."""
+    """Return a number of a keyword that exceeds the limit, None if there is none."""
     if key not in _NUMBERS:
         return None
     most = MAX_ITEMS if key in ("minItems", "maxItems") else _MAX_NUMBER
@@ -77,5 +77,5 @@ def _beyond(key: str, value: Any) -> int | float | None:
 
 
 def pointer(path: Path) -> str:
-    """Return a path as a JSON Pointer in a URI's fragment (RFC 6901, without percent signs)."""
+    """Return a path as a JSON Pointer in a URI fragment (RFC 6901, without percent encoding)."""
     return "/".join(("#", *(step.replace("~", "~0").replace("/", "~1") for step in path)))

@@ -1,7 +1,7 @@
-"""Patterns with lookaround, without it: llguidance has none.
+"""Rewrite patterns without lookaround, which llguidance does not support.
 
-What is looked for at the very beginning of a pattern is a further pattern that the text must match,
-and libraries' own patterns are rewritten one by one. Other lookaround stays, and is refused.
+A lookahead at the beginning of a pattern becomes a further pattern that the text must match. Known
+patterns of libraries are rewritten one by one. Other lookaround is left, and then refused.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 
 _POSITIVE = "(?="
 _NEGATIVE = "(?!"
-# (?!\s*$), (?!^[-+.]*$): not of these characters alone, that is, another one is in the text.
+# (?!\s*$), (?!^[-+.]*$): not these characters alone, so the text contains another one.
 _ALONE = re.compile(r"\^?(?:\\(?P<letter>[sdw])|\[(?P<inside>[^\^\]][^\]]*)\])\*\$")
 
 _TIME = r"T(?:\d+H(?:\d+M)?(?:\d+(?:[.,]\d+)?S)?|\d+M(?:\d+(?:[.,]\d+)?S)?|\d+(?:[.,]\d+)?S)"
@@ -18,7 +18,7 @@ _KNOWN = {
     # zod's ISO duration.
     r"^P(?:(\d+W)|(?!.*W)(?=\d|T\d)(\d+Y)?(\d+M)?(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+([.,]\d+)?S)?)?)$":
         rf"^P(?:\d+W|(?:\d+Y(?:\d+M)?(?:\d+D)?|\d+M(?:\d+D)?|\d+D)(?:{_TIME})?|{_TIME})$",
-    # zod's email until 4.3, and the one before.
+    # zod's email pattern up to 4.3, and the one before.
     r"^(?!\.)(?!.*\.\.)([A-Za-z0-9_'+\-\.]*)[A-Za-z0-9_+-]@([A-Za-z0-9][A-Za-z0-9\-]*\.)+[A-Za-z]{2,}$":
         r"^(?:[A-Za-z0-9_'+\-]+\.)*[A-Za-z0-9_'+\-]*[A-Za-z0-9_+-]@(?:[A-Za-z0-9][A-Za-z0-9\-]*\.)+[A-Za-z]{2,}$",
     r"^(?!\.)(?!.*\.\.)([A-Z0-9_'+\-\.]*)[A-Z0-9_+-]@([A-Z0-9][A-Z0-9\-]*\.)+[A-Z]{2,}$":
@@ -27,7 +27,7 @@ _KNOWN = {
 
 
 def without_lookarounds(pattern: str) -> list[str]:
-    """Return patterns that a text must match, all of them, to match a pattern."""
+    """Return patterns such that a text that matches all of them matches the pattern."""
     pattern = _KNOWN.get(pattern) or _decimal(pattern) or pattern
     if not pattern.startswith("^") or "(?" not in pattern or _has_alternatives(pattern):
         return [pattern]
@@ -49,7 +49,7 @@ def without_lookarounds(pattern: str) -> list[str]:
 
 
 def _closing(pattern: str) -> int | None:
-    """Return where the group ends that a pattern begins with."""
+    """Return the index of the parenthesis that closes the group at the beginning of a pattern."""
     return next((at for at, depth in _depths(pattern) if depth == 0 and pattern[at] == ")"), None)
 
 
@@ -58,7 +58,7 @@ def _has_alternatives(pattern: str) -> bool:
 
 
 def _depths(pattern: str) -> list[tuple[int, int]]:
-    """Return the place of each plain character, and in how many groups what follows it stands."""
+    """Return the index of each plain character, and the group depth after it."""
     made, depth, at, bracket = [], 0, 0, False
     while at < len(pattern):
         letter = pattern[at]
@@ -88,7 +88,7 @@ _MOST_DIGITS = 40
 def _decimal(pattern: str) -> str | None:
     """Return pydantic's pattern of a Decimal (until 2.13) without lookaround.
 
-    It says how many digits there may be, in all and behind the point.
+    The pattern limits the number of digits, in total and after the point.
     """
     if not pattern.startswith(_SIGN):
         return None

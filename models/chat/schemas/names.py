@@ -1,17 +1,17 @@
-"""A regular expression for all names but some."""
+"""A regular expression for all names except some."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Any
 
-_MAX_CHARACTERS = 4000  # of all names; they are a state each
-_MAX_LENGTH = 60  # groups that may be nested
+_MAX_CHARACTERS = 4000  # of all names together; each needs a state
+_MAX_LENGTH = 60  # of a name: the largest nesting depth of groups
 ANY_NAME = "(?s:.*)"
 
 
 def none_of(names: Collection[str]) -> str | None:
-    """Return a pattern of all texts but some names; None where it would be too large."""
+    """Return a pattern of all texts except some names; None if it would be too large."""
     if sum(map(len, names)) > _MAX_CHARACTERS or max(map(len, names)) > _MAX_LENGTH:
         return None
     tree: dict[str, Any] = {}
@@ -23,7 +23,7 @@ def none_of(names: Collection[str]) -> str | None:
 
 
 def _beside(tree: dict[str, Any]) -> str:
-    """Return what goes on from here other than as a name does."""
+    """Return a pattern of all continuations that differ from those of the names."""
     letters = [letter for letter in tree if letter]
     choices = [] if "" in tree else [""]
     choices.append(

@@ -1,7 +1,7 @@
-"""Bounds of numbers as llguidance can hold them.
+"""Bounds of numbers in a form that llguidance can enforce.
 
-It reads bounds as floating-point numbers, and those of integers as 64 bits: a bound that is neither
-is moved inwards. Of what is multiple of a number it can say none below zero.
+llguidance reads bounds as floating-point numbers, and bounds of integers as 64-bit integers. A
+bound that is neither is moved inwards. Multiples below zero are not supported.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from models.chat.schemas.cases import Empty
 from models.chat.schemas.limits import Refused
 from models.chat.schemas.shapes import Numbers
 
-_FURTHEST = Fraction(2**63 - 1024)  # the largest number that both forms have
+_FURTHEST = Fraction(2**63 - 1024)  # the largest number that both types can represent
 _MAX_COEFFICIENT = 2**32 - 1
 _MAX_PLACES = 9
 
@@ -24,8 +24,8 @@ def bounds(shape: Numbers) -> dict[str, Any]:
     """Return the schema of numbers.
 
     Raises:
-        Empty: there is none.
-        Refused: they are multiples that cannot be held.
+        Empty: no number matches.
+        Refused: the multiples are not supported.
     """
     made: dict[str, Any] = {"type": "integer" if shape.integer else "number"}
     low, high = shape.low, shape.high
@@ -44,21 +44,21 @@ def bounds(shape: Numbers) -> dict[str, Any]:
 
 
 def _bound(name: str, bound: tuple[Fraction, bool], sign: int, *, whole: bool) -> dict[str, Any]:
-    """Return a lower bound, or, by its negative and ``sign`` -1, an upper one."""
+    """Return a lower bound, or an upper one, given its negative and ``sign`` -1."""
     value, exclusive = bound
     if value > _FURTHEST:
         raise Empty("a bound is beyond 64 bits")
     value = max(value, -_FURTHEST)
     if whole:
         number = math.floor(value) + 1 if exclusive else math.ceil(value)
-        while float(number) != number:  # in the direction of the values: a few steps at most
+        while float(number) != number:  # moves inwards; a few steps at most
             number = int(math.nextafter(float(number), math.inf))
         return {f"m{name}": sign * number}
     near = float(value)
     if Fraction(near) < value:
         near = math.nextafter(near, math.inf)
     if Fraction(near) != value:
-        exclusive = False  # it is moved already
+        exclusive = False  # the bound has been moved already
     key = f"exclusiveM{name}" if exclusive else f"m{name}"
     return {key: sign * near}
 
@@ -91,7 +91,7 @@ def _check_multiples(
 
 
 def _is_read(step: Fraction, places: int) -> bool:
-    """Say whether llguidance, which counts decimal places by multiplying, reads a step exactly."""
+    """Whether llguidance, which multiplies by ten to count decimal places, reads a step exactly."""
     value = float(step)
     for _ in range(places):
         value *= 10

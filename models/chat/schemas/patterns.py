@@ -1,7 +1,7 @@
-"""Patterns of JSON Schema (ECMA-262) in the dialect of llguidance, which is Rust's regex-syntax.
+"""JSON Schema's patterns (ECMA-262) in the dialect of llguidance, which is Rust's regex-syntax.
 
-Where ECMA-262, Python and Rust read a pattern differently, what is written here matches what all of
-them match: an answer is then valid whoever validates it.
+If ECMA-262, Python and Rust interpret a pattern differently, the result matches what all of them
+match. So an answer is valid for every validator.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SYMBOL = re.compile(
 _PAIR = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _META = frozenset("\\.+*?()|[]{}^$#&-~")
 
-# A class of characters as narrow, and as wide, as any of the three dialects has it.
+# Character classes: the intersection, and the union, of what the three dialects match.
 _NARROW = {"d": "0-9", "w": "0-9A-Za-z_", "s": r" \t\n\r\x0b\x0c"}
 _WIDE = {"d": r"\p{Nd}", "w": r"\p{Alphabetic}\p{M}\p{N}\p{Pc}", "s": r"\s\x1c-\x1f\x{feff}"}
 _DOT = r"[^\n\r\x{2028}\x{2029}]"
@@ -27,7 +27,7 @@ _ANCHORS = {"\\Z": r"\z"}
 
 @lru_cache(1024)
 def translated(pattern: str) -> tuple[str, ...]:
-    """Return regular expressions for llguidance; a text that matches all matches the pattern."""
+    """Return regular expressions such that a text that matches all of them matches the pattern."""
     return tuple(_translated(part) for part in without_lookarounds(pattern))
 
 
@@ -40,7 +40,7 @@ def _compiled(pattern: str) -> re.Pattern[str] | None:
 
 
 def matches(pattern: str, text: str) -> bool | None:
-    """Say whether a text matches a pattern; None where Python cannot tell."""
+    """Whether a text matches a pattern; None if Python cannot tell."""
     compiled = _compiled(pattern)
     return None if compiled is None else compiled.search(text) is not None
 
@@ -60,16 +60,16 @@ def _translated(pattern: str) -> str:
 
 
 def _joined(pair: re.Match[str]) -> str:
-    """Return the character of two surrogates, as an escape."""
+    """Return the character of a surrogate pair as an escape."""
     high, low = (int(half, 16) for half in pair.groups())
     return f"\\u{{{0x10000 + ((high - 0xD800) << 10) + low - 0xDC00:x}}}"
 
 
 def _outside(symbol: str) -> str:
-    """Return a symbol that stands outside of brackets."""
+    """Return a symbol outside of brackets in Rust's syntax."""
     if symbol == ".":
         return _DOT
-    if symbol == "{":  # no quantifier: a literal brace
+    if symbol == "{":  # a literal brace, not a quantifier
         return r"\{"
     if symbol[0] != "\\":
         return symbol
@@ -82,7 +82,7 @@ def _outside(symbol: str) -> str:
 
 
 def _class(symbols: list[str], at: int, made: list[str]) -> int:
-    """Write a class of characters; returns the place of the symbol after it."""
+    """Append a character class to ``made``; return the index of the symbol after it."""
     at += 1
     negated = at < len(symbols) and symbols[at] == "^"
     at += negated
@@ -97,8 +97,8 @@ def _class(symbols: list[str], at: int, made: list[str]) -> int:
 
 
 def _inside(symbol: str, before: str, negated: bool) -> str:
-    """Return a symbol that stands in brackets, after another one."""
-    if symbol in ("[", "&", "~"):  # in Rust they nest and combine classes
+    """Return a symbol in brackets in Rust's syntax; ``before`` is the previous symbol."""
+    if symbol in ("[", "&", "~"):  # in Rust, these nest and combine classes
         return "\\" + symbol
     if symbol == "-" and (before == "-" or before[1:].lower() in _WIDE):
         return r"\-"
@@ -116,7 +116,7 @@ def _inside(symbol: str, before: str, negated: bool) -> str:
 
 
 def _escape(symbol: str) -> str:
-    """Return an escape as Rust has it; it refuses those of letters that it does not know."""
+    """Return an escape in Rust's syntax, which has no escapes of other letters."""
     letter = symbol[1:]
     if letter == "0":
         return r"\x00"

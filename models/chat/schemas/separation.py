@@ -1,8 +1,8 @@
-"""Cases kept apart: what is left of a case without the values of other cases.
+"""Differences of cases: a case without the values of other cases.
 
-So are the branches of ``oneOf`` told apart, and ``not`` and ``if`` honoured. Where the difference
-cannot be written as cases, a part of it is taken that can: an object without a property that the
-other one must have, or with a property that tells them apart. Where there is none, it is trouble.
+They are used for ``oneOf``, ``not`` and ``if``. If a difference cannot be expressed as cases, a
+subset of it is used: an object without a property that the other case requires, or with a
+property whose values are different. If there is none, the case has ``trouble``.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from models.chat.schemas.shapes import Arrays, Numbers, Objects, Properties, Str
 from models.chat.schemas.values import Value
 
 Cases = Sequence[Case]
-_MAX_DEPTH = 4  # of properties that are looked into
+_MAX_DEPTH = 4  # levels of properties that are compared
 
 
 class Separation:
-    """Keeps cases apart.
+    """Computes differences of cases.
 
     Args:
-        document: of the schemas.
-        expansion: takes them apart.
+        document: the document of the schemas.
+        expansion: expands them.
     """
 
     def __init__(self, document: Document, expansion: Taken) -> None:
@@ -35,12 +35,12 @@ class Separation:
         self._disjoint: dict[tuple[frozenset[Node], frozenset[Node]], bool] = {}
 
     def apart(self, case: Case, others: Sequence[Cases], trouble: str) -> list[Case]:
-        """Return what is left of a case without the values of others.
+        """Return a case without the values of others.
 
         Args:
-            case: of an answer.
-            others: of which each is a union of cases, and holds all values that are ruled out.
-            trouble: what the case has where the values cannot be told apart.
+            case: an inner case.
+            others: unions of outer cases, which contain all values to exclude.
+            trouble: the ``trouble`` of the result if the difference cannot be expressed.
         """
         left = [case]
         for union in others:
@@ -76,7 +76,7 @@ class Separation:
         return [replace(case, values=tuple(kept))] if kept else []
 
     def _arrays_without(self, case: Case, own: Arrays, other: Arrays) -> list[Case] | None:
-        """With an item, where that tells them apart: an empty array is of both."""
+        """Return arrays with an item, if that is different: an empty array matches both cases."""
         if own.most == 0 or not self._are_apart(own.item(0), other.item(0), _MAX_DEPTH):
             return None
         return [replace(case, shape=replace(own, least=max(own.least, 1)))]
@@ -104,7 +104,7 @@ class Separation:
         return [_banning(case, own, absent[0])] if absent else None
 
     def _split(self, case: Case, own: Objects, other: Objects, name: str) -> list[Case] | None:
-        """Split a case by the values of a property, of which some tell it apart."""
+        """Split a case by the values of a property, some of which exclude the other case."""
         values = self._listed(own.property(name))
         if not values:
             return None
@@ -121,7 +121,7 @@ class Separation:
         return parts
 
     def _listed(self, nodes: Sequence[Node]) -> tuple[Value, ...] | None:
-        """Return the values of a property that has a list of them."""
+        """Return the values of a property whose schema lists them, None otherwise."""
         if not nodes:
             return None
         cases = self._expansion.cases(nodes, outer=True)
@@ -130,7 +130,7 @@ class Separation:
         return tuple(value for case in cases for value in case.values or ())
 
     def _are_apart(self, left: Sequence[Node], right: Sequence[Node], depth: int) -> bool:
-        """Say whether it is sure that no value is valid by both."""
+        """Whether it is certain that no value is valid by both."""
         if depth == 0:
             return False
         key = frozenset(left), frozenset(right)
@@ -142,7 +142,7 @@ class Separation:
         return self._disjoint[key]
 
     def _are_disjoint(self, one: Case, other: Case, depth: int) -> bool:
-        """Say whether it is sure that no value is of both cases."""
+        """Whether it is certain that no value matches both cases."""
         if one.kind != other.kind:
             return True
         if one.values is not None or other.values is not None:
@@ -161,7 +161,7 @@ class Separation:
         return plain and left.merged(right).contradiction() is not None  # type: ignore[union-attr, arg-type]
 
     def _differ(self, left: Objects, right: Objects, depth: int) -> bool:
-        """Say whether a property that must be there is surely another in two objects."""
+        """Whether a required property certainly has different values in two objects."""
         if left.merged(right).contradiction():
             return True
         sure = dict.fromkeys((*left.required, *right.required))
@@ -180,7 +180,7 @@ def _banning(case: Case, shape: Objects, name: str) -> Case:
 
 
 def _contains(other: Case, case: Case) -> bool:
-    """Say whether it is sure that every value of a case is of the other."""
+    """Whether it is certain that every value of ``case`` matches ``other``."""
     if other.values is not None:
         return False
     if other.shape is None or case.shape is None:

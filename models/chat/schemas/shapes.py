@@ -1,4 +1,4 @@
-"""What schemas ask of values of one type, and how two such demands go together."""
+"""The constraints of schemas on values of one type, and how to merge them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Numbers:
     """Numbers between two bounds.
 
     Attributes:
-        integer: whether they are whole.
-        low, high: a bound, and whether it is left out itself.
-        multiples: what they are multiples of, all of them.
-        keyword: the refusal of ``multipleOf``, should it not be possible to hold it.
+        integer: whether only integers are allowed.
+        low, high: a bound, and whether it is exclusive.
+        multiples: numbers must be multiples of all of these.
+        keyword: the error about ``multipleOf``, if it turns out not to be supported.
     """
 
     integer: bool = False
@@ -30,7 +30,7 @@ class Numbers:
     keyword: str | None = None
 
     def merged(self, other: Numbers) -> Numbers:
-        """Return what fits both."""
+        """Return the constraints of both."""
         lows = [one for one in (self.low, other.low) if one is not None]
         highs = [one for one in (self.high, other.high) if one is not None]
         return Numbers(
@@ -42,7 +42,7 @@ class Numbers:
         )
 
     def contradiction(self) -> str | None:
-        """Return why no number fits, None where one does."""
+        """Return why no number matches, None if one does."""
         if self.low is None or self.high is None or self.low[0] < self.high[0]:
             return None
         if self.low[0] == self.high[0] and not (self.low[1] or self.high[1]):
@@ -52,7 +52,7 @@ class Numbers:
         )
 
     def takes(self, raw: Any) -> bool:
-        """Say whether a number fits."""
+        """Whether a number matches."""
         value = exact(raw)
         return (
             not (self.integer and value.denominator != 1)
@@ -64,12 +64,12 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Pattern:
-    """A pattern of a text, or its format.
+    """A pattern or a format of a string.
 
     Attributes:
-        source: the client's.
-        is_format: whether it is a format, which JSON Schema holds nobody to.
-        node: where it stands; of equal patterns any.
+        source: the client's pattern, or the format's name.
+        is_format: whether it is a format, which validators need not check.
+        node: the schema that has it; it is ignored in comparisons.
     """
 
     source: str
@@ -79,25 +79,25 @@ class Pattern:
 
 @dataclass(frozen=True)
 class Strings:
-    """Texts of a length, in characters, that match all patterns."""
+    """Strings with a length in characters, that match all patterns."""
 
     least: int = 0
     most: int | None = None
     patterns: tuple[Pattern, ...] = ()
 
     def merged(self, other: Strings) -> Strings:
-        """Return what fits both."""
+        """Return the constraints of both."""
         patterns = _both(self.patterns, other.patterns)
         return Strings(max(self.least, other.least), _less(self.most, other.most), patterns)
 
     def contradiction(self) -> str | None:
-        """Return why no text fits, None where one may."""
+        """Return why no string matches, None if one may."""
         if self.most is None or self.least <= self.most:
             return None
         return f"minLength {self.least} is more than maxLength {self.most}"
 
     def takes(self, raw: str) -> bool | None:
-        """Say whether a text fits; None where only llguidance can tell."""
+        """Whether a string matches; None if only llguidance can tell."""
         if not self.least <= len(raw) <= (len(raw) if self.most is None else self.most):
             return False
         found = [matches(pattern.source, raw) for pattern in self.patterns if not pattern.is_format]
@@ -106,7 +106,7 @@ class Strings:
 
 @dataclass(frozen=True, eq=False)
 class Items:
-    """What one schema asks of an array's items: those in front, and the rest."""
+    """The constraints of one schema on an array's items: the first ones, and the rest."""
 
     front: tuple[Node, ...] = ()
     rest: Node | None = None
@@ -114,7 +114,7 @@ class Items:
 
 @dataclass(frozen=True)
 class Contained:
-    """Items that an array contains, and how many of them; ``keyword`` is the refusal."""
+    """Items that an array must contain, and how many; ``keyword`` is the error about it."""
 
     node: Node
     least: int
@@ -124,12 +124,12 @@ class Contained:
 
 @dataclass(frozen=True)
 class Arrays:
-    """Arrays of a length.
+    """Arrays with a length.
 
     Attributes:
-        items: what each schema asks of items.
-        contains: what each schema asks of some of them.
-        unique: the refusal of ``uniqueItems``, None where items may be equal.
+        items: the constraints of each schema on the items.
+        contains: the ``contains`` constraint of each schema.
+        unique: the error about ``uniqueItems``, None if items may be equal.
     """
 
     items: tuple[Items, ...] = ()
@@ -139,7 +139,7 @@ class Arrays:
     unique: str | None = None
 
     def merged(self, other: Arrays) -> Arrays:
-        """Return what fits both."""
+        """Return the constraints of both."""
         return Arrays(
             _both(self.items, other.items),
             max(self.least, other.least),
@@ -149,33 +149,33 @@ class Arrays:
         )
 
     def contradiction(self) -> str | None:
-        """Return why no array fits, None where one may."""
+        """Return why no array matches, None if one may."""
         if self.most is None or self.least <= self.most:
             return None
         return f"minItems {self.least} is more than maxItems {self.most}"
 
     def item(self, at: int) -> tuple[Node, ...]:
-        """Return the schemas of the item at a place."""
+        """Return the schemas of the item at an index."""
         own = [item.front[at] if at < len(item.front) else item.rest for item in self.items]
         return tuple(dict.fromkeys(node for node in own if node is not None))
 
     @property
     def front(self) -> int:
-        """How many places have schemas of their own."""
+        """The number of first items that have their own schemas."""
         return max((len(item.front) for item in self.items), default=0)
 
 
 @dataclass(frozen=True, eq=False)
 class Properties:
-    """What one schema asks of an object's properties.
+    """The constraints of one schema on an object's properties.
 
     Attributes:
-        names: those that it names.
-        patterns: those whose names match.
-        rest: the others.
-        says: whether it says anything of others (``additionalProperties`` and its like).
-        lists: whether it lists names, be it none.
-        keys: what it asks of every name.
+        names: the schemas of named properties.
+        patterns: the schemas of properties whose names match a pattern.
+        rest: the schema of the other properties.
+        says: whether a keyword applies to other properties (``additionalProperties``, for example).
+        lists: whether it has ``properties``, even an empty one.
+        keys: the schema of every property's name.
     """
 
     names: Mapping[str, Node] = field(default_factory=dict)
@@ -191,11 +191,11 @@ class Objects:
     """Objects.
 
     Attributes:
-        properties: what each schema asks of properties.
-        required: names that must be there.
-        banned: names that must not.
-        least, most: how many properties there are.
-        counted: the refusal of the keyword that says so, None where none does.
+        properties: the constraints of each schema on properties.
+        required: the names of required properties.
+        banned: the names of forbidden properties.
+        least, most: the number of properties.
+        counted: the error about the keyword that limits their number, None without one.
     """
 
     properties: tuple[Properties, ...] = ()
@@ -206,7 +206,7 @@ class Objects:
     counted: str | None = None
 
     def merged(self, other: Objects) -> Objects:
-        """Return what fits both."""
+        """Return the constraints of both."""
         return Objects(
             _both(self.properties, other.properties),
             _both(self.required, other.required),
@@ -217,7 +217,7 @@ class Objects:
         )
 
     def contradiction(self) -> str | None:
-        """Return why no object fits, None where one may."""
+        """Return why no object matches, None if one may."""
         if missing := next((name for name in self.required if name in self.banned), None):
             return f"the property {missing!r} is required and ruled out"
         if self.most is not None and max(self.least, len(self.required)) > self.most:
@@ -225,7 +225,7 @@ class Objects:
         return None
 
     def names(self) -> Iterator[str]:
-        """Yield the names of properties that a schema names, then those that are required."""
+        """Yield the names of properties that schemas list, then those that are required."""
         yield from dict.fromkeys([
             *(name for property_ in self.properties for name in property_.names), *self.required
         ])  # fmt: skip
@@ -233,7 +233,7 @@ class Objects:
     def property(self, name: str) -> tuple[Node, ...]:
         """Return the schemas of a property.
 
-        Where Python cannot tell whether a pattern matches, it must fit as if it did, and as if not.
+        If Python cannot tell whether a pattern matches, the property must be valid either way.
         """
         made: list[Node] = []
         for property_ in self.properties:

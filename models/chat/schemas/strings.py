@@ -1,4 +1,4 @@
-"""Strings as JSON Schema: lengths, formats and patterns."""
+"""The JSON Schema of strings: lengths, formats and patterns."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from models.chat.schemas.patterns import translated
 from models.chat.schemas.shapes import Strings
 
 _MAX_DEFINITIONS = 4000
-_EXACT = 2**53  # integers beyond are not all floating-point numbers
+_EXACT = 2**53  # not every integer beyond is a floating-point number
 
 
 def string_schema(shape: Strings, sources: dict[str, str]) -> dict[str, Any]:
-    """Return the JSON Schema of a string's shape, in the keywords that llguidance has.
+    """Return the JSON Schema of a string's constraints, in keywords that llguidance supports.
 
     Args:
-        shape: of the string.
-        sources: grows by each pattern's place in the client's schema.
+        shape: the constraints.
+        sources: receives each pattern's place in the client's schema.
     """
     schema: dict[str, Any] = {"type": "string"}
     if shape.least:

@@ -1,4 +1,4 @@
-"""Unions of cases: tidied, loosened, and closed to what no keyword has looked at."""
+"""Unions of cases: simplified, loosened, and closed to properties that no keyword evaluates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Cases = tuple[Case, ...]
 
 
 def tidy(cases: Iterable[Case]) -> Cases:
-    """Return cases without those that are within another one; values of one type are one case."""
+    """Return cases without those contained in another; listed values of one type are merged."""
     made: dict[Case, None] = {}
     values: dict[str, dict[Value, None]] = {}
     for case in cases:
@@ -50,12 +50,12 @@ def given(node: Node, key: str) -> dict[str, Any]:
 
 
 def loosened(cases: Cases) -> Cases:
-    """Return cases that may allow more values than the schema does."""
+    """Return cases marked as possibly allowing more values than the schema does."""
     return tuple(replace(case, loose=True) for case in cases)
 
 
 def without_formats(case: Case) -> Case:
-    """Return a case without the patterns that stand for formats."""
+    """Return a case without the patterns that are formats."""
     if not isinstance(case.shape, Strings):
         return case
     patterns: tuple[Pattern, ...] = tuple(p for p in case.shape.patterns if not p.is_format)
@@ -63,7 +63,7 @@ def without_formats(case: Case) -> Case:
 
 
 def _other_properties(case: Case, anything: Node, rest: Node) -> Case:
-    """Return a case whose properties that no keyword names match ``rest``."""
+    """Return a case whose properties match ``rest`` if no keyword names them."""
     if not isinstance(case.shape, Objects):
         return case
     known = case.shape.properties
@@ -76,7 +76,7 @@ def _other_properties(case: Case, anything: Node, rest: Node) -> Case:
 
 
 def _other_items(case: Case, anything: Node, rest: Node) -> Case:
-    """Return a case whose items that no keyword names match ``rest``."""
+    """Return a case whose items match ``rest`` if no keyword covers them."""
     if not isinstance(case.shape, Arrays) or any(
         item.rest is not None for item in case.shape.items
     ):
@@ -86,7 +86,7 @@ def _other_items(case: Case, anything: Node, rest: Node) -> Case:
 
 
 def dependents(document: Document, node: Node) -> tuple[dict[str, list[str]], dict[str, Node]]:
-    """Return the properties and the schemas that a property brings along, by its name."""
+    """Return the properties and the schemas that a property requires, by its name."""
     needs: dict[str, list[str]] = {}
     schemas: dict[str, Node] = {}
     for key in ("dependentRequired", "dependentSchemas", "dependencies"):
@@ -99,7 +99,7 @@ def dependents(document: Document, node: Node) -> tuple[dict[str, list[str]], di
 
 
 def closed(document: Document, node: Node, cases: Cases, outer: bool) -> Cases:
-    """Return cases in which what no other keyword has looked at matches ``unevaluated…``."""
+    """Return cases with ``unevaluated…`` applied to what no other keyword evaluates."""
     for key, rule in (
         ("unevaluatedProperties", _other_properties), ("unevaluatedItems", _other_items)
     ):  # fmt: skip

@@ -1,4 +1,4 @@
-"""JSON values: their types, and which are equal."""
+"""JSON values: their types, and equality."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def kind_of(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Value:
-    """A value of an ``enum``; equal as JSON has it: 1 is 1.0 and not true."""
+    """A value of an ``enum``, with JSON's equality: 1 equals 1.0, and not true."""
 
     key: Hashable
     raw: Any = field(compare=False)
 
     @classmethod
     def of(cls, raw: Any) -> Value:
-        """Return a value that can be compared."""
+        """Return a value with JSON's equality."""
         return cls(_key(raw), raw)
 
 
@@ -48,12 +48,12 @@ def _key(raw: Any) -> Hashable:
 
 
 def exact(number: float) -> Fraction:
-    """Return a number as it is written: 0.1 is a tenth."""
+    """Return a number's exact decimal value: 0.1 is a tenth."""
     return Fraction(repr(number)) if isinstance(number, float) else Fraction(number)
 
 
 def grouped(values: Iterable[Value]) -> dict[str, tuple[Value, ...]]:
-    """Return values by their types."""
+    """Return values by type."""
     made: dict[str, list[Value]] = {}
     for value in values:
         made.setdefault(kind_of(value.raw), []).append(value)

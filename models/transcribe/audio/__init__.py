@@ -1,15 +1,15 @@
-"""Audio: any file to 16 kHz mono samples on disk, and where somebody speaks in them.
+"""Audio: decode any file to 16 kHz mono samples on disk, and detect speech in them.
 
-decoding          decodes a file in a process of its own
-decoder_process   what that process runs
-passes            one reading of a file from its beginning to its end
-reading           the frames of a track, and what cannot be read among them
-mixing            frames of any format to one channel of 16-bit samples
+decoding          decodes a file in a child process
+decoder_process   the code that runs in that process
+passes            one pass over a file, from beginning to end
+reading           reads a track's frames, past damage
+mixing            converts frames of any format to one channel of 16-bit samples
 containers        a file's tracks, clock and duration
-timeline          where frames belong in time
+timeline          places frames by the container's clock
 ogg               the links of a chained Ogg file
-levels            how loud a recording is
-voice_activity    where somebody speaks
-samples           stretches of samples on disk, read as one
-rate              the rate of all samples
+levels            the loudness of a recording
+voice_activity    detects speech
+samples           stretches of samples on disk, concatenated
+rate              the sample rate
 """

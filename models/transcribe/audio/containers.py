@@ -1,4 +1,4 @@
-"""What a file says of itself: its tracks, its clock, and how long it is."""
+"""What a container declares: its tracks, its clock and its duration."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Any
 from models.transcribe.audio import ogg
 from models.transcribe.audio.timeline import Timeline
 
-# Containers that hold their own data. Playlists (HLS, concat, …) would open other files and URLs.
+# Only formats that contain their own data. Playlists (HLS, concat, …) would open other files, URLs.
 _FORMATS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,asf,au,avi,caf,eac3,flac,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,"
     "mj2,mp3,mpeg,mpegts,ogg,w64,wav"
 )
-# Whose packets have times of their own. Others' are made of the sizes of the packets before.
+# Formats with timestamps in their packets. FFmpeg computes those of others from packet sizes.
 _HAVE_TIMES = frozenset({"asf", "flv", "matroska", "mov", "mpeg", "mpegts", "ogg"})
-_GUESS_THEIR_END = frozenset({"flv"})  # from the bit rate
-_OF_ONE_STREAM = frozenset({"wav", "w64", "flac", "aiff"})  # whose headers say how long it is
-_SECOND = 1_000_000  # of a container's clock
-_CUT_OFF_S = 1.0  # missing at the end of a file that is cut off
+_GUESS_THEIR_END = frozenset({"flv"})  # FFmpeg estimates the duration from the bit rate
+_OF_ONE_STREAM = frozenset({"wav", "w64", "flac", "aiff"})  # the header states the duration
+_SECOND = 1_000_000  # units of a container's clock per second
+_CUT_OFF_S = 1.0  # a file that is shorter than declared by more than this is cut off
 
 
 @contextmanager
 def opened(path: str, part: tuple[int, int] | None = None) -> Iterator[Any]:
-    """Open a file, or a part of it."""
+    """Open a file, or the bytes from ``part[0]`` to ``part[1]`` of it."""
     import av
 
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
@@ -39,7 +39,7 @@ def opened(path: str, part: tuple[int, int] | None = None) -> Iterator[Any]:
 
 
 def tracks(container: Any) -> list[int]:
-    """Return the audio tracks that can be decoded, by their numbers: default ones first."""
+    """Return the indices of the audio tracks that can be decoded, default tracks first."""
     import av
 
     streams = container.streams.audio
@@ -49,7 +49,7 @@ def tracks(container: Any) -> list[int]:
 
 
 def choice(numbers: Sequence[int], track: int) -> str | None:
-    """Say which of several tracks is taken; None where there is but one."""
+    """Return a message that says which of several tracks is used; None if there is only one."""
     if len(numbers) == 1:
         return None
     why = "the default one" if track == numbers[0] else "the first that is not silent"
@@ -57,7 +57,7 @@ def choice(numbers: Sequence[int], track: int) -> str | None:
 
 
 def timeline(container: Any) -> Timeline | None:
-    """Return the container's clock; None where its packets have no times of their own."""
+    """Return the container's clock; None if its packets have no timestamps."""
     if _kind(container) not in _HAVE_TIMES:
         return None
     origin_s = None if container.start_time is None else container.start_time / _SECOND
@@ -67,36 +67,37 @@ def timeline(container: Any) -> Timeline | None:
 
 
 def own_end_s(container: Any, stream: Any) -> float | None:
-    """Return when a stream ends by its own account, counted from the container's first moment.
+    """Return a stream's declared end, in seconds after the container's start.
 
-    None where the container does not say it, but of all its streams together.
+    None if the container declares the end of all its streams together only.
     """
     kind, origin_s = _kind(container), (container.start_time or 0) / _SECOND
     if kind == "mov" and stream.duration is not None:
         ends = (stream.start_time or 0) + stream.duration
         return float(ends * stream.time_base) - origin_s
     alone = len(container.streams.audio) + len(container.streams.video) == 1
-    if kind == "matroska" and not alone:  # written by most muxers, as HH:MM:SS.nnnnnnnnn
-        said = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
-        if said is not None:
-            return int(said[1]) * 3600 + int(said[2]) * 60 + float(said[3]) - origin_s
+    if kind == "matroska" and not alone:  # most muxers write HH:MM:SS.nnnnnnnnn
+        declared = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
+        if declared is not None:
+            hours, minutes, seconds = declared.groups()
+            return int(hours) * 3600 + int(minutes) * 60 + float(seconds) - origin_s
     if kind in _OF_ONE_STREAM and container.duration is not None:
         return float(container.duration / _SECOND)
     return None
 
 
 def missing(container: Any, stream: Any, last_s: float, written_s: float) -> float | None:
-    """Return how long the file says that a track is, where it ends much before; else None.
+    """Return a track's declared duration in seconds if the file ends well before it, else None.
 
     Args:
         container: the file.
         stream: the track.
-        last_s: the latest moment of any track that was read, by the container's clock.
-        written_s: how much of the track there is.
+        last_s: the latest time in any track that was read, by the container's clock.
+        written_s: how much of the track was decoded.
     """
     ends_s = own_end_s(container, stream)
     if ends_s is None and _kind(container) in ("matroska", "mov") and container.duration:
-        # Another track may be what is long: the file is cut off where all of them end early.
+        # Another track may be the longest: the file is cut off only if all of them end early.
         ends_s = container.duration / _SECOND
         written_s = max(written_s, last_s - (container.start_time or 0) / _SECOND)
     if ends_s is None or ends_s - written_s <= _CUT_OFF_S:

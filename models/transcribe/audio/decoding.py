@@ -1,9 +1,9 @@
-"""Decode any audio or video file to 16 kHz mono samples, in a process of its own.
+"""Decode any audio or video file to 16 kHz mono samples, in a child process.
 
-A process, because PyAV's decoding beside a busy Python thread of the same process is some hundred
-times slower, because a crash in a decoder must not take the worker along, and because a process
-can be killed when it takes too long. Run as a script, it writes signed 16-bit samples to standard
-output, a file that has no name, and a report as JSON to another.
+There are three reasons for a child process: PyAV decodes some hundred times slower beside a busy
+Python thread of the same process, a crash in a decoder must not end the worker, and a process can
+be killed when it takes too long. Run as a script, this module writes signed 16-bit samples to
+standard output, which is an unnamed file, and a report as JSON to a second one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.transcribe.audio.rate import RATE_HZ as RATE_HZ  # known here, too
+from models.transcribe.audio.rate import RATE_HZ as RATE_HZ  # re-exported
 
 _REASONS = {
     "media_no_audio": "it has no audio track",
@@ -27,10 +27,10 @@ _REASONS = {
 
 
 class Undecodable(Exception):
-    """The file cannot be written down.
+    """The file cannot be decoded.
 
     Attributes:
-        code: which way it cannot: ``media_undecodable``, ``media_empty``, ``media_no_audio``,
+        code: the reason: ``media_undecodable``, ``media_empty``, ``media_no_audio``,
             ``media_too_long`` or ``media_decode_timeout``.
     """
 
@@ -40,12 +40,12 @@ class Undecodable(Exception):
 
 
 class Spool:
-    """Samples on disk, in a file without a name that is gone with them; int16, shape (n,).
+    """Samples on disk, in an unnamed file that is deleted with this object; int16, shape (n,).
 
-    They are read, not mapped: what is mapped counts as memory of the process.
+    The file is read, not mapped: mapped pages would count as memory of the process.
 
     Args:
-        descriptor: of the file; it stays the caller's.
+        descriptor: the file's; it is duplicated, and the caller closes its own.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -54,11 +54,11 @@ class Spool:
         self._length = os.fstat(descriptor).st_size // 2
 
     def __len__(self) -> int:
-        """How many samples there are."""
+        """The number of samples."""
         return self._length
 
     def __getitem__(self, where: slice) -> Any:
-        """Some of them, as an array."""
+        """Read a slice of the samples as an array."""
         import numpy as np
 
         start, stop, _ = where.indices(self._length)
@@ -68,14 +68,14 @@ class Spool:
 
 @dataclass(frozen=True)
 class Audio:
-    """What a file holds.
+    """The decoded audio of a file.
 
     Attributes:
         samples: int16, shape (n,), 16 kHz mono; a ``Spool``.
-        damaged: from when and for how long the file could not be read, in seconds; silence there.
-            What follows each other is one stretch; the thousandth is all that comes after, too.
-        declared_s: how long the file says that the track is, where it is much shorter.
-        notes: codes and messages of what else a client should know of the file.
+        damaged: unreadable stretches, as start and length in seconds; they are silence in
+            ``samples``. Adjacent stretches are merged, and from the thousandth on all of them.
+        declared_s: the track's duration by the file's header, if the file is much shorter.
+        notes: codes and messages about the file for the client.
     """
 
     samples: Any
@@ -85,29 +85,29 @@ class Audio:
 
     @property
     def duration_s(self) -> float:
-        """In seconds."""
+        """The duration in seconds."""
         return len(self.samples) / RATE_HZ
 
 
 async def decode(path: Path, timeout_s: float, limit_s: float, *, amplify: bool = True) -> Audio:
-    """Decode a file. Cancelling the caller ends the process; nothing is left on the disk.
+    """Decode a file. Cancelling the caller kills the process; nothing is left on the disk.
 
     Args:
         path: the file.
         timeout_s: how long decoding may take.
-        limit_s: how much audio to decode at most, in seconds of it.
-        amplify: whether a quiet recording is made louder.
+        limit_s: the longest audio to decode, in seconds.
+        amplify: whether a quiet recording is amplified.
 
     Raises:
-        Undecodable: no audio, nothing in it, broken data, too long or too slow.
+        Undecodable: no audio, an empty file, broken data, too long or too slow.
     """
-    # Not above: the other process, which reads this module too, has no use for them.
+    # Imported here: the child process reads this module too, and does not need them.
     import asyncio
     import tempfile
 
     from models import child
 
-    # Neither has a name: whatever ends this process or that one, the disk is free again.
+    # Both files are unnamed: however either process ends, their disk space is freed.
     with tempfile.TemporaryFile() as spool, tempfile.TemporaryFile() as report:
         decoding = child.running(
             "models.transcribe.audio.decoding",
@@ -131,34 +131,34 @@ async def decode(path: Path, timeout_s: float, limit_s: float, *, amplify: bool 
 
 def _read(status: int | None, spool: Any, report: bytes, limit_s: float) -> Audio:
     size_bytes = spool.seek(0, 2)
-    found: dict[str, Any] = {"error": "media_undecodable"}
+    result: dict[str, Any] = {"error": "media_undecodable"}
     if status == 0 and report:
-        found = json.loads(report)
-    error = found.get("error") or ("media_empty" if size_bytes < 2 else None)
+        result = json.loads(report)
+    error = result.get("error") or ("media_empty" if size_bytes < 2 else None)
     if error == "media_too_long":
-        raise Undecodable(error, f"it is longer than {found['most_s'] / 3600:.2g} h")
+        raise Undecodable(error, f"it is longer than {result['most_s'] / 3600:.2g} h")
     if error is not None:
         raise Undecodable("media_undecodable" if error == "media_rate" else error, _REASONS[error])
     return Audio(
         Spool(spool.fileno()),
-        tuple((start, length) for start, length in found["damaged"]),
-        found["declared_s"],
-        tuple((code, message) for code, message in found["notes"]),
+        tuple((start, length) for start, length in result["damaged"]),
+        result["declared_s"],
+        tuple((code, message) for code, message in result["notes"]),
     )
 
 
-# In the other process ----------------------------------------------------------------------------
+# In the child process ----------------------------------------------------------------------------
 
 
 def _main(path: str, limit: int, amplify: bool, report: int) -> int:
     from models.transcribe.audio.decoder_process import Decoder
 
     try:
-        found = Decoder(sys.stdout.buffer, limit, amplify=amplify).run(path)
+        result = Decoder(sys.stdout.buffer, limit, amplify=amplify).run(path)
     finally:
         sys.stdout.buffer.flush()
     with open(report, "w", closefd=False) as file:
-        json.dump(found, file)
+        json.dump(result, file)
     return 0
 
 

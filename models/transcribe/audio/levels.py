@@ -1,6 +1,6 @@
-"""How loud a recording is, whatever its length: the level that its loud moments reach.
+"""The loudness of a recording: the level that its loud moments reach.
 
-The single loudest sample would be that of a click.
+The single loudest sample will not do: it may be a click.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections import Counter
 
 FULL_SCALE = 32768
 _WINDOW = 512  # samples: 32 ms
-_LOUD_WINDOWS = 10  # 0.3 s: a word
-_SHARE = 4  # of a shorter recording, a quarter
-_STRIDE = 4  # every fourth sample is enough to know a peak
+_LOUD_WINDOWS = 10  # about 0.3 s, the length of a word
+_SHARE = 4  # of a short recording, the loudest quarter of the windows
+_STRIDE = 4  # a peak is measured at every fourth sample
 
 
 def decibels(level: float) -> float:
-    """Return the amplitude of a level in dBFS: ``decibels(-20)`` is 0.1."""
+    """Return the amplitude of a level in dBFS, as a share of full scale: 0.1 for -20."""
     return float(10 ** (level / 20))
 
 
@@ -25,18 +25,17 @@ def peak(block: bytes, code: str = "h") -> float:
 
     Args:
         block: samples of one channel.
-        code: their type, as ``array`` names it.
+        code: their type, as a type code of ``array``.
     """
     samples = array(code, block)[::_STRIDE]
     return float(max(max(samples), -min(samples))) if samples else 0.0
 
 
 class Level:
-    """The peak that a third of a second of a recording reaches, as a share of full scale.
+    """The peak level of the loudest third of a second of a recording, as a share of full scale.
 
     Args:
-        enough: from which level on it does not matter how much louder the recording is; measuring
-            stops there.
+        enough: the level at which measuring stops, as a share of full scale.
     """
 
     def __init__(self, enough: float) -> None:
@@ -46,7 +45,7 @@ class Level:
         self._rest = bytearray()
 
     def add(self, block: bytes) -> None:
-        """Measure signed 16-bit samples; blocks of any length."""
+        """Measure signed 16-bit samples, in blocks of any length."""
         if self.is_enough:
             return
         self._rest += block
@@ -57,12 +56,12 @@ class Level:
 
     @property
     def is_enough(self) -> bool:
-        """Whether it is known to be loud enough."""
+        """Whether the recording reaches the level ``enough``."""
         return self._loud >= _LOUD_WINDOWS
 
     @property
     def value(self) -> float:
-        """The level of what has been added, 0 for digital silence; at least ``enough`` if loud."""
+        """The level of the samples so far, 0 for digital silence; at least ``enough`` if loud."""
         if not self._peaks:
             return peak(bytes(self._rest)) / FULL_SCALE
         wanted = min(_LOUD_WINDOWS, max(1, self._peaks.total() // _SHARE))

@@ -1,8 +1,8 @@
-"""Decoded frames of any form, as one channel of signed 16-bit samples.
+"""Convert decoded frames of any format to one channel of signed 16-bit samples.
 
-Plain recordings come out as by faster-whisper's own ``decode_audio``, sample for sample. Where
-the two channels of stereo cancel each other, as when one of them has its poles exchanged, the
-louder one is taken.
+The samples of plain recordings are identical to those of faster-whisper's ``decode_audio``. If the
+two channels of stereo cancel each other, for example because one has inverted polarity, the louder
+channel is used instead of the mix.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from models.transcribe.audio.levels import FULL_SCALE, decibels, peak
 from models.transcribe.audio.rate import RATE_HZ
 
 _LONGEST_PIECE_S = 10.0
-_STRETCH_S = 0.25  # for which it is decided whether the channels cancel each other
-# Of the mix to the louder channel: two voices at the same level are mixed to half of it; a channel
-# and the same with its poles exchanged, 20 % softer, to a tenth.
+_STRETCH_S = 0.25  # the length of audio for which mix or channel is chosen
+# The level of the mix relative to the louder channel, below which the channels cancel each other.
+# Two voices at the same level mix to a half; a channel and its inverse, 20 % quieter, to a tenth.
 _CANCELLED = decibels(-20)
 _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "flt": "f4", "dbl": "f8"}
 
@@ -25,7 +25,7 @@ class Mixer:
     """Resamples and mixes the frames of one track.
 
     Args:
-        gain: by which samples are multiplied; 1 = they are left as they are.
+        gain: factor of the samples; 1 leaves them unchanged.
     """
 
     def __init__(self, gain: float = 1.0) -> None:
@@ -34,17 +34,17 @@ class Mixer:
         self._code = "h" if gain == 1.0 else "f"
         self._form: tuple[str, str, int] | None = None
         self._mix: Any = None
-        self._alone: dict[int, Any] = {}  # resamplers of a channel, while the mix is cancelled
+        self._alone: dict[int, Any] = {}  # resamplers of single channels, while the mix cancels out
         self._held: list[Any] = []
         self._held_s = 0.0
         self._mixed = bytearray()
         self._averages = self._is_stereo = False
 
     def mixed(self, frame: Any) -> Iterator[bytes]:
-        """Yield what a frame makes; of stereo, some of it comes with later ones."""
+        """Yield the samples of a frame; some samples of stereo come with later frames."""
         form = (frame.format.name, frame.layout.name, frame.sample_rate)
-        frame.pts = None  # the resampler would follow it
-        if form != self._form:  # it may change amid a file
+        frame.pts = None  # the resampler would fill gaps in the timestamps
+        if form != self._form:  # the format may change within a file
             yield from self.rest()
             self._form, self._mix = form, self._resampler()
             self._averages = not self._can_mix(frame)
@@ -58,7 +58,7 @@ class Mixer:
                 yield from self._output(self._mix, piece)
 
     def rest(self) -> Iterator[bytes]:
-        """Yield what is left; the next frame begins anew."""
+        """Yield the remaining samples; the next frame starts afresh."""
         if self._mix is None:
             return
         self._mixed += b"".join(self._raw(self._mix, None))
@@ -71,7 +71,7 @@ class Mixer:
         return av.AudioResampler(format=self._format, layout="mono", rate=RATE_HZ)
 
     def _can_mix(self, frame: Any) -> bool:
-        """Return whether FFmpeg knows how to mix the channels; of nine and more it may not."""
+        """Return whether FFmpeg can mix the channels; with nine or more it may not."""
         import av
 
         try:
@@ -81,7 +81,7 @@ class Mixer:
         return True
 
     def _hold(self, piece: Any) -> Iterator[bytes]:
-        """Mix a piece of stereo; it is kept until its stretch is decided."""
+        """Mix a piece of stereo, and keep it until its stretch is decided."""
         self._held.append(piece)
         self._held_s += piece.samples / piece.sample_rate
         self._mixed += b"".join(self._raw(self._mix, piece))
@@ -89,7 +89,7 @@ class Mixer:
             yield from self._decided()
 
     def _decided(self, *, last: bool = False) -> Iterator[bytes]:
-        """Yield a stretch: the mix, or the louder channel where that is cancelled."""
+        """Yield a stretch: the mix, or the louder channel if the mix cancels out."""
         mix, held = bytes(self._mixed), self._held
         self._mixed, self._held, self._held_s = bytearray(), [], 0.0
         channel = self._louder(held, mix)
@@ -102,17 +102,17 @@ class Mixer:
             )
             if last:
                 samples += b"".join(self._raw(resampler, None))
-            # A resampler that has just begun holds some samples back, as the mix's has done before.
+            # A new resampler holds some samples back, as that of the mix did at its start.
             mix = samples[-len(mix) :].rjust(len(mix), b"\0") if mix else mix
         if mix:
             yield self._scaled(mix)
 
     def _louder(self, held: list[Any], mix: bytes) -> int | None:
-        """Return the channel that is much louder than the mix of both; None where neither is."""
+        """Return the channel that is much louder than the mix; None if neither is."""
         if not held or not mix:
             return None
         mixed = peak(mix, self._code) / (1.0 if self._code == "f" else FULL_SCALE)
-        if mixed >= _CANCELLED:  # no channel can be so much louder
+        if mixed >= _CANCELLED:  # at most full scale, no channel can be loud enough
             return None
         loud = [_peak_of(held, channel) for channel in (0, 1)]
         louder = loud.index(max(loud))
@@ -124,7 +124,7 @@ class Mixer:
     def _raw(self, resampler: Any, frame: Any) -> Iterator[bytes]:
         for block in resampler.resample(frame):
             size = block.format.bytes * block.samples
-            yield bytes(block.planes[0])[:size]  # a plane may be longer
+            yield bytes(block.planes[0])[:size]  # a plane may have padding
 
     def _scaled(self, block: bytes) -> bytes:
         if self._gain == 1.0:
@@ -136,7 +136,7 @@ class Mixer:
 
 
 def _pieces(frame: Any) -> Iterator[Any]:
-    """Yield a frame, in pieces if it is long: of FLAC at 1 Hz one has 18 hours, 2 GB resampled."""
+    """Split a long frame into pieces: one of FLAC at 1 Hz may have 18 hours, 2 GB resampled."""
     most = max(1, int(_LONGEST_PIECE_S * frame.sample_rate))
     if frame.samples <= most:
         yield frame
@@ -154,7 +154,7 @@ def _packed_name(frame: Any) -> str:
 
 
 def _samples(frame: Any, channel: int) -> Any:
-    """Return the samples of a channel, as an array."""
+    """Return the samples of one channel of a frame as an array."""
     import numpy as np
 
     kind, planes = _TYPES[_packed_name(frame)], frame.planes
@@ -184,7 +184,7 @@ def _shares(samples: Any) -> Any:
 
 
 def _channel(frame: Any, channel: int) -> Any:
-    """Return a channel of a frame, as a frame of its own."""
+    """Return one channel of a frame as a mono frame."""
     import av
 
     alone = av.AudioFrame(_packed_name(frame), "mono", frame.samples)
@@ -195,7 +195,7 @@ def _channel(frame: Any, channel: int) -> Any:
 
 
 def _averaged(frame: Any) -> Any:
-    """Return the mean of all channels, as a frame of one."""
+    """Return the mean of all channels as a mono frame."""
     import av
     import numpy as np
 

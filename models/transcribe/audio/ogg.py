@@ -1,7 +1,8 @@
 """The links of a chained Ogg file (RFC 3533, section 4): several streams, one after the other.
 
-A player of radio saves such files: each song is a link. Links may differ in rate, channels and
-codec; FFmpeg reads the first kind only. Each link is a whole Ogg file of its own.
+Radio recorders write such files, with one link per song. Links may differ in sample rate, channels
+and codec, and FFmpeg reads only those with the parameters of the first. Each link is a complete Ogg
+file.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ _MAGIC = b"OggS"
 _PAGE = struct.Struct(
     "<4sBBqIIIB"
 )  # magic, version, kind, granule, serial, number, checksum, sizes
-_FIRST_PAGE = 2  # the bit of a page that begins a logical stream
+_FIRST_PAGE = 2  # the flag of a page that begins a logical stream
 _BLOCK = 1 << 16
-_MOST_LINKS = 1000  # of a file; what follows is left to FFmpeg
+_MOST_LINKS = 1000  # per file; from the last on, FFmpeg reads the rest as one
 
 
 class Part(io.RawIOBase):
-    """A part of a file, as a file.
+    """A byte range of a file, as a file.
 
     Args:
-        path: of the whole.
-        start, end: of the part, in bytes.
+        path: the path of the whole file.
+        start, end: the range, in bytes.
     """
 
     def __init__(self, path: str, start: int, end: int) -> None:
@@ -40,19 +41,19 @@ class Part(io.RawIOBase):
         super().close()
 
     def readable(self) -> bool:
-        """Say that it can be read."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Say that it can be sought in."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
-        """Return the position."""
+        """Return the position in bytes, from the start of the range."""
         return self._file.tell() - self._start
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a position."""
+        """Move to a position, and return it."""
         base = {os.SEEK_SET: self._start, os.SEEK_CUR: self._file.tell(), os.SEEK_END: self._end}
         return self._file.seek(max(self._start, base[whence] + offset)) - self._start
 
@@ -63,9 +64,9 @@ class Part(io.RawIOBase):
 
 
 def links(path: str) -> list[tuple[int, int]]:
-    """Return where the links of a file lie, in bytes; empty where it is no chained Ogg file."""
+    """Return the byte ranges of a file's links; empty if it is not a chained Ogg file."""
     starts = [0]
-    within = False  # behind the first pages of a link's streams
+    within = False  # whether the first pages of a link's streams have been passed
     for at, kind in _pages(path):
         if kind & _FIRST_PAGE and within:
             starts.append(at)
@@ -77,7 +78,7 @@ def links(path: str) -> list[tuple[int, int]]:
 
 
 def _pages(path: str) -> Iterator[tuple[int, int]]:
-    """Yield where each page begins, and its kind."""
+    """Yield the offset and the flags of each page."""
     with open(path, "rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
             return
@@ -96,13 +97,13 @@ def _pages(path: str) -> Iterator[tuple[int, int]]:
 
 
 def _next_page(file: BinaryIO, at: int) -> int | None:
-    """Return where the next page begins, behind damage; None where there is no more."""
+    """Return the offset of the next page after damage; None if there is none."""
     file.seek(at)
     while block := file.read(_BLOCK):
-        if (found := block.find(_MAGIC)) >= 0:
-            return at + found
+        if (offset := block.find(_MAGIC)) >= 0:
+            return at + offset
         if len(block) < _BLOCK:
             return None
-        at += len(block) - len(_MAGIC)  # which may lie across two blocks
+        at += len(block) - len(_MAGIC)  # the magic may lie across two blocks
         file.seek(at)
     return None

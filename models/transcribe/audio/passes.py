@@ -1,4 +1,4 @@
-"""One way through a file: its samples, and what there is to say of them."""
+"""One pass over a file: writes its samples, and collects notes about it."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from models.transcribe.audio.rate import RATE_HZ
 from models.transcribe.audio.reading import Reader
 from models.transcribe.audio.timeline import Timeline
 
-_LEAST_RATE_HZ = 2000  # telephones have 8,000; at 1 Hz, 40 kB last for eleven hours
-_MOST_STRETCHES = 1000  # of damage that are told apart; a file may have millions
-_SECOND = bytes(2 * RATE_HZ)  # of silence
+_LEAST_RATE_HZ = 2000  # telephony has 8,000; at 1 Hz, 40 kB would last for eleven hours
+_MOST_STRETCHES = 1000  # damaged stretches that are recorded separately; a file may have millions
+_SECOND = bytes(2 * RATE_HZ)  # a second of silence
 
 
 @dataclass
 class Pass:
-    """Writes a track's samples, or those of several files one after the other.
+    """Writes the samples of a track, or of several files one after the other.
 
     Attributes:
-        spool: where they go: signed 16-bit, mono.
-        limit: how many there may be.
-        level: how loud they are.
-        gain: by which they are multiplied.
-        written: how many there are.
-        damaged: from which sample on, and how many, could not be read and are silence.
-        declared_s: how long the file says that the track is, where much of it is missing.
+        spool: receives the samples: signed 16-bit, mono.
+        limit: the largest number of samples.
+        level: measures the loudness of the samples.
+        gain: factor of the samples.
+        written: the number of samples so far.
+        damaged: unreadable stretches, which are silence: first sample and number of samples.
+        declared_s: the track's duration by the file's header, if much of it is missing.
         notes: codes and messages for the client.
-        fine: whether the track has more than 16 bits.
-        error: the code of what ended the pass.
+        fine: whether the track has more than 16 bits per sample.
+        error: the code of the error that ended the pass.
     """
 
     spool: BinaryIO
@@ -47,7 +47,7 @@ class Pass:
     error: str | None = None
 
     def run(self, container: Any, stream: Any) -> None:
-        """Write a track down, behind what is written already."""
+        """Decode a track, and append its samples."""
         begins, timeline = self.written, containers.timeline(container)
         mixer, reader = Mixer(self.gain), Reader(container, stream)
         for item, failed, following in reader.items():
@@ -78,7 +78,7 @@ class Pass:
         return f"{self.written / RATE_HZ:.1f} s"
 
     def _hole_s(self, timeline: Timeline, frame: Any, following: Any) -> float:
-        """Return how much silence the container leaves before a frame."""
+        """Return the length of the gap that the container's clock leaves before a frame."""
         hole_s, refused_s = timeline.hole(
             frame.time,
             frame.samples / frame.sample_rate,
@@ -88,13 +88,13 @@ class Pass:
         if refused_s:
             self._note(
                 "media_times",
-                f"At {self._now} the file's clock leaps by {refused_s:.1f} s, further than the "
-                "file can be long; what comes after is taken to follow at once.",
+                f"At {self._now} the file's clock jumps by {refused_s:.1f} s, beyond what the "
+                "file can contain; the audio after it is taken to follow directly.",
             )
         return hole_s
 
     def _fill(self, hole_s: float, mixer: Mixer, *, failed: bool) -> None:
-        """Put silence in; behind a failure it stands for what could not be read."""
+        """Write silence for a gap; after a read failure it counts as damage."""
         if hole_s:
             self._put(mixer.rest())
             if failed:
@@ -108,7 +108,7 @@ class Pass:
             )
 
     def _lose(self, seconds: float) -> None:
-        """Note that something could not be read; silence in its place."""
+        """Record an unreadable stretch, and write silence for it."""
         count = round(seconds * RATE_HZ)
         start, length = self.damaged[-1] if self.damaged else (0, 0)
         if self.damaged and (
@@ -133,5 +133,5 @@ class Pass:
             self.spool.write(block)
 
     def _note(self, code: str, message: str) -> None:
-        if code not in {known for known, _ in self.notes}:  # the first says enough
+        if code not in {known for known, _ in self.notes}:  # one note per code is enough
             self.notes.append((code, message))

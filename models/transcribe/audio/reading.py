@@ -1,4 +1,4 @@
-"""The frames of a track, and what cannot be read amid them."""
+"""Reads the frames of a track, past damage."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from models.transcribe.audio.containers import own_end_s
 
-_FAILURES = 3  # of reading, one after the other, after which there is no more
-_LONGEST_PACKET_S = 10.0  # one that says more says nonsense
+_FAILURES = 3  # consecutive read failures after which reading ends
+_LONGEST_PACKET_S = 10.0  # a packet that claims to be longer is not believed
 
 
 class Reader:
-    """Reads a track packet by packet: ``container.decode`` ends at the first damaged one.
+    """Reads a track packet by packet: ``container.decode`` would stop at the first damaged packet.
 
     Attributes:
         failed: whether the file could not be read to its end.
@@ -21,24 +21,24 @@ class Reader:
     def __init__(self, container: Any, stream: Any) -> None:
         self._container = container
         self._stream = stream
-        # All tracks where that is the only way to know where the file ends.
+        # Read all tracks if the file's end cannot be known otherwise.
         self._streams = [] if own_end_s(container, stream) is None else [stream]
         self._usual_s = 0.0
-        self._last = dict[int, int]()  # of each track, in its own time base
+        self._last = dict[int, int]()  # the end of each track, in its own time base
         self.failed = self._resumed = False
 
     @property
     def last_s(self) -> float:
-        """The latest moment of any track that was read, by the container's clock."""
+        """The latest time in any track that was read, in seconds of the container's clock."""
         streams = self._container.streams
         ends = (last * streams[index].time_base for index, last in self._last.items())
         return float(max(ends, default=0))
 
     def items(self) -> Iterator[tuple[Any, bool, Any]]:
-        """Yield frames, or seconds in place of a packet that cannot be decoded.
+        """Yield frames, and a duration in seconds for each packet that cannot be decoded.
 
-        With each comes whether reading failed before it, and the frame after it, None where none
-        is known.
+        Each item comes with a flag and the next frame. The flag tells whether reading failed before
+        the item; the frame is None if it is not known.
         """
         before, failed = None, False
         for item in self._items():
@@ -65,7 +65,7 @@ class Reader:
                     yield lost_s
 
     def _packets(self) -> Iterator[Any]:
-        """Yield packets; what fails is tried again, as reading may go on behind damage."""
+        """Yield packets; after a failure, try to read on behind the damage."""
         import av
 
         failures = 0

@@ -1,4 +1,4 @@
-"""Stretches of audio that lies on disk, put end to end, and read piece by piece."""
+"""Stretches of audio on disk, concatenated, and read piece by piece."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 from models.transcribe.audio.rate import RATE_HZ
 
-Span = tuple[int, int]  # first sample, and the one after the last
+Span = tuple[int, int]  # the first sample, and the sample after the last
 
 
 class Samples:
-    """Some spans of a recording, as if nothing lay between them.
+    """Some spans of a recording, concatenated.
 
     Args:
         whole: int16, shape (n,); an array, or a ``models.transcribe.audio.decoding.Spool``.
-        spans: in order, apart from each other; None = all of it.
+        spans: in order, not overlapping; None = the whole recording.
     """
 
     def __init__(self, whole: Any, spans: Sequence[Span] | None = None) -> None:
@@ -26,15 +26,16 @@ class Samples:
         self._ends = list(accumulate(end - start for start, end in self._spans))
 
     def __len__(self) -> int:
-        """How many samples there are."""
+        """The number of samples."""
         return self._ends[-1] if self._ends else 0
 
     def offset(self, seconds: float, *, ends: bool = False) -> float:
-        """How much later a moment is in the whole, in seconds.
+        """Return what to add to a time in the concatenated spans to get the recording's, in s.
 
         Args:
-            seconds: the moment, here.
-            ends: whether something ends there: where two spans meet, it is of the first then.
+            seconds: the time in the concatenated spans.
+            ends: whether the time is the end of something. Where two spans meet, an end belongs to
+                the first, and a start to the second.
         """
         sample = round(seconds * RATE_HZ)
         index = (bisect_left if ends else bisect_right)(self._ends, sample)
@@ -43,7 +44,7 @@ class Samples:
         return (self._spans[index][0] - begin) / RATE_HZ
 
     def cut(self, start: int, end: int) -> Any:
-        """The samples from ``start`` to ``end``, within what there is: float32 in [-1, 1)."""
+        """Return the samples from ``start`` to ``end`` as float32 in [-1, 1)."""
         import numpy as np
 
         pieces = []

@@ -1,7 +1,7 @@
-"""Where somebody speaks: Silero's voice activity network over a recording, block by block.
+"""Detect speech: Silero's voice activity network over a recording, block by block.
 
-What it says of each 32 ms becomes spans by the rules of faster-whisper's ``get_speech_timestamps``
-(which needs all samples at once); the spans are the same.
+The probabilities of its 32 ms windows become spans by the rules of faster-whisper's
+``get_speech_timestamps``, which needs all samples at once. The spans are identical.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from typing import Any
 from models.transcribe.audio.rate import RATE_HZ
 from models.transcribe.audio.samples import Samples, Span
 
-WINDOW = 512  # samples that the network says something of
-_CONTEXT = 64  # that it sees of those before
+WINDOW = 512  # samples per probability
+_CONTEXT = 64  # preceding samples that the network also reads
 _BLOCK_WINDOWS = 2000  # 64 s
-_SPLIT_SILENCE_MS = 98  # where a span that is too long may end
+_SPLIT_SILENCE_MS = 98  # the shortest silence at which a span that is too long is split
 
 
 @dataclass(frozen=True)
 class VadOptions:
-    """As faster-whisper's.
+    """faster-whisper's options of the same names.
 
     Attributes:
-        threshold: from which probability on it is speech.
-        neg_threshold: below which it is none any more; None = 0.15 less.
-        min_speech_duration_ms: shorter spans are left out.
-        max_speech_duration_s: longer ones are split.
-        min_silence_duration_ms: a span ends after as much silence.
-        speech_pad_ms: what is added at both ends of a span.
+        threshold: the probability from which on a window is speech.
+        neg_threshold: the probability below which speech ends; None = 0.15 less than ``threshold``.
+        min_speech_duration_ms: shorter spans are dropped.
+        max_speech_duration_s: longer spans are split.
+        min_silence_duration_ms: a span ends after a silence of this length.
+        speech_pad_ms: added at both ends of a span.
     """
 
     threshold: float = 0.5
@@ -42,18 +42,18 @@ class VadOptions:
     speech_pad_ms: float = 400
 
 
-# Silero's ends of speech are a tenth of a second or so from those that the ear hears.
+# Silero's speech ends are about a tenth of a second off those that one hears.
 _CLOSE = VadOptions(min_silence_duration_ms=200, speech_pad_ms=150)
 
 
 @dataclass(frozen=True)
 class Activity:
-    """Where somebody speaks, in samples, in order.
+    """The speech of a recording, as spans of samples in order.
 
     Attributes:
-        spans: by the options that were given.
-        voiced: the same more closely: without pauses of 0.2 s and more.
-        seconds: how much speech there is, without what is added around it.
+        spans: by the given options.
+        voiced: finer spans, without pauses of 0.2 s and more.
+        seconds: the duration of speech, without padding.
     """
 
     spans: list[Span]
@@ -62,25 +62,25 @@ class Activity:
 
 
 def activity(samples: Samples, options: VadOptions) -> Activity:
-    """Find where somebody speaks."""
-    said, length = probabilities(samples), len(samples)
-    found = list(_spoken(said, length, options))
+    """Detect speech in a recording."""
+    likelihoods, length = probabilities(samples), len(samples)
+    speech = list(_spoken(likelihoods, length, options))
     close = replace(_CLOSE, threshold=options.threshold, neg_threshold=options.neg_threshold)
-    closely = list(_spoken(said, length, close))
+    closely = list(_spoken(likelihoods, length, close))
     return Activity(
-        _padded(found, length, options.speech_pad_ms * RATE_HZ / 1000),
+        _padded(speech, length, options.speech_pad_ms * RATE_HZ / 1000),
         _padded(closely, length, close.speech_pad_ms * RATE_HZ / 1000),
         sum(end - start for start, end in closely) / RATE_HZ,
     )
 
 
 def spans(samples: Samples, options: VadOptions) -> list[Span]:
-    """Where somebody speaks, in samples, in order."""
+    """Return the spans of speech in a recording, in order."""
     return activity(samples, options).spans
 
 
 def probabilities(samples: Samples) -> Any:
-    """How likely each window is speech; float32, shape (windows,)."""
+    """Return the probability of speech in each window; float32, shape (windows,)."""
     import numpy as np
     from faster_whisper.vad import get_vad_model
 
@@ -88,55 +88,55 @@ def probabilities(samples: Samples) -> Any:
     h: Any = np.zeros((1, 1, 128), np.float32)
     c: Any = h
     before: Any = np.zeros(_CONTEXT, np.float32)
-    said = []
-    windows = len(samples) // WINDOW + 1  # as the library: always some silence at the end
+    blocks = []
+    windows = len(samples) // WINDOW + 1  # as in the library: some silence is always added
     for first in range(0, windows, _BLOCK_WINDOWS):
         count = min(_BLOCK_WINDOWS, windows - first)
         cut = samples.cut(first * WINDOW, min((first + count) * WINDOW, len(samples)))
         block = np.pad(cut, (0, count * WINDOW - len(cut))).reshape(count, WINDOW)
         contexts = np.concatenate([before[None], block[:-1, -_CONTEXT:]])
-        given = {"input": np.concatenate([contexts, block], 1), "h": h, "c": c}
-        out, h, c = session.run(None, given)
+        inputs = {"input": np.concatenate([contexts, block], 1), "h": h, "c": c}
+        out, h, c = session.run(None, inputs)
         before = block[-1, -_CONTEXT:]
-        said.append(out.reshape(-1))
-    return np.concatenate(said)
+        blocks.append(out.reshape(-1))
+    return np.concatenate(blocks)
 
 
 class _Span:
-    """Speech that has begun; ``silence`` is where it may end, ``split`` where it might be split."""
+    """Speech in progress: ``silence`` is where it may end, ``split`` where it may be split."""
 
     def __init__(self, start: int) -> None:
         self.start = start
         self.silence = self.split = self._after_split = 0
 
     def speaks(self, now: int) -> None:
-        """There is speech again."""
+        """Note that ``now`` is speech."""
         if self.silence and self._after_split < self.split:
             self._after_split = now
         self.silence = 0
 
     def is_over(self, now: int, silence: float) -> bool:
-        """There is none: whether that has lasted long enough."""
+        """Note that ``now`` is silence, and return whether the silence is long enough."""
         self.silence = self.silence or now
         if now - self.silence > RATE_HZ * _SPLIT_SILENCE_MS / 1000:
             self.split = self.silence
         return now - self.silence >= silence
 
     def rest(self) -> _Span | None:
-        """What goes on after the split."""
+        """Return the speech after the split, if there is any."""
         goes_on = self.split and self._after_split >= self.split
         return _Span(self._after_split) if goes_on else None
 
 
-def _spoken(said: Sequence[float], length: int, options: VadOptions) -> Iterator[Span]:
-    """Spans from where it is speech until it has been silent for long enough, or too long."""
+def _spoken(likelihoods: Sequence[float], length: int, options: VadOptions) -> Iterator[Span]:
+    """Yield spans of speech, each ended by a long silence or by the longest duration."""
     least = RATE_HZ * options.min_speech_duration_ms / 1000
     most = RATE_HZ * (options.max_speech_duration_s - 2 * options.speech_pad_ms / 1000) - WINDOW
     silence = RATE_HZ * options.min_silence_duration_ms / 1000
     low = options.neg_threshold
     low = max(options.threshold - 0.15, 0.01) if low is None else low
     span: _Span | None = None
-    for index, probability in enumerate(said):
+    for index, probability in enumerate(likelihoods):
         now, speaks = WINDOW * index, probability >= options.threshold
         if span is None:
             span = _Span(now) if speaks else None
@@ -154,9 +154,9 @@ def _spoken(said: Sequence[float], length: int, options: VadOptions) -> Iterator
         yield span.start, length
 
 
-def _padded(found: Sequence[Span], length: int, pad: float) -> list[Span]:
-    """Spans with something around them; two that come near share what is between."""
-    edges = [list(one) for one in found]
+def _padded(speech: Sequence[Span], length: int, pad: float) -> list[Span]:
+    """Return the spans with padding; neighbours that are closer than that share the gap."""
+    edges = [list(span) for span in speech]
     if edges:
         edges[0][0] = int(max(0, edges[0][0] - pad))
         edges[-1][1] = int(min(length, edges[-1][1] + pad))

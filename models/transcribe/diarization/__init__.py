@@ -1,5 +1,5 @@
-"""Who speaks when.
+"""Diarization: who speaks when.
 
-engine    finds the turns of speakers, and names the known ones
-process   sherpa-onnx, in a process of its own
+engine    finds the speakers' turns, and names the known speakers
+process   runs sherpa-onnx in a child process
 """

@@ -1,4 +1,4 @@
-"""Who speaks when: pyannote's segmentation and an embedding of voices, by sherpa-onnx."""
+"""Diarization with sherpa-onnx: pyannote's segmentation model and a speaker embedding model."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from models.work import Ticket, Work
 log = logging.getLogger(__name__)
 
 _DECODE_TIMEOUT_S = 180.0
-_LIMIT_S = 2 * 3600.0  # sherpa-onnx looks at all samples at once: half a gigabyte
-_VOICE_S = (2.0, 10.0)  # of a known speaker
-_ALIKE = 0.5  # distance of two voices that are still one, and the least likeness to a known one
+_LIMIT_S = 2 * 3600.0  # sherpa-onnx reads all samples at once: half a gigabyte
+_VOICE_S = (2.0, 10.0)  # the shortest and longest sample of a known speaker
+_ALIKE = 0.5  # distance up to which two voices are one, and the least match with a known voice
 
 
 class SherpaSpeakers(BatchEngine):
-    """Answers with ``Turn`` after ``Turn``; all its work is done in processes, on the CPU.
+    """Returns a tuple of ``Turn``; all work is done in child processes on the CPU.
 
     Row options ``segmentation`` and ``embedding``: the models' file names.
     """
@@ -43,7 +43,7 @@ class SherpaSpeakers(BatchEngine):
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> SherpaSpeakers:
-        """See that the models are there."""
+        """Check that the models' files exist."""
         engine = cls(folder, row)
         missing = [path for path in engine._models.values() if not Path(path).is_file()]
         if missing:
@@ -51,12 +51,12 @@ class SherpaSpeakers(BatchEngine):
         return engine
 
     async def prepare(self, request: SpeakersRequest) -> Work:
-        """Find the turns; cancelling the caller ends the processes.
+        """Find the turns; cancelling the caller kills the processes.
 
         Raises:
-            InvalidValue: a known speaker's voice is too short, or too long.
-            MediaUndecodable: a file holds no readable audio, or the recording is too long for this.
-            EngineFailed: sherpa-onnx gave no answer.
+            InvalidValue: the sample of a known speaker is too short or too long.
+            MediaUndecodable: a file has no readable audio, or the recording is too long.
+            EngineFailed: sherpa-onnx failed.
         """
         voices = [
             await _voice(path, f"known_speaker_references[{index}]")
@@ -65,18 +65,18 @@ class SherpaSpeakers(BatchEngine):
         recording = await _decoded(request.path, _LIMIT_S, "audioUrl")
         task = {**self._models, "speakers": request.speakers, "alike": _ALIKE}
         try:
-            found = await diarize(task, [recording.samples, *(voice.samples for voice in voices)])
+            result = await diarize(task, [recording.samples, *(voice.samples for voice in voices)])
         except DiarizerFailed as error:
             log.error("telling speakers apart: %s", error)
             raise EngineFailed("Telling the speakers apart failed; the log says why.") from error
-        return Work((), finish=partial(_finish, found, request.names))
+        return Work((), finish=partial(_finish, result, request.names))
 
     def run(self, batch: Sequence[Ticket[Any]]) -> list[Any]:
-        """Nothing is left for the device."""
+        """Do nothing: no work is left for the device."""
         return [None] * len(batch)
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing: there is no memory to free."""
 
 
 async def _voice(path: Path, param: str) -> decoding.Audio:
@@ -105,21 +105,21 @@ async def _decoded(path: Path, limit_s: float, param: str) -> decoding.Audio:
         ) from error
 
 
-def _finish(found: Mapping[str, Any], names: Sequence[str], _: Sequence[Any]) -> tuple[Turn, ...]:
-    """Turns with the speakers' names: known ones where a voice is alike, else letters in order."""
-    called: dict[int, str] = {}
+def _finish(result: Mapping[str, Any], names: Sequence[str], _: Sequence[Any]) -> tuple[Turn, ...]:
+    """Return the turns; a speaker has a known name if the voices match, else the next letter."""
+    labels: dict[int, str] = {}
     letters = _letters(set(names))
-    for _start, _end, speaker in found["turns"]:
-        if speaker not in called:
-            alike = found["likeness"].get(str(speaker), [])
+    for _start, _end, speaker in result["turns"]:
+        if speaker not in labels:
+            alike = result["likeness"].get(str(speaker), [])
             best = max(range(len(alike)), key=alike.__getitem__, default=None)
             known = best is not None and alike[best] >= _ALIKE
-            called[speaker] = names[best] if known and best is not None else next(letters)
-    return tuple(Turn(start, end, called[speaker]) for start, end, speaker in found["turns"])
+            labels[speaker] = names[best] if known and best is not None else next(letters)
+    return tuple(Turn(start, end, labels[speaker]) for start, end, speaker in result["turns"])
 
 
 def _letters(taken: set[str]) -> Any:
-    """A, B, …, Z, AA, AB, … without those that are somebody's name."""
+    """Yield A, B, …, Z, AA, AB, … except those that are taken."""
     for count in (1, 2):
         for parts in product(string.ascii_uppercase, repeat=count):
             if (name := "".join(parts)) not in taken:

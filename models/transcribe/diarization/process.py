@@ -1,13 +1,14 @@
-"""Sherpa-onnx over a recording, in a process of its own.
+"""Run sherpa-onnx on a recording, in a child process.
 
-A process, because finding the speakers of an hour takes minutes in which the library cannot be
-stopped, and because it ends its process where a model is not as it expects. Run as a script, it
-reads its task as JSON from its argument and the samples from its standard input, and writes what it
-finds as JSON to its standard output.
+There are two reasons for a child process: the library takes minutes for an hour of audio and cannot
+be interrupted, and it ends its process if a model is invalid. Run as a script, this module reads
+its task as JSON from its argument and the samples from standard input, and writes the result as
+JSON to standard output.
 
-The task is ``{"segmentation", "embedding": paths, "speakers": how many or null, "alike": float,
-"lengths": samples of the recording, and of each known voice}``; the answer ``{"turns": [[start,
-end, speaker], …], "likeness": {speaker: [of each known voice, …]}}``, in seconds and as cosines.
+The task is ``{"segmentation", "embedding": paths, "speakers": number or null, "alike": float,
+"lengths": samples of the recording and of each known voice}``. The result is ``{"turns": [[start,
+end, speaker], …], "likeness": {speaker: [match with each known voice, …]}}``: times in seconds,
+matches as cosine similarities.
 """
 
 from __future__ import annotations
@@ -23,46 +24,46 @@ from typing import Any
 from models import child
 
 RATE_HZ = 16_000
-_PIECE = 1 << 20  # samples written at once
-_VOICE_S = 30.0  # of a speaker, that are compared with known voices
+_PIECE = 1 << 20  # samples per write
+_VOICE_S = 30.0  # how much of a speaker is compared with known voices
 _THREADS = 4
 
 
 class DiarizerFailed(Exception):
-    """The process ended without an answer; the message is its last line."""
+    """The process failed; the message is the last line of its standard error."""
 
 
 async def diarize(task: dict[str, Any], audios: Sequence[Any]) -> dict[str, Any]:
-    """Run a task; cancelling the caller ends the process.
+    """Run a task; cancelling the caller kills the process.
 
     Args:
-        task: as above, without ``lengths``.
+        task: as described above, without ``lengths``.
         audios: int16 samples of the recording, then of each known voice.
 
     Raises:
-        DiarizerFailed: it found no answer.
+        DiarizerFailed: the process failed.
     """
     task = {**task, "lengths": [len(audio) for audio in audios]}
-    with tempfile.TemporaryFile() as said:
-        finding = child.running(
+    with tempfile.TemporaryFile() as errors:
+        diarizer = child.running(
             "models.transcribe.diarization.process",
             json.dumps(task),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            stderr=said,
+            stderr=errors,
         )
-        async with finding as process:
+        async with diarizer as process:
             answer = await _exchange(process, audios)
         if process.returncode != 0:
-            said.seek(0)
-            lines = said.read().decode(errors="replace").strip().splitlines()
+            errors.seek(0)
+            lines = errors.read().decode(errors="replace").strip().splitlines()
             raise DiarizerFailed(lines[-1] if lines else f"status {process.returncode}")
-    found: dict[str, Any] = json.loads(answer)
-    return found
+    result: dict[str, Any] = json.loads(answer)
+    return result
 
 
 async def _exchange(process: asyncio.subprocess.Process, audios: Sequence[Any]) -> bytes:
-    """What the process answers to the samples."""
+    """Send the samples to the process, and return its output."""
     if process.stdin is None or process.stdout is None:
         raise DiarizerFailed("it has no pipes")
     try:
@@ -71,14 +72,14 @@ async def _exchange(process: asyncio.subprocess.Process, audios: Sequence[Any]) 
                 process.stdin.write(samples[start : start + _PIECE].tobytes())
                 await process.stdin.drain()
         process.stdin.close()
-    except (BrokenPipeError, ConnectionResetError):  # it ended early; its status says so
+    except (BrokenPipeError, ConnectionResetError):  # it ended early; its exit status says so
         pass
     answer = await process.stdout.read()
     await process.wait()
     return answer
 
 
-# In the other process ----------------------------------------------------------------------------
+# In the child process ----------------------------------------------------------------------------
 
 
 def _find(task: dict[str, Any], recording: Any, voices: Sequence[Any]) -> dict[str, Any]:
@@ -99,30 +100,30 @@ def _find(task: dict[str, Any], recording: Any, voices: Sequence[Any]) -> dict[s
         ),
     )
     if not config.validate():
-        raise SystemExit("the models of the speakers are not as sherpa-onnx expects")
-    found = sherpa_onnx.OfflineSpeakerDiarization(config).process(recording)
-    turns = [(one.start, one.end, one.speaker) for one in found.sort_by_start_time()]
+        raise SystemExit("the diarization models are not in the form that sherpa-onnx expects")
+    segments = sherpa_onnx.OfflineSpeakerDiarization(config).process(recording)
+    turns = [(turn.start, turn.end, turn.speaker) for turn in segments.sort_by_start_time()]
     if not voices:
         return {"turns": turns, "likeness": {}}
     extractor = sherpa_onnx.SpeakerEmbeddingExtractor(embedding)
     known = [_embedded(extractor, voice) for voice in voices]
     likeness = {
-        speaker: [_cosine(_embedded(extractor, voice), one) for one in known]
+        speaker: [_cosine(_embedded(extractor, voice), reference) for reference in known]
         for speaker, voice in _voices(recording, turns).items()
     }
     return {"turns": turns, "likeness": likeness}
 
 
 def _voices(recording: Any, turns: Sequence[tuple[float, float, int]]) -> dict[int, Any]:
-    """What each speaker says, his longest turns first."""
+    """Return samples of each speaker, the longest turns first."""
     import numpy as np
 
-    said: dict[int, list[Any]] = {}
-    for start, end, speaker in sorted(turns, key=lambda one: one[0] - one[1]):
-        pieces = said.setdefault(speaker, [])
+    voices: dict[int, list[Any]] = {}
+    for start, end, speaker in sorted(turns, key=lambda turn: turn[0] - turn[1]):
+        pieces = voices.setdefault(speaker, [])
         if sum(map(len, pieces)) < _VOICE_S * RATE_HZ:
             pieces.append(recording[int(start * RATE_HZ) : int(end * RATE_HZ)])
-    return {speaker: np.concatenate(pieces) for speaker, pieces in said.items()}
+    return {speaker: np.concatenate(pieces) for speaker, pieces in voices.items()}
 
 
 def _embedded(extractor: Any, voice: Any) -> Any:

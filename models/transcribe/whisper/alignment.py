@@ -1,4 +1,4 @@
-"""When each word of a segment is said, where nobody has asked for it of the whole window."""
+"""The times of a segment's words, if they were not computed for the whole window."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 def aligned(
     model: Any, tokenizer: Any, mel: Any, segment: dict[str, Any], options: Any
 ) -> list[dict[str, Any]]:
-    """Return the words of a segment, with times by the spectrum's clock.
+    """Return the words of a segment, with times in seconds of the spectrogram.
 
     Args:
-        model: faster-whisper's.
+        model: faster-whisper's model.
         tokenizer: for the segment's language and task.
-        mel: the spectrum that it is of; it is read from the segment's start to its end.
-        segment: with ``start``, ``end`` in seconds, and ``tokens``.
-        options: the library's, with the punctuation that belongs to words.
+        mel: the spectrogram; it is read from the segment's start to its end.
+        segment: has ``start`` and ``end`` in seconds, and ``tokens``.
+        options: the library's options; they list the punctuation that is joined to words.
     """
     from faster_whisper.audio import pad_or_trim
     from faster_whisper.transcribe import merge_punctuations
@@ -24,11 +24,11 @@ def aligned(
     second, most = model.frames_per_second, model.feature_extractor.nb_max_frames
     first = max(0, math.floor(segment["start"] * second))
     last = min(math.ceil(segment["end"] * second), first + most, mel.shape[1] - 1)
-    said = [token for token in segment["tokens"] if token < tokenizer.eot]
-    if last <= first or not said:
+    tokens = [token for token in segment["tokens"] if token < tokenizer.eot]
+    if last <= first or not tokens:
         return []
     encoded = model.encode(pad_or_trim(mel[:, first:last]))
-    [words] = model.find_alignment(tokenizer, [said], encoded, last - first)
+    [words] = model.find_alignment(tokenizer, [tokens], encoded, last - first)
     merge_punctuations(words, options.prepend_punctuations, options.append_punctuations)
     later = first / second
     return [

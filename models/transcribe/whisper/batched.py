@@ -1,8 +1,9 @@
-"""Windows of several recordings, written down together.
+"""Transcribe windows of several recordings together.
 
-Each is by itself: it is told a request's prompt and nothing of its neighbours. One that looks wrong
-is tried again less greedily, with those alone that do, too; what is left at the end of one, where
-the model stopped amid a sentence, becomes a shorter window, so that no word is lost there.
+Each window is independent: it is conditioned on its request's prompt, and not on its neighbours. A
+window whose result looks wrong is decoded again at a higher temperature, together with others like
+it. If the model stops in the middle of a sentence, the rest of the window becomes a shorter window,
+so that no word is lost.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from models.transcribe.whisper.recording import WINDOW_S, Recording, Window, beg
 from models.work import Ticket, Unfinished
 
 _SPECTRA_AT_ONCE = 8
-_LEAST_FRAMES = 40  # of a tail: there is as much silence at the end of a window
+_LEAST_FRAMES = 40  # a shorter rest is dropped: a window ends with this much silence
 
 
 @dataclass
-class _Going:
-    """A window that is under way."""
+class _State:
+    """The state of a window that is partly transcribed."""
 
     window: Window
     samples: Samples
@@ -46,22 +47,22 @@ class _Going:
 
     @property
     def request(self) -> TranscribeRequest:
-        """Whose window it is."""
+        """The request that the window belongs to."""
         return self.window.recording.request
 
     @property
     def options(self) -> Any:
-        """The library's, of that request."""
+        """The library's options for the request."""
         return self.window.recording.options
 
     @property
     def left(self) -> int:
-        """Frames that are not written down yet."""
+        """The number of frames that are not transcribed yet."""
         return self.mel.shape[1] - 1 - self.seek
 
 
 class Batched(Mode):
-    """Writes windows down."""
+    """Transcribes batches of windows."""
 
     def __init__(
         self,
@@ -70,7 +71,7 @@ class Batched(Mode):
         detect: Callable[[Recording, Any], None],
     ) -> None:
         super().__init__(model, tokenizer, detect)
-        # A spectrum takes a core some 40 ms, and the device waits for those of all windows.
+        # A spectrogram takes some 40 ms of a core, and the device waits for those of all windows.
         self._threads = ThreadPoolExecutor(min(_SPECTRA_AT_ONCE, os.cpu_count() or 1))
 
     def close(self) -> None:
@@ -78,29 +79,31 @@ class Batched(Mode):
         self._threads.shutdown()
 
     def run(self, batch: Sequence[Ticket[Window]]) -> list[list[dict[str, Any]] | Unfinished]:
-        """Go over each window once; its segments, where nothing is left of it.
+        """Transcribe a stretch of each window; return the segments of those that are finished.
 
-        What is left of one is gone over in a later run, with other windows. Of one that nobody
-        waits for, what there is.
+        An unfinished window continues in a later run, with other windows. A cancelled one returns
+        the segments so far.
         """
         items = [ticket.item for ticket in batch]
         try:
-            going = [item.going or self._begin(item) for item in items]
-            wanted = zip(going, batch, strict=True)
-            if active := [one for one, ticket in wanted if one.left > 0 and not ticket.cancelled]:
+            begun = [item.going or self._begin(item) for item in items]
+            pairs = zip(begun, batch, strict=True)
+            if active := [work for work, ticket in pairs if work.left > 0 and not ticket.cancelled]:
                 self._pass(active)
         except Exception:
-            for item in items:  # some may be noted already: each begins anew
+            for item in items:  # some have new segments already: every window starts again
                 item.going = None
             raise
-        return [self._end(one, ticket.cancelled) for one, ticket in zip(going, batch, strict=True)]
+        return [
+            self._end(work, ticket.cancelled) for work, ticket in zip(begun, batch, strict=True)
+        ]
 
-    def _end(self, one: _Going, cancelled: bool) -> list[dict[str, Any]] | Unfinished:
-        over = cancelled or one.left <= 0
-        one.window.going = None if over else one
-        return one.segments if over else Unfinished()
+    def _end(self, work: _State, cancelled: bool) -> list[dict[str, Any]] | Unfinished:
+        over = cancelled or work.left <= 0
+        work.window.going = None if over else work
+        return work.segments if over else Unfinished()
 
-    def _begin(self, item: Window) -> _Going:
+    def _begin(self, item: Window) -> _State:
         recording = item.recording
         samples = Samples(recording.audio.samples, item.spans)
         mel = Mel(samples, self._model.feature_extractor, lambda: None)
@@ -109,37 +112,39 @@ class Batched(Mode):
         before = tokenizer.encode(f" {options.initial_prompt}") if options.initial_prompt else []
         prompt = self._model.get_prompt(tokenizer, before, hotwords=options.hotwords)
         placing = Placing(recording.audio.samples, item.spans, recording.voiced)
-        return _Going(item, samples, mel, placing, tokenizer, prompt)
+        return _State(item, samples, mel, placing, tokenizer, prompt)
 
     def _spoken(self, recording: Recording, mel: Mel) -> Mel:
-        """The spectrum that says the language: a window may hold little speech, or none."""
+        """Return the spectrogram for language detection; a window may have little or no speech."""
         if recording.language is not None or not recording.speech:
             return mel
         first = Samples(recording.audio.samples, beginning(recording.speech, WINDOW_S))
         return Mel(first, self._model.feature_extractor, lambda: None)
 
-    def _pass(self, active: Sequence[_Going]) -> None:
-        """Write down the next stretch of each window."""
+    def _pass(self, active: Sequence[_State]) -> None:
+        """Transcribe the next stretch of each window."""
         import numpy as np
         from faster_whisper.audio import pad_or_trim
 
         frames = self._model.feature_extractor.nb_max_frames
-        ends = [one.seek + min(frames, one.left) for one in active]
-        heard = list(self._threads.map(lambda one, end: one.mel[:, one.seek : end], active, ends))
-        features = np.stack([pad_or_trim(one) for one in heard])
+        ends = [work.seek + min(frames, work.left) for work in active]
+        spectra = list(
+            self._threads.map(lambda work, end: work.mel[:, work.seek : end], active, ends)
+        )
+        features = np.stack([pad_or_trim(spectrum) for spectrum in spectra])
         decoded = self._decoded(features, active)
-        for index, one in enumerate(active):
-            self._note(one, heard[index].shape[1], decoded[index], features[index : index + 1])
+        for index, work in enumerate(active):
+            self._note(work, spectra[index].shape[1], decoded[index], features[index : index + 1])
 
-    def _decoded(self, features: Any, active: Sequence[_Going]) -> list[Decoded]:
-        """What is said in each: at the first temperature where it looks right, else the best."""
+    def _decoded(self, features: Any, active: Sequence[_State]) -> list[Decoded]:
+        """Return for each window the first result that looks right, or else the best."""
         options = active[0].options
         left, tries = list(range(len(active))), [list[Decoded]() for _ in active]
         done: dict[int, Decoded] = {}
         for temperature in options.temperatures:
             prompts = [active[index].prompt for index in left]
-            said = self._generate(features[left], prompts, temperature, options)
-            for index, result in zip(left, said, strict=True):
+            results = self._generate(features[left], prompts, temperature, options)
+            for index, result in zip(left, results, strict=True):
                 decoded = judged(result, active[index].tokenizer, temperature, options)
                 tries[index].append(decoded)
                 if looks_right(decoded, options):
@@ -153,10 +158,10 @@ class Batched(Mode):
         self, features: Any, prompts: Sequence[list[int]], temperature: float, options: Any
     ) -> Any:
         if temperature > 0:
-            how = {"beam_size": 1, "num_hypotheses": options.best_of, "sampling_topk": 0}
-            how["sampling_temperature"] = temperature
+            search = {"beam_size": 1, "num_hypotheses": options.best_of, "sampling_topk": 0}
+            search["sampling_temperature"] = temperature
         else:
-            how = {"beam_size": options.beam_size, "patience": options.patience}
+            search = {"beam_size": options.beam_size, "patience": options.patience}
         return self._model.model.generate(
             self._model.encode(features),
             prompts,
@@ -171,85 +176,85 @@ class Batched(Mode):
             max_initial_timestamp_index=round(
                 options.max_initial_timestamp / self._model.time_precision
             ),
-            **how,
+            **search,
         )
 
-    def _note(self, one: _Going, size: int, decoded: Decoded, features: Any) -> None:
-        """Add what is said to a window's segments, and go on where it stops."""
-        options = one.options
+    def _note(self, work: _State, size: int, decoded: Decoded, features: Any) -> None:
+        """Add a result to a window's segments, and move to where the next stretch begins."""
+        options = work.options
         if is_silent(decoded, options):
-            one.seek += size
+            work.seek += size
             return
         extractor = self._model.feature_extractor
-        found, seek, single_end = self._model._split_segments_by_timestamps(
-            tokenizer=one.tokenizer,
+        parts, seek, single_end = self._model._split_segments_by_timestamps(
+            tokenizer=work.tokenizer,
             tokens=decoded.result.sequences_ids[0],
-            time_offset=one.seek * extractor.time_per_frame,
+            time_offset=work.seek * extractor.time_per_frame,
             segment_size=size,
             segment_duration=size * extractor.time_per_frame,
-            seek=one.seek,
+            seek=work.seek,
         )
         if options.word_timestamps:
-            self._time_words(found, one, features, size)
-            end = found[-1]["words"][-1]["end"] if found and found[-1].get("words") else None
+            self._time_words(parts, work, features, size)
+            end = parts[-1]["words"][-1]["end"] if parts and parts[-1].get("words") else None
             if not single_end and end is not None:
                 seek = max(seek, round(end * self._model.frames_per_second))
-        align = partial(aligned, self._model, one.tokenizer, one.mel, options=options)
-        told = [
-            part
-            for each in _kept_segments(found, one, decoded)
-            for part in one.placing.placed(each, align, one.tokenizer)
+        align = partial(aligned, self._model, work.tokenizer, work.mel, options=options)
+        segments = [
+            placed
+            for segment in _kept_segments(parts, work, decoded)
+            for placed in work.placing.placed(segment, align, work.tokenizer)
         ]
-        if one.request.logprobs:
-            said = [each["tokens"] for each in told]
-            for each, logs in zip(
-                told,
-                log_probabilities(self._model, one.tokenizer, features[0, :, :size], said),
+        if work.request.logprobs:
+            texts = [segment["tokens"] for segment in segments]
+            for segment, logs in zip(
+                segments,
+                log_probabilities(self._model, work.tokenizer, features[0, :, :size], texts),
                 strict=True,
             ):
-                each["logprobs"] = logs
-        one.segments += told
-        gone = seek - one.seek
-        one.seek += gone if gone > 0 else size
-        if one.left < _LEAST_FRAMES:
-            one.seek += one.left
+                segment["logprobs"] = logs
+        work.segments += segments
+        advance = seek - work.seek
+        work.seek += advance if advance > 0 else size
+        if work.left < _LEAST_FRAMES:
+            work.seek += work.left
 
-    def _time_words(self, found: Sequence[Any], one: _Going, features: Any, size: int) -> None:
-        """Each window by itself: what one ends with is nothing to the next."""
+    def _time_words(self, parts: Sequence[Any], work: _State, features: Any, size: int) -> None:
+        """Add word times to the segments of one window; other windows do not affect them."""
         last = self._model.add_word_timestamps(
-            [found],
-            one.tokenizer,
+            [parts],
+            work.tokenizer,
             self._model.encode(features),
             size,
-            one.options.prepend_punctuations,
-            one.options.append_punctuations,
-            last_speech_timestamp=one.spoken_until,
+            work.options.prepend_punctuations,
+            work.options.append_punctuations,
+            last_speech_timestamp=work.spoken_until,
         )
-        one.spoken_until = one.spoken_until if last is None else last
+        work.spoken_until = work.spoken_until if last is None else last
 
 
 def _kept_segments(
-    found: Sequence[dict[str, Any]], going: _Going, decoded: Decoded
+    parts: Sequence[dict[str, Any]], work: _State, decoded: Decoded
 ) -> list[dict[str, Any]]:
-    """The segments that say something, as faster-whisper's own are."""
-    told, second = [], RATE_HZ // going.mel.hop
-    seek = going.seek + round(going.samples.offset(going.seek / second) * second)
-    for one in found:
-        text = going.tokenizer.decode(one["tokens"])
-        if one["start"] == one["end"] or not text.strip():
+    """Return the segments that have text, in the form of faster-whisper's own."""
+    segments, second = [], RATE_HZ // work.mel.hop
+    seek = work.seek + round(work.samples.offset(work.seek / second) * second)
+    for part in parts:
+        text = work.tokenizer.decode(part["tokens"])
+        if part["start"] == part["end"] or not text.strip():
             continue
-        told.append(
+        segments.append(
             {
                 "seek": seek,
-                "start": one["start"],
-                "end": one["end"],
+                "start": part["start"],
+                "end": part["end"],
                 "text": text,
-                "tokens": one["tokens"],
+                "tokens": part["tokens"],
                 "temperature": decoded.temperature,
                 "avg_logprob": decoded.log_probability,
                 "compression_ratio": decoded.compression,
                 "no_speech_prob": decoded.result.no_speech_prob,
-                "words": one.get("words"),
+                "words": part.get("words"),
             }
         )
-    return told
+    return segments

@@ -1,4 +1,4 @@
-"""One try to decode a window, and whether it looks right, by faster-whisper's rules."""
+"""One attempt to decode a window, and its quality by faster-whisper's rules."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Decoded:
-    """What the model says of a window, and how sure it is."""
+    """The result of decoding a window, and the measures of its quality."""
 
     result: Any
     log_probability: float
@@ -29,22 +29,25 @@ def judged(result: Any, tokenizer: Any, temperature: float, options: Any) -> Dec
 
 
 def looks_right(decoded: Decoded, options: Any) -> bool:
-    """Neither repetitive nor unsure; or silence, of which nobody can be sure."""
+    """Whether a result is neither repetitive nor improbable; or silence, which always is."""
     unsure = decoded.log_probability < options.log_prob_threshold
     silent = decoded.result.no_speech_prob > options.no_speech_threshold and unsure
     return silent or not (unsure or decoded.compression > options.compression_ratio_threshold)
 
 
 def best(tries: Sequence[Decoded], options: Any) -> Decoded:
-    """Of those that all look wrong, the surest that is not repetitive, as the last one tried."""
+    """Return the most probable attempt, if possible not a repetitive one, of those that look wrong.
+
+    Its ``temperature`` is that of the last attempt, as in faster-whisper.
+    """
     plain = [
         attempt for attempt in tries if attempt.compression <= options.compression_ratio_threshold
     ]
-    surest = max(plain or tries, key=lambda one: one.log_probability)
+    surest = max(plain or tries, key=lambda attempt: attempt.log_probability)
     return replace(surest, temperature=tries[-1].temperature)
 
 
 def is_silent(decoded: Decoded, options: Any) -> bool:
-    """Whether the model hears no speech and is unsure of what it wrote."""
+    """Whether the model detects no speech and the text is improbable."""
     sure = decoded.log_probability > options.log_prob_threshold
     return decoded.result.no_speech_prob > options.no_speech_threshold and not sure

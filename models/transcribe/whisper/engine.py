@@ -1,9 +1,8 @@
 """Transcription and translation with Whisper: ctranslate2's model, faster-whisper's rules.
 
-There are two modes. ``sequential`` is faster-whisper's own loop: each window sees the text before
-it. ``batched`` cuts a recording where nobody speaks, and transcribes windows of all requests
-together (``models.transcribe.whisper.batched``). Neither keeps more of a recording in memory than
-it reads at a time.
+There are two modes. ``sequential`` is faster-whisper's own loop: each window is conditioned on the
+text before it. ``batched`` cuts a recording at silences, and transcribes windows of all requests
+together (``models.transcribe.whisper.batched``). Both read a recording from disk piece by piece.
 """
 
 from __future__ import annotations
@@ -50,22 +49,23 @@ log = logging.getLogger(__name__)
 
 _DECODE_TIMEOUT_S = 180.0
 _LIMIT_S = 12 * 3600.0
-# No word is shorter, and OpenAI refuses such files. Whisper would guess for ten seconds.
+# A shorter recording is not transcribed: no word is shorter, and Whisper would guess for ten
+# seconds. OpenAI refuses such files.
 _LEAST_S = 0.1
-_AT_ONCE = {"cuda": 16, "cpu": 8}  # windows of a run
-_AT_ONCE_LARGE = 4  # of a large model without a GPU: half a gigabyte each
+_AT_ONCE = {"cuda": 16, "cpu": 8}  # windows per run
+_AT_ONCE_LARGE = 4  # the same for a large model on a CPU: each takes half a gigabyte
 _LARGE_BYTES = 4 * 10**9
-# Spans are put end to end, so shorter silences are cut out, too; half of the usual at their ends
-# makes for a fifth fewer windows and no more wrong words (benchmarks/transcribe.py).
+# Spans are concatenated, so shorter silences are cut out, too. Half of the default padding makes
+# a fifth fewer windows and no more wrong words (benchmarks/transcribe.py).
 _VAD_BATCHED = VadOptions(min_silence_duration_ms=160, speech_pad_ms=200)
 _COMPUTE_TYPES = {"cuda": "float16", "cpu": "int8"}
 
 
 class FasterWhisper(BatchEngine):
-    """A Whisper model in ctranslate2's form; emits ``Progress``, and ``Heard`` for a stream.
+    """A Whisper model in ctranslate2's format; emits ``Progress``, and ``Heard`` when streaming.
 
     Row options ``compute_type``: ctranslate2's; float16 on a GPU and int8 on a CPU by default.
-    ``kernels``: the folder where the driver keeps what it compiles.
+    ``kernels``: the folder in which the driver keeps compiled kernels.
     """
 
     libraries = ("faster_whisper", "ctranslate2", "av")
@@ -94,14 +94,14 @@ class FasterWhisper(BatchEngine):
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> FasterWhisper:
-        """Load the folder; on a GPU, see that it works there.
+        """Load the model from a folder; on a GPU, check that it runs.
 
         Raises:
-            DriverTooOld: it does not.
+            DriverTooOld: the model does not run with this GPU's driver.
         """
         shelf = row.options.get("kernels")
         if shelf is not None and (kernels := kept(shelf)) is not None:
-            # Read by the driver, which makes no folder: the next start finds what it compiles.
+            # The driver reads this variable and does not create the folder.
             os.environ.setdefault("CUDA_CACHE_PATH", str(kernels))
         from faster_whisper import WhisperModel
 
@@ -112,14 +112,14 @@ class FasterWhisper(BatchEngine):
         return cls(model, row, device.kind)
 
     async def prepare(self, request: TranscribeRequest) -> Work:
-        """Decode the file, and find where somebody speaks; cancelling the caller ends the decoding.
+        """Decode the file, and detect speech; cancelling the caller ends the decoding.
 
         Raises:
-            InvalidValue: a language that the model does not know.
-            UnsupportedParameter: a translation by a model that makes none; of a strict request,
-                a field that changes nothing, too.
-            ContextLengthExceeded: hotwords that leave no room.
-            MediaUndecodable: the file holds no readable audio.
+            InvalidValue: the model does not know the language.
+            UnsupportedParameter: the model does not translate; or the request is strict and has a
+                field without effect.
+            ContextLengthExceeded: the hotwords are too long.
+            MediaUndecodable: the file has no readable audio.
         """
         leniency = Leniency(request.strict)
         mode = request.mode or ("batched" if self._batched else "sequential")
@@ -140,24 +140,24 @@ class FasterWhisper(BatchEngine):
         return await asyncio.to_thread(self._work, recording, mode)
 
     def run(self, batch: Sequence[Ticket[Any]]) -> list[Any]:
-        """Write down a slice of a recording, or windows of several; stops within a window."""
+        """Transcribe a slice of a recording, or a batch of windows; return early if cancelled."""
         if isinstance(batch[0].item, Window):
-            found = self._windows.run(batch)
-            for ticket, segments in zip(batch, found, strict=True):
+            outputs = self._windows.run(batch)
+            for ticket, segments in zip(batch, outputs, strict=True):
                 if not isinstance(segments, Unfinished):
-                    self._hear(ticket, segments)
-            return found
+                    self._emit(ticket, segments)
+            return outputs
         return [self._sequential.run(ticket) for ticket in batch]
 
     def close(self) -> None:
-        """Drop the model."""
+        """Release the model, and end its threads."""
         self._windows.close()
         del self._model, self._windows, self._sequential, self._options
 
     # A request -----------------------------------------------------------------------------------
 
     def _work(self, recording: Recording, mode: str) -> Work:
-        """The parts of a request; what the CPU has to do for them is done here."""
+        """Return the parts of a request; their CPU work is done here."""
         request, extractor = recording.request, self._model.feature_extractor
         batched = mode == "batched"
         usual = _VAD_BATCHED if batched else VadOptions()
@@ -165,7 +165,9 @@ class FasterWhisper(BatchEngine):
         if batched:
             longest_s = min(options.max_speech_duration_s, WINDOW_S)
             options = replace(options, max_speech_duration_s=longest_s)
-        is_spoken = _look(recording, options) if request.vad is not False or batched else True
+        is_spoken = True
+        if request.vad is not False or batched:
+            is_spoken = _detect_speech(recording, options)
         finish = partial(_finish, recording)
         if not is_spoken or len(recording.audio.samples) < _LEAST_S * RATE_HZ:
             recording.language, recording.probability = recording.language or "en", 0.0
@@ -189,35 +191,35 @@ class FasterWhisper(BatchEngine):
 
     # On the device -------------------------------------------------------------------------------
 
-    def _hear(self, ticket: Ticket[Window], segments: Sequence[dict[str, Any]]) -> None:
+    def _emit(self, ticket: Ticket[Window], segments: Sequence[dict[str, Any]]) -> None:
         item = ticket.item
         recording = item.recording
         done, total = round(item.seconds, 2), round(recording.audio.duration_s, 2)
         ticket.emit(Progress(item.part, done, total, "seconds"), lasting=False)
         if recording.request.stream:
-            told = tuple(within(as_json(segment), recording) for segment in segments)
-            ticket.emit(Heard(item.part, told, last=True))
+            placed = tuple(within(as_json(segment), recording) for segment in segments)
+            ticket.emit(Heard(item.part, placed, last=True))
 
     def _detect(self, recording: Recording, features: Any) -> None:
-        """Find a recording's language."""
+        """Detect a recording's language."""
         if not self._model.model.is_multilingual:
             recording.language, recording.probability = "en", 1.0
             return
-        language, probability, said = self._model.detect_language(features=features)
+        language, probability, ranking = self._model.detect_language(features=features)
         if recording.request.languages:
-            allowed = [one for one in said if one[0] in recording.request.languages]
-            language, probability = max(allowed, key=lambda one: one[1])
+            allowed = [entry for entry in ranking if entry[0] in recording.request.languages]
+            language, probability = max(allowed, key=lambda entry: entry[1])
         recording.language, recording.probability = language, float(probability)
 
     def _tokenizer(self, recording: Recording) -> Any:
         return self._options.tokenizer(recording.language or "en", recording.request.task)
 
 
-def _look(recording: Recording, options: VadOptions) -> bool:
-    """Find what of a recording is heard; returns whether that is anything."""
+def _detect_speech(recording: Recording, options: VadOptions) -> bool:
+    """Choose the spans of a recording to transcribe; return whether there are any."""
     activity = voice_activity.activity(Samples(recording.audio.samples), options)
     recording.speech = activity.spans
-    if recording.request.vad is False:  # all of it, silences and all
+    if recording.request.vad is False:  # the whole recording, including silences
         recording.spoken = covering(activity.spans, len(recording.audio.samples))
         return True
     recording.spoken, recording.voiced = activity.spans, activity.voiced
@@ -225,9 +227,9 @@ def _look(recording: Recording, options: VadOptions) -> bool:
 
 
 def _finish(recording: Recording, parts: Sequence[Sequence[dict[str, Any]]]) -> Transcript:
-    segments = [within(as_json(one), recording) for part in parts for one in part]
+    segments = [within(as_json(segment), recording) for part in parts for segment in part]
     return Transcript(
-        segments=[{**one, "id": index} for index, one in enumerate(segments, start=1)],
+        segments=[{**segment, "id": index} for index, segment in enumerate(segments, start=1)],
         language=recording.language or "en",
         language_probability=recording.probability,
         duration_s=recording.audio.duration_s,

@@ -1,7 +1,7 @@
-"""The log-mel spectrogram of a recording, computed where it is looked at.
+"""The log-mel spectrogram of a recording, computed on demand.
 
-faster-whisper's own is one array of all frames, 115 MB an hour and more on the way there. It looks
-at 30 s at a time; here those frames are made when it does, and are the same.
+faster-whisper computes one array of all frames: 115 MB per hour, and more while it does. It reads
+30 s at a time. This class computes the same frames when they are read.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _BLOCK_FRAMES = 6000
 
 
 class Mel:
-    """Stands in for the array of shape (mels, frames), float32.
+    """Acts as the array of shape (mels, frames), float32.
 
     Args:
-        samples: of what.
-        extractor: faster-whisper's; its filters are used.
-        look: called before frames are made; may raise to end the transcription.
+        samples: the recording.
+        extractor: faster-whisper's feature extractor; its filters are used.
+        look: called before frames are computed; may raise to end the transcription.
     """
 
     def __init__(self, samples: Samples, extractor: Any, look: Callable[[], None]) -> None:
@@ -28,13 +28,13 @@ class Mel:
         self._samples = samples
         self._extractor = extractor
         self.hop: int = extractor.hop_length
-        # The library pads by one hop, and leaves out the last frame.
+        # The library pads by one hop, and drops the last frame.
         frames = len(samples) // self.hop + 1
         self.shape: tuple[int, int] = (extractor.mel_filters.shape[0], frames)
         self._floor: float | None = None
 
     def prepare(self) -> None:
-        """Find the loudest value of all, which bounds the others; reads the recording once."""
+        """Find the largest value, from which the floor follows; reads the recording once."""
         loudest = [
             float(self._raw(start, min(start + _BLOCK_FRAMES, self.shape[1])).max())
             for start in range(0, self.shape[1], _BLOCK_FRAMES)
@@ -42,7 +42,7 @@ class Mel:
         self._floor = max(loudest) - 8.0
 
     def __getitem__(self, where: tuple[slice, slice]) -> Any:
-        """Frames, as ``[:, first:last]``."""
+        """Return frames, as ``[:, first:last]``."""
         import numpy as np
 
         self.look()
@@ -54,7 +54,7 @@ class Mel:
         return (np.maximum(self._raw(start, stop), np.float32(self._floor)) + 4.0) / 4.0
 
     def _raw(self, start: int, stop: int) -> Any:
-        """Logarithms of what the filters let through, not bounded yet."""
+        """Return the logarithms of the filters' output, before the floor is applied."""
         import numpy as np
 
         extractor = self._extractor

@@ -1,4 +1,4 @@
-"""What both modes of transcription share."""
+"""The base class of both modes of transcription."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from models.transcribe.whisper.recording import Recording
 
 
 class Mode:
-    """A mode of transcription: a model, and the tokenizer of a recording's language.
+    """A mode of transcription.
 
     Args:
-        model: faster-whisper's.
-        tokenizer: makes one for a recording whose language is known.
-        detect: finds a recording's language, of its first frames.
+        model: faster-whisper's model.
+        tokenizer: makes the tokenizer of a recording whose language is known.
+        detect: detects a recording's language from its first frames.
     """
 
     def __init__(
@@ -29,11 +29,11 @@ class Mode:
         self._made_tokenizer = tokenizer
 
     def _tokenizer(self, recording: Recording, mel: Mel) -> Any:
-        """That of the recording's language, which is found where nobody has said it.
+        """Return the tokenizer of the recording's language, which is detected if unknown.
 
         Args:
-            recording: whose.
-            mel: a spectrum that begins with what is spoken.
+            recording: the recording.
+            mel: a spectrogram that begins with speech.
         """
         if recording.language is None:
             self._detect(recording, mel[:, : self._model.feature_extractor.nb_max_frames])

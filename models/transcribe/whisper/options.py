@@ -13,15 +13,15 @@ from models.row import Row
 from models.transcribe.request import TranscribeRequest
 
 _PROMPT_TOKENS = 223  # Whisper reads the last ones of a longer prompt
-_HOTWORD_TOKENS = 100  # that leave room for the text before, and for an answer
+_HOTWORD_TOKENS = 100  # more would leave no room for the text before and the answer
 
 
 class Options:
     """Makes the library's options for requests to one model.
 
     Args:
-        model: faster-whisper's.
-        row: the model's.
+        model: faster-whisper's model.
+        row: the model's row.
     """
 
     def __init__(self, model: Any, row: Row) -> None:
@@ -39,7 +39,7 @@ class Options:
         Raises:
             InvalidValue: the model does not know a language.
             UnsupportedParameter: the model does not translate; or the request is strict and has a
-                field that changes nothing.
+                field without effect.
             ContextLengthExceeded: the hotwords are too long.
         """
         self._check_languages(request)
@@ -49,13 +49,13 @@ class Options:
             )
         if request.hallucination_silence_s is not None and mode == "batched":
             leniency.leave_out(
-                "hallucination_silence_threshold", "windows are cut where nobody speaks already"
+                "hallucination_silence_threshold", "windows are already cut at silences"
             )
         return self._merged(
             temperatures=list(request.temperatures),
             initial_prompt=self._prompt(request, leniency),
             hotwords=self._hotwords(request),
-            # The library finds silence around words by their times.
+            # The library needs word times to find silence around words.
             word_timestamps=request.words
             or (request.hallucination_silence_s is not None and mode == "sequential"),
             condition_on_previous_text=request.condition and mode == "sequential",
@@ -75,9 +75,9 @@ class Options:
         )
 
     def _check_languages(self, request: TranscribeRequest) -> None:
-        asked = {"language": request.language} if request.language else {}
-        asked |= {f"languages[{index}]": code for index, code in enumerate(request.languages)}
-        for param, code in asked.items():
+        codes = {"language": request.language} if request.language else {}
+        codes |= {f"languages[{index}]": code for index, code in enumerate(request.languages)}
+        for param, code in codes.items():
             if code not in self._known:
                 raise InvalidValue(
                     f"{param} must be one of {', '.join(self._known)}; got {code!r}.", param=param
@@ -114,7 +114,7 @@ class Options:
         return ids
 
     def _merged(self, **given: Any) -> Any:
-        """Return the defaults of the library's ``transcribe``, with what is given."""
+        """Return the defaults of the library's ``transcribe``, updated with the given options."""
         from faster_whisper.transcribe import TranscriptionOptions, get_suppressed_tokens
 
         usual = inspect.signature(self._model.transcribe).parameters

@@ -1,9 +1,9 @@
-"""Where in a recording it is said what the model heard in stretches of it, put end to end.
+"""Convert the model's times, in concatenated stretches of audio, to times in the recording.
 
-The model's own times are coarse: a segment may begin in the silence before its first word, or go on
-to the end of a pause, and across a silence that was cut out it would be shown long before it is
-said. So segments and words begin and end where somebody speaks, and a segment that goes on behind a
-pause is two.
+The model's times are coarse: a segment may begin in the silence before its first word, or extend to
+the end of a pause. If a silence was cut out, such a segment would begin long before its first word
+is spoken. So segments and words are moved to where there is speech, and a segment with a pause in
+it is split.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any
 from models.transcribe.audio.rate import RATE_HZ
 from models.transcribe.audio.samples import Samples, Span
 
-_PAUSE_S = 1.7  # between two segments: silence of 2 s, without what is left at the ends of speech
-_BREAK_S = 0.5  # that no word goes across
-_TOUCH_S = 0.1  # of speech: a segment that has no more of it behind a pause ends before
-_NEAR_S = 0.3  # to speech, of a word beside it: the model's times are as uncertain
-_LEAST_S = 0.1  # that is left of a word
-_SHORT_S = 0.2  # of a word before a pause: that may be the first one behind it
+_PAUSE_S = 1.7  # the pause that splits a segment: silence of 2 s, without the padding of speech
+_BREAK_S = 0.5  # no word extends across a pause of this length
+_TOUCH_S = 0.1  # a segment that overlaps speech by less does not include it
+_NEAR_S = 0.3  # how far from speech a word may be, as the model's times are inexact
+_LEAST_S = 0.1  # the shortest duration of a word
+_SHORT_S = 0.2  # a word before a pause that is cut shorter may be the first one after it
 _SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！", ",", ";", ":", "，", "、")
 
 Word = dict[str, Any]  # ``word``, ``start``, ``end``, ``probability``
@@ -31,7 +31,7 @@ Align = Callable[[dict[str, Any]], list[Word]]
 
 @dataclass(frozen=True)
 class _Voice:
-    """Speech: when it begins and ends in what the model heard, and how much later that was."""
+    """A stretch of speech, in the model's seconds, and what to add to get the recording's."""
 
     start: float
     end: float
@@ -39,12 +39,12 @@ class _Voice:
 
 
 class Placing:
-    """Puts segments and words where they are said.
+    """Converts the times of segments and words.
 
     Args:
         whole: the recording.
-        spans: of it, that the model heard.
-        voiced: where somebody speaks; empty = nobody knows, and times are those of the model.
+        spans: the parts of it that the model reads.
+        voiced: the spans of speech; empty = unknown, and the model's times are only shifted.
     """
 
     def __init__(self, whole: Any, spans: Sequence[Span], voiced: Sequence[Span]) -> None:
@@ -54,12 +54,12 @@ class Placing:
         self._ends = [voice.end for voice in self._voices]
 
     def placed(self, segment: dict[str, Any], align: Align, tokenizer: Any) -> list[dict[str, Any]]:
-        """Return a segment with the times of the recording, in parts where pauses are in it.
+        """Return a segment with the recording's times, split at pauses.
 
         Args:
-            segment: as faster-whisper's, in seconds of what the model heard.
-            align: times the words of a segment that has none.
-            tokenizer: knows which tokens are whose words.
+            segment: faster-whisper's segment, in the model's seconds.
+            align: computes the words' times of a segment that has none.
+            tokenizer: maps tokens to words.
         """
         words: list[Word] = segment.get("words") or []
         timed = bool(words)
@@ -88,68 +88,69 @@ class Placing:
         ]
 
     def _touched(self, start: float, end: float) -> list[_Voice]:
-        """Return the speech of a segment."""
+        """Return the stretches of speech that a segment overlaps."""
         voices = self._of(start, end)
         return [voice for voice in voices if _overlap(voice, start, end) >= _TOUCH_S] or voices
 
     def _word(self, word: Word) -> Word:
-        """Return a word at its time: that of the speech that it has most in common with."""
+        """Return a word with the recording's times: those of the speech that it overlaps most."""
         start, end = word["start"], word["end"]
         groups = list(_unbroken(self._of(start, end)))
         shares = [sum(_overlap(voice, start, end) for voice in group) for group in groups]
         voices = groups[shares.index(max(shares))] if groups else []
         return {**word, **self._times(voices, word)}
 
-    def _parts(self, heard: Sequence[Word], placed: Sequence[Word]) -> Iterator[list[Word]]:
-        """Yield the words between pauses.
+    def _parts(self, original: Sequence[Word], placed: Sequence[Word]) -> Iterator[list[Word]]:
+        """Yield the groups of words between pauses.
 
         Args:
-            heard: the words at the model's times.
-            placed: the same where they are said.
+            original: the words with the model's times.
+            placed: the words with the recording's times.
         """
         part = list[Word]()
         for at, word in enumerate(placed):
             if part and word["start"] - part[-1]["end"] >= _PAUSE_S:
-                begun = [part.pop()] if self._begins_behind(part, heard[at - 1]) else []
+                begun = [part.pop()] if self._begins_behind(part, original[at - 1]) else []
                 if part:
                     yield part
                 part = [{**early, "start": word["start"], "end": word["start"]} for early in begun]
             part.append(word)
         yield part
 
-    def _begins_behind(self, part: Sequence[Word], heard: Word) -> bool:
-        """Whether the last word before a pause is rather the first of a sentence behind it.
+    def _begins_behind(self, part: Sequence[Word], original: Word) -> bool:
+        """Whether the last word before a pause is rather the first of a sentence after it.
 
-        The model begins such a word too early, up to half a second before the pause. The first word
-        of a segment begins where the segment does, so that its end counts: in the speech behind the
-        pause it belongs there. Of another word, little lies in the speech before.
+        The model starts such a word too early, up to half a second before the pause. The first
+        word of a segment starts with the segment, so its end decides: if it ends in the speech
+        after the pause, it belongs there. Any other word belongs there if little of it overlaps
+        the speech before.
 
         Args:
             part: the words before the pause.
-            heard: the last of them at the model's time.
+            original: the last of them, with the model's times.
         """
         last = part[-1]
         if last["word"].strip().endswith(_SENTENCE_ENDS):
             return False
         if len(part) == 1:
-            behind = self._of(heard["start"], heard["end"])[-1:]
+            behind = self._of(original["start"], original["end"])[-1:]
             if any(voice.start + voice.later > last["end"] for voice in behind):
                 return True
         seconds = last["end"] - last["start"]
-        cut_short = heard["end"] - heard["start"] - seconds > _TOUCH_S
+        cut_short = original["end"] - original["start"] - seconds > _TOUCH_S
         first = len(part) == 1 or part[-2]["word"].strip().endswith(_SENTENCE_ENDS)
         return bool(first and cut_short and seconds < _SHORT_S)
 
-    def _times(self, voices: Sequence[_Voice], said: dict[str, Any]) -> dict[str, float]:
-        """Return when something begins and ends, within speech as far as it has part in it."""
-        start, end = said["start"], said["end"]
+    def _times(self, voices: Sequence[_Voice], timed: dict[str, Any]) -> dict[str, float]:
+        """Return the recording's times of a segment or word, limited to the speech it overlaps."""
+        start, end = timed["start"], timed["end"]
         if not voices:
             first, last = self._samples.offset(start), self._samples.offset(end, ends=True)
-            if "word" in said:
-                first = last = self._samples.offset((start + end) / 2)  # both of one span
+            if "word" in timed:
+                first = last = self._samples.offset((start + end) / 2)  # keep both in one span
             return _rounded(start + first, end + last)
         first, last = voices[0].later, voices[-1].later
-        if _overlap(voices[0], start, end) <= 0:  # beside speech
+        if _overlap(voices[0], start, end) <= 0:  # near speech, but outside
             return _rounded(start + first, end + last)
         begins = max(start, voices[0].start)
         ends = min(end, voices[-1].end)
@@ -159,7 +160,7 @@ class Placing:
         return _rounded(begins + first, ends + last)
 
     def _of(self, start: float, end: float) -> list[_Voice]:
-        """Return the speech within some seconds, or the nearest beside them."""
+        """Return the speech between two times, or else the nearest speech, if it is near enough."""
         first, last = bisect_right(self._ends, start), bisect_left(self._starts, end)
         if first < last:
             return self._voices[first:last]
@@ -169,20 +170,20 @@ class Placing:
 
 
 def _within(spans: Sequence[Span], voiced: Sequence[Span]) -> Iterator[_Voice]:
-    """Yield what of the speech lies in spans, in seconds of the spans put end to end."""
-    heard = 0
+    """Yield the speech in the spans, in seconds of the concatenated spans."""
+    done = 0
     for begin, end in spans:
         at = bisect_right(voiced, begin, key=lambda span: span[1])
         while at < len(voiced) and voiced[at][0] < end:
             start, stop = max(begin, voiced[at][0]), min(end, voiced[at][1])
-            before = begin - heard
+            before = begin - done
             yield _Voice((start - before) / RATE_HZ, (stop - before) / RATE_HZ, before / RATE_HZ)
             at += 1
-        heard += end - begin
+        done += end - begin
 
 
 def _unbroken(voices: Sequence[_Voice]) -> Iterator[list[_Voice]]:
-    """Yield what a word may go across."""
+    """Yield groups of speech that are not separated by a break."""
     group = list[_Voice]()
     for voice in voices:
         if group and _gap(group[-1], voice) >= _BREAK_S:
@@ -212,16 +213,16 @@ def _text(words: Sequence[Word]) -> str:
 def _shared(
     segment: dict[str, Any], texts: Sequence[str], tokenizer: Any
 ) -> Iterator[dict[str, Any]]:
-    """Yield the tokens of each part of a segment, and their probabilities where they are known."""
+    """Yield the tokens of each part of a segment, and their log probabilities if known."""
     logs = segment.get("logprobs")
-    said = [token for token in segment["tokens"] if token < tokenizer.eot]
-    _, spelled = tokenizer.split_to_word_tokens([*said, tokenizer.eot])
+    tokens = [token for token in segment["tokens"] if token < tokenizer.eot]
+    _, spelled = tokenizer.split_to_word_tokens([*tokens, tokenizer.eot])
     ends, length, words, taken = list[int](), 0, iter(spelled), list[int]()
     for text in texts[:-1]:
         length += len(text)
         while len(tokenizer.decode(taken)) < length:
             taken += next(words)
         ends.append(len(taken))
-    for start, end in pairwise([0, *ends, len(said)]):
-        part = said[start:end]
+    for start, end in pairwise([0, *ends, len(tokens)]):
+        part = tokens[start:end]
         yield {"tokens": part} | ({} if logs is None else {"logprobs": logs[start:end]})

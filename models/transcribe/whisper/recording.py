@@ -1,4 +1,4 @@
-"""A recording that is being written down: its samples, and what is known of it."""
+"""A recording in transcription: its samples, language, speech and windows."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from models.transcribe.audio.rate import RATE_HZ
 from models.transcribe.audio.samples import Samples, Span
 from models.transcribe.request import TranscribeRequest
 
-WINDOW_S = 30.0  # what Whisper hears at once
-_GAP_S = 3.0  # of silence that is cut out amid a window: a sentence may go on behind it
+WINDOW_S = 30.0  # the longest audio that Whisper reads at once
+_GAP_S = 3.0  # the longest silence cut out within a window: a sentence may continue after it
 
 
 @dataclass
 class Recording:
-    """Shared by the parts of one request.
+    """The data that the parts of one request share.
 
     Attributes:
-        request: what is asked.
+        request: the request.
         audio: the decoded file.
-        options: the library's.
-        spoken: what of it is heard; None = all of it.
-        language, probability: once they are known.
-        speech: where somebody speaks, which says the language; None = nobody has looked.
-        voiced: the same more closely; empty = times are to be the model's own.
+        options: the library's options.
+        spoken: the spans to transcribe; None = the whole recording.
+        language, probability: the language and its probability, once they are known.
+        left_out: the request's fields that were not applied.
+        speech: the spans of speech, used to detect the language; None = not computed.
+        voiced: finer spans of speech; empty = keep the model's own times.
     """
 
     request: TranscribeRequest
@@ -45,7 +46,7 @@ class Recording:
 
     @property
     def samples(self) -> Samples:
-        """What is heard, put end to end."""
+        """The audio to transcribe, concatenated."""
         return Samples(self.audio.samples, self.spoken)
 
 
@@ -54,7 +55,7 @@ class Whole:
     """A part: the whole recording, window after window.
 
     Attributes:
-        going: what goes on with it, once it is begun.
+        going: the iterator over its further segments, once it is started.
         done: its segments so far.
     """
 
@@ -64,25 +65,25 @@ class Whole:
     done: list[dict[str, Any]] = field(default_factory=list)
 
     def forgotten(self) -> list[dict[str, Any]]:
-        """What is done; who runs the part again begins anew."""
+        """Reset the part, and return its segments so far; running it again starts afresh."""
         done, self.going, self.done = self.done, None, []
         return done
 
     @property
     def windows(self) -> int:
-        """About how many there are."""
+        """The approximate number of windows."""
         return max(1, math.ceil(len(self.recording.samples) / RATE_HZ / WINDOW_S))
 
 
 @dataclass
 class Window:
-    """A part: at most 30 s of what is spoken, put end to end.
+    """A part: at most 30 s of speech, concatenated.
 
     Attributes:
-        part: its place among the windows.
-        spans: of the recording.
-        seconds: how far it goes beyond the one before, silence included.
-        going: what is known of it, once it is begun.
+        part: its index among the windows.
+        spans: its spans of the recording.
+        seconds: by how much it advances in the recording, silence included.
+        going: its state, once it is started.
     """
 
     recording: Recording
@@ -93,18 +94,18 @@ class Window:
 
 
 def windows(recording: Recording, spans: Sequence[Span]) -> list[Window]:
-    """Put what is spoken into as few windows as can be, about as much into each.
+    """Pack spans of speech into the smallest number of windows, of about equal size.
 
     Args:
-        recording: of what.
-        spans: where somebody speaks, none longer than a window.
+        recording: the recording.
+        spans: the spans of speech, none longer than a window.
     """
     most = int(WINDOW_S * RATE_HZ)
     count = len(_packed(spans, most))
-    # The smallest size that takes no more of them: a run is as long as its longest.
+    # Find the smallest window size with this count: a run takes as long as its longest window.
     least = max((end - start for start, end in spans), default=0)
     sizes = range(least, max(least, most))
-    size = least + bisect_left(sizes, True, key=lambda one: len(_packed(spans, one)) <= count)
+    size = least + bisect_left(sizes, True, key=lambda size: len(_packed(spans, size)) <= count)
     made, before = list[Window](), 0.0
     for part, packed in enumerate(_packed(spans, size)):
         last = part == count - 1
@@ -115,7 +116,7 @@ def windows(recording: Recording, spans: Sequence[Span]) -> list[Window]:
 
 
 def covering(spans: Sequence[Span], length: int) -> list[Span]:
-    """All of a recording, cut in the middle of the silences, into spans of at most a window."""
+    """Return spans of at most a window that cover the recording, cut in the middle of silences."""
     most = int(WINDOW_S * RATE_HZ)
     cuts = [(left[1] + right[0]) // 2 for left, right in pairwise(spans)]
     edges = [0, *cuts, length]
@@ -127,7 +128,7 @@ def covering(spans: Sequence[Span], length: int) -> list[Span]:
 
 
 def beginning(spans: Sequence[Span], seconds: float) -> list[Span]:
-    """The first seconds of what lies in spans."""
+    """Return the first seconds of the given spans."""
     left, taken = int(seconds * RATE_HZ), list[Span]()
     for start, end in spans:
         if left <= 0:
@@ -151,20 +152,20 @@ def _packed(spans: Sequence[Span], most: int) -> list[list[Span]]:
 
 
 def within(segment: dict[str, Any], recording: Recording) -> dict[str, Any]:
-    """A segment whose times lie inside the recording."""
+    """Return a segment whose times lie inside the recording."""
     end = recording.audio.duration_s
     times = {name: min(segment[name], end) for name in ("start", "end")}
     words = [
-        {**one, "start": min(one["start"], end), "end": min(one["end"], end)}
-        for one in segment.get("words") or ()
+        {**word, "start": min(word["start"], end), "end": min(word["end"], end)}
+        for word in segment.get("words") or ()
     ]
     return {**segment, **times, "words": words or segment.get("words")}
 
 
 def as_json(value: Any) -> Any:
-    """The same without numpy: word times come as numpy's floats, which are no JSON."""
+    """Return a value with Python floats: numpy's, as in word times, cannot be encoded as JSON."""
     if isinstance(value, dict):
-        return {key: as_json(one) for key, one in value.items()}
+        return {key: as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [as_json(one) for one in value]
+        return [as_json(item) for item in value]
     return float(value) if isinstance(value, float) else value

@@ -1,7 +1,7 @@
-"""Whether ctranslate2 runs on this machine's GPU: it writes a known clip down before the first job.
+"""Check that ctranslate2 runs on this machine's GPU: transcribe a known clip before the first job.
 
-On a driver that is older than the CUDA it is built with it fails, or finds no words and says
-nothing (CTranslate2's issue 1978). What it compiles for the GPU meanwhile is kept for the next
+With a driver that is older than ctranslate2's CUDA version, transcription fails, or silently
+returns no words (CTranslate2's issue 1978). The kernels that this compiles are kept for the next
 start.
 """
 
@@ -26,22 +26,22 @@ _ABOUT_DRIVERS = (
 
 
 def checked(make: Callable[[], Any], row: Row) -> Any:
-    """The model that is made, once it has written the clip down.
+    """Make the model, transcribe the clip, and return the model.
 
     Raises:
-        DriverTooOld: it cannot, for the driver's sake.
+        DriverTooOld: the transcription fails because of the driver.
     """
     try:
         model = make()
         segments, _ = model.transcribe(
             str(CLIP), language="en", beam_size=1, temperature=0.0, without_timestamps=True
         )
-        heard = "".join(segment.text for segment in segments)
+        text = "".join(segment.text for segment in segments)
     except RuntimeError as error:
-        if any(one in str(error).lower() for one in _ABOUT_DRIVERS):
+        if any(words in str(error).lower() for words in _ABOUT_DRIVERS):
             raise _too_old(row, str(error)) from error
         raise
-    if not heard.strip():
+    if not text.strip():
         raise _too_old(row, "it hears nothing in a known clip")
     return model
 

@@ -1,7 +1,8 @@
-"""One recording, window after window: faster-whisper's own loop, a slice of it at a time.
+"""Transcribe one recording, window after window, with faster-whisper's own loop.
 
-Each window is told the text before it, so the windows of one recording cannot run together. Between
-two slices others may have the device: a short recording does not wait for a long one.
+Each window is conditioned on the text before it, so the windows of one recording cannot run
+together. The work is done in slices: between two of them other requests use the device, so that a
+short recording does not wait for a long one.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from models.transcribe.whisper.placing import Placing
 from models.transcribe.whisper.recording import Whole, as_json, within
 from models.work import Progress, Stopped, Ticket, Unfinished
 
-_SLICE_S = 1.0  # of the device's time, and then to the next segment
+_SLICE_S = 1.0  # device time after which a slice ends, at the next segment
 
 
 class Sequential(Mode):
-    """Writes whole recordings down."""
+    """Transcribes whole recordings."""
 
     def run(self, ticket: Ticket[Whole]) -> list[dict[str, Any]] | Unfinished:
-        """A slice; at the end of the last one the segments, or what there is when nobody waits."""
+        """Transcribe a slice; return all segments after the last slice or after a cancellation."""
         part = ticket.item
         part.mel.look = partial(_look, ticket)
         try:
@@ -38,18 +39,18 @@ class Sequential(Mode):
         except Stopped:
             return part.forgotten()
         except Exception:
-            part.forgotten()  # a generator that has raised is at its end
+            part.forgotten()  # a generator that has raised cannot continue
             raise
         return part.forgotten() if over else Unfinished()
 
     def _slice(self, ticket: Ticket[Whole], going: Iterator[dict[str, Any]]) -> bool:
-        """Write down some segments; returns whether those were all."""
+        """Transcribe some segments; return whether they were the last."""
         part, until = ticket.item, time.monotonic() + _SLICE_S
         recording = part.recording
         for segment in going:
             part.done.append(segment)
             _look(ticket)
-            _tell(ticket, segment["end"])
+            _emit_progress(ticket, segment["end"])
             if recording.request.stream:
                 ticket.emit(Heard(0, (within(segment, recording),)))
             if time.monotonic() >= until:
@@ -68,24 +69,24 @@ class Sequential(Mode):
         align = partial(aligned, self._model, tokenizer, mel, options=recording.options)
         for segment in segments:
             more = {"logprobs": logs.pop(segment.id)} if recording.request.logprobs else {}
-            heard = as_json(asdict(segment)) | more
-            yield from [heard] if placing is None else placing.placed(heard, align, tokenizer)
+            timed = as_json(asdict(segment)) | more
+            yield from [timed] if placing is None else placing.placed(timed, align, tokenizer)
 
     def _with_log_probabilities(
         self, segments: Iterable[Any], mel: Any, tokenizer: Any, logs: dict[int, Any]
     ) -> Iterator[Any]:
-        """The same segments, a window of them at a time; notes their tokens' probabilities.
+        """Yield the same segments, and store their tokens' log probabilities in ``logs``.
 
-        That a window is over is known once the next one is written down.
+        Segments are yielded window by window. A window is complete only when the next one is
+        transcribed.
         """
-        for seek, window in groupby(segments, key=lambda one: one.seek):
-            found = list(window)
+        for seek, group in groupby(segments, key=lambda segment: segment.seek):
+            window = list(group)
             size = min(self._model.feature_extractor.nb_max_frames, mel.shape[1] - 1 - seek)
-            said = log_probabilities(
-                self._model, tokenizer, mel[:, seek : seek + size], [one.tokens for one in found]
-            )
-            logs |= {one.id: each for one, each in zip(found, said, strict=True)}
-            yield from found
+            texts = [segment.tokens for segment in window]
+            entries = log_probabilities(self._model, tokenizer, mel[:, seek : seek + size], texts)
+            logs |= {segment.id: entry for segment, entry in zip(window, entries, strict=True)}
+            yield from window
 
 
 def _look(ticket: Ticket[Whole]) -> None:
@@ -93,7 +94,7 @@ def _look(ticket: Ticket[Whole]) -> None:
         raise Stopped
 
 
-def _tell(ticket: Ticket[Whole], seconds: float) -> None:
+def _emit_progress(ticket: Ticket[Whole], seconds: float) -> None:
     total = ticket.item.recording.audio.duration_s
     done = round(min(seconds, total), 2)
     ticket.emit(Progress(0, done, round(total, 2), "seconds"), lasting=False)

@@ -161,7 +161,7 @@ def test_a_broken_file_is_said_to_be_one(tmp_path, name):
     path.write_bytes(content)
     with pytest.raises(WeightsUnavailable, match=says) as told:
         read_header(path)
-    assert "broken.safetensors is no whole safetensors file" in told.value.message
+    assert "broken.safetensors is not a complete safetensors file" in told.value.message
     assert str(tmp_path) not in told.value.message
 
 
@@ -202,7 +202,7 @@ def test_a_person_sees_what_a_file_is(monkeypatch, capsys, saved):
 def test_a_layout_that_is_not_read_is_shown_all_the_same(monkeypatch, capsys, saved):
     path = saved({"a.weight": torch.ones(2, 2).to(torch.float8_e4m3fn)})
     assert inspect(monkeypatch, path) == 0
-    assert "layout: not read here. The checkpoint is stored as fp8;" in capsys.readouterr().out
+    assert "layout: not supported. The checkpoint is stored as fp8;" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["broken.safetensors", "nowhere.safetensors"])
