@@ -1,17 +1,21 @@
 """Chat: token ids in, token ids out.
 
-request      the requests to an engine, and the events it emits
-protocols    the protocols of what the handler uses of an engine
-text         converts messages to token ids, and token ids to text
-reading      splits an answer into text, reasoning and tool calls
-families     how families of models call tools
-admission    checks of requests that all engines share
-grammar      which tokens may follow, if the answer must match a grammar
-vetting      checks a grammar in a child process before the worker compiles it
-examiner     the code that runs in that process
-schemas      converts clients' JSON schemas to grammars
-options      the operator's options: which engine, and how much memory
-share        divides a GPU's memory between weights, cache and steps
-in_process   the transformers engine
-vllm         the vLLM engine
+request           the requests to an engine, and the events it emits
+protocols         the protocols of what the handler uses of an engine
+text              converts messages to token ids, and token ids to text
+detokenizer       token ids to text, as an answer grows
+reading           splits an answer into text, reasoning and tool calls
+families          how families of models call tools
+admission         checks of requests that all engines share
+sight             prepares pictures for a model that sees
+grammar           which tokens may follow, if the answer must match a grammar
+vetting           checks a grammar in a child process before the worker compiles it
+examiner          the code that runs in that process
+schemas           converts clients' JSON schemas to grammars
+options           the operator's options: which engine, and how much memory
+engine_arguments  the operator's further arguments of vLLM
+share             divides a GPU's memory between weights, cache and steps
+in_process        the transformers engine
+vllm              the vLLM engine
+printed           the engine for printed text
 """

@@ -7,8 +7,8 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 from models.chat.engine_arguments import engine_arguments
-from models.chat.request import PictureLimits
 from models.operator import Operator
+from models.pictures.request import PictureLimits
 from models.row import Row
 
 log = logging.getLogger(__name__)

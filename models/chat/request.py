@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from models.pictures.request import InputPicture
+
 GREEDY_BELOW = 1e-5  # dividing scores by less overflows; the likeliest token is the limit anyway
 
 
@@ -107,66 +109,6 @@ class Grammar:
             "lark": LLMatcher.grammar_from_lark,
         }[self.kind]
         return str(make(self.source))
-
-
-@dataclass(frozen=True)
-class PictureLimits:
-    """What the pictures of one request may have.
-
-    Attributes:
-        count: how many they may be.
-        size_bytes: of all of them together, as they come.
-        pixels: of all of them together, decoded.
-    """
-
-    count: int = 16
-    size_bytes: int = 32 * 1024 * 1024
-    pixels: int = 64_000_000
-
-
-@dataclass(frozen=True)
-class InputPicture:
-    """A picture that a client sends.
-
-    Attributes:
-        content: a PNG, JPEG, WebP or GIF.
-        param: the field that it came in, for errors.
-        low: whether a small copy of it does.
-    """
-
-    content: bytes
-    param: str
-    low: bool = False
-
-
-@dataclass(frozen=True)
-class ReadRequest:
-    """Pages whose text is wanted, of an engine for printed text."""
-
-    pictures: tuple[InputPicture, ...]
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of a page.
-
-    Attributes:
-        corners: top left, top right, bottom right, bottom left, in pixels of the upright page.
-        confidence: how likely its letters are on average, 0 to 1.
-    """
-
-    text: str
-    corners: tuple[tuple[int, int], ...]
-    confidence: float
-
-
-@dataclass(frozen=True)
-class Page:
-    """What a page says; ``width`` and ``height`` are those of the upright page, in pixels."""
-
-    width: int
-    height: int
-    lines: tuple[Line, ...]
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.chat.request import InputPicture, PictureLimits
 from models.chat.share import config_of
 from models.errors import InvalidValue, ModelLoadFailed
 from models.pictures.decoding import decode
+from models.pictures.request import InputPicture, PictureLimits
 from models.row import Row
 
 _LOW_SIDE = 512  # of a picture with ``detail: low``, as at OpenAI

@@ -8,4 +8,5 @@ encoder        the networks of the torch backends: our own BERT, or a library's 
 inputs         from a client's inputs to token ids
 lexical        BGE-M3's sparse vectors
 ranking        scores of documents for a query, from vectors
+judge          an engine: rerankers that answer yes or no
 """

@@ -17,8 +17,9 @@ from handler.contract.chat.pictures import fetched
 from handler.contract.chat.request import ChatRequest
 from handler.contract.chat.tools import asked_form, call_id
 from handler.contract.streaming import Whole, to_client
-from models.chat.request import Called, InputPicture, Said
+from models.chat.request import Called, Said
 from models.leniency import Leniency
+from models.pictures.request import InputPicture
 from models.warm.model import Borrowed
 
 

@@ -11,8 +11,9 @@ from handler.contract.base import Call
 from handler.contract.chat.choice import ChoiceText, Delta
 from handler.contract.chat.generation_request import GenerationRequest
 from models.chat.protocols import ChatEngine
-from models.chat.request import Begun, Ended, Grammar, InputPicture, Prompt, Tokens
+from models.chat.request import Begun, Ended, Grammar, Prompt, Tokens
 from models.leniency import LeftOut
+from models.pictures.request import InputPicture
 from models.warm.model import Borrowed
 
 

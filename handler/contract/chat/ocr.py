@@ -23,9 +23,9 @@ from handler.contract.chat.request import MAX_IMAGES, ChatRequest
 from handler.contract.request import Items, NonEmpty, Request, Text
 from handler.contract.samples import SQUARE
 from handler.contract.unsupported import Unsupported, alike
-from models.chat.request import InputPicture, Page, ReadRequest
 from models.errors import UnsupportedParameter
 from models.leniency import LeftOut, Leniency
+from models.pictures.request import InputPicture, Page, ReadRequest
 
 _PROMPT = "Write down the text in this picture, and nothing else."
 _BETWEEN = "\n\n"  # two pages

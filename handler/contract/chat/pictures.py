@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from handler.contract.base import Call
-from models.chat.request import InputPicture, PictureLimits
 from models.errors import InvalidValue, UnsupportedParameter
+from models.pictures.request import InputPicture, PictureLimits
 
 
 @dataclass(frozen=True)

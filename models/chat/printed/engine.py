@@ -10,13 +10,13 @@ from typing import Any
 from models.chat.printed.detection import lines
 from models.chat.printed.recognition import cut, read, upside_down
 from models.chat.printed.rectangles import Rectangle
-from models.chat.request import Line, Page, PictureLimits, ReadRequest
 from models.device.hardware import Device
 from models.device.threads import usable_cores
 from models.engine import BatchEngine
 from models.errors import InvalidValue
 from models.operator import Operator
 from models.pictures.decoding import decode
+from models.pictures.request import Line, Page, PictureLimits, ReadRequest
 from models.row import Row
 from models.work import Ticket, Work
 

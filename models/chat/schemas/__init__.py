@@ -11,6 +11,7 @@ unions        unions of cases: simplified, loosened, closed
 separation    the differences of cases, for ``oneOf``, ``not`` and ``if``
 fitting       whether a given value matches a case
 forms         cases in a form that llguidance can enforce
+children      what stands below a form
 numbers       bounds of numbers
 strings       lengths, formats and patterns of strings
 patterns      regular expressions in llguidance's dialect

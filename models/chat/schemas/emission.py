@@ -12,18 +12,10 @@ from typing import Any
 
 from models.chat.request import TOO_COMPLEX
 from models.chat.schemas.cases import ANY, Case, Empty
+from models.chat.schemas.children import Form, children_of, is_plain, item_of
 from models.chat.schemas.document import Document, Node
 from models.chat.schemas.expansion import Expansion
-from models.chat.schemas.forms import (
-    ArrayForm,
-    Form,
-    Forms,
-    Nodes,
-    ObjectForm,
-    children_of,
-    is_plain,
-    item_of,
-)
+from models.chat.schemas.forms import ArrayForm, Forms, Nodes, ObjectForm
 from models.chat.schemas.limits import Refused, pointer
 from models.chat.schemas.names import ANY_NAME
 from models.chat.schemas.numbers import bounds

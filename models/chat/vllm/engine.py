@@ -22,9 +22,9 @@ from models.chat.protocols import Text
 from models.chat.request import Begun, Ended, Prompt, Tokens
 from models.chat.sight import Sight
 from models.chat.text import ChatText
-from models.chat.vllm.running import LOST, Alive, Running
+from models.chat.vllm.running import LOST, Alive, Running, adapters_of
 from models.chat.vllm.sampling import logprobs, sampling
-from models.chat.vllm.start import adapters_of, error_line, started
+from models.chat.vllm.start import error_line, started
 from models.device import trial
 from models.device.hardware import Device
 from models.engine import StepEngine

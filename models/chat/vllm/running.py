@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from models.chat.admission import Admission
 from models.errors import (
     DeviceLost,
+    ModelLoadFailed,
 )
+from models.row import Row
 
 LOST = "The model's process has ended; the worker restarts. Send the request again."
 
@@ -43,3 +46,28 @@ class Alive:
         """A dead process is a lost device."""
         if kind is not None and kind.__name__ == "EngineDeadError":
             raise DeviceLost(LOST) from None
+
+
+def adapters_of(engine: Any, row: Row) -> dict[str, Any]:
+    """Load the row's adapters; return vLLM's requests for them, by name.
+
+    Raises:
+        ModelLoadFailed: one cannot be: at a request it would end vLLM's process.
+    """
+    adapters = row.options.get("adapters", {})
+    if not adapters:
+        return {}
+    from vllm.lora.request import LoRARequest
+
+    made = {
+        name: LoRARequest(name, number, str(folder))
+        for number, (name, folder) in enumerate(sorted(adapters.items()), start=1)
+    }
+    for name, request in made.items():
+        try:
+            engine.add_lora(request)
+        except Exception as error:
+            raise ModelLoadFailed(
+                f"{row.slug}: the adapter {name} cannot be loaded; the worker's log says why."
+            ) from error
+    return made

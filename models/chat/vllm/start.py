@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from models.chat.request import PictureLimits
 from models.chat.share import Model, Share, Steps, config_of, files_bytes, working_bytes
 from models.device.hardware import Device
 from models.device.kept import kept, key
@@ -19,6 +18,7 @@ from models.errors import (
     ModelLoadFailed,
     shorten,
 )
+from models.pictures.request import PictureLimits
 from models.row import Row
 
 log = logging.getLogger(__name__)
@@ -234,31 +234,6 @@ def _client(given: dict[str, Any]) -> Any:
         usage_context=UsageContext.OPENAI_API_SERVER,
         enable_multiprocessing=True,
     )
-
-
-def adapters_of(engine: Any, row: Row) -> dict[str, Any]:
-    """Load the row's adapters; return vLLM's requests for them, by name.
-
-    Raises:
-        ModelLoadFailed: one cannot be: at a request it would end vLLM's process.
-    """
-    adapters = row.options.get("adapters", {})
-    if not adapters:
-        return {}
-    from vllm.lora.request import LoRARequest
-
-    made = {
-        name: LoRARequest(name, number, str(folder))
-        for number, (name, folder) in enumerate(sorted(adapters.items()), start=1)
-    }
-    for name, request in made.items():
-        try:
-            engine.add_lora(request)
-        except Exception as error:
-            raise ModelLoadFailed(
-                f"{row.slug}: the adapter {name} cannot be loaded; the worker's log says why."
-            ) from error
-    return made
 
 
 def error_line(error: Exception) -> str:

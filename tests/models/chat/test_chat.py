@@ -13,12 +13,13 @@ import pytest
 import torch
 
 from handler.contract.chat.stops import StopStrings
+from models.chat.detokenizer import Detokenizer
 from models.chat.families import FAMILIES
 from models.chat.grammar import Grammars
 from models.chat.in_process.engine import TransformersChat
 from models.chat.reading import Reading
 from models.chat.request import Called, Grammar, Prompt, Sampling
-from models.chat.text import ChatText, Detokenizer
+from models.chat.text import ChatText
 from models.device.hardware import Device
 from models.errors import (
     ContextLengthExceeded,

@@ -12,8 +12,8 @@ from PIL import Image
 from models.catalog import CATALOG
 from models.chat.printed.components import components
 from models.chat.printed.rectangles import around
-from models.chat.request import InputPicture, Page, PictureLimits, ReadRequest
 from models.errors import InvalidValue, MediaUndecodable
+from models.pictures.request import InputPicture, Page, PictureLimits, ReadRequest
 from tests.conftest import needs
 from tests.support.printed import drawn
 

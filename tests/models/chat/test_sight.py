@@ -15,8 +15,9 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageTextToText
 
 from models.catalog import CATALOG
-from models.chat.request import InputPicture, PictureLimits, Prompt, Sampling
+from models.chat.request import Prompt, Sampling
 from models.errors import ContextLengthExceeded, InvalidValue, MediaUndecodable
+from models.pictures.request import InputPicture, PictureLimits
 from models.tiny import SEED
 from models.tiny.qwen_vl import language, picture_marks, tokens
 from tests.support.chatting import ready, together

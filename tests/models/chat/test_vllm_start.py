@@ -22,13 +22,14 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from models.chat.request import InputPicture, PictureLimits, Prompt, Sampling
+from models.chat.request import Prompt, Sampling
 from models.chat.share import Model, Share, Steps, token_bytes, working_bytes
 from models.chat.vllm.engine import VllmChat
 from models.chat.vllm.start import arguments, environment
 from models.device import kept as kept_module
 from models.device.hardware import Device
 from models.errors import DeviceLost, InvalidValue, ModelDoesNotFit, ModelLoadFailed
+from models.pictures.request import InputPicture, PictureLimits
 from models.row import Row
 from models.stages import recording
 from tests.conftest import CPU, row, tiny
