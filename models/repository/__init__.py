@@ -8,5 +8,7 @@ copies      where a repository's files can be read: on this machine, or at the h
 facts       values with their sources
 chat, embeddings, transcribe, images   what is read of a repository of each surface
 libraries   what the installed libraries can load
+hub         the hub's answers about a repository
+machine     what a description depends on besides the repository
 weights     sizes of the weights, and what is wrong with them
 """
