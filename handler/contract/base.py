@@ -7,7 +7,7 @@ functions that answer it. ``handler.dispatch`` reads nothing else of a surface.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +19,6 @@ from handler.errors import ErrorObject
 from handler.media.bucket import Bucket
 from handler.media.files import MediaDoor
 from handler.media.loras import LoraShelf
-from models.leniency import LeftOut
 from models.row import Row
 from models.warm.model import Borrowed
 from models.work import Progress
@@ -247,12 +246,6 @@ class Surface:
 def plain_route(route: str) -> str:
     """An OpenAI route without query and version: ``/embeddings``."""
     return "/" + route.split("?")[0].strip("/").removeprefix("v1/")
-
-
-def with_warnings(answer: dict[str, Any], left_out: Sequence[LeftOut]) -> dict[str, Any]:
-    """Add the extension ``warnings``: the fields that the model has no use for."""
-    told = [{"param": one.param, "message": one.message} for one in left_out]
-    return {**answer, "warnings": told} if told else answer
 
 
 def with_notice(answer: dict[str, Any], *rows: Row | None) -> dict[str, Any]:

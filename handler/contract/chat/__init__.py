@@ -9,6 +9,7 @@ responses           conversations in OpenAI's newer form: ``POST /v1/responses``
 generation          a prompt for the engine, and the text as it grows
 generation_request  the fields that all bodies have
 messages            the messages of a conversation
+tool_calls          calls that the assistant made earlier
 tools               functions that a model may call, and forms that an answer must have
 choice              one choice's tokens as text
 stops               stop strings in streamed text

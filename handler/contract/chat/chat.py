@@ -10,13 +10,14 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from handler.contract.base import Call, Json, Operation, with_notice, with_warnings
+from handler.contract.base import Call, Json, Operation, with_notice
 from handler.contract.chat.choice import Delta, Spelled, merged
-from handler.contract.chat.generation import Asked, Progress, deltas, engine_of, lane, usage
+from handler.contract.chat.generation import Asked, GrowingAnswers, deltas, engine_of, lane, usage
 from handler.contract.chat.pictures import fetched
 from handler.contract.chat.request import ChatRequest
 from handler.contract.chat.tools import asked_form, call_id
 from handler.contract.streaming import Whole, to_client
+from handler.contract.warnings import with_warnings
 from models.chat.request import Called, Said
 from models.leniency import Leniency
 from models.pictures.request import InputPicture
@@ -59,7 +60,7 @@ def conversation_prompt(call: Call, model: Borrowed) -> Asked:
 
 
 async def converse(
-    call: Call, progress: Progress, pictures: tuple[InputPicture, ...] | None = None
+    call: Call, progress: GrowingAnswers, pictures: tuple[InputPicture, ...] | None = None
 ) -> AsyncGenerator[Delta, None]:
     """Yield what is new of each answer to a ``ChatRequest``.
 
@@ -83,7 +84,7 @@ async def converse(
 
 async def answer(call: Call) -> Json:
     """Answer in one piece: OpenAI's ChatCompletion."""
-    progress = Progress()
+    progress = GrowingAnswers()
     said: dict[int, list[Delta]] = {index: [] for index in range(call.request.n)}
     async with aclosing(converse(call, progress)) as parts:
         async for delta in parts:
@@ -92,7 +93,7 @@ async def answer(call: Call) -> Json:
 
 
 def _completion(
-    call: Call, head: dict[str, Any], said: Mapping[int, Sequence[Delta]], progress: Progress
+    call: Call, head: dict[str, Any], said: Mapping[int, Sequence[Delta]], progress: GrowingAnswers
 ) -> Json:
     """OpenAI's ChatCompletion of what each choice said."""
     choices = [_choice(index, parts) for index, parts in said.items()]
@@ -128,7 +129,7 @@ async def _chunks(call: Call) -> AsyncGenerator[dict[str, Any] | Whole, None]:
     """Yield each choice's role, pieces and finish reason; then the usage, and the whole answer."""
     request: ChatRequest = call.request
     include_usage = request.stream_options.include_usage
-    progress = Progress()
+    progress = GrowingAnswers()
     head = with_notice(completion_head(call, "chat.completion.chunk"), call.row)
     calls = dict.fromkeys(range(request.n), 0)
     said: dict[int, list[Delta]] = {index: [] for index in range(request.n)}

@@ -17,7 +17,7 @@ from handler.contract.chat.choice import Delta, Spelled, merged
 from handler.contract.chat.completion_request import CompletionRequest
 from handler.contract.chat.generation import (
     Asked,
-    Progress,
+    GrowingAnswers,
     deltas,
     engine_of,
     lane,
@@ -31,7 +31,7 @@ from models.warm.model import Borrowed
 
 
 async def _deltas(
-    call: Call, progress: Sequence[Progress]
+    call: Call, progress: Sequence[GrowingAnswers]
 ) -> AsyncGenerator[tuple[int, Delta], None]:
     """Yield what every prompt brings, all in one batch, with the index of its choice.
 
@@ -58,7 +58,7 @@ async def _deltas(
 
 
 async def _nothing(
-    call: Call, model: Borrowed, asked: Asked, progress: Progress, stops: Sequence[str]
+    call: Call, model: Borrowed, asked: Asked, progress: GrowingAnswers, stops: Sequence[str]
 ) -> AsyncGenerator[Delta, None]:
     """Answer no tokens, as ``max_tokens: 0`` asks; the prompt is counted and not read.
 
@@ -102,7 +102,7 @@ def _encode(text: Text, prompt: str | list[int], param: str) -> list[int]:
 async def answer(call: Call) -> Json:
     """Answer in one piece: OpenAI's Completion."""
     request: CompletionRequest = call.request
-    progress = [Progress() for _ in request.prompts]
+    progress = [GrowingAnswers() for _ in request.prompts]
     said: list[list[Delta]] = [[] for _ in range(len(progress) * request.n)]
     async with aclosing(_deltas(call, progress)) as events:
         async for place, delta in events:
@@ -123,7 +123,7 @@ def stream(call: Call) -> AsyncGenerator[Json, None]:
 async def _chunks(call: Call) -> AsyncGenerator[dict[str, Any], None]:
     request: CompletionRequest = call.request
     head = with_notice(_head(call), call.row)
-    progress = [Progress() for _ in request.prompts]
+    progress = [GrowingAnswers() for _ in request.prompts]
     async with aclosing(_deltas(call, progress)) as events:
         async for place, delta in events:
             text = "".join(piece.text for piece in delta.pieces if isinstance(piece, Said))

@@ -45,7 +45,7 @@ class Asked:
 
 
 @dataclass
-class Progress:
+class GrowingAnswers:
     """The answers to one prompt while they grow.
 
     Attributes:
@@ -68,7 +68,7 @@ class Progress:
         return sum(choice.thought_tokens for choice in self.choices)
 
 
-def usage(*parts: Progress) -> dict[str, Any]:
+def usage(*parts: GrowingAnswers) -> dict[str, Any]:
     """OpenAI's CompletionUsage over all parts of an answer."""
     prompt_tokens = sum(part.prompt_tokens for part in parts)
     completion_tokens = sum(part.completion_tokens for part in parts)
@@ -89,7 +89,7 @@ def engine_of(model: Borrowed) -> ChatEngine:
 
 
 async def deltas(
-    call: Call, model: Borrowed, asked: Asked, progress: Progress, stops: Sequence[str]
+    call: Call, model: Borrowed, asked: Asked, progress: GrowingAnswers, stops: Sequence[str]
 ) -> AsyncGenerator[Delta, None]:
     """Yield what is new of each choice, as it comes; ``progress`` is kept up with it."""
     request: GenerationRequest = call.request

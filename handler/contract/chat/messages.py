@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from handler.contract.chat.pictures import Reference
+from handler.contract.chat.tool_calls import ToolCall
 from handler.contract.request import Items, NonEmpty, Part, Text, refuse_unsupported
 from handler.contract.unsupported import Unsupported
 from models.errors import InvalidValue, UnsupportedParameter
@@ -18,7 +17,6 @@ MAX_MESSAGES = 10_000
 MAX_PARTS = 1000  # of a message
 MAX_ALL_PARTS = 20_000  # and calls of all messages: each is an object of half a kilobyte
 MAX_CALLS = 128  # of a message
-MAX_ARGUMENT_DEPTH = 100  # of arguments that a template writes as JSON
 _NO_SOUND = "no model here hears; write it down first: POST /v1/audio/transcriptions"
 _NO_FILE = "send text or image_url parts"
 
@@ -80,58 +78,6 @@ class ImagePart(BaseModel):
 ContentPart = Annotated[TextPart | RefusalPart | ImagePart, Field(discriminator="type")]
 
 
-class Function(BaseModel):
-    """The function of a call, and its ``arguments`` as the model wrote them, perhaps cut off."""
-
-    model_config = ConfigDict(strict=True)
-
-    name: NonEmpty
-    arguments: Text | None = None
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """The arguments by their names, as chat templates need them.
-
-        Text that is no JSON object stands under the name ``arguments``.
-        """
-        text = self.arguments or ""
-        value = _parsed(text)
-        if isinstance(value, dict):
-            return value
-        return {} if text.strip() in ("", "null") else {"arguments": text}
-
-
-def _parsed(text: str) -> Any:
-    """Return a JSON value; None for text that is none, or none that a template can write."""
-    try:
-        value = json.loads(text)
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError):  # also half of a surrogate pair, and 1e999
-        return None
-    return value if _depth(text) <= MAX_ARGUMENT_DEPTH else None
-
-
-def _depth(text: str) -> int:
-    """Return how deep brackets are nested at most, those within strings counted as well."""
-    depths = accumulate((letter in "[{") - (letter in "]}") for letter in text)
-    return max(depths, default=0)
-
-
-class Call(BaseModel):
-    """A call that the assistant made earlier."""
-
-    model_config = ConfigDict(strict=True)
-
-    id: NonEmpty
-    type: Literal["function"] = "function"
-    function: Function
-
-    def plain(self) -> dict[str, Any]:
-        """The call as chat templates know it: with arguments that are an object."""
-        function = {"name": self.function.name, "arguments": self.function.values}
-        return {"type": "function", "id": self.id, "function": function}
-
-
 class Message(BaseModel):
     """One turn of the conversation."""
 
@@ -141,7 +87,7 @@ class Message(BaseModel):
     content: Text | Annotated[list[ContentPart], Items(MAX_PARTS, least=1)] | None = None
     refusal: Text | None = None
     name: NonEmpty | None = None
-    tool_calls: Annotated[list[Call], Items(MAX_CALLS)] | None = None
+    tool_calls: Annotated[list[ToolCall], Items(MAX_CALLS)] | None = None
     tool_call_id: NonEmpty | None = None
     reasoning_content: Text | None = None
 

@@ -14,15 +14,16 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from handler.contract.base import Call, Json, Operation, with_notice, with_warnings
+from handler.contract.base import Call, Json, Operation, with_notice
 from handler.contract.chat.chat import completion_head, converse
 from handler.contract.chat.choice import Delta, merged
-from handler.contract.chat.generation import Progress, usage
+from handler.contract.chat.generation import GrowingAnswers, usage
 from handler.contract.chat.pictures import Reference, fetched
 from handler.contract.chat.request import MAX_IMAGES, ChatRequest
 from handler.contract.request import Items, NonEmpty, Request, Text
 from handler.contract.samples import SQUARE
 from handler.contract.unsupported import Unsupported, alike
+from handler.contract.warnings import with_warnings
 from models.errors import UnsupportedParameter
 from models.leniency import LeftOut, Leniency
 from models.pictures.request import InputPicture, Page, ReadRequest
@@ -130,7 +131,7 @@ async def answer(call: Call) -> Json:
     if printed:
         request.leave_out_words(call.row.slug, leniency)
     pictures = await fetched(call, request.references)
-    progress = [Progress() for _ in pictures]
+    progress = [GrowingAnswers() for _ in pictures]
     if printed:
         pages = await _lines(call, pictures)
     else:
@@ -142,7 +143,7 @@ async def answer(call: Call) -> Json:
 def _completion(
     call: Call,
     pages: Sequence[Mapping[str, Any]],
-    progress: Sequence[Progress],
+    progress: Sequence[GrowingAnswers],
     left_out: Sequence[LeftOut],
 ) -> Json:
     reasons = {page["finish_reason"] for page in pages}
@@ -195,7 +196,7 @@ async def _lines(call: Call, pictures: tuple[InputPicture, ...]) -> list[Mapping
 
 
 async def _read(
-    call: Call, pictures: Sequence[InputPicture], progress: Sequence[Progress]
+    call: Call, pictures: Sequence[InputPicture], progress: Sequence[GrowingAnswers]
 ) -> list[Mapping[str, Any]]:
     """What is said of each page; the first that fails ends all."""
     pages = [

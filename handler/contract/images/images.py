@@ -12,20 +12,14 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, NotRequired, TypedDict
 
-from handler.contract.base import (
-    Call,
-    Operation,
-    Surface,
-    run_told,
-    with_notice,
-    with_warnings,
-)
+from handler.contract.base import Call, Operation, Surface, run_told, with_notice
 from handler.contract.images.data import ImageData, all_data, as_base64, copy_of, data_of
 from handler.contract.images.engine_request import engine_request
 from handler.contract.images.fields import IMAGE_NAMES
 from handler.contract.images.request import ImagesRequest, PictureRequest
 from handler.contract.samples import SQUARE
 from handler.contract.streaming import Whole, to_client
+from handler.contract.warnings import with_warnings
 from models.errors import ContentWithheld
 from models.images.request import Images, Picture, Preview, ScreenRequest
 from models.leniency import LeftOut, Leniency

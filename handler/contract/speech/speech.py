@@ -11,16 +11,10 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from typing import Any
 
-from handler.contract.base import (
-    Call,
-    Operation,
-    Surface,
-    run_told,
-    with_notice,
-    with_warnings,
-)
+from handler.contract.base import Call, Operation, Surface, run_told, with_notice
 from handler.contract.speech.request import SpeechRequest
 from handler.contract.streaming import Whole, to_client
+from handler.contract.warnings import with_warnings
 from handler.wire import Encoded, File, about_header
 from models.row import Row
 from models.speech.request import (

@@ -38,19 +38,15 @@ log = logging.getLogger(__name__)
 
 Measuring = Callable[[], AbstractAsyncContextManager["Metrics | None"]]
 
-_HELD_S = 0.25  # a poll that is answered with nothing sooner was not held open
-_EMPTY_PAUSE_S = 1.0  # at most, after such a poll; a job may be waiting
+_HELD_S, _EMPTY_PAUSE_S = 0.25, 1.0  # a poll that ends sooner was not held; a pause after it
 _LAST_POLL_S = 5.0  # after SIGTERM: a container is killed after 10 s
-
-# From 2.0 on the SDK waits for events, too, and is woken by its signal handler.
+# From 2.0 on the SDK waits for events, too.
 _SDK_WAITS_FOR_EVENTS = hasattr(rp_scale.JobScaler, "_wait_for_dispatch_event")
 
 
-def replace_scaler(
-    worker: Worker, measuring: Measuring = nullcontext, absence: Absence | None = None
-) -> None:
-    """Have the SDK use ours."""
-    rp_scale.JobScaler = partial(Scaler, worker, measuring=measuring, absence=absence)
+def replace_scaler(worker: Worker, **options: Any) -> None:
+    """Have the SDK use a ``Scaler`` with these options."""
+    rp_scale.JobScaler = partial(Scaler, worker, **options)
 
 
 class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
@@ -59,7 +55,7 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
     Args:
         worker: answers.
         config: the SDK's; its ``concurrency_modifier`` is a constant.
-        measuring: lends, for as long as jobs are taken, what counts them, or None.
+        measuring: lends what counts jobs while they are taken, or None.
         absence: how long the platform may be away, or refuse this worker, before it ends.
         patience: how long answers are tried.
         last_poll_s: how long the poll that is open at SIGTERM may still bring a job.

@@ -52,7 +52,7 @@ def run(
 
     end_with_worker()
     absence = Absence()
-    replace_scaler(worker, partial(_exposed, worker, settings), absence)
+    replace_scaler(worker, measuring=partial(_exposed, worker, settings), absence=absence)
     _ask_the_platform_alone()
     for one in fitness:
         runpod.serverless.register_fitness_check(one)

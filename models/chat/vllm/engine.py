@@ -22,9 +22,9 @@ from models.chat.protocols import Text
 from models.chat.request import Begun, Ended, Prompt, Tokens
 from models.chat.sight import Sight
 from models.chat.text import ChatText
-from models.chat.vllm.running import LOST, Alive, Running, adapters_of
+from models.chat.vllm.running import HUNG, LOST, Alive, Running, adapters_of
 from models.chat.vllm.sampling import logprobs, sampling
-from models.chat.vllm.start import error_line, started
+from models.chat.vllm.start import cache_tokens, error_line, started
 from models.device import trial
 from models.device.hardware import Device
 from models.engine import StepEngine
@@ -48,7 +48,6 @@ _LOOK_S = 0.25  # between two looks whether vLLM's process lives
 # ends of an answer are held where it has a least length.
 _MOST_BIASES, _MOST_ENDS = 1024, 128
 SILENT_S = 120.0  # a step, of thousands of tokens at most, takes seconds
-_HUNG = "The model's process gives no sign of life; the worker restarts. Send the request again."
 
 
 class VllmChat(StepEngine):
@@ -71,8 +70,8 @@ class VllmChat(StepEngine):
         self.ends = text.ends(generation.get("eos_token_id"), vocabulary)
         self._engine = engine
         grammars = Grammars(text.tokenizer, vocabulary, self.ends)
-        self._cache_tokens = _cache_tokens(config)
-        most = min(self.context, self._cache_tokens)
+        self.cache_tokens = cache_tokens(config)
+        most = min(self.context, self.cache_tokens)
         limits = Limits(
             vocabulary,
             _MOST_BIASES,
@@ -81,7 +80,7 @@ class VllmChat(StepEngine):
         )
         self._entrance = Entrance(row.slug, most, grammars, limits, sight)
         at_once = int(config.scheduler_config.max_num_seqs)
-        self.capacity = max(1, min(at_once, self._cache_tokens // _USUAL_TOKENS))
+        self.capacity = max(1, min(at_once, self.cache_tokens // _USUAL_TOKENS))
         self._adapters = adapters_of(engine, row)
         self._going: dict[int, Running] = {}
         self._heard_at = time.monotonic()
@@ -200,7 +199,7 @@ class VllmChat(StepEngine):
         if core.resources.engine_dead or not alive:
             raise DeviceLost(LOST)
         if time.monotonic() - self._heard_at > SILENT_S:
-            raise DeviceLost(_HUNG)
+            raise DeviceLost(HUNG)
         return False
 
     def _request_events(self, key: int, going: Running, index: int, output: Any) -> Iterator[Any]:
@@ -259,8 +258,3 @@ class VllmChat(StepEngine):
     def _abort(self, names: Iterable[str]) -> None:
         with Alive():
             self._engine.abort_request(list(names), internal=True)
-
-
-def _cache_tokens(config: Any) -> int:
-    blocks: int = config.cache_config.num_gpu_blocks or 0
-    return blocks * int(config.cache_config.block_size)

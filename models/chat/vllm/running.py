@@ -12,6 +12,7 @@ from models.errors import (
 )
 from models.row import Row
 
+HUNG = "The model's process gives no sign of life; the worker restarts. Send the request again."
 LOST = "The model's process has ended; the worker restarts. Send the request again."
 
 

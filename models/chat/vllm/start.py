@@ -239,3 +239,9 @@ def _client(given: dict[str, Any]) -> Any:
 def error_line(error: Exception) -> str:
     """Return an error's message in one line, without its full stop."""
     return shorten(" ".join(str(error).split()), 200).rstrip(".")
+
+
+def cache_tokens(config: Any) -> int:
+    """Return how many tokens the cache holds."""
+    blocks: int = config.cache_config.num_gpu_blocks or 0
+    return blocks * int(config.cache_config.block_size)

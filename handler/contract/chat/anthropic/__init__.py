@@ -1,5 +1,6 @@
 """Messages: ``POST /v1/messages``, Anthropic's form of a conversation, and its count of tokens.
 
+turns     a turn, as a message of a chat
 blocks    turns and their content blocks, as the messages of a chat
 options   what a request says of tools, reasoning and form, as a chat has it
 request   its body, and the chat that it comes to

@@ -10,12 +10,13 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from handler.contract.base import Call, Json, Operation, with_notice, with_warnings
+from handler.contract.base import Call, Json, Operation, with_notice
 from handler.contract.chat.anthropic.request import CountRequest, MessagesRequest
 from handler.contract.chat.chat import conversation_prompt, converse
-from handler.contract.chat.generation import Progress, engine_of
+from handler.contract.chat.generation import GrowingAnswers, engine_of
 from handler.contract.chat.pictures import fetched
 from handler.contract.streaming import to_client
+from handler.contract.warnings import with_warnings
 from handler.errors import ErrorObject, http_status
 from models.chat.request import Called, Piece, Prompt, Said, Sampling, Thought
 
@@ -39,7 +40,7 @@ class Answer:
     """
 
     call: Call
-    progress: Progress = field(default_factory=Progress)
+    progress: GrowingAnswers = field(default_factory=GrowingAnswers)
     content: list[dict[str, Any]] = field(default_factory=list)
     id: str = field(default_factory=lambda: f"msg_{uuid.uuid4().hex[:24]}")
 

@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from handler.contract.chat.anthropic.turns import Turn
 from models.errors import InvalidValue, UnsupportedParameter, shorten
 
 # The first block of Claude Code's system prompt: another one with every request, so that no prefix
 # of the prompt would be found in the cache. It is no text for a model.
 _BILLING = "x-anthropic-billing-header:"
 _ROLES = ("user", "assistant", "system")
-
-
-@dataclass
-class Turn:
-    """One message of a chat, and where it comes from.
-
-    Attributes:
-        message: as chat has it.
-        path: of the turn, or of the block that is all of it.
-        parts: of the blocks that its parts are made of.
-        calls: of the blocks that its calls are made of.
-    """
-
-    message: dict[str, Any]
-    path: str
-    parts: list[str] = field(default_factory=list)
-    calls: list[str] = field(default_factory=list)
 
 
 def system_text(system: str | Sequence[Mapping[str, Any]]) -> str:

@@ -8,13 +8,14 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, PrivateAttr
 
-from handler.contract.chat.anthropic.blocks import Turn, system_text, turns
+from handler.contract.chat.anthropic.blocks import system_text, turns
 from handler.contract.chat.anthropic.options import (
     AnthropicChoice,
     AnthropicTool,
     JsonForm,
     OutputConfig,
 )
+from handler.contract.chat.anthropic.turns import Turn
 from handler.contract.chat.generation_request import Stop
 from handler.contract.chat.messages import MAX_MESSAGES
 from handler.contract.chat.reasoning import Thinking

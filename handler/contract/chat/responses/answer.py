@@ -15,13 +15,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from handler.contract.base import Call, Json, Operation, with_notice, with_warnings
+from handler.contract.base import Call, Json, Operation, with_notice
 from handler.contract.chat.chat import converse
-from handler.contract.chat.generation import Progress
+from handler.contract.chat.generation import GrowingAnswers
 from handler.contract.chat.responses.request import ResponsesRequest
 from handler.contract.chat.responses.shapes import TextFormat
 from handler.contract.chat.tools import call_id
 from handler.contract.streaming import to_client
+from handler.contract.warnings import with_warnings
 from models.chat.request import Called, Piece, Said
 
 
@@ -35,7 +36,7 @@ class Answer:
     """
 
     call: Call
-    progress: Progress = field(default_factory=Progress)
+    progress: GrowingAnswers = field(default_factory=GrowingAnswers)
     items: list[dict[str, Any]] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=count)
     id: str = field(default_factory=lambda: f"resp_{uuid.uuid4().hex}")
