@@ -17,7 +17,8 @@ from handler.settings.endpoint import Endpoint
 from handler.settings.engines import fitted
 from handler.settings.names import renamed
 from handler.settings.own import own_rows
-from handler.settings.variables import Settings, SettingsError
+from handler.settings.variable import SettingsError
+from handler.settings.variables import Settings
 from models.catalog import CATALOG, GB
 from models.device import hardware
 from models.device.hardware import Device

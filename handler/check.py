@@ -20,7 +20,8 @@ from handler.findings import ERROR, OK, WARNING, Finding
 from handler.machine import kept, machine, runs_on, volume
 from handler.settings.foreign import notes
 from handler.settings.spelling import misspelt
-from handler.settings.variables import Settings, SettingsError
+from handler.settings.variable import SettingsError
+from handler.settings.variables import Settings
 from models.catalog import GB
 from models.errors import QuartetError
 from models.row import Row

@@ -29,7 +29,8 @@ from handler.entry import Worker
 from handler.errors import JobInvalid, wire
 from handler.findings import passes, printed
 from handler.settings.foreign import notes
-from handler.settings.variables import Settings, SettingsError
+from handler.settings.variable import SettingsError
+from handler.settings.variables import Settings
 from handler.wire import encode
 from models.device.threads import share_cores
 from models.environ import tidy

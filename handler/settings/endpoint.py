@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from handler.contract.base import Surface
 from handler.job import Origin
 from handler.settings.names import find, nearest
-from handler.settings.variables import Settings, SettingsError
+from handler.settings.variable import SettingsError
+from handler.settings.variables import Settings
 from models.repository.address import is_address
 from models.row import Catalog, Row
 

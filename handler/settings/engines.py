@@ -6,7 +6,8 @@ import logging
 from collections.abc import Collection
 
 from handler.settings.own import chat_template
-from handler.settings.variables import Settings, SettingsError
+from handler.settings.variable import SettingsError
+from handler.settings.variables import Settings
 from models.catalog import GB
 from models.operator import Operator
 from models.row import Catalog, Row

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import SequenceMatcher
 
-from handler.settings.variables import SettingsError
+from handler.settings.variable import SettingsError
 from models.errors import ModelNotFound
 from models.row import Catalog, Row
 

@@ -16,7 +16,8 @@ from handler.assemble import assemble
 from handler.check import check
 from handler.settings.foreign import FOREIGN, notes, translated
 from handler.settings.spelling import misspelt
-from handler.settings.variables import Settings, SettingsError
+from handler.settings.variable import SettingsError
+from handler.settings.variables import Settings
 from models.chat.engine_arguments import ALLOWED, engine_arguments
 from models.repository.rows import Wanted, listed
 from tests.conftest import ROOT, decoded, needs

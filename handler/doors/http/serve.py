@@ -28,7 +28,8 @@ from handler.doors.http.protection import (
 from handler.doors.http.routes import Door
 from handler.ending import end_process
 from handler.entry import Worker
-from handler.settings.variables import Settings, SettingsError
+from handler.settings.variable import SettingsError
+from handler.settings.variables import Settings
 
 log = logging.getLogger(__name__)
 

@@ -30,7 +30,8 @@ from handler.contract.transcribe.request import TranscriptionRequest
 from handler.contract.transcribe.speakers import told_apart
 from handler.contract.transcribe.subtitles import srt, vtt
 from handler.settings.endpoint import Endpoint
-from handler.settings.variables import Settings, SettingsError
+from handler.settings.variable import SettingsError
+from handler.settings.variables import Settings
 from models.catalog import CATALOG
 from models.errors import InvalidValue, MediaUndecodable
 from models.transcribe.request import Heard, Transcript, Turn

@@ -19,7 +19,8 @@ from handler.settings.document import PLATFORM, document
 from handler.settings.endpoint import Endpoint
 from handler.settings.engines import fitted
 from handler.settings.names import renamed
-from handler.settings.variables import Settings, SettingsError
+from handler.settings.variable import SettingsError
+from handler.settings.variables import Settings
 from models import fake
 from models.catalog import CATALOG, GB
 from models.chat.options import TRANSFORMERS, VLLM

@@ -21,6 +21,7 @@ from models.chat.request import Grammar, Prompt, Sampling
 from models.device.hardware import Device
 from models.errors import ContextLengthExceeded, InvalidValue
 from tests.conftest import row
+from tests.support.chat_folders import folder  # noqa: F401 - a fixture
 from tests.support.chatting import Heard, Reference, agree, alone, letters, ready, together
 
 ENGINES = {

@@ -15,7 +15,8 @@ from openai.types import ImagesResponse
 from PIL import Image
 from transformers import CLIPImageProcessorPil
 
-from handler.settings.variables import Settings, SettingsError
+from handler.settings.variable import SettingsError
+from handler.settings.variables import Settings
 from models.images.request import ScreenRequest
 from tests.conftest import error_of, row
 from tests.support.bodies import check

@@ -70,7 +70,7 @@ def test_the_language_is_that_of_what_is_said(load, tmp_path, german, mode, kind
 
 @real
 @pytest.mark.parametrize("mode", MODES)
-def test_minutes_of_noise_before_a_sentence_are_not_written_down(load, tmp_path, spoken, mode):  # noqa: F811
+def test_minutes_of_noise_before_a_sentence_are_not_written_down(load, tmp_path, spoken, mode):
     path = write(tmp_path / "a.wav", np.concatenate([noise(240, 0.03, 1), spoken]))
     engine, asked = load(BASE), TranscribeRequest(path, mode=mode)
     work = asyncio.run(engine.prepare(asked))
@@ -86,7 +86,7 @@ def test_minutes_of_noise_before_a_sentence_are_not_written_down(load, tmp_path,
 @real
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("words", [False, True])
-def test_a_subtitle_is_not_early_across_a_silence(load, tmp_path, spoken, mode, words):  # noqa: F811
+def test_a_subtitle_is_not_early_across_a_silence(load, tmp_path, spoken, mode, words):
     """Nor late; and it ends where speech does, as do words."""
     parts = [silence(4), spoken, silence(4), spoken, silence(13), spoken, silence(25), spoken]
     path = write(tmp_path / "a.wav", np.concatenate([*parts, silence(20)]))
@@ -111,7 +111,7 @@ def test_a_subtitle_is_not_early_across_a_silence(load, tmp_path, spoken, mode, 
 
 @real
 @pytest.mark.parametrize("mode", MODES)
-def test_a_prompt_is_not_repeated_into_silence(load, tmp_path, spoken, mode):  # noqa: F811
+def test_a_prompt_is_not_repeated_into_silence(load, tmp_path, spoken, mode):
     path = write(tmp_path / "a.wav", np.concatenate([spoken, silence(50)]))
     prompt = "A glossary: Dashwood, Willoughby, Barton Cottage, Norland Park, Colonel Brandon."
     heard = run(load(BASE), TranscribeRequest(path, mode=mode, prompt=prompt, **QUICK))
@@ -121,7 +121,7 @@ def test_a_prompt_is_not_repeated_into_silence(load, tmp_path, spoken, mode):  #
 
 @real
 @pytest.mark.parametrize("mode", MODES)
-def test_what_is_said_behind_a_pause_is_a_segment_of_its_own(load, tmp_path, spoken, mode):  # noqa: F811
+def test_what_is_said_behind_a_pause_is_a_segment_of_its_own(load, tmp_path, spoken, mode):
     """Also where the model takes both for one sentence; its tokens are shared out."""
     half = int(3.0 * RATE_HZ)  # "And Mr. John Dashwood had then leisure to" | "consider …"
     path = write(tmp_path / "a.wav", np.concatenate([spoken[:half], silence(4), spoken[half:]]))
@@ -143,7 +143,7 @@ def test_what_is_said_behind_a_pause_is_a_segment_of_its_own(load, tmp_path, spo
 
 
 @real
-def test_a_quiet_recording_is_written_down(load, tmp_path, spoken):  # noqa: F811
+def test_a_quiet_recording_is_written_down(load, tmp_path, spoken):
     from tests.support.sounds import float_wav
 
     path = float_wav(tmp_path / "a.wav", spoken / 32768 * 1e-4)
@@ -166,7 +166,7 @@ def test_noise_is_nothing_that_is_said_however_quiet(load, tmp_path, mode, level
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("vad", [None, True, False])
 @pytest.mark.parametrize("seconds", [0.001, 0.01, 0.05, 0.09])
-def test_what_is_too_short_for_a_word_is_not_decoded(load, tmp_path, spoken, mode, vad, seconds):  # noqa: F811
+def test_what_is_too_short_for_a_word_is_not_decoded(load, tmp_path, spoken, mode, vad, seconds):
     path = write(tmp_path / "a.wav", spoken[RATE_HZ : RATE_HZ + int(seconds * RATE_HZ)])
     work = asyncio.run(load(WHISPER).prepare(TranscribeRequest(path, mode=mode, vad=vad)))
     assert len(work.parts) == 0
@@ -174,7 +174,7 @@ def test_what_is_too_short_for_a_word_is_not_decoded(load, tmp_path, spoken, mod
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_crack_of_speech_amid_silence_is_not_decoded(load, tmp_path, spoken, mode):  # noqa: F811
+def test_a_crack_of_speech_amid_silence_is_not_decoded(load, tmp_path, spoken, mode):
     crack = spoken[RATE_HZ : RATE_HZ + 800]
     path = write(tmp_path / "a.wav", np.concatenate([silence(20), crack, silence(20)]))
     work = asyncio.run(load(WHISPER).prepare(TranscribeRequest(path, mode=mode)))
@@ -182,7 +182,7 @@ def test_a_crack_of_speech_amid_silence_is_not_decoded(load, tmp_path, spoken, m
 
 
 @pytest.mark.parametrize("vad", [None, True])
-def test_what_is_cut_out_is_what_faster_whisper_cuts_out(load, tmp_path, spoken, vad):  # noqa: F811
+def test_what_is_cut_out_is_what_faster_whisper_cuts_out(load, tmp_path, spoken, vad):
     """Its texts and tokens are those of its own ``vad_filter``; times are within its times."""
     from faster_whisper.audio import decode_audio
 
@@ -218,7 +218,7 @@ def test_what_is_cut_out_is_what_faster_whisper_cuts_out(load, tmp_path, spoken,
         ),
     ],
 )
-def test_with_silences_left_in_all_is_as_by_faster_whisper(load, tmp_path, spoken, asked, given):  # noqa: F811
+def test_with_silences_left_in_all_is_as_by_faster_whisper(load, tmp_path, spoken, asked, given):
     from faster_whisper.audio import decode_audio
 
     engine = load(BASE)
@@ -239,7 +239,7 @@ def test_with_silences_left_in_all_is_as_by_faster_whisper(load, tmp_path, spoke
 
 
 @real
-def test_with_the_real_model_too(load, tmp_path, spoken):  # noqa: F811
+def test_with_the_real_model_too(load, tmp_path, spoken):
     """Segment for segment: but for the ends of speech, nothing differs."""
     from faster_whisper.audio import decode_audio
 
@@ -424,7 +424,7 @@ def test_without_voice_activity_times_are_the_models():
     assert [(each["start"], each["end"]) for each in one["words"]] == [(18, 19.5), (39.8, 41)]
 
 
-def test_speech_is_known_more_closely_than_it_is_cut(spoken):  # noqa: F811
+def test_speech_is_known_more_closely_than_it_is_cut(spoken):
     whole = np.concatenate([silence(3), spoken, silence(1), spoken, silence(3)])
     found = voice_activity.activity(Samples(whole), voice_activity.VadOptions())
     assert len(found.spans) == 1

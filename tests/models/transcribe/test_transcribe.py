@@ -34,7 +34,7 @@ from models.transcribe.whisper.recording import Recording, Window, covering, win
 from models.work import Progress, Unfinished
 from tests.conftest import row
 from tests.support.driving import Ticket, prepare, run, through
-from tests.support.sounds import (
+from tests.support.sounds import (  # noqa: F401 - fixtures
     CODECS,
     QUICK,
     SENTENCE,
@@ -43,6 +43,8 @@ from tests.support.sounds import (
     decode,
     floats,
     real,
+    sentence,
+    spoken,
     write,
 )
 

@@ -25,7 +25,11 @@ from models.errors import DeviceLost, ModelLoadFailed, QuartetError
 from tests.conftest import ROOT
 from tests.support.bodies import CHAT, EMBEDDINGS, IMAGES, WAV, check
 from tests.support.running import environment, free_port, wait_until
-from tests.support.serving import in_process, metric
+from tests.support.serving import (
+    in_process,
+    metric,
+    url,  # noqa: F401 - a fixture
+)
 
 LONG = {"messages": [{"role": "user", "content": "x" * 3000}]}  # 60 s with 20 ms a token
 
@@ -370,7 +374,8 @@ def test_sigterm_finishes_what_is_in_flight_on_both_ports():
 def test_a_port_that_this_user_may_not_have_is_named(make_worker, monkeypatch):
     """Below 1024, in a container without rights: PORT is what to change."""
     from handler.doors.http import serve
-    from handler.settings.variables import Settings, SettingsError
+    from handler.settings.variable import SettingsError
+    from handler.settings.variables import Settings
 
     def refuse(self: Any, address: Any) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
