@@ -1,4 +1,4 @@
-"""The base class of what gives an engine its work: device thread, device watch and shutdown."""
+"""The base class of feeders: an engine's device thread, its watch and its shutdown."""
 
 from __future__ import annotations
 

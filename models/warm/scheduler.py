@@ -1,7 +1,7 @@
 """The queue of tickets, and the choice of those for the next run.
 
-Small requests go before large ones, but a large one is not delayed for ever. A request's turn is
-the work done before it arrived, plus its own size; the lowest turn goes first. So the later
+Small requests go before large ones, but a large one is not delayed indefinitely. A request's turn
+is the work done before it arrived, plus its own size; the lowest turn goes first. So the later
 requests that pass a request are no more work than its own, except for those that fill up a run.
 Requests of the same size run in order of arrival.
 

@@ -2,9 +2,9 @@
 
 The thread of a hung device does not respond, so the event loop watches its runs. When the last
 deadline of a run's requests has passed, the engine is told to stop. The device is lost if the run
-has still not ended after the grace period and the engine has sent no heartbeat for a while. The
-operator sets how long this while is; the client, who sets the deadline, does not. It is longer if
-the engine has been silent for a long time before.
+has still not ended after the grace period, and the engine has sent no heartbeat for
+``hung_after_s``. The operator sets this time, and not the client, who sets the deadline. It is
+extended for an engine that has had longer steps before.
 """
 
 from __future__ import annotations

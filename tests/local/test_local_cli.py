@@ -305,7 +305,7 @@ def test_a_worker_by_hand_and_ctrl_c_waits_for_it_and_answers_who_waits():
         (("--workers", "0"), "must be a number from 1"),
         (("--workers", "two"), "must be a number from 1"),
         (("--port", "99999"), "must be a number from 0 to 65535"),
-        (("--surfaces", ","), "names none"),
+        (("--surfaces", ","), "no surface is named"),
         (("--scale", "foo"), "--scale: 'foo' is neither delay:SECONDS nor requests:NUMBER"),
         (("--scale", "delay:0"), "--scale: 'delay:0': the delay must be more than 0 seconds"),
         (("--scale", "delay:4", "--idle-timeout", "0"), "must be a number from 1 to 3600"),

@@ -2,7 +2,7 @@
 
 decoding          decodes a file in a child process
 decoder_process   the code that runs in that process
-passes            one pass over a file, from beginning to end
+passes            one pass over a file
 reading           reads a track's frames, past damage
 mixing            converts frames of any format to one channel of 16-bit samples
 containers        a file's tracks, clock and duration
