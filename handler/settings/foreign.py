@@ -88,18 +88,18 @@ def translated(environment: Mapping[str, str]) -> dict[str, str]:
     """
     made = dict(environment)
     arguments: dict[str, object] = {}
-    for one in FOREIGN:
-        value = environment.get(one.name, "").strip()
-        if one.ours is None or not value:
+    for variable in FOREIGN:
+        value = environment.get(variable.name, "").strip()
+        if variable.ours is None or not value:
             continue
-        if one.ours == _ENGINE_ARGUMENT:
-            arguments[one.name.lower()] = _argument(value)
-        elif one.name == "OPENAI_SERVED_MODEL_NAME_OVERRIDE":
+        if variable.ours == _ENGINE_ARGUMENT:
+            arguments[variable.name.lower()] = _argument(value)
+        elif variable.name == "OPENAI_SERVED_MODEL_NAME_OVERRIDE":
             _add_name(made, value)
-        elif one.name == "DTYPES":
-            made.setdefault(one.ours, value.replace(";", ",").split(",")[0].strip())
-        elif not made.get(one.ours, "").strip():
-            made[one.ours] = value
+        elif variable.name == "DTYPES":
+            made.setdefault(variable.ours, value.replace(";", ",").split(",")[0].strip())
+        elif not made.get(variable.ours, "").strip():
+            made[variable.ours] = value
     if "DTYPE" in made:
         given = made["DTYPE"].strip().lower()
         made["DTYPE"] = _DTYPES.get(given, made["DTYPE"])
@@ -111,9 +111,9 @@ def translated(environment: Mapping[str, str]) -> dict[str, str]:
 
 def notes(environment: Mapping[str, str]) -> Iterator[str]:
     """Yield a line for each variable of another worker that has no meaning here."""
-    for one in FOREIGN:
-        if one.ours is None and environment.get(one.name, "").strip():
-            yield f"{one.name} of {one.worker} has no meaning here: {one.note}"
+    for variable in FOREIGN:
+        if variable.ours is None and environment.get(variable.name, "").strip():
+            yield f"{variable.name} of {variable.worker} has no meaning here: {variable.note}"
 
 
 def _add_name(made: dict[str, str], name: str) -> None:
@@ -133,7 +133,7 @@ def _argument(value: str) -> object:
 
 
 def _object(text: str) -> dict[str, object]:
-    found = _argument(text) if text.strip() else {}
-    if not isinstance(found, dict):
+    content = _argument(text) if text.strip() else {}
+    if not isinstance(content, dict):
         raise ValueError('must be a JSON object, as {"max_num_seqs": 64}')
-    return found
+    return content

@@ -73,7 +73,7 @@ def _allowed(text: str, folders: Sequence[Path]) -> Path:
     path = Path(text.removeprefix("file://"))
     if not path.is_absolute() or ".." in path.parts:
         raise RepositoryUnsuited(f"{text}: a folder's address is file:///, an absolute path, no ..")
-    if folders and not any(path.resolve().is_relative_to(one.resolve()) for one in folders):
+    if folders and not any(path.resolve().is_relative_to(root.resolve()) for root in folders):
         allowed = ", ".join(map(str, folders))
         raise RepositoryUnsuited(f"{text} is outside of MODEL_FOLDERS ({allowed}).")
     return path

@@ -115,12 +115,12 @@ def template_of(copy: Copy) -> tuple[str, str]:
     if copy.has("chat_template.jinja"):
         return copy.text("chat_template.jinja"), "chat_template.jinja"
     for name in ("chat_template.json", "tokenizer_config.json"):
-        found = copy.json(name).get("chat_template")
-        if isinstance(found, list):  # several, by name
-            named = {one.get("name"): one.get("template") for one in found}
-            found = named.get("default") or next(iter(named.values()), None)
-        if found:
-            return str(found), name
+        template = copy.json(name).get("chat_template")
+        if isinstance(template, list):  # several, by name
+            named = {entry.get("name"): entry.get("template") for entry in template}
+            template = named.get("default") or next(iter(named.values()), None)
+        if template:
+            return str(template), name
     return "", ""
 
 
@@ -137,9 +137,9 @@ def family_of(template: str) -> str | None:
         return "deepseek-r1"
     if "<|channel|>analysis<|message|>" in template:
         return "harmony"
-    if "<|start_header_id|>" in template and not any(one in template for one in other_forms):
+    if "<|start_header_id|>" in template and not any(mark in template for mark in other_forms):
         return "llama3.1" if "tools" in template and '"parameters"' in template else "llama3"
-    if any(one in template for one in other_forms):
+    if any(mark in template for mark in other_forms):
         return None
     if "<tool_call>" in template and "arguments" in template and "tools" in template:
         return "hermes"

@@ -48,7 +48,7 @@ def read(file: Path) -> list[dict[str, Any]]:
         raise ValueError(f"{file}: {error.strerror or 'cannot be read'}") from None
     tables = content.get("model", content)
     tables = [tables] if isinstance(tables, dict) else tables
-    if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
+    if not isinstance(tables, list) or not all(isinstance(item, dict) for item in tables):
         raise ValueError(f"{file}: model must be a table, or a list of tables")
     return [_values(file, table) for table in tables]
 
@@ -59,9 +59,9 @@ def _parsed(file: Path) -> dict[str, Any]:
         if file.suffix in _YAML:
             import yaml
 
-            found = yaml.safe_load(text)
+            content = yaml.safe_load(text)
         else:
-            found = tomllib.loads(text)
+            content = tomllib.loads(text)
     except ImportError:
         raise ValueError(f"{file}: PyYAML is not installed; write it in TOML") from None
     except Exception as error:
@@ -69,9 +69,9 @@ def _parsed(file: Path) -> dict[str, Any]:
             raise
         first = str(error).splitlines()[0]
         raise ValueError(f"{file}: {first}") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise ValueError(f"{file}: must hold a table")
-    return found
+    return content
 
 
 def _values(file: Path, table: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def _values(file: Path, table: Mapping[str, Any]) -> dict[str, Any]:
         elif name in _LISTS:
             made[name] = _LISTS[name](value)
         elif name in _GROUPS:
-            made |= {f"{name}.{key}": one for key, one in value.items()}
+            made |= {f"{name}.{key}": item for key, item in value.items()}
         else:
             made[name] = value
     return made

@@ -73,10 +73,10 @@ class Copy:
         Raises:
             RepositoryUnsuited: it holds something else.
         """
-        found = self.value(name)
-        if not isinstance(found, dict):
+        content = self.value(name)
+        if not isinstance(content, dict):
             raise RepositoryUnsuited(f"{name} holds no JSON object.")
-        return found
+        return content
 
     def value(self, name: str) -> Any:
         """Return what a file holds as JSON; an empty object if there is no such file."""
@@ -105,14 +105,14 @@ def find(address: Address, places: Places) -> Copy:
 
 
 def _at_hub(address: Address, places: Places) -> Copy:
-    found = hub.look(str(address.repo), address.revision, places.token, places.endpoint)
+    repository = hub.look(str(address.repo), address.revision, places.token, places.endpoint)
     return Copy(
-        f"hf://{address.repo}@{found.commit}",
+        f"hf://{address.repo}@{repository.commit}",
         "the hub",
-        found.sizes,
-        found.read,
-        licence=found.licence,
-        gated=found.gated,
+        repository.sizes,
+        repository.read,
+        licence=repository.licence,
+        gated=repository.gated,
     )
 
 
@@ -140,8 +140,8 @@ def _fetched(address: Address, places: Places) -> Iterator[tuple[Path, str]]:
     """Yield the copies that the builder or the worker has fetched, the newest first."""
     prefix = f"hf--{address.repo}--".replace("/", "--").lower()
     for root in (places.baked, places.volume, places.cache):
-        found = [] if root is None or not root.is_dir() else list(root.glob(f"{prefix}*"))
-        for folder in sorted(found, key=lambda one: one.stat().st_mtime, reverse=True):
+        copies = [] if root is None or not root.is_dir() else list(root.glob(f"{prefix}*"))
+        for folder in sorted(copies, key=lambda folder: folder.stat().st_mtime, reverse=True):
             if match := _COMMIT.fullmatch(folder.name.removeprefix(prefix)):
                 convert = f"?convert={match['convert']}" if match["convert"] else ""
                 yield folder, match["commit"] + convert
@@ -156,10 +156,10 @@ def _cached(address: Address, places: Places) -> Iterator[tuple[Path, str]]:
                 continue
             main = _content(repo / "refs" / "main")
             snapshots = list((repo / "snapshots").glob("*"))
-            for one in sorted(snapshots, key=lambda one: one.name != main):
-                unclear = address.revision is None and one.name != main and len(snapshots) > 1
-                if not unclear and any(path.is_file() for path in one.rglob("*")):
-                    yield one, one.name
+            for snapshot in sorted(snapshots, key=lambda snapshot: snapshot.name != main):
+                unclear = address.revision is None and snapshot.name != main and len(snapshots) > 1
+                if not unclear and any(path.is_file() for path in snapshot.rglob("*")):
+                    yield snapshot, snapshot.name
 
 
 def _ref(snapshot: Path, name: str) -> str:

@@ -178,7 +178,7 @@ def _licence(copy: Copy) -> tuple[str, str]:
     if copy.licence is not None:
         return copy.licence, "the hub"
     front = _FRONT.match(copy.text("README.md"))
-    found = _LICENCE.findall(front[1]) if front else []
+    licences = _LICENCE.findall(front[1]) if front else []
     # A licence that is "other" has a name beside it.
-    named = [one.strip() for one in found if one.strip() != "other"]
+    named = [item.strip() for item in licences if item.strip() != "other"]
     return (named[0], "README.md") if named else (_UNKNOWN, "README.md names none")

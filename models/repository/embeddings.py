@@ -49,7 +49,7 @@ def describe(copy: Copy, config: dict[str, Any], machine: Machine, facts: Facts)
         RepositoryUnsuited: it has no weights, or modules that are code of its own.
     """
     modules = copy.value("modules.json") if copy.has("modules.json") else []
-    foreign = [one["type"] for one in modules if not one["type"].startswith(_OWN_MODULES)]
+    foreign = [module["type"] for module in modules if not module["type"].startswith(_OWN_MODULES)]
     if foreign and not machine.trusts_code:
         raise RepositoryUnsuited(
             f"modules.json names {foreign[0]}, which is code of the repository; it is not run here "
@@ -106,27 +106,27 @@ def describe_judge(copy: Copy, config: dict[str, Any], machine: Machine, facts: 
 def _say_common(
     copy: Copy, machine: Machine, facts: Facts, engine: str, files: tuple[str, ...]
 ) -> None:
-    found = weights.safetensors(copy)
-    if not found and engine == _EMBEDDER:
-        found, files = weights.pickles(copy), (*files, *_PICKLES)
-    if not found:
+    weight_files = weights.safetensors(copy)
+    if not weight_files and engine == _EMBEDDER:
+        weight_files, files = weights.pickles(copy), (*files, *_PICKLES)
+    if not weight_files:
         raise weights.refuse_without(copy, "an encoder")
     own = ("*.py", "*/*.py") if machine.trusts_code else ()
-    files_bytes = sum(copy.sizes[name] for name in found)
+    files_bytes = sum(copy.sizes[name] for name in weight_files)
     stored = weights.stored_bytes(copy.json("config.json"))
     loaded_bytes = files_bytes * machine.dtype_bytes // stored
     facts.say("surface", "embeddings", "config.json: architectures")
     facts.say("engine", engine, "config.json: architectures")
     facts.say("files", (*files, *own), "the engine")
     facts.say("timeout_s", _TIMEOUT_S, "ours, for embeddings")
-    facts.say("weights_bytes", files_bytes, f"the sizes of {', '.join(found[:2])}")
+    facts.say("weights_bytes", files_bytes, f"the sizes of {', '.join(weight_files[:2])}")
     working = loaded_bytes // 2 + _WORKING_BYTES
     facts.say("memory_bytes", loaded_bytes + working, f"weights in {machine.dtype}, half as much")
 
 
 def _pooling(copy: Copy, modules: list[dict[str, Any]]) -> tuple[str, str]:
     """Return how a text's vector is made of its tokens', and where that is said."""
-    path = next((one["path"] for one in modules if one["type"].endswith(".Pooling")), None)
+    path = next((module["path"] for module in modules if module["type"].endswith(".Pooling")), None)
     if path is None:
         how = "no modules.json: sentence-transformers' own" if not modules else "modules.json"
         return ("mean" if not modules else "by its modules"), how

@@ -8,7 +8,7 @@ from typing import Any
 
 from models.row import Row
 
-_NAMES = frozenset(one.name for one in fields(Row))
+_NAMES = frozenset(row_field.name for row_field in fields(Row))
 _GROUPS = ("options", "defaults")  # values of these are named ``options.family``
 
 

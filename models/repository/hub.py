@@ -38,7 +38,7 @@ def look(repo: str, revision: str | None, token: str | None, endpoint: str | Non
         return api.model_info(repo, revision=revision, files_metadata=True, timeout=_TIMEOUT_S)
 
     info = _asked(ask, repo, revision)
-    sizes = {one.rfilename: int(one.size or 0) for one in info.siblings or ()}
+    sizes = {sibling.rfilename: int(sibling.size or 0) for sibling in info.siblings or ()}
     licences = [tag.removeprefix("license:") for tag in info.tags or () if "license:" in tag]
 
     def read(name: str) -> str:

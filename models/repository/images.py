@@ -61,7 +61,7 @@ def _family(copy: Copy, index: Mapping[str, Any]) -> str:
         )
     known: dict[str, str] = {}
     for family, each in FAMILIES.items():
-        known |= {one: known.get(one, family) for one in each.pipelines.values()}
+        known |= {pipeline: known.get(pipeline, family) for pipeline in each.pipelines.values()}
     if name not in known:
         raise RepositoryUnsuited(
             f"model_index.json names {name}; pipelines that are served: {', '.join(known)}."
@@ -96,8 +96,8 @@ def _say_sizes(
     """Note the files and the memory: of all parts, of the largest, of the one that denoises."""
     parts = {name: _part(copy, name) for name in _weighty(index)}
     chosen = [file for files in parts.values() for file in files]
-    half = any(_FP16 in one for one in chosen)
-    sizes = {name: sum(copy.sizes[one] for one in files) for name, files in parts.items()}
+    half = any(_FP16 in file for file in chosen)
+    sizes = {name: sum(copy.sizes[file] for file in files) for name, files in parts.items()}
     source = "the engine" + ("; in half precision where there is such a file" if half else "")
     facts.say("files", (*_SMALL_FILES, *chosen), source)
     total = sum(sizes.values())
@@ -120,9 +120,9 @@ def _say_sizes(
 
 def _weighty(index: Mapping[str, Any]) -> list[str]:
     """Return the parts of a pipeline that have weights."""
-    named = {name: one for name, one in index.items() if isinstance(one, list) and one[0]}
+    named = {name: part for name, part in index.items() if isinstance(part, list) and part[0]}
     words = ("Tokenizer", "Scheduler", "Processor", "FeatureExtractor")
-    return [name for name, one in named.items() if not any(word in one[1] for word in words)]
+    return [name for name, part in named.items() if not any(word in part[1] for word in words)]
 
 
 def _part(copy: Copy, name: str) -> list[str]:
@@ -138,12 +138,12 @@ def _part(copy: Copy, name: str) -> list[str]:
             f"{name} is stored as {method}; of quantised parts, sdnq int8 is read here."
         )
     all_of_it = weights.named(copy, [f"{name}/*.safetensors"])
-    half = [one for one in all_of_it if _FP16 in one or _FP16_SHARD.search(one)]
-    found = half or [one for one in all_of_it if _PLAIN.fullmatch(one.rpartition("/")[2])]
-    if not found:
+    half = [file for file in all_of_it if _FP16 in file or _FP16_SHARD.search(file)]
+    chosen_files = half or [file for file in all_of_it if _PLAIN.fullmatch(file.rpartition("/")[2])]
+    if not chosen_files:
         if weights.named(copy, [f"{name}/*.bin", f"{name}/*.ckpt", f"{name}/*.pt"]):
             raise RepositoryUnsuited(
                 f"The weights of {name} are pickles, which can hold code; save them as safetensors."
             )
         raise RepositoryUnsuited(f"The weights of {name} are missing; fetch the repository again.")
-    return found
+    return chosen_files

@@ -53,12 +53,12 @@ def vllm_architectures(package: Path) -> frozenset[str]:
     file = package / "model_executor" / "models" / "registry.py"
     if not file.is_file():
         return frozenset()
-    found: set[str] = set()
+    architectures: set[str] = set()
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
         target, value = _assigned(node)
         if target in _VLLM_TABLES and isinstance(value, ast.Dict):
-            found |= {str(one.value) for one in value.keys if isinstance(one, ast.Constant)}
-    return frozenset(found)
+            architectures |= {str(key.value) for key in value.keys if isinstance(key, ast.Constant)}
+    return frozenset(architectures)
 
 
 def _assigned(node: ast.stmt) -> tuple[str, ast.expr | None]:

@@ -92,10 +92,12 @@ def rows(
         ValueError: one cannot be read or served; names its variable.
     """
     made: list[Row] = []
-    for one in wanted:
-        row = held(one, catalog) or _described(one, places, machine, folders)
+    for model in wanted:
+        row = held(model, catalog) or _described(model, places, machine, folders)
         if any(other.slug.lower() == row.slug.lower() for other in made):
-            raise ValueError(f"{one.variable}: two models are named {row.slug}; write slug=address")
+            raise ValueError(
+                f"{model.variable}: two models are named {row.slug}; write slug=address"
+            )
         made.append(row)
     return made
 
@@ -117,10 +119,10 @@ def held(wanted: Wanted, catalog: Catalog) -> Row | None:
 def _described(wanted: Wanted, places: Places, machine: Machine, folders: Sequence[Path]) -> Row:
     try:
         where = address.parse(wanted.address, wanted.revision, folders)
-        found = describe(where, places, machine, slug=wanted.slug, tasks=wanted.tasks)
+        description = describe(where, places, machine, slug=wanted.slug, tasks=wanted.tasks)
     except QuartetError as error:
         raise ValueError(f"{wanted.variable}: {error.message}") from None
-    found = overridden(found, wanted.values, wanted.variable)
-    for line in found.summary:
+    description = overridden(description, wanted.values, wanted.variable)
+    for line in description.summary:
         log.info("%s", line)
-    return found.row
+    return description.row

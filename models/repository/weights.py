@@ -51,11 +51,11 @@ def pickles(copy: Copy) -> list[str]:
         RepositoryUnsuited: the checkpoint's index names files that are not there, or a file is more
             than tensors.
     """
-    found = _whole(copy, "pytorch_model", "bin")
+    files = _whole(copy, "pytorch_model", "bin")
     if copy.folder is not None:
-        for name in found:
+        for name in files:
             check_pickle(copy.folder / name)
-    return found
+    return files
 
 
 def _whole(copy: Copy, stem: str, suffix: str) -> list[str]:
@@ -99,9 +99,9 @@ def refuse_without(copy: Copy, what: str) -> RepositoryUnsuited:
         has = "it has GGUF files; name the repository that they were made of"
     elif named(copy, ["consolidated*.safetensors"]):
         has = "it has consolidated*.safetensors; name a repository in transformers' form"
-    elif found := named(copy, ["*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl"]):
+    elif files := named(copy, ["*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl"]):
         has = (
-            f"{_some(found)} is a pickle, which can hold code; save it as safetensors "
+            f"{_some(files)} is a pickle, which can hold code; save it as safetensors "
             "(save_pretrained does), or name a revision that has them"
         )
     else:
