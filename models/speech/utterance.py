@@ -44,6 +44,7 @@ class Utterance:
         lines: what is spoken.
         left_out: what the client is to know.
         rate_hz: of the file.
+        source_hz: of the samples that the model makes.
         encoder: takes the sound.
         place: of the next line.
         sound_tokens: made so far.

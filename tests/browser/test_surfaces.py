@@ -259,6 +259,22 @@ def test_a_recording_and_an_address(real, open_page):
     expect(transcribe.get_by_role("button", name="Download json")).to_be_visible(timeout=SOON)
 
 
+@needs("Hibari_Heart")
+def test_a_text_is_spoken_played_and_saved(real, open_page):
+    page = open_page(real.url)
+    speech = tab(page, "Speech")
+    expect(speech.get_by_label("Voice", exact=True)).to_be_visible(timeout=SOON)
+    speech.get_by_label("Text", exact=True).fill("Hello there.")
+    speech.get_by_label("Format", exact=True).select_option("wav")
+    speech.get_by_role("button", name="Speak").click()
+    expect(speech.locator("audio")).to_have_count(1, timeout=SOON)
+    assert speech.locator("audio").evaluate(
+        "audio => new Promise((done) => { audio.onloadedmetadata = () => done(audio.duration); "
+        "if (audio.readyState) done(audio.duration); })"
+    ) == pytest.approx(1, abs=0.6)
+    assert saved(page, speech.get_by_role("button", name="Download"))[:4] == b"RIFF"
+
+
 @needs("All_MiniLM_L6_v2")
 def test_similarity_and_rank(real, open_page):
     page = open_page(real.url)

@@ -68,6 +68,7 @@ def test_on_a_terminal_a_line_moves_with_what_is_downloaded(tmp_path):
 
 @needs("SmolLM2_135M_Instruct")
 @needs("Whisper_Base")
+@needs("Hibari_Heart")
 @needs("All_MiniLM_L6_v2")
 @needs("RealESRGAN_x4_Anime")
 @needs("U2Net_P")
@@ -92,6 +93,8 @@ def test_every_example_is_answered_and_can_be_looked_at(tmp_path):
     assert start == pytest.approx(0.14, abs=0.1)
     assert end == pytest.approx(6.97, abs=0.3)
     assert words.startswith("And Mr. John Dashwood")
+    assert "Dr. Smith paid $9.99" in (out / "heard.txt").read_text()  # and was spoken before
+    assert (out / "speech.mp3").stat().st_size > 10_000
     for name in ("images", "upscale", "background"):
         with Image.open(out / f"{name}.png") as picture:
             picture.load()

@@ -7,7 +7,7 @@ sound's address or the sound as base64, and its stream is OpenAI's events.
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -16,6 +16,7 @@ from handler.contract.speech.request import SpeechRequest
 from handler.contract.streaming import Whole, to_client
 from handler.contract.warnings import with_warnings
 from handler.wire import Encoded, File, about_header
+from models.leniency import LeftOut
 from models.row import Row
 from models.speech.request import (
     FORMATS,
@@ -104,11 +105,24 @@ def _file(call: Call, spoken: Speech) -> File:
         "voice": spoken.voice,
         "usage": usage,
     }
-    about = _told(call, facts, spoken.left_out)
+    about = _told(call, facts, [*spoken.left_out, *_large(call, spoken)])
     return File(spoken.content, kind.media_type, f"speech.{kind.suffix}", about)
 
 
-def _told(call: Call, facts: dict[str, Any], left_out: Any) -> dict[str, Any]:
+def _large(call: Call, spoken: Speech) -> Iterator[LeftOut]:
+    """A warning where the client leaves the form to us, and the sound is large for an answer."""
+    limit_bytes, size_bytes = call.inline_limit_bytes, len(spoken.content) * 4 // 3
+    if call.bucket is not None or limit_bytes is None or size_bytes <= limit_bytes:
+        return
+    if not call.carries_files and "response_format" not in call.request.model_fields_set:
+        yield LeftOut(
+            "response_format",
+            f"The sound has {size_bytes / 1e6:.1f} MB as base64, and an answer without a bucket "
+            f"should have at most {limit_bytes / 1e6:.1f}; ask for opus, or configure a bucket.",
+        )
+
+
+def _told(call: Call, facts: dict[str, Any], left_out: Sequence[LeftOut]) -> dict[str, Any]:
     return with_warnings(with_notice({**facts, "model": call.row.slug}, call.row), left_out)
 
 

@@ -9,7 +9,11 @@ from openai.types import (
     completion_create_params as legacy_create_params,
 )
 from openai.types import embedding_create_params, image_edit_params, image_generate_params
-from openai.types.audio import transcription_create_params, translation_create_params
+from openai.types.audio import (
+    speech_create_params,
+    transcription_create_params,
+    translation_create_params,
+)
 from openai.types.chat import completion_create_params
 
 from handler.contract import SURFACES
@@ -23,6 +27,7 @@ PARAMETERS: list[tuple[str, Any]] = [
     ("/v1/images/edits", image_edit_params.ImageEditParamsBase),
     ("/v1/audio/transcriptions", transcription_create_params.TranscriptionCreateParamsBase),
     ("/v1/audio/translations", translation_create_params.TranslationCreateParams),
+    ("/v1/audio/speech", speech_create_params.SpeechCreateParams),
     ("/v1/embeddings", embedding_create_params.EmbeddingCreateParams),
 ]
 

@@ -144,6 +144,16 @@ async def test_what_cannot_be_delivered_is_refused_before_it_is_spoken(make_work
     assert (await answered(worker, {**body, "response_format": "opus"}))["format"] == "opus"
 
 
+async def test_a_large_sound_in_a_form_of_ours_is_told_of(make_worker):
+    worker = make_worker(INLINE_LIMIT_BYTES="20000")
+    text = "Hello there, my dear friend. " * 6
+    [warning] = (await answered(worker, {"input": text, "voice": "tone"}))["warnings"]
+    assert warning["param"] == "response_format"
+    assert "warnings" not in await answered(
+        worker, {"input": text, "voice": "tone", "response_format": "mp3"}
+    )
+
+
 async def worker_counts(worker: Any) -> float:
     [model] = worker.dispatcher.pool.models()
     return model.engine.counters["speech_characters"]
