@@ -114,7 +114,7 @@ async def test_what_could_not_be_read_is_told(make_worker, monkeypatch):
     def damaged(self: Any, ticket: Any) -> Transcript:
         return Transcript([], "en", 0.0, 9.0, "transcribe", ((1.0, 0.5), (3.0, 0.25)), 60.0)
 
-    monkeypatch.setattr("models.fake.FakeTranscribe.one", damaged)
+    monkeypatch.setattr("models.fake.FakeTranscribe.answer_one", damaged)
     body = {"audio_url": TRANSCRIBE["audioUrl"]}
     answer = decoded(await make_worker().answer({"input": body}))
     assert answer["text"] == ""
@@ -219,7 +219,7 @@ async def test_who_speaks_is_not_found_for_a_job_that_fails(make_worker, monkeyp
         raise MediaUndecodable("not readable", param="audioUrl", code="media_no_audio")
 
     monkeypatch.setattr("models.fake.FakeSpeakers.prepare", slow, raising=False)
-    monkeypatch.setattr("models.fake.FakeTranscribe.one", broken)
+    monkeypatch.setattr("models.fake.FakeTranscribe.answer_one", broken)
     for number, stream in enumerate((False, True), start=1):
         body = {**TRANSCRIBE, "response_format": "diarized_json", "stream": stream}
         worker, job = make_worker(), {"input": body}
