@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import decoded, error_of
-from tests.support.buckets import read, variables
+from tests.support.buckets import read, store, variables  # noqa: F401 - store is a fixture
 
 pytestmark = pytest.mark.anyio
 
