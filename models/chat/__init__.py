@@ -4,6 +4,7 @@ request           the requests to an engine, and the events it emits
 protocols         the protocols of what the handler uses of an engine
 text              converts messages to token ids, and token ids to text
 detokenizer       token ids to text, as an answer grows
+template          what a chat template says of itself
 reading           splits an answer into text, reasoning and tool calls
 families          how families of models call tools
 admission         checks of requests that all engines share

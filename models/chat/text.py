@@ -5,7 +5,6 @@ The engine below speaks token ids only, so that any engine can stand there.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from models.byte_letters import BYTES
 from models.chat.detokenizer import Detokenizer
 from models.chat.families import FAMILIES, Family
 from models.chat.reading import Reading
-from models.chat.share import config_of
+from models.chat.template import picture_marks, variables
 from models.errors import ContextLengthExceeded, InvalidValue
 
 
@@ -45,8 +44,8 @@ class ChatText:
         if template := options.get("chat_template"):
             self.tokenizer.chat_template = template
         self.family: Family | None = FAMILIES.get(options.get("family", ""))
-        self._marks = _picture_marks(folder, self.tokenizer)
-        self.variables = _variables(self.tokenizer.chat_template)
+        self._marks = picture_marks(folder, self.tokenizer)
+        self.variables = variables(self.tokenizer.chat_template)
         self._backend = self.tokenizer.backend_tokenizer
         added = self.tokenizer.added_tokens_decoder.items()
         self._special = {token: str(word) for token, word in added if word.special}
@@ -201,27 +200,6 @@ def gguf(folder: Path) -> dict[str, str]:
     """What transformers is told of a folder whose weights are one file of llama.cpp's."""
     files = sorted(path.name for path in folder.glob("*.gguf"))
     return {"gguf_file": files[0]} if files and not (folder / "config.json").exists() else {}
-
-
-def _picture_marks(folder: Path, tokenizer: Any) -> list[str]:
-    """Return the tokens, as text, that stand for a model's pictures and videos."""
-    config = config_of(folder)
-    marks = (config.get(f"{kind}_token_id") for kind in ("image", "video"))
-    return [tokenizer.convert_ids_to_tokens(mark) for mark in marks if mark is not None]
-
-
-def _variables(template: object) -> frozenset[str]:
-    """Return the variables that a chat template reads; none of a template that is not one text."""
-    from jinja2 import Environment, TemplateError, meta
-
-    if not isinstance(template, str):
-        return frozenset()
-    plain = re.sub(r"\{%-?\s*(end)?generation\s*-?%\}", "", template)  # transformers' own block
-    try:
-        tree = Environment(extensions=["jinja2.ext.loopcontrols"]).parse(plain)  # noqa: S701
-    except TemplateError:
-        return frozenset()
-    return frozenset(meta.find_undeclared_variables(tree))
 
 
 def _reason(error: Exception) -> str:

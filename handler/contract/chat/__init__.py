@@ -16,6 +16,7 @@ stops               stop strings in streamed text
 foreign             fields of other servers of text
 anthropic           Anthropic's Messages: ``POST /v1/messages``
 ocr                 the text in pictures: ``POST /v1/ocr``
+parts               the parts of a message
 pictures            pictures in messages
 reasoning           what a client asks of the reasoning
 """

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
+from handler.contract.chat.parts import IMAGE, ContentPart, ImagePart, TextPart, plain
 from handler.contract.chat.pictures import Reference
 from handler.contract.chat.tool_calls import ToolCall
-from handler.contract.request import Items, NonEmpty, Part, Text, refuse_unsupported
+from handler.contract.request import Items, NonEmpty, Text, refuse_unsupported
 from handler.contract.unsupported import Unsupported
 from models.errors import InvalidValue, UnsupportedParameter
 
@@ -19,63 +20,6 @@ MAX_ALL_PARTS = 20_000  # and calls of all messages: each is an object of half a
 MAX_CALLS = 128  # of a message
 _NO_SOUND = "no model here hears; write it down first: POST /v1/audio/transcriptions"
 _NO_FILE = "send text or image_url parts"
-
-
-class TextPart(BaseModel):
-    """A part of a message's content that is text."""
-
-    model_config = ConfigDict(strict=True)
-
-    type: Literal["text"]
-    text: Text
-
-
-class RefusalPart(BaseModel):
-    """A part of an earlier answer that refused; its text is read as content."""
-
-    model_config = ConfigDict(strict=True)
-
-    type: Literal["refusal"]
-    refusal: Text
-
-    @property
-    def text(self) -> str:
-        """The text of the refusal."""
-        return self.refusal
-
-
-class ImageUrl(Part):
-    """A picture: a URL or a data URI, and how closely it is looked at."""
-
-    url: NonEmpty
-    detail: Literal["auto", "low", "high", "original"] | None = None
-
-
-def _as_object(given: Any) -> Any:
-    """A picture's address alone, as some clients send it, in OpenAI's form."""
-    return {"url": given} if isinstance(given, str) else given
-
-
-class ImagePart(BaseModel):
-    """A part of a message's content that is a picture, for models that see."""
-
-    model_config = ConfigDict(strict=True)
-
-    type: Literal["image_url"]
-    image_url: Annotated[ImageUrl, BeforeValidator(_as_object)]
-    detail: Literal["auto", "low", "high", "original"] | None = None
-
-    @property
-    def text(self) -> str:
-        """No text."""
-        return ""
-
-    def reference(self, param: str) -> Reference:
-        """Where the picture is."""
-        return Reference(self.image_url.url, param, "low" in (self.detail, self.image_url.detail))
-
-
-ContentPart = Annotated[TextPart | RefusalPart | ImagePart, Field(discriminator="type")]
 
 
 class Message(BaseModel):
@@ -130,18 +74,18 @@ class Message(BaseModel):
         content = self.content or self.refusal or ""
         if isinstance(content, str):
             texts = [TextPart(type="text", text=content)] if content else []
-            return [self._turn([_IMAGE] * further + [_plain(one) for one in texts])]
-        parts = [_IMAGE] * further + [_plain(one) for one in content]
-        if self.role != "tool" or _IMAGE not in parts:
+            return [self._turn([IMAGE] * further + [plain(one) for one in texts])]
+        parts = [IMAGE] * further + [plain(one) for one in content]
+        if self.role != "tool" or IMAGE not in parts:
             return [self._turn(parts)]
         # A template writes what a call gave as text.
-        seen = [part for part in parts if part is _IMAGE]
-        texts_alone = [part for part in parts if part is not _IMAGE]
+        seen = [part for part in parts if part is IMAGE]
+        texts_alone = [part for part in parts if part is not IMAGE]
         return [self._turn(texts_alone), {"role": "user", "content": seen}]
 
     def _turn(self, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """The turn: OpenAI's ``developer`` is templates' ``system``."""
-        seen = _IMAGE in parts
+        seen = IMAGE in parts
         content = list(parts) if seen else "".join(str(part["text"]) for part in parts)
         turn: dict[str, Any] = {
             "role": "system" if self.role == "developer" else self.role,
@@ -153,14 +97,6 @@ class Message(BaseModel):
         if self.tool_calls:
             turn["tool_calls"] = [call.plain() for call in self.tool_calls]
         return turn
-
-
-_IMAGE: dict[str, Any] = {"type": "image"}
-
-
-def _plain(part: TextPart | RefusalPart | ImagePart) -> dict[str, Any]:
-    """A part as chat templates know it."""
-    return _IMAGE if isinstance(part, ImagePart) else {"type": "text", "text": part.text}
 
 
 _UNSUPPORTED: dict[str, Unsupported] = {

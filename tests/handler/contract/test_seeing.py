@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import anthropic
+import openai
 import pytest
+from langchain_core.messages import HumanMessage
+from langchain_openai import ChatOpenAI
 from openai.types.chat import ChatCompletion
 
 from tests.conftest import decoded, error_of
 from tests.support.bodies import check
+from tests.support.running import serve_worker
 from tests.support.seeing import BLUE, RED, SLUG, WIDE, picture, uri
 
 pytestmark = pytest.mark.anyio
@@ -187,3 +192,29 @@ async def test_a_conversation_with_a_picture_beside_it_is_chat(make_worker):
     body = {"model": SLUG, "messages": [{"role": "user", "content": "What?"}], "image": RED}
     answer = await ask(make_worker(FAKE_ENGINES="0"), body)
     assert answer["object"] == "chat.completion"
+
+
+def test_real_clients_send_pictures():
+    """openai's, LangChain's and anthropic's, over HTTP, whole and as a stream."""
+    with serve_worker(SURFACE="chat", FAKE_ENGINES="0", MODEL_SLUG=SLUG) as url:
+        with openai.OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as client:
+            more = {"model": SLUG, "messages": seen(RED), "max_tokens": 8, "temperature": 0}
+            whole = client.chat.completions.create(**more)
+            stream = client.chat.completions.create(**more, stream=True)
+            text = "".join(one.choices[0].delta.content or "" for one in stream)
+            assert text == whole.choices[0].message.content
+            with pytest.raises(openai.BadRequestError) as refused:
+                client.chat.completions.create(**{**more, "messages": seen("http://127.0.0.1/a")})
+            assert refused.value.param == "messages[0].content[0].image_url"
+        chat = ChatOpenAI(
+            base_url=f"{url}/v1", api_key="any", model=SLUG, max_tokens=8, temperature=0
+        )
+        assert chat.invoke([HumanMessage(seen(RED)[0]["content"])]).content == text
+        with anthropic.Anthropic(base_url=url, api_key="any", max_retries=0) as client:
+            source = {"type": "base64", "media_type": "image/png", "data": RED.partition(",")[2]}
+            messages = [{"role": "user", "content": [{"type": "image", "source": source}, WORD]}]
+            extra = {"temperature": 0}
+            answer = client.messages.create(
+                model=SLUG, max_tokens=8, messages=messages, extra_body=extra
+            )
+        assert answer.content[0].text == text
