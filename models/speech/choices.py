@@ -57,6 +57,8 @@ def _voice(
     for language in (*spoken, *languages_of(row)):
         for voice in language.voices:
             if name.strip().lower() in {voice.slug.lower(), voice.name.lower(), *voice.names}:
+                if wanted not in {None, language}:
+                    leniency.adapt("language", f"{voice.slug} speaks {language.name}")
                 return voice, language
     if name.strip().lower() in _OPENAI:
         leniency.adapt("voice", f"{name.strip()} is a voice of OpenAI's; {first[0].slug} speaks")

@@ -152,7 +152,7 @@ class Speaker(BatchEngine):
         if isinstance(spoken, Exception):
             return spoken
         item = ticket.item
-        sound = trimmed(spoken.samples, self.rate_hz)
+        sound = trimmed(spoken.samples, self.rate_hz, item.request.speed)
         if not len(sound):
             return self._silent(item, level(spoken.samples))
         streamed, first = item.request.output.streamed, not item.place
@@ -167,8 +167,8 @@ class Speaker(BatchEngine):
             self._counts["first_sound_seconds"] += time.monotonic() - item.begun
         if streamed:
             ticket.emit(new)
-        done, total = item.characters
-        ticket.emit(Progress(0, done, total, "characters"), lasting=False)
+        progress = Progress(0, item.spoken, item.characters, "characters")
+        ticket.emit(progress, lasting=False)
         return item.finished() if item.place == len(item.lines) else Unfinished()
 
     def _silent(self, item: Utterance, loudness: float) -> Exception:

@@ -18,7 +18,10 @@ from models.speech.english import phrase
 from models.speech.sound.tempo import at_tempo
 from models.speech.utterance import Utterance
 
-_SLOWEST, _FASTEST = 0.5, 1.2  # that the model does itself; faster, its sounds run together
+_SLOWEST, _FASTEST = (
+    0.5,
+    1.0,
+)  # that the graph does itself; faster, it slurs
 _HOP = 300  # samples that the model makes at once, 12.5 ms
 
 

@@ -47,6 +47,8 @@ class Utterance:
         source_hz: of the samples that the model makes.
         encoder: takes the sound.
         place: of the next line.
+        spoken: characters so far.
+        characters: of all lines.
         sound_tokens: made so far.
         begun: by ``time.monotonic``, when it was understood.
         content: the bytes so far.
@@ -61,20 +63,20 @@ class Utterance:
     source_hz: int
     encoder: Encoder
     place: int = 0
+    spoken: int = 0
     sound_tokens: int = 0
     begun: float = field(default_factory=time.monotonic)
     content: bytearray = field(default_factory=bytearray)
+    characters: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Count the characters, once."""
+        self.characters = sum(line.characters for line in self.lines)
 
     @property
     def line(self) -> Line:
         """The line that is next."""
         return self.lines[self.place]
-
-    @property
-    def characters(self) -> tuple[int, int]:
-        """How many have been spoken, and how many there are."""
-        counts = [line.characters for line in self.lines]
-        return sum(counts[: self.place]), sum(counts)
 
     def add(self, samples: Any) -> Sound:
         """Take the sound of the next line; returns what of the file is new.
@@ -85,13 +87,15 @@ class Utterance:
         import numpy as np
 
         line, last = self.line, self.place == len(self.lines) - 1
-        before_s = 0.0 if self.place else _LEAD_S
-        after_s = _LEAD_S if last else line.pause_s / self.request.speed
+        speed = self.request.speed
+        before_s = 0.0 if self.place else _LEAD_S / speed
+        after_s = (_LEAD_S if last else line.pause_s) / speed
         around = silence(before_s, self.source_hz), silence(after_s, self.source_hz)
         new = self.encoder.push(np.concatenate([around[0], samples, around[1]]))
         if last:
             new += self.encoder.close()
         self.place += 1
+        self.spoken += line.characters
         self.content += new
         return Sound(new)
 

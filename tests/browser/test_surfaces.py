@@ -9,7 +9,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
 from PIL import Image
 
 from tests.conftest import needs
@@ -269,10 +268,11 @@ def test_a_text_is_spoken_played_and_saved(real, open_page):
     speech.get_by_label("Format", exact=True).select_option("wav")
     speech.get_by_role("button", name="Speak").click()
     expect(speech.locator("audio")).to_have_count(1, timeout=SOON)
-    assert speech.locator("audio").evaluate(
+    duration = speech.locator("audio").evaluate(
         "audio => new Promise((done) => { audio.onloadedmetadata = () => done(audio.duration); "
         "if (audio.readyState) done(audio.duration); })"
-    ) == pytest.approx(1, abs=0.6)
+    )
+    assert 0.4 < duration < 1.6
     assert saved(page, speech.get_by_role("button", name="Download"))[:4] == b"RIFF"
 
 

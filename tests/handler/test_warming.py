@@ -19,6 +19,7 @@ SLUGS = {
     "chat": "Fake_Chat",
     "images": "Fake_Images",
     "transcribe": "Fake_Transcribe",
+    "speech": "Fake_Speech",
     "embeddings": "Fake_Embeddings",
 }
 

@@ -6,7 +6,9 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-_TAG = re.compile(r"<!--.*?-->|</?[A-Za-z][A-Za-z0-9:-]{0,30}(?:\s[^<>]{0,500})?/?>", re.DOTALL)
+_TAG = re.compile(
+    r"<!--.{0,500}?-->|</?[A-Za-z][A-Za-z0-9:-]{0,30}(?:\s[^<>]{0,500})?/?>", re.DOTALL
+)
 _MARKDOWN: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"^[ \t]*(```|~~~)[^\n]*$", re.MULTILINE), ""),
     (re.compile(r"!?\[([^\[\]\n]{0,500})\]\([^()\s]{0,1000}\)"), r"\1"),

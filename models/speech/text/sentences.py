@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 MAX_CHARACTERS = 280  # of what is spoken at once
 _SENTENCE_S, _PARAGRAPH_S, _CLAUSE_S, _NONE_S = 0.3, 0.65, 0.12, 0.0
+_LOOK = 64  # characters around a stop that say whether it ends a sentence
 _CLOSING = r"[\"'”’»)\]}）」』】]*"
 _END = re.compile(rf"[.!?…؟۔।]+{_CLOSING}(?=\s|$)|[。！？｡]+{_CLOSING}")
 _CLAUSE = re.compile(r"[,;:—–)](?=\s)|[，、；：]")
@@ -74,12 +75,12 @@ def _sentences(line: str) -> Iterator[str]:
 
 def _ends(line: str, start: int, match: re.Match[str]) -> bool:
     """Whether a sentence ends at a stop."""
-    following = line[match.end() :].lstrip()[:1]
+    following = line[match.end() : match.end() + _LOOK].lstrip()[:1]
     if match[0][0] != ".":
         return not following.islower()
     if match[0].startswith(".."):
         return not following.islower()
-    before = line[start : match.start()]
+    before = line[max(start, match.start() - _LOOK) : match.start()]
     if not following:
         return True
     if following.islower() or _ORDINAL.search(f"{before}."):

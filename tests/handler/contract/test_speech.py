@@ -113,7 +113,7 @@ async def test_the_sister_apis_words_are_honoured(worker):
     assert (answer["format"], answer["sample_rate"]) == ("flac", 24000)
     assert base64.b64decode(answer["b64_json"])[:4] == b"fLaC"
     slower = await answered(worker, {**SISTER, "speed": 0.5, "format": "wav"})
-    assert slower["duration"] == pytest.approx(0.6, abs=0.01)
+    assert slower["duration"] == pytest.approx(2 * 0.35, abs=0.01)
 
 
 async def test_with_a_bucket_the_answer_is_an_address(worker):

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.speech import distance, words_and_numbers
 from models.errors import InvalidValue, QuartetError
 from models.fake import rows
 from models.fake_speech import FakeSpeech
@@ -111,11 +112,16 @@ def test_tags_are_told_of(fake):
     assert note.param == "input"
 
 
-@pytest.mark.parametrize("text", ["<" * 4096, "[" * 4096, "**" * 2048, "a." * 2048, "<a " * 1300])
+@pytest.mark.parametrize(
+    "text",
+    ["<" * 200_000, "[" * 200_000, "**" * 100_000, "a." * 100_000, "<a " * 60_000, "<!--" * 50_000,
+     "e.g. " * 40_000, "No, no. " * 25_000, "- " * 100_000, "`" * 200_000],
+    ids=range(10),
+)  # fmt: skip
 def test_hostile_texts_are_cut_in_no_time(text):
-    start = time.monotonic()
+    start = time.process_time()
     split(plain(text)[0])
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
 
 
 # Sound ------------------------------------------------------------------------------------------
@@ -314,15 +320,16 @@ def test_every_format_of_the_real_voice(load, format_):
 
 @hibari
 @needs("Whisper_Base")
-@pytest.mark.parametrize("speed", [0.5, 1.0, 2.0])
-def test_it_is_heard_back(load, tmp_path, speed):
+@pytest.mark.parametrize(("speed", "wrong"), [(0.5, 0), (1.0, 0), (1.75, 3)])
+def test_it_is_heard_back(load, tmp_path, speed, wrong):
     text = f"{SENTENCE} The train leaves at 7:30."
     request = SpeakRequest(text, speed=speed, seed=1, output=Output("wav"))
     path = tmp_path / "speech.wav"
     path.write_bytes(run(load(row("Hibari_Heart")), request).content)
     heard = run(load(row("Whisper_Base")), TranscribeRequest(path, language="en"))
-    words = "".join(one["text"] for one in heard.segments).strip().replace("7.30", "7:30")
-    assert re.sub(r"[.,]|(?<=3)rd", "", words) == re.sub(r"[.,]|(?<=3)rd", "", text)
+    words = "".join(one["text"] for one in heard.segments).replace("7.30", "7:30")
+    said, written = words_and_numbers(text), words_and_numbers(words)
+    assert distance(said, written) <= wrong, words
 
 
 HOSTILE = [
@@ -482,3 +489,10 @@ def test_a_voice_brings_its_accent(kokoro, voice, language, slug, phonemes):
     [ids] = item.line.reading.tokens
     assert phonemes in "".join(spelled[one] for one in ids if one)
     assert not item.left_out
+
+
+@hibari
+def test_a_voice_of_another_accent_keeps_its_own_and_says_so(kokoro):
+    item = prepare(kokoro, SpeakRequest("bath", voice="bm_george", language="en-us"))
+    assert (item.voice.slug, item.language.slug) == ("bm_george", "en-gb")
+    assert [one.message for one in item.left_out] == ["bm_george speaks British English."]
