@@ -26,10 +26,12 @@ PLATFORM = {
 }
 
 _COMING = (
-    "An endpoint that was configured for one of these workers starts with the same meaning. A",
-    "variable of ours that is set too has precedence. A variable without a meaning is named in the",
-    "log of the start and by `python -m builder check`. `DTYPE` may be in vllm's words (`auto`,",
-    "`half`, `float`). worker-faster_whisper has no variables: its jobs name the model, as here.",
+    "An endpoint that was configured for one of these workers starts with the same meaning. A "
+    "variable of",
+    "ours that is set too has precedence. A variable without a meaning is named in the log of the "
+    "start",
+    "and by `python -m builder check`. `DTYPE` may be in vllm's words (`auto`, `half`, `float`).",
+    "worker-faster_whisper has no variables: its jobs name the model, as here.",
 )
 
 
