@@ -80,18 +80,23 @@ def _refuse_other_tasks(body: Mapping[str, Any], endpoint: Endpoint) -> None:
 
 
 def _of_reading(body: Mapping[str, Any], endpoint: Endpoint) -> Surface | None:
-    """Chat, for a picture that is to be read: its fields or its model say so.
+    """Return the surface that reads pictures, if the body's fields or its model ask for that.
 
     Any other picture is one to be changed.
     """
-    if "chat" not in endpoint.surfaces or not has_picture(body) or body.get("messages"):
+    reader = next((one for one in endpoint.surfaces.values() if _reads(one)), None)
+    if reader is None or not has_picture(body) or body.get("messages"):
         return None
     name = body.get("model")
-    reads = isinstance(name, str) and any(
-        row.surface == "chat" and _READS in row.tasks and row.answers_to(name)
+    named = isinstance(name, str) and any(
+        row.surface == reader.name and _READS in row.tasks and row.answers_to(name)
         for row in endpoint.catalog.rows
     )
-    return endpoint.surfaces["chat"] if reads or asks_to_read(body) else None
+    return reader if named or asks_to_read(body) else None
+
+
+def _reads(surface: Surface) -> bool:
+    return any(operation.task == _READS for operation in surface.operations)
 
 
 def _by_route(route: str, served: Mapping[str, Surface]) -> Surface:

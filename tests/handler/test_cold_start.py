@@ -44,6 +44,6 @@ def test_the_registry_is_a_mapping():
     assert "chat" in SURFACES
     assert "music" not in SURFACES
     assert SURFACES.get("music") is None
-    assert len(SURFACES) == len(list(SURFACES)) == 4
+    assert len(SURFACES) == len(list(SURFACES)) == 5
     with pytest.raises(KeyError):
         SURFACES["base"]  # a module of the same folder

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import PrivateAttr, model_validator
 
 from handler.contract.base import Call, Json, Operation, with_notice
 from handler.contract.chat.chat import completion_head, converse
@@ -20,7 +20,7 @@ from handler.contract.chat.choice import Delta, merged
 from handler.contract.chat.generation import GrowingAnswers, usage
 from handler.contract.chat.pictures import Reference, fetched
 from handler.contract.chat.request import MAX_IMAGES, ChatRequest
-from handler.contract.request import Items, NonEmpty, Request, Text
+from handler.contract.request import Items, JsonObject, NonEmpty, Request, Text
 from handler.contract.samples import SQUARE
 from handler.contract.unsupported import Unsupported, alike
 from handler.contract.warnings import with_warnings
@@ -48,8 +48,8 @@ class OcrRequest(Request):
     prompt: Text = ""
     language: Text = ""
     format: Literal["text", "markdown", "json"] | None = None
-    response_format: dict[str, Any] | None = Field(default=None)
-    guided_json: dict[str, Any] | None = Field(default=None)
+    response_format: JsonObject | None = None
+    guided_json: JsonObject | None = None
     _chats: Mapping[str, Any] = PrivateAttr(default={})
 
     @classmethod
