@@ -42,7 +42,7 @@ def worker(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Any:
     """One that decodes as it does for clients; its model is tiny, as is the disk that it takes."""
-    monkeypatch.setattr("models.transcribe.whisper.engine._LIMIT_S", 3600.0)
+    monkeypatch.setattr("models.transcribe.whisper.engine.FasterWhisper.limit_s", 3600.0)
     made = make_worker(FAKE_ENGINES="0", SURFACE="transcribe", MODEL_SLUG="Tiny_Whisper",
                        MEDIA_PRIVATE_HOSTS="127.0.0.1", MEDIA_TIMEOUT_S="5")  # fmt: skip
     made.dispatcher.pool._load = lambda _: load(WHISPER)

@@ -22,7 +22,6 @@ from models.work import Ticket, Work
 log = logging.getLogger(__name__)
 
 _DECODE_TIMEOUT_S = 180.0
-_LIMIT_S = 2 * 3600.0  # sherpa-onnx reads all samples at once: half a gigabyte
 _VOICE_S = (2.0, 10.0)  # the shortest and longest sample of a known speaker
 _ALIKE = 0.5  # distance up to which two voices are one, and the least match with a known voice
 
@@ -35,6 +34,7 @@ class SherpaSpeakers(BatchEngine):
 
     libraries = ("sherpa_onnx",)
     prepare_in_thread = False
+    limit_s = 2 * 3600.0  # sherpa-onnx reads all samples at once: half a gigabyte
 
     def __init__(self, folder: Path, row: Row) -> None:
         self._models = {
@@ -62,7 +62,7 @@ class SherpaSpeakers(BatchEngine):
             await _voice(path, f"known_speaker_references[{index}]")
             for index, path in enumerate(request.voices)
         ]
-        recording = await _decoded(request.path, _LIMIT_S, "audioUrl")
+        recording = await _decoded(request.path, self.limit_s, "audioUrl")
         task = {**self._models, "speakers": request.speakers, "alike": _ALIKE}
         try:
             result = await diarize(task, [recording.samples, *(voice.samples for voice in voices)])

@@ -48,7 +48,6 @@ from models.work import Progress, Ticket, Unfinished, Work
 log = logging.getLogger(__name__)
 
 _DECODE_TIMEOUT_S = 180.0
-_LIMIT_S = 12 * 3600.0
 # A shorter recording is not transcribed: no word is shorter, and Whisper would guess for ten
 # seconds. OpenAI refuses such files.
 _LEAST_S = 0.1
@@ -70,6 +69,7 @@ class FasterWhisper(BatchEngine):
 
     libraries = ("faster_whisper", "ctranslate2", "av")
     prepare_in_thread = False
+    limit_s = 12 * 3600.0  # of the longest recording
 
     def __init__(self, model: Any, row: Row, kind: str) -> None:
         self._model = model
@@ -126,7 +126,7 @@ class FasterWhisper(BatchEngine):
         options = self._options.of(request, leniency, mode)
         try:
             decoded = await decoding.decode(
-                request.path, _DECODE_TIMEOUT_S, _LIMIT_S, amplify=request.vad is not False
+                request.path, _DECODE_TIMEOUT_S, self.limit_s, amplify=request.vad is not False
             )
         except decoding.Undecodable as error:
             raise MediaUndecodable(

@@ -22,11 +22,11 @@ from models.transcribe.whisper.placing import Placing
 from models.transcribe.whisper.recording import Whole, as_json, within
 from models.work import Progress, Stopped, Ticket, Unfinished
 
-_SLICE_S = 1.0  # device time after which a slice ends, at the next segment
-
 
 class Sequential(Mode):
     """Transcribes whole recordings."""
+
+    slice_s = 1.0  # device time after which a slice ends, at the next segment
 
     def run(self, ticket: Ticket[Whole]) -> list[dict[str, Any]] | Unfinished:
         """Transcribe a slice; return all segments after the last slice or after a cancellation."""
@@ -45,7 +45,7 @@ class Sequential(Mode):
 
     def _slice(self, ticket: Ticket[Whole], going: Iterator[dict[str, Any]]) -> bool:
         """Transcribe some segments; return whether they were the last."""
-        part, until = ticket.item, time.monotonic() + _SLICE_S
+        part, until = ticket.item, time.monotonic() + self.slice_s
         recording = part.recording
         for segment in going:
             part.done.append(segment)

@@ -374,9 +374,8 @@ def test_of_several_tracks_the_default_one_or_one_that_sounds(tmp_path, tracks, 
     assert message.startswith(f"The file has {len(tracks)} audio tracks")
 
 
-def test_a_file_that_takes_long_is_not_gone_over_again(tmp_path, monkeypatch):
+def test_a_file_that_takes_long_is_not_gone_over_again(tmp_path):
     path = muxed(tmp_path / "x.mkv", [Track(silence(2)), Track(tone(4))])
-    monkeypatch.setattr(decoder_process, "_AGAIN_S", 0.0)
     with (tmp_path / "spool").open("w+b") as spool:
-        report = decoder_process.Decoder(spool, 10**7, amplify=True).run(str(path))
+        report = decoder_process.Decoder(spool, 10**7, amplify=True, again_s=0).run(str(path))
     assert report["notes"][0][1].startswith("The file has 2 audio tracks; number 1")

@@ -16,7 +16,6 @@ import pytest
 from benchmarks.sounds import silence
 from models.errors import EngineFailed, InvalidValue, MediaUndecodable
 from models.transcribe.audio.decoding import RATE_HZ
-from models.transcribe.diarization import engine as speakers
 from models.transcribe.diarization import process
 from models.transcribe.diarization.engine import SherpaSpeakers, _finish
 from models.transcribe.request import SpeakersRequest, TranscribeRequest, Turn
@@ -117,7 +116,7 @@ def test_files_that_cannot_be_used_are_named(engine, talk, tmp_path, monkeypatch
     with pytest.raises(MediaUndecodable) as caught:
         turns(engine, talk, names=("Ada",), voices=(noise,))
     assert caught.value.param == "known_speaker_references[0]"
-    monkeypatch.setattr(speakers, "_LIMIT_S", 10.0)
+    monkeypatch.setattr(SherpaSpeakers, "limit_s", 10.0)
     with pytest.raises(MediaUndecodable, match="cannot be told apart") as caught:
         turns(engine, talk)
     assert (caught.value.param, caught.value.code) == ("audioUrl", "media_too_long")

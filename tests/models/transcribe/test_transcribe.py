@@ -427,7 +427,7 @@ def test_a_cancelled_one_stops_within_a_window(load, tmp_path, spoken, mode):
 
 def test_a_long_recording_lets_others_on_the_device(load, tmp_path, spoken, monkeypatch):
     """In sequential mode, too, and comes to the same; one that fails amid it begins anew."""
-    monkeypatch.setattr(sequential, "_SLICE_S", 0.0)
+    monkeypatch.setattr(sequential.Sequential, "slice_s", 0.0)
     engine = load(WHISPER)
     path = write(tmp_path / "a.wav", np.concatenate([spoken, silence(30)] * 3))
     request = TranscribeRequest(path, mode="sequential", vad=False, **QUICK)
