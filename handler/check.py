@@ -47,7 +47,7 @@ def check(environment: Mapping[str, str]) -> list[Finding]:
     for name, near in misspelt(environment):
         do = f"set {near}, if that is meant"
         found.append(Finding(WARNING, "settings", f"{name} is no variable of this worker", do))
-    found += [Finding(WARNING, "settings", one, "leave it out") for one in notes(environment)]
+    found += [Finding(WARNING, "settings", note, "leave it out") for note in notes(environment)]
     found += [*at_start(settings, worker, weigh=True), *kept(settings, environment)]
     return [*found, *_hub(settings, worker), *asyncio.run(_bucket(worker))]
 

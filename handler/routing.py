@@ -84,7 +84,7 @@ def _of_reading(body: Mapping[str, Any], endpoint: Endpoint) -> Surface | None:
 
     Any other picture is one to be changed.
     """
-    reader = next((one for one in endpoint.surfaces.values() if _reads(one)), None)
+    reader = next((surface for surface in endpoint.surfaces.values() if _reads(surface)), None)
     if reader is None or not has_picture(body) or body.get("messages"):
         return None
     name = body.get("model")

@@ -197,5 +197,5 @@ class EngineVariables(ModelVariables):
 
     def adapters(self) -> dict[str, str]:
         """Return the sources of the operator's adapters by name."""
-        parts = (one.partition("=") for one in self.lora_adapters)
+        parts = (adapter.partition("=") for adapter in self.lora_adapters)
         return {name: address for name, _, address in parts}

@@ -87,10 +87,10 @@ class Speaker(BatchEngine):
     def honours(cls, row: Row) -> Differences:
         """Return the model's voices and languages, and the fields that it has no use for."""
         languages = languages_of(row)
-        voices = list(dict.fromkeys(voice.slug for one in languages for voice in one.voices))
+        voices = [voice.slug for language in languages for voice in language.voices]
         return {
-            "voice": {"type": "string", "enum": voices},
-            "language": {"type": "string", "enum": [one.slug for one in languages]},
+            "voice": {"type": "string", "enum": list(dict.fromkeys(voices))},
+            "language": {"type": "string", "enum": [language.slug for language in languages]},
             **dict.fromkeys(cls.unused),
         }
 

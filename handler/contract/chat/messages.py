@@ -74,7 +74,7 @@ class Message(BaseModel):
         content = self.content or self.refusal or ""
         if isinstance(content, str):
             texts = [TextPart(type="text", text=content)] if content else []
-            return [self._turn([IMAGE] * further + [plain(one) for one in texts])]
+            return [self._turn([IMAGE] * further + [plain(text) for text in texts])]
         parts = [IMAGE] * further + [plain(one) for one in content]
         if self.role != "tool" or IMAGE not in parts:
             return [self._turn(parts)]

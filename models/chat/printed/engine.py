@@ -70,14 +70,14 @@ class PrintedText(BatchEngine):
             InvalidValue: they are too large together.
         """
         pages, pixels = [], 0
-        for one in request.pictures:
-            page = decode(one.content, one.param)
+        for picture in request.pictures:
+            page = decode(picture.content, picture.param)
             pixels += page.width * page.height
             if pixels > self._limits.pixels:
                 raise InvalidValue(
-                    f"{one.param}: the pictures of a request may have {self._limits.pixels} pixels "
-                    f"together; got {pixels} or more.",
-                    param=one.param,
+                    f"{picture.param}: the pictures of a request may have {self._limits.pixels} "
+                    f"pixels together; got {pixels} or more.",
+                    param=picture.param,
                 )
             pages.append(page)
         return Work(pages, finish=list)

@@ -51,8 +51,8 @@ def read(session: Any, letters: Sequence[str], pictures: Sequence[Any]) -> list[
         pictures: of the lines.
     """
     widths = [
-        min(_MOST_WIDTH, max(_LEAST_WIDTH, round(one.width * _HEIGHT / one.height)))
-        for one in pictures
+        min(_MOST_WIDTH, max(_LEAST_WIDTH, round(picture.width * _HEIGHT / picture.height)))
+        for picture in pictures
     ]
     order = sorted(range(len(pictures)), key=widths.__getitem__)
     said: dict[int, tuple[str, float]] = {}
