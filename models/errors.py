@@ -88,6 +88,15 @@ class ModelNotFound(RequestError):
         )
 
 
+class DefaultMissing(ModelNotFound):
+    """The request names no model, and the worker has no default for what it asks."""
+
+    def __init__(self, work: str, held: Iterable[str]) -> None:
+        names = ", ".join(held) or "none"
+        message = f"This worker has no default model for {work}; name a model. It holds: {names}."
+        RequestError.__init__(self, message, param="model")
+
+
 class ModelUnsuited(RequestError):
     """The model does not do the requested task."""
 

@@ -93,3 +93,11 @@ def test_addresses(address, source):
 def test_bad_addresses(address):
     with pytest.raises(ValueError, match="not a weights address"):
         parse(address)
+
+
+def test_a_request_without_a_model_is_told_what_there_is_no_default_for():
+    held = Catalog(row for row in CATALOG.rows if row.slug == "Llama3_8B_Instruct")
+    with pytest.raises(
+        ModelNotFound, match="no default model for img2txt; name a model. It holds: Ll"
+    ):
+        held.default("chat", "cuda", "img2txt")
