@@ -121,10 +121,10 @@ def _fetch_defaults(store: WeightsStore, into: Path) -> int:
             log.warning("%s", error.message)
             missing.append(row)
     for row in missing:
-        instead = "nothing stands in"
+        instead = "nothing stands in for it"
         if row.stand_in is not None:
-            instead = f"{row.stand_in} stands in, whose weights are random"
-        log.warning("%s could not be had: %s.", row.slug, instead)
+            instead = f"{row.stand_in} stands in for it, with random weights"
+        log.warning("%s could not be fetched: %s.", row.slug, instead)
     return _SOME_MISSING if missing else 0
 
 

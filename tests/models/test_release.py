@@ -79,8 +79,13 @@ USES: dict[str, tuple[Row, Use]] = {
     "embeddings": (row("Tiny_BGE_M3"), embed),
     "reranker": (row("Tiny_BGE_Reranker"), embed),
 }
-# The graph's own test has weights that are made there; speakers are told apart in processes.
+# Graphs of onnxruntime are freed with their sessions, and have tests of their own, as a ranker that
+# is a language model has; speakers are told apart in processes.
 ELSEWHERE = {
+    "models.chat.printed.engine:PrintedText",
+    "models.embeddings.judge:Judge",
+    "models.speech.hibari:HibariSpeaker",
+    "models.speech.kokoro:KokoroSpeaker",
     "models.embeddings.onnx:OnnxEmbeddings",
     "models.transcribe.diarization.engine:SherpaSpeakers",
 }

@@ -75,8 +75,8 @@ def test_the_codes_of_the_alert_are_the_workers():
     [rule] = [one for one in ALERTS if one["alert"] == "WorkerErrors"]
     named = set(re.search(r'code=~"([^"]+)"', rule["expr"])[1].split("|"))
     assert named <= ours | {QuartetError.code}
-    # A driver that is too old ends the worker before it answers.
-    assert ours - named <= {"driver_too_old"}
+    # They end the worker before it answers.
+    assert ours - named <= {"driver_too_old", "repository_unsuited"}
 
 
 def test_the_dashboard_shows_what_operators_look_at():

@@ -28,7 +28,7 @@ from models.warm.ticket import Submission
 from models.work import Work
 from tests.conftest import ROOT, decoded, error_of, needs, row
 from tests.support.bodies import check
-from tests.support.buckets import read, variables
+from tests.support.buckets import read, store, variables  # noqa: F401 - store is a fixture
 from tests.support.running import run_local, serve_worker
 from tests.support.vectors import TEXTS, nearness
 

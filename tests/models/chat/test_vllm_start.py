@@ -239,7 +239,7 @@ def test_a_folder_that_cannot_be_written_is_said_once(tmp_path, caplog):
         assert "VLLM_CACHE_ROOT" not in environment(shelved, H100)
     [said] = [one.getMessage() for one in caplog.records]
     assert said.startswith(f"{tmp_path}/file/")
-    assert said.endswith("what is compiled is compiled again at each start")
+    assert said.endswith("code is compiled again at each start")
 
 
 # The start ------------------------------------------------------------------------------------------

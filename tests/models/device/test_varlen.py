@@ -182,6 +182,7 @@ def test_chat_computes_itself_where_the_kernel_runs(monkeypatch):
 
     def model(kind: str, dtype: Any, width: int = 64) -> Any:
         config = SimpleNamespace(head_dim=width, hidden_size=256, num_attention_heads=4)
+        config.get_text_config = lambda: config
         return SimpleNamespace(device=torch.device(kind), dtype=dtype, config=config)
 
     monkeypatch.setattr(varlen, "suits", lambda device, dtype, width: dtype is torch.bfloat16)

@@ -254,14 +254,14 @@ def test_a_video_for_an_answer_is_made_smaller_in_steps_and_it_is_said():
     sizes = {quality: len(encode(quality=quality)) * 4 / 3 for quality in QUALITIES}
     assert sizes[18] > sizes[23] > sizes[28]
     for quality in QUALITIES:
-        limit = int(sizes[quality]) + 1
+        limit = int(sizes[quality]) + 64  # an encoder with threads of its own varies by bytes
         content, warnings = fitting(encode, Output(inline_limit_bytes=limit))
-        assert len(content) * 4 / 3 == sizes[quality]
+        assert len(content) * 4 / 3 == pytest.approx(sizes[quality], abs=64)
         assert [f"factor of {quality}" in one.message for one in warnings] == [True] * (
             quality > 18
         )
     content, [warning] = fitting(encode, Output(inline_limit_bytes=100))
-    assert len(content) * 4 / 3 == sizes[28]
+    assert len(content) * 4 / 3 == pytest.approx(sizes[28], abs=64)
     assert "s3Config" in warning.message
     assert "more than the 0.0" in warning.message
     for output in (Output("mp4", inline_limit_bytes=100), Output()):
@@ -512,7 +512,7 @@ def test_a_file_that_does_not_fit_is_said_to(store, folder):
         LtxVideo.load(folder, TINY, CPU)
     content = file.read_bytes()
     file.write_bytes(content[: len(content) // 2])
-    with pytest.raises(WeightsUnavailable, match="cut off"):
+    with pytest.raises(WeightsUnavailable, match="not fully covered"):
         LtxVideo.load(folder, TINY, CPU)
     save_file({"a.weight": torch.ones(2, 2).to(torch.float8_e4m3fn)}, file)
     with pytest.raises(WeightsUnavailable, match="stored as fp8"):
