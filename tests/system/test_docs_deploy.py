@@ -60,7 +60,7 @@ def test_build_arguments_and_models_are_known(page):
     assert {"SURFACE", "MODEL"} <= set(named)
     for argument in named:
         assert re.search(rf"(?m)^ARG {argument}\b", dockerfile), argument
-    for model in re.findall(r"\bMODEL(?:_SLUG)?=(\w+)(?![\w/:])", PAGES[page]):
+    for model in re.findall(r"\bMODEL(?:_SLUG)?=(\w+)(?![\w/:-])", PAGES[page]):
         assert CATALOG.find(model)
 
 
