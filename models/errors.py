@@ -76,25 +76,22 @@ class UnsupportedParameter(RequestError):
 
 
 class ModelNotFound(RequestError):
-    """The worker does not hold the requested model."""
+    """The worker does not hold the requested model, or has no default for what is requested.
+
+    Args:
+        wanted: the model's name; with ``default``, the task or the surface.
+        held: the models that the worker holds.
+        default: whether the request names no model.
+    """
 
     code = "model_not_found"
 
-    def __init__(self, wanted: str, held: Iterable[str]) -> None:
+    def __init__(self, wanted: str, held: Iterable[str], *, default: bool = False) -> None:
         names = ", ".join(held) or "none"
-        super().__init__(
-            f"This worker does not hold the model {shorten(wanted)!r}. It holds: {names}.",
-            param="model",
-        )
-
-
-class DefaultMissing(ModelNotFound):
-    """The request names no model, and the worker has no default for what it asks."""
-
-    def __init__(self, work: str, held: Iterable[str]) -> None:
-        names = ", ".join(held) or "none"
-        message = f"This worker has no default model for {work}; name a model. It holds: {names}."
-        RequestError.__init__(self, message, param="model")
+        missing = f"does not hold the model {shorten(wanted)!r}"
+        if default:
+            missing = f"has no default model for {wanted}; name a model"
+        super().__init__(f"This worker {missing}. It holds: {names}.", param="model")
 
 
 class ModelUnsuited(RequestError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from models.errors import DefaultMissing, ModelNotFound
+from models.errors import ModelNotFound
 
 
 @dataclass(frozen=True)
@@ -158,4 +158,4 @@ class Catalog:
             able = task is None or task in row.tasks
             if row.surface == surface and able and device_kind in row.default_on:
                 return row
-        raise DefaultMissing(task or surface, (row.slug for row in self.rows))
+        raise ModelNotFound(task or surface, (row.slug for row in self.rows), default=True)
