@@ -254,14 +254,14 @@ def test_a_video_for_an_answer_is_made_smaller_in_steps_and_it_is_said():
     sizes = {quality: len(encode(quality=quality)) * 4 / 3 for quality in QUALITIES}
     assert sizes[18] > sizes[23] > sizes[28]
     for quality in QUALITIES:
-        limit = int(sizes[quality]) + 64  # an encoder with threads of its own varies by bytes
+        limit = int(sizes[quality] * 1.02)  # an encoder with threads of its own varies a little
         content, warnings = fitting(encode, Output(inline_limit_bytes=limit))
-        assert len(content) * 4 / 3 == pytest.approx(sizes[quality], abs=64)
+        assert len(content) * 4 / 3 == pytest.approx(sizes[quality], rel=0.03)
         assert [f"factor of {quality}" in one.message for one in warnings] == [True] * (
             quality > 18
         )
     content, [warning] = fitting(encode, Output(inline_limit_bytes=100))
-    assert len(content) * 4 / 3 == pytest.approx(sizes[28], abs=64)
+    assert len(content) * 4 / 3 == pytest.approx(sizes[28], rel=0.03)
     assert "s3Config" in warning.message
     assert "more than the 0.0" in warning.message
     for output in (Output("mp4", inline_limit_bytes=100), Output()):
@@ -277,7 +277,7 @@ def test_a_copy_of_a_video_fits_an_event_or_there_is_none(engine):
     assert video.copy is not None
     copy = video.copy()
     assert copy is not None
-    assert len(copy.content) < len(video.content)
+    assert len(copy.content) * 4 / 3 <= int(size) - 1
     [video] = run(engine, replace(ASKED, output=Output(copy_limit_bytes=100))).pictures
     assert video.copy is not None
     assert video.copy() is None
