@@ -56,3 +56,17 @@ class Translation:
         self.body[field] = value
         if field != name:
             self.called[field] = name
+
+
+def translate(
+    given: Mapping[str, Any], table: Mapping[str, Translate]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the body in our words, and what the client called its fields; see ``Translation``.
+
+    Raises:
+        InvalidValue: a field contradicts another one.
+        RequestError: what the table's functions raise.
+    """
+    made = Translation(given)
+    made.apply(table)
+    return made.body, made.called

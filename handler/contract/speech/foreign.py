@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from handler.contract.translation import Translate, Translation
+from handler.contract.translation import Translate
 from handler.contract.unsupported import Unsupported, alike
 from models.errors import UnsupportedParameter
 
@@ -33,18 +33,6 @@ _LETTERS = {
     "a": "en-us", "b": "en-gb", "e": "es", "f": "fr-fr", "h": "hi", "i": "it", "j": "ja",
     "p": "pt-br", "z": "zh",
 }  # fmt: skip
-
-
-def translated(given: Mapping[str, Any]) -> Translation:
-    """Put other APIs' fields into our words.
-
-    Raises:
-        InvalidValue: a field contradicts another one.
-        UnsupportedParameter: its value cannot be honoured.
-    """
-    made = Translation(given)
-    made.apply(TABLE)
-    return made
 
 
 def _mode(name: str, value: Any) -> dict[str, Any]:

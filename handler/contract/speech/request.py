@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from handler.contract.request import Integer, NonEmpty, Part, Request, Text, whole
 from handler.contract.speech import foreign
+from handler.contract.translation import translate
 from models.errors import InvalidValue
 from models.speech.request import FORMATS
 
@@ -47,8 +48,7 @@ class SpeechRequest(Request):
     @classmethod
     def translated(cls, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         """Put other APIs' fields into our words; see ``foreign``."""
-        made = foreign.translated(given)
-        return made.body, made.called
+        return translate(given, foreign.TABLE)
 
     @model_validator(mode="after")
     def _the_format_has_the_rate(self) -> Self:

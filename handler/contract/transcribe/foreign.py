@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from handler.contract.translation import Translate, Translation
+from handler.contract.translation import Translate
 from handler.contract.unsupported import Unsupported, alike
 from models.errors import UnsupportedParameter
 
@@ -42,18 +42,6 @@ UNSUPPORTED: dict[str, Unsupported] = {
 }
 
 _FORMATS = {"plain_text": "json", "plain text": "json", "srt": "srt", "vtt": "vtt"}
-
-
-def translated(given: Mapping[str, Any]) -> Translation:
-    """Put other APIs' fields into our words.
-
-    Raises:
-        InvalidValue: a field contradicts another one.
-        UnsupportedParameter: its value cannot be honoured.
-    """
-    made = Translation(given)
-    made.apply(TABLE)
-    return made
 
 
 def _format(name: str, value: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from handler.contract.request import Integer, Items, NonEmpty, Request, Text
 from handler.contract.transcribe import foreign
 from handler.contract.transcribe.languages import ANY, CODES
 from handler.contract.transcribe.vad import ServerVad, Vad
+from handler.contract.translation import translate
 from models.errors import InvalidValue
 from models.transcribe.request import FALLBACK
 
@@ -96,8 +97,7 @@ class TranscriptionRequest(Request):
     @classmethod
     def translated(cls, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         """Put other APIs' fields into our words; see ``foreign``."""
-        made = foreign.translated(given)
-        return made.body, made.called
+        return translate(given, foreign.TABLE)
 
     @model_validator(mode="after")
     def _times_need_a_place(self) -> Self:
