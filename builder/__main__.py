@@ -19,7 +19,6 @@ import os
 import sys
 import time
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ from models.catalog import CATALOG
 from models.device import hardware
 from models.environ import tidied
 from models.errors import QuartetError, WeightsUnavailable
+from models.operator import chat_engine
 from models.row import Catalog, Row
 from models.weights.places import Places
 from models.weights.store import WeightsStore
@@ -89,9 +89,8 @@ def _described(model: str, revision: str | None, places: Places) -> Description:
 
     device = hardware.detect()
     trusts = _ENV.get("TRUST_REMOTE_CODE", "").lower() in ("1", "true", "yes", "on")
-    vllm = device.kind == "cuda" and find_spec("vllm") is not None
     machine = Machine(
-        device.kind, device.dtype, "vllm" if vllm else "transformers", trusts,
+        device.kind, device.dtype, chat_engine("auto", device.kind)[0], trusts,
         context_tokens=int(_ENV["CHAT_CONTEXT_TOKENS"]) if "CHAT_CONTEXT_TOKENS" in _ENV else None,
     )  # fmt: skip
     return describe(address.parse(model, revision), places, machine)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,3 +58,23 @@ class Operator:
     images_offload: Literal["auto", "always", "never"] = "auto"
     images_compile: bool = False
     speech_characters: int = 4096
+
+
+def chat_engine(
+    wanted: Literal["auto", "transformers", "vllm"], device_kind: str
+) -> tuple[Literal["transformers", "vllm"], str]:
+    """Return the engine that serves chat on a device, and why it is that one.
+
+    Raises:
+        ValueError: the engine that the operator wants is not installed.
+    """
+    installed = find_spec("vllm") is not None
+    if wanted == "vllm" and not installed:
+        raise ValueError("CHAT_ENGINE: vllm is not installed in this image")
+    if wanted != "auto":
+        return wanted, "CHAT_ENGINE says so"
+    if device_kind != "cuda":
+        return "transformers", "there is no GPU"
+    if not installed:
+        return "transformers", "vllm is not installed"
+    return "vllm", "there is a GPU"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 from handler.settings.variable import SettingsError
 from handler.settings.variables import Settings
 from models.device.hardware import Device
+from models.operator import chat_engine
 from models.repository.address import is_address
 from models.repository.machine import Machine
 from models.repository.rows import Wanted, from_file, held, listed, rows
@@ -86,10 +85,9 @@ def _of_the_gateway(settings: Settings, catalog: Catalog, tasks: frozenset[str])
 
 
 def _machine(settings: Settings, device: Device) -> Machine:
-    on_vllm = settings.chat_engine == "vllm" or (
-        settings.chat_engine == "auto" and device.kind == "cuda" and find_spec("vllm") is not None
-    )
-    engine: Literal["vllm", "transformers"] = "vllm" if on_vllm else "transformers"
+    engine = settings.chat_engine
+    if engine == "auto":
+        engine, _ = chat_engine(engine, device.kind)
     return Machine(
         kind=device.kind,
         dtype=device.dtype,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from importlib.util import find_spec
 
 from models.chat.engine_arguments import engine_arguments
-from models.operator import Operator
+from models.operator import Operator, chat_engine
 from models.pictures.request import PictureLimits
 from models.row import Row
 
@@ -25,7 +24,8 @@ def configured(row: Row, operator: Operator) -> Row:
         ValueError: the engine that the operator wants is not installed, or an argument for it is
             none that an operator may set.
     """
-    engine, why = _choice(operator)
+    name, why = chat_engine(operator.chat_engine, operator.device_kind)
+    engine = {"transformers": TRANSFORMERS, "vllm": VLLM}[name]
     said = {
         "why": why,
         "cache_tokens": operator.chat_cache_tokens,
@@ -69,19 +69,3 @@ def _shared(row: Row, operator: Operator) -> Row:
         part_bytes = max(part_bytes, operator.budget_bytes)
     options = {**row.options, "compiled": operator.shelf / "compiled"}
     return replace(row, memory_bytes=part_bytes, options=options)
-
-
-def _choice(operator: Operator) -> tuple[str, str]:
-    """Return the engine, and why it is that one."""
-    installed = find_spec("vllm") is not None
-    if operator.chat_engine == "vllm":
-        if not installed:
-            raise ValueError("CHAT_ENGINE: vllm is not installed in this image")
-        return VLLM, "CHAT_ENGINE says so"
-    if operator.chat_engine == "transformers":
-        return TRANSFORMERS, "CHAT_ENGINE says so"
-    if operator.device_kind != "cuda":
-        return TRANSFORMERS, "there is no GPU"
-    if not installed:
-        return TRANSFORMERS, "vllm is not installed"
-    return VLLM, "there is a GPU"

@@ -484,9 +484,7 @@ def test_no_variable_is_read_elsewhere():
 
 def test_chats_engine_is_chosen(monkeypatch):
     def chosen(kind, installed=False, **env):
-        monkeypatch.setattr(
-            "models.chat.options.find_spec", lambda _: object() if installed else None
-        )
+        monkeypatch.setattr("models.operator.find_spec", lambda _: object() if installed else None)
         rows = fitted(CATALOG, Settings.from_env(env), kind, 10**12)
         return rows.find("Llama3_8B_Instruct").engine.partition(":")[0]
 
@@ -504,7 +502,7 @@ def test_chats_engine_is_chosen(monkeypatch):
 
 @pytest.mark.parametrize("engine", ["vllm", "transformers"])
 def test_what_the_operator_says_of_chat_reaches_its_engine(engine, monkeypatch):
-    monkeypatch.setattr("models.chat.options.find_spec", lambda name: object())
+    monkeypatch.setattr("models.operator.find_spec", lambda name: object())
 
     env = {
         "CHAT_CONTEXT_TOKENS": "4096", "CHAT_CACHE_TOKENS": "8192", "RUNPOD_GPU_COUNT": "2",
@@ -543,7 +541,7 @@ def chat_row(slug: str, *, alone: bool, engine: str = VLLM, **env: str) -> Row:
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.chat.options.find_spec", lambda name: object())
+    monkeypatch.setattr("models.operator.find_spec", lambda name: object())
 
 
 @pytest.mark.usefixtures("installed")
