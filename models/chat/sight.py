@@ -13,8 +13,8 @@ from typing import Any
 
 from models.chat.share import config_of
 from models.errors import InvalidValue, ModelLoadFailed
-from models.pictures.decoding import decode
 from models.pictures.request import InputPicture, PictureLimits
+from models.pictures.several import decoded
 from models.row import Row
 
 _LOW_SIDE = 512  # of a picture with ``detail: low``, as at OpenAI
@@ -72,19 +72,11 @@ class Sight:
             MediaUndecodable: one cannot be read, or exceeds a limit.
             InvalidValue: one is too narrow, or all are too large together.
         """
-        pictures, counts, pixels = [], [], 0
-        for one in given:
-            picture = decode(one.content, one.param)
-            pixels += picture.width * picture.height
-            if pixels > self.limits.pixels:
-                raise InvalidValue(
-                    f"{one.param}: the pictures of a request may have {self.limits.pixels} pixels "
-                    f"together; got {pixels} or more.",
-                    param=one.param,
-                )
+        pictures, counts = [], []
+        for one, (param, picture) in zip(given, decoded(given, self.limits), strict=True):
             if one.low:
                 picture.thumbnail((_LOW_SIDE, _LOW_SIDE))
-            counts.append(self._count(picture, one.param))
+            counts.append(self._count(picture, param))
             pictures.append(picture)
         return Sighted(pictures, counts)
 

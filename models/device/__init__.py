@@ -1,5 +1,6 @@
 """The device that engines run on: detection, memory, threads and failures.
 
+graph      sessions of onnxruntime
 hardware   detects the device: kind, memory and number type
 driver     checks whether the driver and the GPU support the installed torch and ctranslate2
 trial      tries in a child process whether the GPU computes at all

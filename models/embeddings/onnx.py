@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from models.device.graph import session
 from models.device.hardware import Device
-from models.device.threads import usable_cores
 from models.embeddings.engine import Arrays, Embeddings
 from models.embeddings.inputs.padding import pad, unpad
 from models.embeddings.inputs.texts import Texts, Tokens
@@ -57,17 +57,14 @@ class OnnxEmbeddings(Embeddings):
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> OnnxEmbeddings:
         """Load the folder's graph and measure the budget; on the CPU, see docs/decisions.md."""
-        import onnxruntime
         from tokenizers import Tokenizer
 
-        options = onnxruntime.SessionOptions()
-        # As many as are ours, by affinity and by the container's quota.
-        options.intra_op_num_threads = usable_cores()
-        session = onnxruntime.InferenceSession(
-            str(folder / row.options["file"]), options, providers=["CPUExecutionProvider"]
-        )
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        engine = cls(session, Texts(tokenizer, row.options["max_tokens"], row), row)
+        engine = cls(
+            session(folder / row.options["file"]),
+            Texts(tokenizer, row.options["max_tokens"], row),
+            row,
+        )
         engine.measure_budget()
         return engine
 

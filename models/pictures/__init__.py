@@ -1,6 +1,7 @@
 """Decoding and changing clients' pictures, for every engine that takes some.
 
 request       pictures that a client sends, and what is read in them
+several       the pictures of one request, within its limits
 decoding      encoded pictures to pixels, within limits
 resizing      fits, pads and crops
 transparency  what a picture shows, and what its transparency hides

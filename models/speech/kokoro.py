@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from models.device.graph import session
 from models.device.hardware import Device
-from models.device.threads import usable_cores
 from models.row import Row
 from models.speech.engine import Phrase, Speaker, Spoken
 from models.speech.english import phrase
@@ -56,20 +56,15 @@ class KokoroSpeaker(Speaker):
         import json
 
         import numpy as np
-        import onnxruntime
         from hibari.g2p import ASSETS, G2P
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = usable_cores()
-        session = onnxruntime.InferenceSession(
-            str(folder / row.options["file"]), options, providers=["CPUExecutionProvider"]
-        )
         names = [voice.slug for language in languages_of(row) for voice in language.voices]
         tables = (folder / row.options["voices"] / f"{name}.bin" for name in names)
         styles = [np.fromfile(table, np.float32).reshape(-1, _STYLE) for table in tables]
         vocabulary = json.loads((Path(ASSETS) / "vocab.json").read_text(encoding="utf-8"))
         rules = (G2P(), G2P(british=True), vocabulary)
-        return cls(session, dict(zip(names, styles, strict=True)), rules, row)
+        graph = session(folder / row.options["file"])
+        return cls(graph, dict(zip(names, styles, strict=True)), rules, row)
 
     def read(self, text: str, voice: str, language: str) -> Phrase | None:
         """Phonemes as the model's ids, as the language has them."""

@@ -10,13 +10,12 @@ from typing import Any
 from models.chat.printed.detection import lines
 from models.chat.printed.recognition import cut, read, upside_down
 from models.chat.printed.rectangles import Rectangle
+from models.device.graph import session
 from models.device.hardware import Device
-from models.device.threads import usable_cores
 from models.engine import BatchEngine
-from models.errors import InvalidValue
 from models.operator import Operator
-from models.pictures.decoding import decode
 from models.pictures.request import Line, Page, PictureLimits, ReadRequest
+from models.pictures.several import decoded
 from models.row import Row
 from models.work import Ticket, Work
 
@@ -50,17 +49,10 @@ class PrintedText(BatchEngine):
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> PrintedText:
         """Load the networks, which run on the processor."""
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = usable_cores()
-
-        def session(name: str) -> Any:
-            return onnxruntime.InferenceSession(
-                str(folder / row.options[name]), options, providers=["CPUExecutionProvider"]
-            )
-
-        return cls(session("detect"), session("flip"), session("read"), row)
+        find, flip, read = (
+            session(folder / row.options[name]) for name in ("detect", "flip", "read")
+        )
+        return cls(find, flip, read, row)
 
     def prepare(self, request: ReadRequest) -> Work:
         """Decode the pages.
@@ -69,17 +61,7 @@ class PrintedText(BatchEngine):
             MediaUndecodable: one cannot be read.
             InvalidValue: they are too large together.
         """
-        pages, pixels = [], 0
-        for picture in request.pictures:
-            page = decode(picture.content, picture.param)
-            pixels += page.width * page.height
-            if pixels > self._limits.pixels:
-                raise InvalidValue(
-                    f"{picture.param}: the pictures of a request may have {self._limits.pixels} "
-                    f"pixels together; got {pixels} or more.",
-                    param=picture.param,
-                )
-            pages.append(page)
+        pages = [page for _, page in decoded(request.pictures, self._limits)]
         return Work(pages, finish=list)
 
     def run(self, batch: Sequence[Ticket[Any]]) -> Sequence[Page]:
