@@ -18,8 +18,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def figures(values: Mapping[str, float | str]) -> None:
-    """Print the named figures as JSON, as the last line."""
-    rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in values.items()}
+    """Print the named figures as JSON, as the last line, each to six significant digits."""
+    rounded = {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in values.items()}
     print(
         json.dumps({**rounded, "machine": platform.machine(), "python": platform.python_version()})
     )
