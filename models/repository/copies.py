@@ -17,6 +17,7 @@ from models.errors import RepositoryUnsuited
 from models.repository import hub
 from models.repository.address import Address
 from models.weights.places import Places
+from models.weights.snapshots import commit_of, has_files, repository_folders
 
 _MARKS = ("config.json", "model_index.json", "adapter_config.json", "model.bin")
 _MOST_BYTES = 50_000_000  # of a file that is read whole
@@ -132,7 +133,7 @@ def _here(address: Address, places: Places) -> Iterator[tuple[Path, str]]:
     wanted = address.revision
     for folder, version in (*_fetched(address, places), *_cached(address, places)):
         commit = version.partition("?")[0]
-        if wanted is None or commit == wanted or _ref(folder, wanted) == commit:
+        if wanted is None or commit == wanted or commit_of(folder.parent.parent, wanted) == commit:
             yield folder, version
 
 
@@ -149,25 +150,11 @@ def _fetched(address: Address, places: Places) -> Iterator[tuple[Path, str]]:
 
 def _cached(address: Address, places: Places) -> Iterator[tuple[Path, str]]:
     """Yield the snapshots in the hub's own caches: of the main branch first."""
-    wanted = f"models--{address.repo}".replace("/", "--").lower()
     for cache in places.hub_caches:
-        for repo in cache.iterdir() if cache.is_dir() else ():
-            if repo.name.lower() != wanted:
-                continue
-            main = _content(repo / "refs" / "main")
+        for repo in repository_folders(cache, str(address.repo)):
+            main = commit_of(repo)
             snapshots = list((repo / "snapshots").glob("*"))
             for snapshot in sorted(snapshots, key=lambda snapshot: snapshot.name != main):
                 unclear = address.revision is None and snapshot.name != main and len(snapshots) > 1
-                if not unclear and any(path.is_file() for path in snapshot.rglob("*")):
+                if not unclear and has_files(snapshot):
                     yield snapshot, snapshot.name
-
-
-def _ref(snapshot: Path, name: str) -> str:
-    """Return the commit that a branch or tag had when the hub's cache was filled."""
-    refs = (snapshot.parent.parent / "refs").resolve()
-    file = (refs / name).resolve()
-    return _content(file) if file.is_relative_to(refs) else ""
-
-
-def _content(file: Path) -> str:
-    return file.read_text().strip() if file.is_file() else ""
