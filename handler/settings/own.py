@@ -27,6 +27,8 @@ def own_rows(settings: Settings, catalog: Catalog, device: Device) -> list[Row]:
     """
     try:
         wanted = list(_wanted(settings, catalog))
+        if not wanted:
+            return []  # the operator's template need not be read for them
         machine = _machine(settings, device)
         return rows(wanted, catalog, settings.places(), machine, settings.model_folders)
     except ValueError as error:
