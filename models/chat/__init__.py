@@ -16,6 +16,7 @@ schemas           converts clients' JSON schemas to grammars
 options           the operator's options: which engine, and how much memory
 engine_arguments  the operator's further arguments of vLLM
 share             divides a GPU's memory between weights, cache and steps
+engine            what both engines of a language model share
 in_process        the transformers engine
 vllm              the vLLM engine
 printed           the engine for printed text

@@ -13,11 +13,11 @@ from typing import Any
 
 from models.chat import options
 from models.chat.admission import Admission, Entrance, Limits
+from models.chat.engine import LanguageModel
 from models.chat.grammar import Grammars
 from models.chat.in_process.paged import STEP_TOKENS, Paged
 from models.chat.in_process.sampling import Choice, choose
 from models.chat.in_process.unpaged import Unpaged
-from models.chat.protocols import Text
 from models.chat.request import Begun, Ended, Prompt, Tokens
 from models.chat.share import Model, Share, Steps
 from models.chat.sight import Sight
@@ -25,9 +25,7 @@ from models.chat.text import ChatText, gguf
 from models.device.failures import is_out_of_memory, translate
 from models.device.hardware import Device
 from models.device.memory import free_memory
-from models.engine import StepEngine
 from models.errors import UnsupportedParameter
-from models.operator import Operator
 from models.quiet import hush
 from models.row import Row
 from models.work import Done
@@ -39,16 +37,10 @@ _USUAL_TOKENS = 1024  # of a usual request, answer included
 _USUAL_REQUESTS = 256  # about the largest number that generate a token in one step
 
 
-class TransformersChat(StepEngine):
+class TransformersChat(LanguageModel):
     """A causal language model of transformers."""
 
     libraries = ("torch", "transformers", "llguidance")
-    prepare_in_thread = False
-
-    @classmethod
-    def configured(cls, row: Row, operator: Operator) -> Row:
-        """Return the row with the engine that serves it, and its share of the memory."""
-        return options.configured(row, operator)
 
     def __init__(
         self,
@@ -58,7 +50,7 @@ class TransformersChat(StepEngine):
         cache_tokens: int | None,
         sight: Sight | None = None,
     ) -> None:
-        self.text: Text = text
+        self.text = text
         self.context = _context(model, row)
         self._model = model
         vocabulary = int(model.config.get_text_config().vocab_size)
@@ -101,23 +93,17 @@ class TransformersChat(StepEngine):
         sight = Sight(folder, row) if options.sees(row) else None
         return cls(model.eval(), text, row, tokens, sight)
 
-    async def length(self, request: Prompt) -> int:
-        """How many tokens a prompt has, pictures and all; raises as ``prepare`` does."""
-        return (await self.prepare(request)).length
-
     async def prepare(self, request: Prompt) -> Admission:
-        """Check a request, and limit the length of its answer to the remaining context.
+        """Check a request as every engine does; one for an adapter is refused.
 
         Raises:
-            ContextLengthExceeded: the prompt is too long.
-            InvalidValue: the grammar is not supported.
             UnsupportedParameter: the request names an adapter.
         """
         if request.adapter is not None:
             raise UnsupportedParameter(
                 "model: adapters need the vllm engine; name the model alone.", param="model"
             )
-        return await self._entrance.check(request)
+        return await super().prepare(request)
 
     def admit(self, key: int, item: Admission) -> None:
         """Admit a request; its further choices follow when the first has read the prompt."""

@@ -17,9 +17,9 @@ from typing import Any
 
 from models.chat import options
 from models.chat.admission import Admission, Entrance, Limits
+from models.chat.engine import LanguageModel
 from models.chat.grammar import Grammars
-from models.chat.protocols import Text
-from models.chat.request import Begun, Ended, Prompt, Tokens
+from models.chat.request import Begun, Ended, Tokens
 from models.chat.sight import Sight
 from models.chat.text import ChatText
 from models.chat.vllm.running import HUNG, LOST, Alive, Running, adapters_of
@@ -27,14 +27,12 @@ from models.chat.vllm.sampling import logprobs, sampling
 from models.chat.vllm.start import cache_tokens, error_line, started
 from models.device import trial
 from models.device.hardware import Device
-from models.engine import StepEngine
 from models.errors import (
     DeviceLost,
     EngineFailed,
     InvalidValue,
     QuartetError,
 )
-from models.operator import Operator
 from models.quiet import hush
 from models.row import Row
 from models.stages import spent
@@ -50,28 +48,22 @@ _MOST_BIASES, _MOST_ENDS = 1024, 128
 SILENT_S = 120.0  # a step, of thousands of tokens at most, takes seconds
 
 
-class VllmChat(StepEngine):
+class VllmChat(LanguageModel):
     """A causal language model of vLLM."""
 
     libraries = ("vllm", "llguidance")
-    prepare_in_thread = False
-
-    @classmethod
-    def configured(cls, row: Row, operator: Operator) -> Row:
-        """Return the row with the engine that serves it, and its share of the memory."""
-        return options.configured(row, operator)
 
     def __init__(self, engine: Any, text: ChatText, row: Row, sight: Sight | None = None) -> None:
         config = engine.vllm_config
-        self.text: Text = text
+        self.text = text
         self.context = int(config.model_config.max_model_len)
         generation = config.model_config.try_get_generation_config()
         vocabulary = int(config.model_config.get_vocab_size())
         self.ends = text.ends(generation.get("eos_token_id"), vocabulary)
         self._engine = engine
         grammars = Grammars(text.tokenizer, vocabulary, self.ends)
-        self.cache_tokens = cache_tokens(config)
-        most = min(self.context, self.cache_tokens)
+        tokens = cache_tokens(config)
+        most = min(self.context, tokens)
         limits = Limits(
             vocabulary,
             _MOST_BIASES,
@@ -80,7 +72,7 @@ class VllmChat(StepEngine):
         )
         self._entrance = Entrance(row.slug, most, grammars, limits, sight)
         at_once = int(config.scheduler_config.max_num_seqs)
-        self.capacity = max(1, min(at_once, self.cache_tokens // _USUAL_TOKENS))
+        self.capacity = max(1, min(at_once, tokens // _USUAL_TOKENS))
         self._adapters = adapters_of(engine, row)
         self._going: dict[int, Running] = {}
         self._heard_at = time.monotonic()
@@ -110,19 +102,6 @@ class VllmChat(StepEngine):
         except BaseException:
             engine.engine_core.shutdown()  # it would keep the GPU's memory
             raise
-
-    async def length(self, request: Prompt) -> int:
-        """How many tokens a prompt has, pictures and all; raises as ``prepare`` does."""
-        return (await self.prepare(request)).length
-
-    async def prepare(self, request: Prompt) -> Admission:
-        """Check that it can be answered; an answer's length is cut to what fits.
-
-        Raises:
-            ContextLengthExceeded: the prompt is too long.
-            InvalidValue: the grammar cannot be honoured.
-        """
-        return await self._entrance.check(request)
 
     def admit(self, key: int, item: Admission) -> None:
         """Hand in every choice as a request of its own: each can be let go of by itself.
