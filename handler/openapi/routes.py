@@ -29,7 +29,7 @@ from handler.openapi.answers.transcribe import (
     Transcription,
     VerboseTranscription,
 )
-from models.speech.request import FORMATS
+from models.sound.formats import FORMATS
 
 
 @dataclass(frozen=True)

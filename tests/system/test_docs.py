@@ -161,7 +161,8 @@ SPEECH_PAGE = (ROOT / "docs/speech.md").read_text()
 
 
 def test_the_page_on_speech_names_every_field_voice_and_format():
-    from models.speech.request import FORMATS, languages_of
+    from models.sound.formats import FORMATS
+    from models.speech.request import languages_of
 
     [operation] = SURFACES["speech"].operations
     kind = operation.request

@@ -462,7 +462,7 @@ def test_no_variable_is_read_elsewhere():
     ]
     # The others tell a library, which has no other way, and read nothing.
     told = [
-        "models/chat/vllm/start.py", "models/images/pipelines/placement.py", "models/telemetry.py",
+        "models/chat/vllm/start.py", "models/pipelines/placement.py", "models/telemetry.py",
         "models/transcribe/whisper/engine.py",
     ]  # fmt: skip
     # Named after it, and given what it works on; told how many threads there are to be.
