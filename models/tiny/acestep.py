@@ -125,9 +125,9 @@ def _vae() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # its weight norm is torch's older one
         return AutoencoderOobleck(
-            encoder_hidden_size=2,
+            encoder_hidden_size=2 * _LATENTS,  # of a latent its mean and its deviation
             downsampling_ratios=[2, 4, 4, 10],
-            channel_multiples=[1, 1, 2, 2],
+            channel_multiples=[1, 1, 1, 1],
             decoder_channels=2,
             decoder_input_channels=_LATENTS,
             audio_channels=2,
