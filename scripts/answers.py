@@ -89,6 +89,7 @@ EXAMPLES = (
     Example(
         "heard", "examples/transcribe.json", transcript, (("response_format", "json"),), "speech"
     ),
+    Example("music", "examples/music.json", sound),
     Example("embeddings", "examples/embeddings.json", vectors),
     Example("upscale", "examples/upscale.json", picture),
     Example("background", "examples/background.json", picture),
