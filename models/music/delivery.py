@@ -14,7 +14,7 @@ from models.sound.formats import FORMATS
 
 CHANNELS = 2
 # Bits a second of two channels, from the best.
-_LADDERS: dict[str, Sequence[int]] = {
+LADDERS: dict[str, Sequence[int]] = {
     "mp3": (192_000, 128_000, 96_000, 64_000),
     "aac": (192_000, 128_000, 96_000, 64_000),
     "opus": (128_000, 96_000, 64_000, 48_000),
@@ -96,16 +96,16 @@ def chosen(
             f"The {output.format} has {bits // 1000} kbit/s in place of {rates[0] // 1000}, for an "
             f"answer without a bucket; {_BUCKET}",
         )
-    lossless = output.format not in _LADDERS
+    lossless = output.format not in LADDERS
     return Encoding(output.format, source_hz, rate_hz, None if lossless else bits)
 
 
 def _ladder(format_: str, rate_hz: int) -> list[int]:
     """Return the bit rates of a format, from the best; of a lossless one its upper limit."""
-    if format_ not in _LADDERS:
+    if format_ not in LADDERS:
         return [16 * CHANNELS * rate_hz]
     most = _MOST_BITS_PER_HZ * rate_hz * CHANNELS
-    return list(dict.fromkeys(min(bits, most) for bits in _LADDERS[format_]))
+    return list(dict.fromkeys(min(bits, most) for bits in LADDERS[format_]))
 
 
 def _rate(format_: str, source_hz: int) -> int:
@@ -120,7 +120,7 @@ def _room(limit_bytes: int | None) -> float | None:
 
 def _too_large(output: Output, total_s: float, size_bytes: float) -> InvalidValue:
     limit_bytes = output.limit_bytes or 0
-    smaller = "opus" if output.format in _LADDERS else "mp3"
+    smaller = "opus" if output.format in LADDERS else "mp3"
     return InvalidValue(
         f"{total_s:g} s of {output.format} would have some {size_bytes / 1e6:.1f} MB, and an "
         f"answer holds {limit_bytes / 1e6:.1f}; ask for {smaller}, less time or fewer songs; "
