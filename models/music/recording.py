@@ -14,11 +14,13 @@ from typing import Any
 
 CHANNELS = 2
 _TIMEOUT_S = 60.0
+_LEAST_RATE_HZ = 2000  # below, a frame of a few bytes would become gigabytes of samples
 _LEAST_S = 1.0  # of a recording that has a timbre, or a melody
 _REASONS = {
     "media_no_audio": "it has no audio track",
     "media_empty": "there is nothing in it",
     "media_undecodable": "it is damaged, or of no known format",
+    "media_rate": "it has fewer than 2,000 samples a second",
     "media_too_short": f"it has less than {_LEAST_S:g} s",
     "media_decode_timeout": f"decoding it takes longer than {_TIMEOUT_S:g} s",
 }
@@ -79,7 +81,9 @@ async def decode(path: Path, param: str, rate_hz: int, most_s: float) -> Any:
     if code is not None:
         reason = _REASONS.get(code, f"it is longer than {most_s:g} s")
         raise MediaUndecodable(
-            f"The recording cannot be used: {reason}. {_HINT}", param=param, code=code
+            f"The recording cannot be used: {reason}. {_HINT}",
+            param=param,
+            code="media_undecodable" if code == "media_rate" else code,
         )
     return sound
 
@@ -127,6 +131,8 @@ def _written(container: Any, stream: Any, rate_hz: int, limit: int) -> str | Non
         except av.error.FFmpegError:
             continue
         for frame in frames:
+            if frame.sample_rate < _LEAST_RATE_HZ:
+                return "media_rate"
             frame.pts = None
             for part in resampler.resample(frame):
                 written += _write(part)

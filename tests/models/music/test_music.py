@@ -33,6 +33,7 @@ from models.warm.batch import Batcher
 from models.work import Progress
 from tests.conftest import CPU, row
 from tests.support.driving import Ticket, prepare
+from tests.support.hostile_sounds import flac_of_large_frames, nothing_left, silent_flac
 
 TINY = row("Tiny_AceStep")
 RATE_HZ, HOP = 8000, 320
@@ -444,6 +445,20 @@ def test_recordings_that_are_none_are_refused_by_name(engine, tmp_path):
     assert refusal(recording(tmp_path / "short.wav", 0.5).read_bytes()) == "media_too_short"
     assert refusal(whole, most_s=2.5) == "media_too_long"
     assert refusal(b"#EXTM3U\n#EXTINF:1\nfile:///etc/passwd\n") == "media_undecodable"
+
+
+def test_recordings_that_want_to_cost_much_cost_little(tmp_path, monkeypatch):
+    """Hours of silence in a few bytes, and samples that resampling would make a million times."""
+    from models.music import recording as reading
+
+    long = silent_flac(tmp_path / "long.flac", 60)
+    slow = flac_of_large_frames(tmp_path / "slow.flac", rate=1, count=3)
+    assert long.stat().st_size < 2**20
+    for path, code in ((long, "media_too_long"), (slow, "media_undecodable")):
+        with nothing_left(tmp_path / code, monkeypatch), pytest.raises(MediaUndecodable) as caught:
+            asyncio.run(reading.decode(path, "src_audio", 48_000, 600))
+        assert caught.value.code == code
+    assert "fewer than 2,000 samples" in caught.value.message
 
 
 # Fields -----------------------------------------------------------------------------------------
