@@ -485,6 +485,15 @@ def test_a_real_model_reads_what_the_pipeline_reads():
     assert (options["text_tokens"], options["lyric_tokens"]) == (256, 2048)
 
 
+def test_the_region_of_a_language_is_left_out_and_named(engine):
+    made = run(engine, replace(ASKED, language="de-AT", steps=1))
+    assert [(one.param, one.message) for one in made.left_out] == [
+        ("vocal_language", "de-AT is read as de.")
+    ]
+    plain = run(engine, replace(ASKED, language="DE", steps=1))
+    assert (plain.left_out, plain.songs[0].content) == ((), made.songs[0].content)
+
+
 def test_the_strength_of_no_cover_is_named(engine):
     made = run(engine, replace(ASKED, cover_strength=0.5, steps=1))
     assert [one.param for one in made.left_out] == ["audio_cover_strength"]
