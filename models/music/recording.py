@@ -43,41 +43,14 @@ async def decode(path: Path, param: str, rate_hz: int, most_s: float) -> Any:
         MediaUndecodable: the file has no readable sound, or is too short or too long.
     """
     # Imported here: the child process reads this module too, and does not need them.
-    import asyncio
-    import tempfile
-
     import numpy as np
 
-    from models import child
     from models.errors import MediaUndecodable
 
-    with tempfile.TemporaryFile() as samples, tempfile.TemporaryFile() as report:
-        limit = int(most_s * rate_hz)
-        decoding = child.running(
-            "models.music.recording",
-            *(str(path), str(rate_hz), str(limit), str(report.fileno())),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=samples,
-            stderr=asyncio.subprocess.DEVNULL,
-            pass_fds=(report.fileno(),),
-        )
-        code = None
-        async with decoding as process:
-            try:
-                async with asyncio.timeout(_TIMEOUT_S):
-                    await process.wait()
-            except TimeoutError:
-                code = "media_decode_timeout"
-        report.seek(0)
-        content = report.read()
-        if code is None:
-            whole = process.returncode == 0 and content
-            code = json.loads(content)["code"] if whole else "media_undecodable"
-        samples.seek(0)
-        sound = np.frombuffer(samples.read() if code is None else b"", np.int16)
-    sound = sound.reshape(-1, CHANNELS).T.astype(np.float32) / 32768
+    code, content = await _by_child(path, rate_hz, int(most_s * rate_hz))
+    sound = np.frombuffer(content, np.int16).reshape(-1, CHANNELS).T.astype(np.float32) / 32768
     if code is None and sound.shape[1] < _LEAST_S * rate_hz:
-        code = "media_too_short" if sound.shape[1] else "media_empty"
+        code = "media_too_short"
     if code is not None:
         reason = _REASONS.get(code, f"it is longer than {most_s:g} s")
         raise MediaUndecodable(
@@ -86,6 +59,38 @@ async def decode(path: Path, param: str, rate_hz: int, most_s: float) -> Any:
             code="media_undecodable" if code == "media_rate" else code,
         )
     return sound
+
+
+async def _by_child(path: Path, rate_hz: int, limit: int) -> tuple[str | None, bytes]:
+    """Return why a file is of no use, or its samples."""
+    import asyncio
+    import tempfile
+
+    from models import child
+
+    with tempfile.TemporaryFile() as samples, tempfile.TemporaryFile() as report:
+        decoding = child.running(
+            "models.music.recording",
+            *(str(path), str(rate_hz), str(limit), str(report.fileno())),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=samples,
+            stderr=asyncio.subprocess.DEVNULL,
+            pass_fds=(report.fileno(),),
+        )
+        async with decoding as process:
+            try:
+                async with asyncio.timeout(_TIMEOUT_S):
+                    await process.wait()
+            except TimeoutError:
+                return "media_decode_timeout", b""
+        report.seek(0)
+        content = report.read()
+        if process.returncode != 0 or not content:
+            return "media_undecodable", b""
+        if (code := json.loads(content)["code"]) is not None:
+            return str(code), b""
+        samples.seek(0)
+        return None, samples.read()
 
 
 # In the child process ----------------------------------------------------------------------------
