@@ -117,7 +117,7 @@ class LoraShelf:
         unfinished = path.with_suffix(".partial")
         shutil.move(fetched, unfinished)
         unfinished.rename(path)
-        kept = sorted(self.folder.glob("*.safetensors"), key=lambda one: one.stat().st_mtime)
+        kept = sorted(self.folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime)
         for old in kept[: -self.kept_files]:
             old.unlink(missing_ok=True)
 

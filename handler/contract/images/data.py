@@ -45,10 +45,10 @@ async def all_data(
         *(data_of(call, picture, index, withheld) for index, picture in enumerate(pictures)),
         return_exceptions=True,
     )
-    for one in told:
-        if isinstance(one, BaseException):
-            raise one
-    return [one for one in told if not isinstance(one, BaseException)]
+    for outcome in told:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return [outcome for outcome in told if not isinstance(outcome, BaseException)]
 
 
 async def data_of(

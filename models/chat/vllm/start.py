@@ -141,8 +141,8 @@ def _cache(folder: Path, row: Row, share: Share | None = None) -> dict[str, Any]
     if tokens is None and fits is None:
         return {"max_model_len": wanted}
     reads = config_of(folder).get("max_position_embeddings")
-    asked = min((one for one in (wanted, reads) if one is not None), default=None)
-    room = min(one for one in (tokens, fits) if one is not None)
+    asked = min((length for length in (wanted, reads) if length is not None), default=None)
+    room = min(count for count in (tokens, fits) if count is not None)
     context = room if asked is None else min(asked, room)
     if asked is not None and fits is not None and fits < asked:
         log.warning(
@@ -170,7 +170,7 @@ def _lora(row: Row) -> dict[str, Any]:
     if not adapters:
         return {}
     largest = max(_adapter_ranks(row.slug, adapters))
-    rank = next((one for one in _RANKS if one >= largest), None)
+    rank = next((known for known in _RANKS if known >= largest), None)
     if rank is None:
         raise ModelLoadFailed(
             f"{row.slug}: an adapter has the rank {largest}; vllm holds {_RANKS[-1]} at most."
