@@ -22,8 +22,8 @@ refuse() {
 }
 
 case $SURFACE in
-all | chat | images | transcribe | speech | embeddings) ;;
-*) refuse "SURFACE=$SURFACE: an image is of one of chat, images, transcribe, speech, embeddings, or of all" ;;
+all | chat | images | transcribe | speech | music | embeddings) ;;
+*) refuse "SURFACE=$SURFACE: an image is of one of chat, images, transcribe, speech, music, embeddings, or of all" ;;
 esac
 case $CUDA in
 "" | 12.6 | 13.0 | none) ;;

@@ -47,6 +47,12 @@ def sound(name: str, answer: Any) -> Kept:
     return f"{answer['duration']:.1f} s by {answer['voice']}", path
 
 
+def song(name: str, answer: Any) -> Kept:
+    """Store a song."""
+    path = _written(f"{name}.{answer['format']}", base64.b64decode(answer["b64_json"]))
+    return f"{answer['duration']:.1f} s of {answer['format']}", path
+
+
 def text(name: str, answer: Any) -> Kept:
     """Store the text of a chat answer."""
     content = answer["choices"][0]["message"]["content"]
@@ -89,6 +95,7 @@ EXAMPLES = (
     Example(
         "heard", "examples/transcribe.json", transcript, (("response_format", "json"),), "speech"
     ),
+    Example("music", "examples/music.json", song),
     Example("embeddings", "examples/embeddings.json", vectors),
     Example("upscale", "examples/upscale.json", picture),
     Example("background", "examples/background.json", picture),

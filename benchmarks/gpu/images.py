@@ -1,7 +1,7 @@
 """FLUX.1-schnell and FLUX.2-klein-4B with random weights: seconds per picture.
 
 Measured are four steps and the decoder, from prompt embeddings (the encoder runs once per prompt),
-placed by ``models.images.pipelines.placement``: unmodified, compiled, and in fp8 (with torchao).
+placed by ``models.pipelines.placement``: unmodified, compiled, and in fp8 (with torchao).
 
 Operations are those that torch counts in one run, because not every weight is used for every token:
 a token passes through one stream of a double block only, and modulation is computed once per
@@ -169,7 +169,7 @@ def _placed(model: Model, way: str, run: Run) -> Any:
     """Return the pipeline, placed on the device in the given way."""
     import torch
 
-    from models.images.pipelines import placement
+    from models.pipelines import placement
 
     dtype = torch.bfloat16 if run.device.kind == "cuda" else torch.float32
     row = replace(CATALOG.find(model.slug), options=WAYS[way])

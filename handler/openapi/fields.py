@@ -180,6 +180,26 @@ _SPEECH: Mapping[str, str] = {
     "max_new_tokens": "The longest sentence, for models that make sound by tokens.",
 }
 
+_MUSIC: Mapping[str, str] = {
+    "caption": "Style, instruments, mood and voice.",
+    "lyrics": "With marks such as `[verse]` and `[chorus]`; `[Instrumental]` for none.",
+    "duration": "In seconds; a cover has its source's.",
+    "bpm": "Beats a minute; without it, the model chooses, as for key and time signature.",
+    "keyscale": "A note, `#` or `b`, and `major` or `minor`: `F# minor`.",
+    "timesignature": "Beats of a bar.",
+    "vocal_language": "Of the lyrics, by its tag: `en`.",
+    "inference_steps": "Steps of the model; a distilled one is made for 8.",
+    "guidance_scale": "How closely the caption is followed, for models that are not distilled.",
+    "shift": "Spends more steps on the outline of a song, the larger it is.",
+    "seed": "Of the first song, the others follow it; -1 = any.",
+    "n": "The number of songs.",
+    "format": "Of the files; without one, flac in a bucket and mp3 in an answer.",
+    "task_type": "`cover` covers `src_audio`.",
+    "reference_audio": "A recording whose timbre the song gets: a URL, a data URI or base64.",
+    "src_audio": "A recording to cover.",
+    "audio_cover_strength": "How far a cover keeps to its source.",
+}
+
 _EMBEDDINGS: Mapping[str, str] = {
     "input": "A text, up to 2,048 of them, or token ids.",
     "dimensions": "Cut vectors to so many numbers, where the model is made for it.",
@@ -208,6 +228,7 @@ _OF_KIND: Mapping[str, Mapping[str, str]] = {
     "PictureRequest": _IMAGES,
     "TranscriptionRequest": _TRANSCRIPTION,
     "SpeechRequest": _SPEECH,
+    "MusicRequest": _MUSIC,
     "EmbeddingsRequest": _EMBEDDINGS,
     "RerankRequest": _RERANK,
 }

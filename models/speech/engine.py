@@ -18,10 +18,11 @@ from models.errors import EngineFailed, InvalidValue
 from models.leniency import Leniency
 from models.operator import Operator
 from models.row import Row
+from models.sound.encoding import encoder
+from models.sound.formats import FORMATS
 from models.speech.choices import choose
 from models.speech.delivery import check_size
-from models.speech.request import FORMATS, Begun, SpeakRequest, languages_of
-from models.speech.sound.encoding import encoder
+from models.speech.request import Begun, SpeakRequest, languages_of
 from models.speech.sound.joining import level, trimmed
 from models.speech.text.plain import plain
 from models.speech.text.sentences import Sentence, split

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.leniency import LeftOut
+from models.sound.encoding import Encoder
 from models.speech.request import Language, Output, Sound, SpeakRequest, Speech, Voice
-from models.speech.sound.encoding import Encoder
 from models.speech.sound.joining import silence
 
 _LEAD_S = 0.05  # of silence before the first sentence, and behind the last: players cut them short

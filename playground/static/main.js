@@ -7,6 +7,7 @@ import { Embeddings } from "./embeddings.js";
 import { ImagesTab } from "./images.js";
 import { Jobs } from "./jobs.js";
 import { Machine } from "./machine.js";
+import { Music } from "./music.js";
 import { about, key, queues } from "./server.js";
 import { Speech } from "./speech.js";
 import { Transcribe } from "./transcribe.js";
@@ -16,6 +17,7 @@ const SURFACES = [
   ["images", "Images", ImagesTab],
   ["transcribe", "Transcribe", Transcribe],
   ["speech", "Speech", Speech],
+  ["music", "Music", Music],
   ["embeddings", "Embeddings", Embeddings],
 ].filter(([name]) => about.surfaces.includes(name));
 const TABS = [

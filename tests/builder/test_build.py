@@ -106,6 +106,7 @@ CUBLAS = (locks.FOLDER / "cuda-12.txt").read_text()
         ({"SURFACE": "chat", "CUDA": "none"}, "chat", {"torch": CPU}),
         ({"SURFACE": "chat", "CHAT_ENGINE": "transformers"}, "chat", {"torch": OF_12}),
         ({"SURFACE": "speech"}, "speech", {}),
+        ({"SURFACE": "music"}, "music", {"torch": OF_12}),
         ({"SURFACE": "transcribe"}, "transcribe", {"cuda-12": CUBLAS}),
         ({"SURFACE": "transcribe", "CUDA": "none"}, "transcribe", {}),
         ({"SURFACE": "transcribe", "EXTRA": "diarize"}, "diarize", {"cuda-12": CUBLAS}),

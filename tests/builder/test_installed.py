@@ -23,12 +23,13 @@ pytestmark = pytest.mark.slow
 
 # By lock: whose rows its image loads, and what it is built for beside them.
 SURFACES = {
-    "all": ("chat", "images", "safety", "transcribe", "speech", "embeddings"),
+    "all": ("chat", "images", "safety", "transcribe", "speech", "music", "embeddings"),
     "chat": ("chat",),
     "diarize": ("transcribe", "speakers"),
     "embeddings": ("embeddings",),
     "images": ("images", "safety"),
     "images-fast": ("images", "safety"),
+    "music": ("music",),
     "speech": ("speech",),
     "transcribe": ("transcribe",),
 }

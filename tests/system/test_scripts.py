@@ -95,6 +95,7 @@ def test_every_example_is_answered_and_can_be_looked_at(tmp_path):
     assert words.startswith("And Mr. John Dashwood")
     assert "Dr. Smith paid $9.99" in (out / "heard.txt").read_text()  # and was spoken before
     assert (out / "speech.mp3").stat().st_size > 10_000
+    assert (out / "music.mp3").stat().st_size > 10_000
     for name in ("images", "upscale", "background"):
         with Image.open(out / f"{name}.png") as picture:
             picture.load()

@@ -1,6 +1,6 @@
 """Placing a pipeline on a device: offloading, quantisation and compilation.
 
-Row options, set by the operator (``models.images.pipelines.options``):
+Row options, set by the operator (``models.pipelines.options``):
 
     offload        parts stay in RAM and move to the GPU one at a time
     quantization   of the denoiser, ``int8`` or ``fp8``
@@ -32,7 +32,7 @@ def placed(pipeline: Any, row: Row, kind: str) -> Any:
     Raises:
         ModelLoadFailed: the machine does not support an option.
     """
-    from models.images.pipelines.int8 import Int8Linear, quantise
+    from models.pipelines.int8 import Int8Linear, quantise
 
     name = "unet" if hasattr(pipeline, "unet") else "transformer"
     denoiser = getattr(pipeline, name)

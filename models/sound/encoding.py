@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
-from models.speech.request import FORMATS
-from models.speech.sound import wav
+from models.sound import wav
+from models.sound.formats import FORMATS
 
 _CODECS = {"mp3": "libmp3lame", "opus": "libopus", "aac": "aac", "flac": "flac"}
 _CONTAINERS = {"mp3": "mp3", "opus": "ogg", "aac": "adts", "flac": "flac"}
@@ -21,7 +22,37 @@ _PAGE_US = "100000"  # of ogg: what leaves at once
 _FULL_SCALE = 32767
 
 
-def encoder(format_: str, source_hz: int, rate_hz: int, *, streamed: bool) -> Encoder:
+@dataclass(frozen=True)
+class Shape:
+    """What an encoder takes, and what it makes.
+
+    Attributes:
+        source_hz: rate of the samples that come.
+        rate_hz: rate of the file.
+        channels: one or two.
+        bits: of a second of mp3, opus or aac; None = those of ``FORMATS``.
+    """
+
+    source_hz: int
+    rate_hz: int
+    channels: int = 1
+    bits: int | None = None
+
+    @property
+    def layout(self) -> str:
+        """As ffmpeg calls it."""
+        return "mono" if self.channels == 1 else "stereo"
+
+
+def encoder(
+    format_: str,
+    source_hz: int,
+    rate_hz: int,
+    *,
+    streamed: bool,
+    channels: int = 1,
+    bits: int | None = None,
+) -> Encoder:
     """Return an encoder for the sound of one request.
 
     Args:
@@ -29,26 +60,32 @@ def encoder(format_: str, source_hz: int, rate_hz: int, *, streamed: bool) -> En
         source_hz: rate of the samples that come.
         rate_hz: rate of the file.
         streamed: whether bytes leave as they are made; else all of them come last.
+        channels: one or two.
+        bits: of a second of mp3, opus or aac; None = those of ``FORMATS``.
     """
     kind = Raw if format_ in {"wav", "pcm"} else Coded
-    return kind(format_, source_hz, rate_hz, streamed)
+    return kind(format_, Shape(source_hz, rate_hz, channels, bits), streamed)
 
 
 class Encoder(ABC):
     """Samples go in, bytes come out; see ``encoder``."""
 
-    def __init__(self, source_hz: int, streamed: bool) -> None:
-        self._source_hz = source_hz
+    def __init__(self, shape: Shape, streamed: bool) -> None:
+        self._shape = shape
         self._streamed = streamed
         self._samples = 0
 
     @property
     def duration_s(self) -> float:
         """How long the sound is so far."""
-        return self._samples / self._source_hz
+        return self._samples / self._shape.source_hz
 
     def push(self, samples: Any) -> bytes:
-        """Add samples of one channel, float32, within full scale; returns what may leave."""
+        """Add samples, and return what may leave.
+
+        Args:
+            samples: float32 within full scale, of shape (samples,) or (samples, channels).
+        """
         import numpy as np
 
         self._samples += len(samples)
@@ -73,12 +110,11 @@ class Encoder(ABC):
 class Raw(Encoder):
     """Samples as they are, with a header if it is a wav."""
 
-    def __init__(self, format_: str, source_hz: int, rate_hz: int, streamed: bool) -> None:
-        super().__init__(source_hz, streamed)
-        self._rate_hz = rate_hz
+    def __init__(self, format_: str, shape: Shape, streamed: bool) -> None:
+        super().__init__(shape, streamed)
         self._headed = format_ == "wav"
-        self._content = bytearray(wav.header(rate_hz, None) if self._headed and streamed else b"")
-        self._resampler = None if source_hz == rate_hz else _resampler(rate_hz)
+        self._content = bytearray(self._header(None) if self._headed and streamed else b"")
+        self._resampler = None if shape.source_hz == shape.rate_hz else _resampler(shape)
 
     def close(self) -> bytes:
         """Return what is left, behind a header that knows its length where it is not gone yet."""
@@ -86,13 +122,16 @@ class Raw(Encoder):
             self._add(self._resampler.resample(None))
         content = self._taken()
         whole = self._headed and not self._streamed
-        return wav.header(self._rate_hz, len(content)) + content if whole else content
+        return self._header(len(content)) + content if whole else content
+
+    def _header(self, data_bytes: int | None) -> bytes:
+        return wav.header(self._shape.rate_hz, data_bytes, self._shape.channels)
 
     def _write(self, samples: Any) -> None:
         if self._resampler is None:
             self._content += samples.tobytes()
         else:
-            self._add(self._resampler.resample(_frame(samples, self._source_hz)))
+            self._add(self._resampler.resample(_frame(samples, self._shape)))
 
     def _add(self, frames: Any) -> None:
         for frame in frames:
@@ -118,10 +157,10 @@ class _Sink:
 class Coded(Encoder):
     """What a library of ffmpeg's encodes; it changes the rate, too."""
 
-    def __init__(self, format_: str, source_hz: int, rate_hz: int, streamed: bool) -> None:
+    def __init__(self, format_: str, shape: Shape, streamed: bool) -> None:
         import av
 
-        super().__init__(source_hz, streamed)
+        super().__init__(shape, streamed)
         self._sink: Any = _Sink() if streamed else io.BytesIO()
         options = dict(_OPTIONS)
         if format_ == "mp3":
@@ -131,9 +170,12 @@ class Coded(Encoder):
         self._container = av.open(
             self._sink, "w", format=_CONTAINERS[format_], container_options=options
         )
-        self._stream = self._container.add_stream(_CODECS[format_], rate=rate_hz, layout="mono")
+        self._stream = self._container.add_stream(
+            _CODECS[format_], rate=shape.rate_hz, layout=shape.layout
+        )
         if FORMATS[format_].bits is not None:
-            self._stream.codec_context.bit_rate = FORMATS[format_].bits_at(rate_hz)
+            usual = FORMATS[format_].bits_at(shape.rate_hz)
+            self._stream.codec_context.bit_rate = shape.bits or usual
 
     def close(self) -> bytes:
         """Return what is left."""
@@ -142,7 +184,7 @@ class Coded(Encoder):
         return self._taken()
 
     def _write(self, samples: Any) -> None:
-        self._container.mux(self._stream.encode(_frame(samples, self._source_hz)))
+        self._container.mux(self._stream.encode(_frame(samples, self._shape)))
 
     def _taken(self) -> bytes:
         if not self._streamed:
@@ -153,15 +195,15 @@ class Coded(Encoder):
         return content
 
 
-def _resampler(rate_hz: int) -> Any:
+def _resampler(shape: Shape) -> Any:
     import av
 
-    return av.AudioResampler(format="s16", layout="mono", rate=rate_hz)
+    return av.AudioResampler(format="s16", layout=shape.layout, rate=shape.rate_hz)
 
 
-def _frame(samples: Any, rate_hz: int) -> Any:
+def _frame(samples: Any, shape: Shape) -> Any:
     import av
 
-    frame = av.AudioFrame.from_ndarray(samples[None], "s16", "mono")
-    frame.sample_rate = rate_hz
+    frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), "s16", shape.layout)
+    frame.sample_rate = shape.source_hz
     return frame

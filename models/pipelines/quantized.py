@@ -37,7 +37,7 @@ def fill(
     Raises:
         WeightsUnavailable: some weights are missing or unexpected; the message names them.
     """
-    from models.images.pipelines.int8 import Int8Linear
+    from models.pipelines.int8 import Int8Linear
 
     left = {name: value for name, value in weights.items() if not name.endswith(_ACTIVATIONS)}
     if layout is not None:

@@ -5,5 +5,6 @@ placement      device, offloading, quantisation and compilation
 quantized      parts whose weights are stored in eight bits
 int8           linear layers with int8 weights
 vae_tiling     decodes in tiles after a run was out of memory
+prompt_cache   embeddings of prompts
 token_counter  counts a prompt's tokens without truncation
 """

@@ -1,4 +1,4 @@
-"""The operator's options for pictures and videos; ``models.images.pipelines.placement`` acts."""
+"""The operator's options for pictures and videos; ``models.pipelines.placement`` acts."""
 
 from __future__ import annotations
 
