@@ -20,7 +20,7 @@ from models.images.diffusion.previews import Previews
 from models.images.diffusion.prompt_cache import PromptCache
 from models.images.diffusion.step_watch import StepWatch
 from models.images.encoding import encoded
-from models.images.pipelines import options, placement, quantized
+from models.images.pipelines import options, placement, quantized, single_file
 from models.images.pipelines.token_counter import TokenCounter
 from models.images.pipelines.vae_tiling import VaeTiling
 from models.images.request import ImageRequest, Images
@@ -49,6 +49,7 @@ class DiffusersImages(BatchEngine):
         offloaded_bytes  memory on the device with the option ``offload``
         denoiser_bytes   size of the denoiser, which can be quantised
         encoder_bytes    size of the largest other part
+        checkpoint       name of the file, of a model in one file
     """
 
     libraries = ("torch", "diffusers", "transformers", "accelerate")
@@ -91,6 +92,9 @@ class DiffusersImages(BatchEngine):
         hush("transformers", "diffusers")
         dtype = torch.bfloat16 if device.kind == "cuda" else torch.float32
         name = FAMILIES[row.options["family"]].pipelines["txt2img"]
+        if (file := row.options.get("checkpoint")) is not None:
+            pipeline = single_file.load(name, folder, file, dtype)
+            return cls(placement.placed(pipeline, row, device.kind), row)
         parts = quantized.parts(folder, dtype)
         half = next(folder.glob("*/*.fp16.safetensors"), None)
         pipeline = getattr(diffusers, name).from_pretrained(
