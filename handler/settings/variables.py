@@ -94,7 +94,8 @@ class Settings(EngineVariables):
         frozenset(),
     )
     bucket_endpoint_url: str | None = variable(
-        "BUCKET_ENDPOINT_URL", "The address of an S3-compatible store for results."
+        "BUCKET_ENDPOINT_URL",
+        "The address of an S3-compatible store, for results and for `s3://` models.",
     )
     bucket_access_key_id: str | None = variable(
         "BUCKET_ACCESS_KEY_ID", "The store's access key.", repr=False

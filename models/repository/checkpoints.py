@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import quote
 
 from models.errors import RepositoryUnsuited
 from models.repository import copies, fetched, hub
@@ -76,7 +77,7 @@ def _afar(source: RemoteSource, places: Places) -> Checkpoint:
         name, there.entries[name].size_bytes, lambda start, end: there.read(name, start, end)
     )
     pin = f"sha256={source.sha256}" if source.sha256 else f"version={there.version}"
-    return Checkpoint(f"{source.url}#file={name}&{pin}", _place(source), name, header)
+    return Checkpoint(f"{source.url}#file={quote(name)}&{pin}", _place(source), name, header)
 
 
 def _place(source: RemoteSource) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import http.client
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 from xml.etree import ElementTree
 
 from models.errors import WeightsUnavailable
@@ -24,20 +24,27 @@ class Objects:
 
     Args:
         store: that has the bucket.
-        url: ``s3://bucket/prefix``.
+        url: ``s3://bucket/prefix``, percent-encoded.
         single: whether the prefix is the key of one object.
+        per_page: how many objects one request lists.
+
+    Attributes:
+        root: the bucket's address.
     """
 
-    def __init__(self, store: ObjectStore, url: str, single: bool) -> None:
-        bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    def __init__(
+        self, store: ObjectStore, url: str, *, single: bool = False, per_page: int = 1000
+    ) -> None:
+        bucket, _, prefix = unquote(url.removeprefix("s3://")).partition("/")
+        self._per_page = per_page
         self._store = store
         self._prefix = prefix.strip("/")
         self._single = single
         place = urlsplit(store.url)
         if store.style == "virtual":
-            self._root = f"{place.scheme}://{bucket}.{place.netloc}"
+            self.root = f"{place.scheme}://{bucket}.{place.netloc}"
         else:
-            self._root = f"{store.url.rstrip('/')}/{bucket}"
+            self.root = f"{store.url.rstrip('/')}/{bucket}"
 
     def listing(self) -> Mapping[str, Entry]:
         """Return the objects by their names below the prefix."""
@@ -61,14 +68,14 @@ class Objects:
         """Lend an answer with the bytes of an object from ``start`` on, if it is the same still."""
         key = self._prefix if self._single else f"{self._prefix}/{name}".lstrip("/")
         headers = {"If-Match": tag} if tag else {}
-        with self._get(f"{self._root}/{quote(key, safe='/~')}", headers, start, end) as answer:
+        with self._get(f"{self.root}/{quote(key, safe='/~')}", headers, start, end) as answer:
             yield answer
 
     def _page(self, prefix: str, after: str | None) -> tuple[list[tuple[str, Entry]], str | None]:
-        query = {"list-type": "2", "prefix": prefix}
+        query = {"list-type": "2", "max-keys": str(self._per_page), "prefix": prefix}
         if after is not None:
             query["continuation-token"] = after
-        url = f"{self._root}/?{urlencode(query, quote_via=quote, safe='~')}"
+        url = f"{self.root}/?{urlencode(query, quote_via=quote, safe='~')}"
         with self._get(url, {}, 0, None) as answer:
             text = answer.read(_MOST_BYTES)
         try:

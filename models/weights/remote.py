@@ -130,7 +130,7 @@ def look(source: RemoteSource, places: Places) -> Remote:
                 f"{source.shown} needs BUCKET_ENDPOINT_URL, BUCKET_ACCESS_KEY_ID, "
                 "BUCKET_SECRET_ACCESS_KEY and BUCKET_NAME: the store of the bucket, and its keys."
             )
-        files = Objects(places.store, source.url, source.file is not None)
+        files = Objects(places.store, source.url, single=source.file is not None)
     else:
         files = WebFile(source.url, source.file) if source.file else WebFolder(source.url)
     try:

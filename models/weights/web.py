@@ -73,6 +73,7 @@ def get(
         if parts.hostname != trusted:
             sent.pop("Authorization", None)
         connection = _connected(parts, trusted)
+        answer = None
         try:
             path = quote(parts.path or "/", _KEPT)
             target = f"{path}?{quote(parts.query, _KEPT)}" if parts.query else path
@@ -86,6 +87,8 @@ def get(
             yield answer
             return
         finally:
+            if answer is not None:
+                answer.close()  # it may have taken the socket over
             connection.close()
     raise WeightsUnavailable(f"{_host(url)} redirects more than {_MOST_REDIRECTS} times.")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from models.weights.places import Places
 from models.weights.store import WeightsStore
 from tests.conftest import decoded
 from tests.support import single_files
+from tests.support.hub import COMMIT, hub
+from tests.support.servers import serve
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +162,28 @@ def test_the_image_gets_copies(made, tmp_path, monkeypatch):
     [folder] = [one for one in to.iterdir() if one.is_dir()]
     assert not (folder / "few.safetensors").is_symlink()
     assert not (folder / "vae/diffusion_pytorch_model.safetensors").is_symlink()
+
+
+def test_a_single_file_of_a_repository(made, tmp_path):
+    asked: list[str] = []
+    with serve(hub(made, COMMIT, asked=asked)) as url:
+        here = replace(nowhere(tmp_path), endpoint=url)
+        where = addresses.parse("Me/Mine@v2#few.safetensors")
+        found = describe(where, here, machine(made))
+        assert (
+            found.row.weights == f"hf://Me/Mine@{COMMIT}#few.safetensors + file://{made / 'base'}"
+        )
+        assert (found.row.licence, found.row.slug) == ("mit", "few")
+        folder = WeightsStore(here).resolve(found.row)
+        with pytest.raises(
+            RepositoryUnsuited, match="Me/Mine has no file y.safetensors; its safet"
+        ):
+            describe(addresses.parse("Me/Mine#y.safetensors"), here, machine(made))
+    assert (folder / "few.safetensors").read_bytes() == (made / "few.safetensors").read_bytes()
+    assert (folder / "vae/config.json").is_file()
+    later = addresses.parse(f"Me/Mine@{COMMIT}#few.safetensors")
+    again = describe(later, nowhere(tmp_path), machine(made)).row
+    assert again.weights == found.row.weights, "the copy says its commit, without the hub"
 
 
 # What is no such file ----------------------------------------------------------------------------
