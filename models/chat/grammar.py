@@ -69,13 +69,14 @@ class Grammars:
         """Compile a grammar in this thread; raises what ``form`` raises."""
         from llguidance import LLMatcher
 
-        vetted = self._vetting.vetted(self._with_special_tokens(grammar))
+        vetted = self._vetting.vetted(grammar)
         if not isinstance(vetted, Grammar):
             raise _refused(*vetted)
-        matcher = LLMatcher(self._tokenizer, vetted.compiled())
+        written = self._with_special_tokens(vetted)
+        matcher = LLMatcher(self._tokenizer, written.compiled())
         if matcher.is_error():
             raise _refused(grammar.param, TOO_COMPLEX)
-        return Form(vetted, matcher)
+        return Form(written, matcher)
 
     def _with_special_tokens(self, grammar: Grammar) -> Grammar:
         """Return a grammar of calls in which marks that are special tokens are such.
