@@ -259,6 +259,19 @@ async def test_the_effort_is_given_to_a_template_that_reads_it(own, home, reads,
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(("effort", "rendered"), [("high", "high"), ("none", "none"), (None, "")])
+async def test_the_effort_of_responses_reaches_the_template(own, home, effort, rendered):
+    template = "{{ messages[0].content }}{{ reasoning_effort }}"
+    made.chat(made.snapshot(home, "Me/Thinks"), template=template)
+    body = {"input": "Hi", "max_output_tokens": 1, "reasoning": {"effort": effort}}
+    job = {"id": "1", "input": {"openai_route": "/v1/responses", "openai_input": body}}
+    answer = decoded(await own("Me/Thinks").answer(job))
+    assert answer["usage"]["input_tokens"] == len(f"Hi{rendered}")
+    assert answer["reasoning"]["effort"] == effort
+    assert not answer.get("warnings")
+
+
+@pytest.mark.anyio
 async def test_the_operators_template_replaces_the_models(own, home, tmp_path):
     made.chat(made.snapshot(home, "Me/Base"), template=None)
     file = tmp_path / "template.jinja"
