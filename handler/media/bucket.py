@@ -21,9 +21,9 @@ from yarl import URL
 
 from handler.errors import MediaForbidden, MediaInvalid, StorageFailed
 from handler.media.guard import Guard, forbidden
-from handler.media.regions import Address, address_of
 from handler.media.upload import put
 from models.errors import InvalidValue
+from models.weights.regions import Address, address_of
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{1,62}$"
 _REGION = r"^[A-Za-z0-9-]{1,40}$"
@@ -36,7 +36,7 @@ class BucketConfig(BaseModel):
     """A bucket and the keys to it; the aliases are those of RunPod's ``s3Config``.
 
     The endpoint is the store's, or a virtual host of the bucket; it says the region where none is
-    given (see ``handler.media.regions``).
+    given (see ``models.weights.regions``).
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)

@@ -19,7 +19,7 @@ from handler.settings.foreign import translated
 from handler.settings.variable import SettingsError, split, variable
 from models.environ import tidied
 from models.warm.watch import HUNG_AFTER_S
-from models.weights.places import Places
+from models.weights.places import ObjectStore, Places
 
 # Variables whose values are read in lower case.
 _WORDS = frozenset({
@@ -94,7 +94,8 @@ class Settings(EngineVariables):
         frozenset(),
     )
     bucket_endpoint_url: str | None = variable(
-        "BUCKET_ENDPOINT_URL", "The address of an S3-compatible store for results."
+        "BUCKET_ENDPOINT_URL",
+        "The address of an S3-compatible store, for results and for `s3://` models.",
     )
     bucket_access_key_id: str | None = variable(
         "BUCKET_ACCESS_KEY_ID", "The store's access key.", repr=False
@@ -236,4 +237,19 @@ class Settings(EngineVariables):
             cache=self.cache_dir.expanduser(),
             token=self.hf_token,
             endpoint=self.hf_endpoint,
+            store=self._store(),
+        )
+
+    def _store(self) -> ObjectStore | None:
+        """The store of the endpoint's bucket, for weights in any bucket of it."""
+        bucket = self.bucket()
+        if bucket is None:
+            return None
+        where = bucket.address
+        return ObjectStore(
+            where.store,
+            where.region,
+            where.style,
+            bucket.access_key_id,
+            bucket.secret_access_key,
         )

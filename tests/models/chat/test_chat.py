@@ -707,7 +707,23 @@ TOOLS = [
 ]  # fmt: skip
 
 
+# Of families that write a call's name before its arguments: a call, and what joins two.
+NAMED = {
+    "deepseek-v3": (
+        "<｜tool▁call▁begin｜>function<｜tool▁sep｜>{}\n```json\n{}\n```<｜tool▁call▁end｜>", "\n",
+    ),
+    "deepseek-v3.1": ("<｜tool▁call▁begin｜>{}<｜tool▁sep｜>{}<｜tool▁call▁end｜>", ""),
+    "harmony": ("{} <|constrain|>json<|message|>{}", "<|start|>assistant<|channel|>commentary to=functions."),
+    "mistral-named": ("{}[ARGS]{}", "[TOOL_CALLS]"),
+}  # fmt: skip
+
+
 def _said(family: Any, *calls: tuple[str, dict[str, Any]]) -> str:
+    if family.named is not None:
+        [name] = [name for name, one in FAMILIES.items() if one is family]
+        form, joint = NAMED[name]
+        texts = [form.format(name, json.dumps(arguments)) for name, arguments in calls]
+        return f"{family.before}{joint.join(texts)}{family.after}"
     told = [json.dumps({"name": name, family.arguments: arguments}) for name, arguments in calls]
     if family.listed:
         return f"{family.before}[{', '.join(told)}]{family.after}"
