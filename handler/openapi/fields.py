@@ -52,7 +52,7 @@ _CHAT: Mapping[str, str] = {
     **_TOOLS,
     **_REASONING,
     "messages": "The conversation so far.",
-    "image": "Pictures beside the messages, for a model that sees: URLs, data URIs or base64.",
+    "image": "Pictures or PDFs beside the messages, for a model that sees; in any form.",
     "system": "A first message of the role `system`.",
     "logprobs": "Return the log probability of each token.",
     "top_logprobs": "How many other likely tokens to return with each.",
@@ -98,7 +98,8 @@ _MESSAGES: Mapping[str, str] = {
 }
 
 _OCR: Mapping[str, str] = {
-    "image": "The pages: URLs, data URIs or base64.",
+    "image": "The pages: pictures or PDFs, as URLs, data URIs or base64.",
+    "pages": 'Which pages of a PDF to read: `"1-3,7"` or `[1, 2, 3, 7]`; without it, all.',
     "prompt": "What to do with each page, in place of the model's own words for reading it.",
     "language": "Left out with a warning: the models need not be told.",
     "format": "`json` needs a schema beside it.",

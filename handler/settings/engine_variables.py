@@ -67,6 +67,15 @@ class EngineVariables(ModelVariables):
         64_000_000,
         ge=10_000,
     )
+    chat_pdf_pages: int = variable(
+        "CHAT_PDF_PAGES", "The largest number of pages of PDFs that a request reads.", 100, ge=1
+    )
+    chat_pdf_page_pixels: int = variable(
+        "CHAT_PDF_PAGE_PIXELS",
+        "The largest number of pixels that a page of a PDF is drawn with.",
+        4_000_000,
+        ge=10_000,
+    )
     served_names: tuple[str, ...] = variable(
         "SERVED_NAMES",
         "Additional model names, comma-separated: with `NAME=MODEL`, a request for NAME is "

@@ -72,6 +72,8 @@ def _operator(
         chat_images=settings.chat_images,
         chat_image_bytes=settings.chat_image_bytes,
         chat_image_pixels=settings.chat_image_pixels,
+        chat_pdf_pages=settings.chat_pdf_pages,
+        chat_pdf_page_pixels=settings.chat_pdf_page_pixels,
         chat_adapters=settings.adapters(),
         chat_adapters_of=settings.model_slug,
         images_quantization=settings.images_quantization,

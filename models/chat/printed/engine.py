@@ -35,9 +35,7 @@ class PrintedText(BatchEngine):
     @classmethod
     def configured(cls, row: Row, operator: Operator) -> Row:
         """Return the row with the operator's limits on pictures."""
-        limits = PictureLimits(
-            operator.chat_images, operator.chat_image_bytes, operator.chat_image_pixels
-        )
+        limits = PictureLimits.configured(operator)
         return replace(row, options={**row.options, "pictures": limits})
 
     def __init__(self, find: Any, flip: Any, read: Any, row: Row) -> None:
