@@ -75,8 +75,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Page:
-    """What a page says; ``width`` and ``height`` are those of the upright page, in pixels."""
+    """What a page says.
+
+    Attributes:
+        width, height: of the upright page, in pixels.
+        turned: by how many degrees the picture was turned to be upright, counterclockwise.
+    """
 
     width: int
     height: int
     lines: tuple[Line, ...]
+    turned: int = 0

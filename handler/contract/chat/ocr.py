@@ -133,6 +133,7 @@ async def _lines(model: Borrowed, picture: InputPicture) -> _Read:
         "layout": {
             "width": page.width,
             "height": page.height,
+            "turned": page.turned,
             "lines": [
                 {
                     "text": line.text,
