@@ -33,6 +33,7 @@ _SAMPLING: Mapping[str, str] = {
     "guided_json": "vLLM's word for an answer by a JSON schema.",
     "guided_regex": "An answer that matches a regular expression.",
     "guided_choice": "An answer that is one of these texts.",
+    "lora": "The address of a LoRA adapter to answer with, of those that the operator allows.",
 }
 
 _TOOLS: Mapping[str, str] = {

@@ -90,11 +90,25 @@ class EngineVariables(ModelVariables):
     )
     lora_allow: tuple[str, ...] = variable(
         "LORA_ALLOW",
-        "LoRA adapters that an image request may name, comma-separated patterns with `*` as "
-        "wildcard: `owner/name`, `owner/*`, `https://host/*`, `file:///folder/*`. A pattern "
+        "LoRA adapters that an image or chat request may name, comma-separated patterns with `*` "
+        "as wildcard: `owner/name`, `owner/*`, `https://host/*`, `file:///folder/*`. A pattern "
         "matches addresses of its own scheme only; redirect targets must match too. Unset: "
         "none.",
         (),
+    )
+    chat_loras: int | None = variable(
+        "CHAT_LORAS",
+        "How many adapters of LORA_ALLOW a chat model holds at once. Unset: 4 if the worker serves "
+        "chat alone, else none. vllm only.",
+        ge=0,
+        le=64,
+    )
+    chat_lora_rank: int = variable(
+        "CHAT_LORA_RANK",
+        "The largest rank of an adapter that a chat request brings.",
+        64,
+        ge=1,
+        le=512,
     )
     safety_checker: str | None = variable(
         "SAFETY_CHECKER",

@@ -8,6 +8,7 @@ template          what a chat template says of itself
 reading           splits an answer into text, reasoning and tool calls
 families          how families of models call tools
 admission         checks of requests that all engines share
+adapters          checks LoRA adapters that requests bring
 sight             prepares pictures for a model that sees
 grammar           which tokens may follow, if the answer must match a grammar
 vetting           checks a grammar in a child process before the worker compiles it

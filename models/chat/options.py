@@ -38,6 +38,8 @@ def configured(row: Row, operator: Operator) -> Row:
         options["vllm_args"] = engine_arguments(operator.vllm_args, operator.gpus)
         if engine != VLLM:
             log.warning("VLLM_ARGS has no effect on %s: it runs on transformers", row.slug)
+    if operator.chat_loras and engine == VLLM:
+        options |= {"loras": operator.chat_loras, "lora_rank": operator.chat_lora_rank}
     if sees(row):
         options["pictures"] = PictureLimits.configured(operator)
     adapters: dict[str, str | None] = {**row.adapters}

@@ -15,6 +15,7 @@ choice              one choice's tokens as text
 stops               stop strings in streamed text
 foreign             fields of other servers of text
 anthropic           Anthropic's Messages: ``POST /v1/messages``
+adapters            the LoRA adapter that a request chooses
 ocr                 the text in pictures and PDFs: ``POST /v1/ocr``
 ocr_request         its body
 page_numbers        which pages of a PDF are read

@@ -7,9 +7,11 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from handler.contract.base import Call, Json, Operation, with_notice
+from handler.contract.chat.adapters import adapter_of
 from handler.contract.chat.choice import Delta, Spelled, merged
 from handler.contract.chat.generation import Asked, GrowingAnswers, deltas, engine_of, lane, usage
 from handler.contract.chat.pictures import Seen, fetched
@@ -76,10 +78,12 @@ async def converse(
     request: ChatRequest = call.request
     if seen is None:
         seen = await fetched(call, request.references)
+    adapter, warnings = await adapter_of(call)
     # A call that must be made is not broken off in the middle.
     stops = () if request.must_call else request.stops
     async with call.lease() as model:
         asked = await asyncio.to_thread(conversation_prompt, call, model, seen)
+        asked = replace(asked, adapter=adapter, left_out=(*warnings, *asked.left_out))
         async with aclosing(deltas(call, model, asked, progress, stops)) as parts:
             async for part in parts:
                 yield part

@@ -123,5 +123,6 @@ class OcrRequest(Request):
         if system := reading.get("system"):
             messages = [{"role": "system", "content": system}, *messages]
         forms = {"response_format": self.response_format, "guided_json": self.guided_json}
-        body = {**self._chats, **forms, "messages": messages, "strict": self.strict}
+        own = {"model": self.model, "messages": messages, "strict": self.strict}
+        body = {**self._chats, **forms, **own}
         return ChatRequest.parse(body)
