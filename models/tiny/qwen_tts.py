@@ -63,9 +63,8 @@ def _tokens(into: Path) -> dict[str, int]:
     _write(into / "vocab.json", vocab)
     lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
     (into / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    marks = {
-        "lstrip": False, "normalized": False, "rstrip": False, "single_word": False, "special": True,
-    }  # fmt: skip
+    plain = ("lstrip", "normalized", "rstrip", "single_word")
+    marks = {**dict.fromkeys(plain, False), "special": True}
     decoder = {str(index): {"content": name, **marks} for name, index in specials.items()}
     _write(into / "tokenizer_config.json", {
         "tokenizer_class": "Qwen2Tokenizer", "added_tokens_decoder": decoder,
@@ -230,7 +229,7 @@ def _stage(block: str, width: int, factor: int) -> dict[str, Any]:
 
 
 def _snake(name: str, width: int) -> dict[str, Any]:
-    return {f"{name}.alpha": _random(width), f"{name}.beta": _random(width)}
+    return {f"{name}.alpha": _near_one(width) - 1, f"{name}.beta": _near_one(width) - 1}
 
 
 def _convolution(name: str, channels_out: int, channels_in: int, kernel: int) -> dict[str, Any]:

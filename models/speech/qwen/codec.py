@@ -60,7 +60,7 @@ class Codebooks(nn.Module):  # type: ignore[misc]  # torch is not read by mypy
             functional.embedding(column, table)
             for column, table in zip(codes.unbind(1), self.tables, strict=True)
         )
-        result: torch.Tensor = self.output_proj(total.T[None])  # type: ignore[union-attr]
+        result: torch.Tensor = self.output_proj(total.T[None])
         return result
 
 

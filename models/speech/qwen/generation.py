@@ -33,7 +33,7 @@ class Generated:
         layers: the keys and values of its steps.
         hidden: the talker's last state, [1, 1, width].
         used: its first codes, [1, codes] of bool.
-        codes: its frames, [frames, groups] each.
+        codes: its frames that were not taken yet, [frames, groups] each.
         count: of its frames.
         ended: whether the last frame is there.
     """
@@ -45,6 +45,11 @@ class Generated:
     codes: list[torch.Tensor] = field(default_factory=list)
     count: int = 0
     ended: bool = False
+
+    def taken(self) -> list[torch.Tensor]:
+        """Return the frames that were not taken yet; they then are."""
+        codes, self.codes = self.codes, []
+        return codes
 
 
 class Generation:
@@ -143,7 +148,8 @@ class Generation:
         cache = DynamicCache(config=self._talker.model.config)
         for layer in range(len(lines[0].layers)):
             pairs = zip(*(line.layers[layer] for line in lines), strict=True)
-            cache.update(*(torch.cat([_padded(one, most) for one in kind]) for kind in pairs), layer)
+            keys, values = (torch.cat([_padded(one, most) for one in kind]) for kind in pairs)
+            cache.update(keys, values, layer)
         places = torch.arange(most, device=self._device)
         missing = torch.tensor([most - one for one in steps], device=self._device)
         return cache, (places >= missing[:, None]).long()
@@ -156,7 +162,9 @@ class Generation:
         most = max(steps)
         for index, (line, own) in enumerate(zip(lines, steps, strict=True)):
             row, start = slice(index, index + 1), most - own
-            line.layers = [(keys[row, :, start:], values[row, :, start:]) for keys, values, _ in cache]
+            line.layers = [
+                (keys[row, :, start:], values[row, :, start:]) for keys, values, _ in cache
+            ]
             line.hidden, line.used = hidden[row], used[row]
 
     def _add(self, line: Generated, codes: list[torch.Tensor], ends: list[bool]) -> None:

@@ -48,7 +48,8 @@ class CodePredictor(nn.Module):  # type: ignore[misc]  # torch is not read by my
         codes = config["vocab_size"]
         self.model = body(config)
         del self.model.embed_tokens
-        self.codec_embedding = nn.ModuleList(nn.Embedding(codes, talker_width) for _ in range(count))
+        embeddings = (nn.Embedding(codes, talker_width) for _ in range(count))
+        self.codec_embedding = nn.ModuleList(embeddings)
         self.lm_head = nn.ModuleList(nn.Linear(width, codes, bias=False) for _ in range(count))
         self.small_to_mtp_projection = (
             nn.Identity() if width == talker_width else nn.Linear(talker_width, width)
@@ -91,8 +92,7 @@ class Talker(nn.Module):  # type: ignore[misc]  # torch is not read by mypy
         self.text_embedding = nn.Embedding(config["text_vocab_size"], text_width)
         self.text_projection = Projection(text_width, width, config["hidden_act"])
         self.codec_head = nn.Linear(width, config["vocab_size"], bias=False)
-        predictor = {"num_code_groups": config["num_code_groups"], **config["code_predictor_config"]}
-        self.code_predictor = CodePredictor(predictor, width)
+        self.code_predictor = CodePredictor(config["code_predictor_config"], width)
 
     def texts(self, tokens: list[int]) -> torch.Tensor:
         """Embed tokens of text, [1, tokens, width]."""

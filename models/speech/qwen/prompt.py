@@ -1,7 +1,7 @@
 """What the talker reads before it speaks: how to speak, who, in which language, and the text.
 
-Two rows of embeddings are added up: of the text, and of first codes, where the marks of language and
-voice are. The text stands whole before the first frame, as the published package has it.
+Two rows of embeddings are added up: of the text, and of first codes, where the marks of language
+and voice are. The text stands whole before the first frame, as the published package has it.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class Said:
         text: its tokens.
         instructions: the tokens of how to say it; empty = as it comes.
         voice: its slug.
-        language: its English name in small letters; None = as the text has it.
+        language: its English name in small letters; ``auto`` = as the text has it.
     """
 
     text: list[int]
     instructions: list[int]
     voice: str
-    language: str | None
+    language: str
 
 
 class Reader:
@@ -64,9 +64,7 @@ def prompt(talker: Talker, settings: Settings, said: Said, role: list[int]) -> t
     speaks = talker.codes([codes["codec_bos_id"]])
     text = torch.cat([talker.texts(said.text), end], 1) + silent
     how = [talker.texts(said.instructions)] if said.instructions else []
-    return torch.cat(
-        [*how, talker.texts(role), pad + marks, bos + silent, text, pad + speaks], 1
-    )
+    return torch.cat([*how, talker.texts(role), pad + marks, bos + silent, text, pad + speaks], 1)
 
 
 def _marks(settings: Settings, said: Said) -> list[int]:

@@ -89,16 +89,16 @@ class Settings:
         token = self.talker["spk_id"][voice.lower()]
         return int(token[0] if isinstance(token, list) else token)
 
-    def language(self, name: str | None, voice: str) -> int | None:
-        """Return the token of a language by its English name; None = as the text has it.
+    def language(self, name: str, voice: str) -> int | None:
+        """Return the token of a language by its English name; None for ``auto``.
 
         A voice of a dialect speaks it where Chinese or nothing is asked for.
         """
         tokens = self.talker["codec_language_id"]
         dialect = self.talker["spk_is_dialect"].get(voice.lower())
-        if dialect and name in {None, "chinese"}:
+        if dialect and name in {"auto", "chinese"}:
             name = dialect
-        return None if name is None else int(tokens[name])
+        return None if name == "auto" else int(tokens[name])
 
 
 def _json(file: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ rubbish, and the model speaks near silence without an end (ComfyUI-Qwen-TTS#103)
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ _TALKER = {
     "talker.": "",
 }
 _DECODER = "decoder."
+_VECTORS = re.compile(r"(quantizer\.\w+)\.vq\.layers\.(\d+)\._codebook\.embedding_sum")
+_ENCODES = re.compile(r"^quantizer\.\w+\.input_proj\.|\._codebook\.")
 _LEAST_USE = 1e-5  # of a vector of a codebook, as the tokenizer was trained
 Named = Iterator[tuple[str, torch.Tensor]]
 
@@ -77,20 +80,18 @@ def _talker(file: Path) -> Named:
 
 
 def _codec(file: Path) -> Named:
-    """The tensors of the decoder by our names; those of the encoder are not needed.
+    """The tensors of the decoder by our names; those that encode are not needed.
 
     A vector is stored as the sum of what it stood for in training, and how often that was.
     """
     with safe_open(file, framework="pt") as checkpoint:
-        names = [name for name in checkpoint.keys() if name.startswith(_DECODER)]  # noqa: SIM118
-        for name in names:
+        for name in checkpoint.keys():  # noqa: SIM118  # it is no dictionary
+            if not name.startswith(_DECODER):
+                continue
             ours, tensor = name.removeprefix(_DECODER), checkpoint.get_tensor(name)
-            if name.endswith("._codebook.embedding_sum"):
+            if match := _VECTORS.fullmatch(ours):
                 use = checkpoint.get_tensor(name.replace("embedding_sum", "cluster_usage"))
                 vectors = tensor.float() / use.float().clamp(min=_LEAST_USE)[:, None]
-                head, _, index = ours.removesuffix("._codebook.embedding_sum").partition(".vq.layers.")
-                yield f"{head}.tables.{index}", vectors
-            elif "._codebook." not in name and ".input_proj." not in name.replace(
-                "pre_transformer.input_proj.", ""
-            ):
+                yield f"{match[1]}.tables.{match[2]}", vectors
+            elif not _ENCODES.search(ours):
                 yield ours, tensor
