@@ -111,7 +111,7 @@ ROWS = (
         weights="hf://Qwen/Qwen3-TTS-12Hz-1.7B-CustomVoice"
         "@0c0e3051f131929182e2c023b9537f8b1c68adfe",
         engine="models.speech.qwen.engine:QwenSpeaker",
-        memory_bytes=8 * GB,
+        memory_bytes=6 * GB,
         weights_bytes=int(4.6 * GB),
         licence="Apache-2.0",
         names=("qwen3-tts",),

@@ -14,7 +14,7 @@ _SPECIALS = (
 _ROLE = "assistant"  # one token, as in the published vocabulary
 _CODES, _GROUPS = 64, 4
 _WIDTH, _SMALL, _TEXT, _LATENT, _BOOK = 32, 16, 24, 16, 8
-_QUIET = 0.3  # how much convolutions keep of what they get: without it, all sound is clipped
+_QUIET, _STILL = 0.5, 0.02  # what convolutions keep of what they get, and add: codes are heard
 _FIRST = 1024 + _CODES  # first codes: sounds, and marks behind them
 _VOICES = (
     "serena", "vivian", "uncle_fu", "ryan", "aiden", "ono_anna", "sohee", "eric", "dylan",
@@ -210,7 +210,8 @@ def _decoder(config: dict[str, Any]) -> dict[str, Any]:
         made |= _stage(f"decoder.{index + 1}.block", width >> index, factor)
     last, end = width >> len(config["upsample_rates"]), len(config["upsample_rates"])
     made |= _snake(f"decoder.{end + 1}", last)
-    made |= _convolution(f"decoder.{end + 2}", 1, last, 7)
+    samples = _convolution(f"decoder.{end + 2}", 1, last, 7)
+    made |= {name: _QUIET * tensor for name, tensor in samples.items()}
     return {f"decoder.{name}": tensor for name, tensor in made.items()}
 
 
@@ -218,7 +219,7 @@ def _stage(block: str, width: int, factor: int) -> dict[str, Any]:
     half = width // 2
     up = {
         f"{block}.1.conv.weight": _random(width, half, 2 * factor),
-        f"{block}.1.conv.bias": _QUIET * _random(half),
+        f"{block}.1.conv.bias": _STILL * _random(half),
     }
     made = {**_snake(f"{block}.0", width), **up}
     for unit in (2, 3, 4):
@@ -235,7 +236,7 @@ def _snake(name: str, width: int) -> dict[str, Any]:
 def _convolution(name: str, channels_out: int, channels_in: int, kernel: int) -> dict[str, Any]:
     return {
         f"{name}.conv.weight": _QUIET * _random(channels_out, channels_in, kernel),
-        f"{name}.conv.bias": _QUIET * _random(channels_out),
+        f"{name}.conv.bias": _STILL * _random(channels_out),
     }
 
 

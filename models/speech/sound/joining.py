@@ -72,7 +72,7 @@ class Edges:
     def _ramp(self, samples: Any, *, begins: bool, ends: bool) -> None:
         import numpy as np
 
-        fade = min(self._fade, len(samples) // 2)
+        fade = min(self._fade, len(samples) // (1 + (begins and ends)))
         ramp = np.linspace(0, 1, fade, dtype=np.float32)
         if begins:
             samples[:fade] *= ramp
