@@ -12,8 +12,9 @@ _SPECIALS = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tts_pad>", "<tts_text_bos>", "<tts_text_eod>",
 )  # fmt: skip
 _ROLE = "assistant"  # one token, as in the published vocabulary
-_CODES, _GROUPS = 64, 4
+_CODES, _GROUPS = 32, 4
 _WIDTH, _SMALL, _TEXT, _LATENT, _BOOK = 32, 16, 24, 16, 8
+_SHARP = 3.0  # how much larger attention is than elsewhere: each word of a prompt tells
 _QUIET, _STILL = 0.5, 0.02  # what convolutions keep of what they get, and add: codes are heard
 _FIRST = 1024 + _CODES  # first codes: sounds, and marks behind them
 _VOICES = (
@@ -43,8 +44,8 @@ def build(into: Path) -> None:
 
 
 _GENERATION = {
-    "do_sample": True, "temperature": 0.9, "top_k": 50, "top_p": 1.0, "repetition_penalty": 1.05,
-    "subtalker_dosample": True, "subtalker_temperature": 0.9, "subtalker_top_k": 50,
+    "do_sample": True, "temperature": 0.9, "top_k": 24, "top_p": 1.0, "repetition_penalty": 1.05,
+    "subtalker_dosample": True, "subtalker_temperature": 0.9, "subtalker_top_k": 24,
     "subtalker_top_p": 1.0, "max_new_tokens": 8192,
 }  # fmt: skip
 _EXTRACTION = {
@@ -131,11 +132,11 @@ def _talker(config: dict[str, Any]) -> dict[str, Any]:
     codes = config["code_predictor_config"]
     made = {
         **_layers("talker.model", config),
-        "talker.model.codec_embedding.weight": _random(_FIRST, _WIDTH),
+        "talker.model.codec_embedding.weight": _SHARP * _random(_FIRST, _WIDTH),
         "talker.model.text_embedding.weight": _random(config["text_vocab_size"], _TEXT),
-        "talker.text_projection.linear_fc1.weight": _random(_TEXT, _TEXT),
+        "talker.text_projection.linear_fc1.weight": _SHARP * _random(_TEXT, _TEXT),
         "talker.text_projection.linear_fc1.bias": _random(_TEXT),
-        "talker.text_projection.linear_fc2.weight": _random(_WIDTH, _TEXT),
+        "talker.text_projection.linear_fc2.weight": _SHARP * _random(_WIDTH, _TEXT),
         "talker.text_projection.linear_fc2.bias": _random(_WIDTH),
         "talker.codec_head.weight": _random(_FIRST, _WIDTH),
         "talker.code_predictor.small_to_mtp_projection.weight": _random(_SMALL, _WIDTH),
@@ -160,7 +161,7 @@ def _layers(prefix: str, config: dict[str, Any], *, scaled: bool = False) -> dic
             f"{layer}.self_attn.q_proj.weight": _random(queries, width),
             f"{layer}.self_attn.k_proj.weight": _random(keys, width),
             f"{layer}.self_attn.v_proj.weight": _random(keys, width),
-            f"{layer}.self_attn.o_proj.weight": _random(width, queries),
+            f"{layer}.self_attn.o_proj.weight": _SHARP * _random(width, queries),
             f"{layer}.mlp.gate_proj.weight": _random(wide, width),
             f"{layer}.mlp.up_proj.weight": _random(wide, width),
             f"{layer}.mlp.down_proj.weight": _random(width, wide),
@@ -169,7 +170,7 @@ def _layers(prefix: str, config: dict[str, Any], *, scaled: bool = False) -> dic
         }
         own = ("self_attn_layer_scale.scale", "mlp_layer_scale.scale") if scaled else (
             "self_attn.q_norm.weight", "self_attn.k_norm.weight")  # fmt: skip
-        made |= {f"{layer}.{name}": _near_one(width if scaled else head) for name in own}
+        made |= {f"{layer}.{one}": _SHARP * _near_one(width if scaled else head) for one in own}
     return made
 
 

@@ -72,6 +72,10 @@ def speak(engine: Any) -> None:
     run(engine, SpeakRequest("The old ship left."))
 
 
+def voice(engine: Any) -> None:
+    run(engine, SpeakRequest("The old ship left.", max_tokens=8))
+
+
 def read(engine: Any) -> None:
     run(engine, ReadRequest((InputPicture(encoded(drawing(40, 40)), "image"),)))
 
@@ -94,6 +98,7 @@ USES: dict[str, tuple[Row, Use]] = {
     "judge": (row("Qwen3_Reranker_0_6B"), embed),
     "hibari": (row("Hibari_Heart"), speak),
     "kokoro": (row("Kokoro_82M"), speak),
+    "qwen-tts": (tiny("Qwen3_TTS_12Hz_1_7B_CustomVoice", "qwen-tts"), voice),
     "printed": (row("PP_OCRv6_Small"), read),
 }
 # The weights of these are not on every machine, and are made here.
