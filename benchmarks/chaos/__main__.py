@@ -28,12 +28,13 @@ _JOBS_A_SECOND = 15  # of two cores
 
 def main() -> int:
     given = _parser().parse_args()
-    seconds = given.seconds or given.jobs / _JOBS_A_SECOND
+    seconds = given.jobs / _JOBS_A_SECOND if given.seconds is None else given.seconds
     faults = read(given.faults) if given.faults else schedule(given.seed, seconds, given.workers)
     if given.save:
         write(given.save, faults)
         return 0
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    for name in ("werkzeug", "httpx", "httpx2", "runpod"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     folder = given.logs or Path(tempfile.mkdtemp(prefix="chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
     print(

@@ -98,8 +98,9 @@ def _has_a_whole_stream(record: Record, history: History) -> Iterator[str]:
     whole, text, last = True, "", -1
     for event in history.of("event"):
         content = event.value
-        if content.get("type") == "stream.restarted" or content.get("sequence") == 0:
-            whole, text, last = True, "", -1
+        marked = content.get("type") == "stream.restarted"
+        if marked or (content.get("sequence") == 0 and _felt(record, history, {"client"})):
+            whole, text, last = True, "", -1  # the mark itself may be lost on its way
         if content.get("type") == "stream.incomplete":
             whole = False
         number = content.get("sequence")

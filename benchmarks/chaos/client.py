@@ -202,7 +202,7 @@ class Client:
         return status
 
     async def _follow(self, history: History, job_id: str) -> None:
-        while await self._look(history, job_id, ends=True) not in FINAL:
+        while await self._look(history, job_id, ends=True) not in FINAL:  # noqa: ASYNC110 - polls
             await asyncio.sleep(_POLL_S)
 
     async def _runsync(self, history: History) -> None:
@@ -220,7 +220,9 @@ class Client:
             content["webhook_url"] = f"{self._hook}/hook"
         job_id = await self._accept(history, "/v1" + _OPENAI[surface], content)
         path = f"/v1/jobs/{surface}/{job_id}"
-        while await self._seen(history, await self._send(history, "GET", path)) not in FINAL:
+        status = ""
+        while status not in FINAL:
+            status = await self._seen(history, await self._send(history, "GET", path))
             await asyncio.sleep(_POLL_S)
 
     async def _runpod(self, history: History) -> None:

@@ -80,7 +80,7 @@ async def end_all(workers: Sequence[WorkerSlot]) -> list[str]:
     end = time.monotonic() + _END_S
     for worker in workers:
         life = worker.lives[-1]
-        while life.process.poll() is None and time.monotonic() < end:
+        while life.process.poll() is None and time.monotonic() < end:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_S)
         if life.process.poll() is None:
             left.append(f"{worker.name} does not end on SIGTERM")

@@ -43,7 +43,7 @@ class PlatformProcess:
         command = [sys.executable, "-m", "benchmarks.chaos.platform", str(self.port)]
         env = {**clean(os.environ), "CHAOS_TOKEN": self.token}
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: ASYNC220 - it takes milliseconds
                 command, cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True
             )
         async with httpx.AsyncClient() as http:

@@ -149,7 +149,7 @@ class Stage:
             sent = [http.post("/v2/chat/run", json={"input": body}) for _ in range(_SLOT_JOBS)]
             ids = [answer.json()["id"] for answer in await asyncio.gather(*sent)]
             async with asyncio.timeout(_SLOT_WAIT_S):
-                while await self._in_flight(http) < _SLOT_JOBS:
+                while await self._in_flight(http) < _SLOT_JOBS:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             await asyncio.gather(*(http.post(f"/v2/chat/cancel/{job_id}") for job_id in ids))
             cancelled_s = self.client.now_s()
