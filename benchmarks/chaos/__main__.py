@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.chaos.checker import check
 from benchmarks.chaos.plans import plans, read, schedule, write
-from benchmarks.chaos.report import report
+from benchmarks.chaos.report import keep, report
 from benchmarks.chaos.stage import Options, play
 
 _JOBS_A_SECOND = 15  # of two cores
@@ -44,6 +44,7 @@ def main() -> int:
     begin = time.monotonic()
     record = asyncio.run(play(options, plans(given.seed, given.jobs), faults))
     violations = check(record)
+    keep(folder / "violations.json", record, violations)
     report(record, violations, given.seed, time.monotonic() - begin)
     return bool(violations)
 

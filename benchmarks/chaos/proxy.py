@@ -82,10 +82,10 @@ class Link:
         if self.mode == "cut":
             self.happened["cut"] += 1
             return
-        if self.mode in _ANSWERS:
-            self.happened[self.mode] += 1
+        if (mode := self.mode) in _ANSWERS:
+            self.happened[mode] += 1
             await reader.read(_PIECE)
-            writer.write(_ANSWERS[self.mode] + _NO_BODY)
+            writer.write(_ANSWERS[mode] + _NO_BODY)
             await writer.drain()
             writer.close()
             await writer.wait_closed()

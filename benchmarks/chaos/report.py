@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
 
 from benchmarks.chaos.history import History, Record, Violation
 from benchmarks.report import figures, table
@@ -37,6 +40,14 @@ def report(record: Record, violations: list[Violation], seed: int, seconds: floa
             "violations": len(violations),
         }
     )
+
+
+def keep(path: Path, record: Record, violations: list[Violation]) -> None:
+    """Write the histories of jobs with violations, and all faults, to a file."""
+    jobs = {violation.job for violation in violations}
+    histories = [asdict(each) for each in record.histories if each.plan.number in jobs]
+    spans = [asdict(span) for span in record.spans]
+    path.write_text(json.dumps({"jobs": histories, "faults": spans}, indent=1, default=str))
 
 
 def _end(history: History) -> str:

@@ -34,6 +34,7 @@ _STATUS = {
     "request_timeout": 408,
     "request_too_large": 413,
     "storage_failed": 502,
+    "disk_full": 503,
     "model_does_not_fit": 503,
     "model_load_failed": 503,
     "weights_unavailable": 503,
