@@ -16,6 +16,7 @@ The handler's own part of the tree that ``models.errors`` begins:
     └── MediaError               fetching a client's file: one class per way it fails
     WorkerError
     ├── JobTimeout               the worker's own deadline, before the platform's
+    ├── WorkerBusy               over HTTP: it answers as many requests as it may
     ├── DiskFull                 the worker has no room for the job's files
     └── StorageFailed            the bucket did not take the result
 """
@@ -124,6 +125,12 @@ class JobTimeout(WorkerError):
     code = "job_timeout"
 
 
+class WorkerBusy(WorkerError):
+    """The worker answers as many requests over HTTP as it may."""
+
+    code = "worker_busy"
+
+
 class DiskFull(WorkerError):
     """The disk of the worker has no room for the job's files."""
 
@@ -172,6 +179,7 @@ _STATUS = {
     "origin_forbidden": 403,
     "request_timeout": 408,
     "request_too_large": 413,
+    "worker_busy": 429,
     "storage_failed": 502,
     "disk_full": 503,
     "model_does_not_fit": 503,

@@ -33,6 +33,7 @@ _STATUS = {
     "origin_forbidden": 403,
     "request_timeout": 408,
     "request_too_large": 413,
+    "worker_busy": 429,
     "storage_failed": 502,
     "disk_full": 503,
     "model_does_not_fit": 503,
