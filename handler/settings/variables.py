@@ -88,8 +88,8 @@ class Settings(EngineVariables):
     requests_at_once: int | None = variable(
         "REQUESTS_AT_ONCE",
         "How many requests are answered at a time over HTTP; a further one gets status 429 and "
-        "`Retry-After`. Unset: eight times the jobs that the worker takes at once behind the "
-        "queue, and 128 at least.",
+        "`Retry-After`. Unset: four times the jobs that the worker takes at once behind the "
+        "queue, and 32 at least.",
         ge=1,
     )
     request_bytes_at_once: int = variable(

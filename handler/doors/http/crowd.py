@@ -29,11 +29,11 @@ class CrowdLimits:
     """How much a worker answers at a time.
 
     Attributes:
-        requests: how many requests.
+        requests: returns how many requests; what a worker can do may change as models are loaded.
         size_bytes: how many bytes their bodies have in all; a request that is alone may have more.
     """
 
-    requests: int = 128
+    requests: Callable[[], int] = lambda: 32
     size_bytes: int = 256_000_000
 
 
@@ -85,7 +85,7 @@ class Crowd:
             self._ends.append(time.monotonic())
 
     def _is_full(self, size_bytes: int) -> bool:
-        if self._count >= self._limits.requests:
+        if self._count >= self._limits.requests():
             return True
         return self._count > 0 and self._size_bytes + size_bytes > self._limits.size_bytes
 
@@ -95,7 +95,7 @@ class Crowd:
     def _refusal(self) -> JSONResponse:
         error = WorkerBusy(
             f"The worker answers {self._count} requests with {self._size_bytes} bytes at the "
-            f"moment, of {self._limits.requests} and {self._limits.size_bytes}. Send it again "
+            f"moment, of {self._limits.requests()} and {self._limits.size_bytes}. Send it again "
             "after the time in Retry-After."
         )
         headers = {"retry-after": str(self._wait_s())}

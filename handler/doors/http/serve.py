@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 # Requests that wait while others are computed: enough that the device never waits for a client that
 # comes back, and so few that none waits for long.
-_RUNS_AT_ONCE, _LEAST_AT_ONCE = 8, 128
+_TIMES_BUSY, _LEAST_AT_ONCE = 4, 32
 
 
 def run(worker: Worker, settings: Settings, on_runpod: bool) -> None:
@@ -54,10 +54,12 @@ def run(worker: Worker, settings: Settings, on_runpod: bool) -> None:
     """
     preload = settings.preload and worker.endpoint.only is not None
     limits = BodyLimits(settings.request_limit_bytes)
-    crowd = CrowdLimits(
-        settings.requests_at_once or max(_LEAST_AT_ONCE, _RUNS_AT_ONCE * worker.concurrency),
-        settings.request_bytes_at_once,
-    )
+
+    def requests() -> int:
+        wanted = max(_LEAST_AT_ONCE, _TIMES_BUSY * worker.concurrency)
+        return settings.requests_at_once or wanted
+
+    crowd = CrowdLimits(requests, settings.request_bytes_at_once)
     door = Door(worker, limits, preload, settings.playground, crowd)
     host = settings.serve_host or ("0.0.0.0" if on_runpod else "127.0.0.1")  # noqa: S104
     port = settings.port if settings.port is not None else (80 if on_runpod else 8000)

@@ -26,7 +26,7 @@ async def many(client: httpx.AsyncClient, count: int, **body: object) -> list[ht
 
 
 async def test_a_request_too_many_is_told_when_to_come_again(make_worker):
-    limits = CrowdLimits(requests=3)
+    limits = CrowdLimits(lambda: 3)
     async with in_process(slow(make_worker), preload=False, crowd_limits=limits) as (_, client):
         answers = await many(client, 8)
         taken = [answer for answer in answers if answer.status_code == 200]
@@ -72,7 +72,7 @@ async def test_bytes_without_a_declared_length_count_as_they_come(make_worker):
 
 
 async def test_a_stream_holds_its_place_to_its_end_and_a_client_that_leaves_frees_it(make_worker):
-    limits = CrowdLimits(requests=1)
+    limits = CrowdLimits(lambda: 1)
     worker = make_worker(FAKE_DELAY_S="0.05")
     async with in_process(worker, preload=False, crowd_limits=limits) as (_, client):
         body = {**CHAT, "stream": True}
@@ -88,7 +88,7 @@ async def test_a_stream_holds_its_place_to_its_end_and_a_client_that_leaves_free
 
 
 async def test_what_is_cheap_is_answered_in_a_crowd(make_worker):
-    limits = CrowdLimits(requests=1)
+    limits = CrowdLimits(lambda: 1)
     async with in_process(slow(make_worker), preload=False, crowd_limits=limits) as (_, client):
         busy = asyncio.ensure_future(client.post("/v1/embeddings", json=EMBEDDINGS))
         await asyncio.sleep(0.1)
@@ -98,7 +98,7 @@ async def test_what_is_cheap_is_answered_in_a_crowd(make_worker):
 
 
 async def test_the_openai_package_comes_again(make_worker):
-    limits = CrowdLimits(requests=1)
+    limits = CrowdLimits(lambda: 1)
     async with in_process(slow(make_worker), preload=False, crowd_limits=limits) as (_, http):
         client = openai.AsyncOpenAI(
             base_url="http://door/v1", api_key="x", http_client=http, max_retries=8
