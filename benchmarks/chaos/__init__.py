@@ -9,6 +9,7 @@ proxy      a TCP proxy that cuts, delays and halves connections
 servers    the media server, the bucket and the receiver of webhooks
 platform   the platform's process, which can be started again with the same workers
 processes  starts, signals and replaces the platform and the workers
+observer   the requests of clients, and the notes of what they see
 client     brings a job to its end, as the clients of each route do
 faults     carries out the schedule
 leftovers  what workers still hold when no job is left

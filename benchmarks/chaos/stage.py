@@ -14,10 +14,11 @@ from pathlib import Path
 import httpx
 
 from benchmarks.chaos import leftovers, servers
-from benchmarks.chaos.client import KEY, Client
+from benchmarks.chaos.client import Client
 from benchmarks.chaos.faults import Injector
 from benchmarks.chaos.gallery import BODIES, SURFACES
 from benchmarks.chaos.history import History, Record, Slot
+from benchmarks.chaos.observer import KEY
 from benchmarks.chaos.plans import Fault, Plan
 from benchmarks.chaos.processes import PlatformProcess, WorkerSlot, unmount
 from benchmarks.chaos.proxy import Link
