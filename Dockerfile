@@ -8,6 +8,8 @@
 #   docker build … --build-arg SURFACE=images --build-arg EXTRA=images-fast
 # Transcription that tells speakers apart:
 #   docker build … --build-arg SURFACE=transcribe --build-arg EXTRA=diarize
+# Speech by Qwen3-TTS, on a GPU:
+#   docker build … --build-arg SURFACE=speech --build-arg EXTRA=qwen-tts
 # Without a GPU, for a laptop or a test, on x86-64 or arm64:
 #   docker build --build-arg CUDA=none -t quartet-all .
 #   docker run -p 127.0.0.1:8000:8000 -e SERVE=1 -e SERVE_HOST=0.0.0.0 quartet-all
@@ -87,7 +89,7 @@ COPY --chown=quartet builder/*.py builder/
 COPY --chown=quartet models/*.py models/
 COPY --chown=quartet models/catalog models/catalog
 COPY --chown=quartet models/repository models/repository
-COPY --chown=quartet models/chat/__init__.py models/chat/share.py models/chat/families.py models/chat/
+COPY --chown=quartet models/chat/__init__.py models/chat/share.py models/chat/calling.py models/chat/families.py models/chat/
 COPY --chown=quartet models/images/__init__.py models/images/
 COPY --chown=quartet models/images/diffusion/__init__.py models/images/diffusion/families.py models/images/diffusion/
 COPY --chown=quartet models/device models/device

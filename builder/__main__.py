@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.bucket import object_store
 from models import tiny
 from models.catalog import CATALOG
 from models.device import hardware
@@ -30,6 +31,7 @@ from models.errors import QuartetError, WeightsUnavailable
 from models.operator import chat_engine
 from models.row import Catalog, Row
 from models.weights.places import Places
+from models.weights.sources import shown
 from models.weights.store import WeightsStore
 
 if TYPE_CHECKING:
@@ -92,6 +94,7 @@ def _described(model: str, revision: str | None, places: Places) -> Description:
     machine = Machine(
         device.kind, device.dtype, chat_engine("auto", device.kind)[0], trusts,
         context_tokens=int(_ENV["CHAT_CONTEXT_TOKENS"]) if "CHAT_CONTEXT_TOKENS" in _ENV else None,
+        base=_ENV.get("MODEL_BASE"),
     )  # fmt: skip
     return describe(address.parse(model, revision), places, machine)
 
@@ -147,7 +150,9 @@ def _arguments() -> argparse.Namespace:
     describe = commands.add_parser(
         "describe", help="say what a repository's files say: its row, and where each value is from"
     )
-    describe.add_argument("model", metavar="MODEL", help="owner/name, hf://… or file:///folder")
+    describe.add_argument(
+        "model", metavar="MODEL", help="owner/name, hf://…, file:///…, s3://… or https://…"
+    )
     describe.add_argument("--revision", help="a branch, a tag or a commit")
     inspect = commands.add_parser("inspect", help="say what a safetensors file holds")
     inspect.add_argument("file", type=Path, metavar="FILE")
@@ -188,7 +193,7 @@ def _own_row(arguments: argparse.Namespace) -> Row:
     row = _described(arguments.model, arguments.revision, _places(arguments.to)).row
     if arguments.surface not in ("all", row.surface):
         raise QuartetError(f"{row.slug} serves {row.surface}, --surface says {arguments.surface}")
-    log.info("%s: %s", row.slug, row.weights)
+    log.info("%s: %s", row.slug, shown(row.weights))
     return row
 
 
@@ -235,6 +240,7 @@ def _places(to: Path) -> Places:
         cache=to,
         token=_ENV.get("HF_TOKEN"),
         endpoint=_ENV.get("HF_ENDPOINT"),
+        store=object_store(_ENV),
     )
 
 

@@ -26,7 +26,7 @@ from models.catalog import GB
 from models.errors import QuartetError
 from models.row import Row
 from models.warm.loader import missing_libraries
-from models.weights.sources import HubSource, parse
+from models.weights.sources import HubSource, parse, shown
 from models.weights.store import WeightsStore
 
 log = logging.getLogger(__name__)
@@ -146,8 +146,8 @@ def _weights(settings: Settings, row: Row, weigh: bool) -> Iterator[Finding]:
         size = f"{_size_bytes(place) / GB:.1f} GB " if weigh else ""
         yield Finding(OK, "weights", f"{size}{store.places.kind(place)}: {place}")
         return
-    source = row.weights.partition("?")[0]
-    if row.weights.startswith("file://"):
+    source = shown(row.weights.partition("?")[0])
+    if row.weights.startswith("file://") and " + " not in row.weights:
         do = "mount the volume, or choose another model"
         yield Finding(ERROR, "weights", f"{source} is not there", do)
         return

@@ -4,7 +4,6 @@ files     a URL, a data URI or base64 becomes a file of the job's own
 guard     connections to public addresses only
 bucket    results in an S3-compatible store, as links
 upload    one upload, tried again after failures that may pass
-regions   the region to sign for, and the bucket, from a store's address
 loras     LoRA adapters by name: fetched once
 allowed   the addresses that the operator allows
 """

@@ -9,13 +9,13 @@ itself.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from handler.errors import MediaForbidden, MediaInvalid
+from models.networks import is_public
 
 if TYPE_CHECKING:
     import aiohttp
@@ -23,28 +23,6 @@ if TYPE_CHECKING:
     from yarl import URL
 
 _CONNECT_TIMEOUT_S = 10.0
-# Ways to private addresses that Python calls global: carrier-grade NAT (RFC 6598), NAT64 (RFC 6052,
-# RFC 8215), IPv4-compatible and IPv4-translated (RFC 2765) addresses, site-local, SRv6 (RFC 9602).
-_INNER_NETWORKS = tuple(
-    map(
-        ipaddress.ip_network,
-        (
-            *("100.64.0.0/10", "64:ff9b::/96", "64:ff9b:1::/48", "::/96"),
-            *("::ffff:0:0:0/96", "fec0::/10", "5f00::/16"),
-        ),
-    )
-)
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address is one that a client may send us to."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if inner is not None:
-            return is_public(str(inner))
-    inside = any(ip in network for network in _INNER_NETWORKS if network.version == ip.version)
-    return ip.is_global and not ip.is_multicast and not inside
 
 
 class Guard:
@@ -95,15 +73,16 @@ class Guard:
 
         try:
             parsed = URL(url)  # as aiohttp reads it: ``http://①②⑦.1/`` is 127.1 to both
+            host = parsed.host  # decodes an international name, which may be none
         except ValueError:
-            parsed = URL()
-        if parsed.scheme not in {"http", "https"} or not parsed.host:
+            parsed, host = URL(), None
+        if parsed.scheme not in {"http", "https"} or not host:
             raise MediaInvalid(f"{param} must be an http or https URL with a host.", param=param)
         try:
-            public = is_public(parsed.host)
+            public = is_public(host)
         except ValueError:
             return parsed  # a name: the resolver checks what it resolves to
-        if not public and parsed.host not in self.private_hosts:
+        if not public and host not in self.private_hosts:
             raise forbidden(param)
         return parsed
 

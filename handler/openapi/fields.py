@@ -33,6 +33,7 @@ _SAMPLING: Mapping[str, str] = {
     "guided_json": "vLLM's word for an answer by a JSON schema.",
     "guided_regex": "An answer that matches a regular expression.",
     "guided_choice": "An answer that is one of these texts.",
+    "lora": "The address of a LoRA adapter to answer with, of those that the operator allows.",
 }
 
 _TOOLS: Mapping[str, str] = {
@@ -52,7 +53,7 @@ _CHAT: Mapping[str, str] = {
     **_TOOLS,
     **_REASONING,
     "messages": "The conversation so far.",
-    "image": "Pictures beside the messages, for a model that sees: URLs, data URIs or base64.",
+    "image": "Pictures or PDFs beside the messages, for a model that sees; in any form.",
     "system": "A first message of the role `system`.",
     "logprobs": "Return the log probability of each token.",
     "top_logprobs": "How many other likely tokens to return with each.",
@@ -98,7 +99,8 @@ _MESSAGES: Mapping[str, str] = {
 }
 
 _OCR: Mapping[str, str] = {
-    "image": "The pages: URLs, data URIs or base64.",
+    "image": "The pages: pictures or PDFs, as URLs, data URIs or base64.",
+    "pages": 'Which pages of a PDF to read: `"1-3,7"` or `[1, 2, 3, 7]`; without it, all.',
     "prompt": "What to do with each page, in place of the model's own words for reading it.",
     "language": "Left out with a warning: the models need not be told.",
     "format": "`json` needs a schema beside it.",

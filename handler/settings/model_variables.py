@@ -30,8 +30,9 @@ class ModelVariables(BaseModel):
     model: str | None = variable(
         "MODEL",
         "The model to serve: a slug of the catalog, `owner/name`, `owner/name@revision`, "
-        "`hf://owner/name@revision` or `file:///folder`. A model that the catalog does not have "
-        "is described by its own files.",
+        "`hf://owner/name@revision`, `file:///folder`, `s3://bucket/folder`, `https://host/folder` "
+        "or, for images, one `.safetensors` file. A model that the catalog does not have is "
+        "described by its own files.",
     )
     model_revision: str | None = variable(
         "MODEL_REVISION",
@@ -48,6 +49,11 @@ class ModelVariables(BaseModel):
         "MODEL_ROW",
         "A file in TOML or YAML with values of the models' rows, which replace what their files "
         "say.",
+    )
+    model_base: str | None = variable(
+        "MODEL_BASE",
+        "The pipeline, `owner/name@revision` or `file:///folder`, with the configuration and the "
+        "parts that a single file of MODEL lacks. Unset: the catalog's SDXL or Flux.",
     )
     model_folders: tuple[Path, ...] = variable(
         "MODEL_FOLDERS",

@@ -97,4 +97,5 @@ def _machine(settings: Settings, device: Device) -> Machine:
         trusts_code=settings.trust_remote_code,
         chat_template=chat_template(settings),
         context_tokens=settings.chat_context_tokens,
+        base=settings.model_base,
     )

@@ -19,7 +19,7 @@ from handler.settings.foreign import translated
 from handler.settings.variable import SettingsError, split, variable
 from models.environ import tidied
 from models.warm.watch import HUNG_AFTER_S
-from models.weights.places import Places
+from models.weights.places import ObjectStore, Places
 
 # Variables whose values are read in lower case.
 _WORDS = frozenset({
@@ -85,6 +85,20 @@ class Settings(EngineVariables):
     request_limit_bytes: int = variable(
         "REQUEST_LIMIT_BYTES", "The largest request over HTTP.", 30_000_000, ge=1000
     )
+    requests_at_once: int | None = variable(
+        "REQUESTS_AT_ONCE",
+        "How many requests are answered at a time over HTTP; a further one gets status 429 and "
+        "`Retry-After`. Unset: four times the jobs that the worker takes at once behind the "
+        "queue, and 32 at least.",
+        ge=1,
+    )
+    request_bytes_at_once: int = variable(
+        "REQUEST_BYTES_AT_ONCE",
+        "How many bytes the bodies of these requests have in all; a request that is alone may "
+        "have more.",
+        256_000_000,
+        ge=1000,
+    )
     media_timeout_s: float = variable(
         "MEDIA_TIMEOUT_S", "How long the download of a client's file may take.", 60.0, gt=0
     )
@@ -94,7 +108,8 @@ class Settings(EngineVariables):
         frozenset(),
     )
     bucket_endpoint_url: str | None = variable(
-        "BUCKET_ENDPOINT_URL", "The address of an S3-compatible store for results."
+        "BUCKET_ENDPOINT_URL",
+        "The address of an S3-compatible store, for results and for `s3://` models.",
     )
     bucket_access_key_id: str | None = variable(
         "BUCKET_ACCESS_KEY_ID", "The store's access key.", repr=False
@@ -236,4 +251,19 @@ class Settings(EngineVariables):
             cache=self.cache_dir.expanduser(),
             token=self.hf_token,
             endpoint=self.hf_endpoint,
+            store=self._store(),
+        )
+
+    def _store(self) -> ObjectStore | None:
+        """The store of the endpoint's bucket, for weights in any bucket of it."""
+        bucket = self.bucket()
+        if bucket is None:
+            return None
+        where = bucket.address
+        return ObjectStore(
+            where.store,
+            where.region,
+            where.style,
+            bucket.access_key_id,
+            bucket.secret_access_key,
         )

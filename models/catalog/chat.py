@@ -155,7 +155,7 @@ ROWS = (
         licence="Gemma Terms of Use",
         gated=True,
         files=TRANSFORMERS_FILES,
-        options={"context": 32_768},
+        options={"family": "gemma", "context": 32_768},
         defaults={"temperature": 1.0, "top_p": 0.95, "top_k": 64},
     ),
     Row(

@@ -30,11 +30,19 @@ ROWS = (
         tasks=frozenset({"transcribe", "vid2txt"}),
         weights="hf://mobiuslabsgmbh/faster-whisper-large-v3-turbo"
         "@0a363e9161cbc7ed1431c9597a8ceaf0c4f78fcf",
+        mirrors=(
+            "hf://deepdml/faster-whisper-large-v3-turbo-ct2"
+            "@4df90f75321148c3a29a9e2351b7ddf8f5b115a8",
+        ),
         engine="models.transcribe.whisper.engine:FasterWhisper",
         memory_bytes=4 * GB,
         weights_bytes=int(1.7 * GB),
         licence="MIT",
-        names=("openai/whisper-large-v3-turbo", "whisper-large-v3-turbo"),
+        names=(
+            "openai/whisper-large-v3-turbo",
+            "whisper-large-v3-turbo",
+            "deepdml/faster-whisper-large-v3-turbo-ct2",
+        ),
         timeout_s=240.0,
     ),
     Row(
@@ -48,6 +56,30 @@ ROWS = (
         weights_bytes=int(1.6 * GB),
         licence="MIT",
         names=("distil-whisper/distil-large-v3",),
+        timeout_s=240.0,
+    ),
+    Row(
+        slug="Whisper_Large_V2",
+        surface="transcribe",
+        tasks=frozenset({"transcribe", "translate", "vid2txt"}),
+        weights="hf://Systran/faster-whisper-large-v2@f0fe81560cb8b68660e564f55dd99207059c092e",
+        engine="models.transcribe.whisper.engine:FasterWhisper",
+        memory_bytes=9 * GB,
+        weights_bytes=int(3.1 * GB),
+        licence="MIT",
+        names=("openai/whisper-large-v2", "whisper-large-v2"),
+        timeout_s=240.0,
+    ),
+    Row(
+        slug="Whisper_Medium",
+        surface="transcribe",
+        tasks=frozenset({"transcribe", "translate", "vid2txt"}),
+        weights="hf://Systran/faster-whisper-medium@08e178d48790749d25932bbc082711ddcfdfbc4f",
+        engine="models.transcribe.whisper.engine:FasterWhisper",
+        memory_bytes=5 * GB,
+        weights_bytes=int(1.5 * GB),
+        licence="MIT",
+        names=("openai/whisper-medium", "whisper-medium"),
         timeout_s=240.0,
     ),
     Row(

@@ -6,8 +6,10 @@ text              converts messages to token ids, and token ids to text
 detokenizer       token ids to text, as an answer grows
 template          what a chat template says of itself
 reading           splits an answer into text, reasoning and tool calls
-families          how families of models call tools
+calling           how a family of models calls tools: what it is told, and grammars of calls
+families          the families
 admission         checks of requests that all engines share
+adapters          checks LoRA adapters that requests bring
 sight             prepares pictures for a model that sees
 grammar           which tokens may follow, if the answer must match a grammar
 vetting           checks a grammar in a child process before the worker compiles it

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +15,10 @@ from models.chat.request import TOO_COMPLEX, Grammar
 from models.chat.vetting import Vetting
 from models.device.failures import Failure, attempt, translate
 from models.errors import InvalidValue
+
+_LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"')
+# A rule of text up to a mark; see ``calling.Family.strict``.
+_UNTIL = re.compile(r'(?P<name>\w+)\[suffix=(?P<mark>"(?:[^"\\]|\\.)*")\]: .*')
 
 
 class Grammars:
@@ -28,6 +35,8 @@ class Grammars:
         self, tokenizer: Any, vocabulary: int, ends: Iterable[int], vetting: Vetting | None = None
     ) -> None:
         self._source = tokenizer, vocabulary, sorted(ends)
+        added = getattr(tokenizer, "added_tokens_decoder", {}).items()
+        self._special = {str(word): token for token, word in added if word.special}
         self._made: Any = None
         self._vetting = vetting or Vetting()
         # A thread of its own: waiting in the event loop's thread pool would delay other work.
@@ -63,10 +72,38 @@ class Grammars:
         vetted = self._vetting.vetted(grammar)
         if not isinstance(vetted, Grammar):
             raise _refused(*vetted)
-        matcher = LLMatcher(self._tokenizer, vetted.compiled())
+        written = self._with_special_tokens(vetted)
+        matcher = LLMatcher(self._tokenizer, written.compiled())
         if matcher.is_error():
             raise _refused(grammar.param, TOO_COMPLEX)
-        return Form(vetted, matcher)
+        return Form(written, matcher)
+
+    def _with_special_tokens(self, grammar: Grammar) -> Grammar:
+        """Return a grammar of calls in which marks that are special tokens are such.
+
+        Text never stands for a special token: in a grammar it has an id.
+        """
+        if grammar.kind != "lark" or not grammar.schemas:
+            return grammar  # what a client gives, where a mark is text
+        lines = grammar.source.splitlines()
+        return replace(grammar, source="\n".join(map(self._line, lines)))
+
+    def _line(self, line: str) -> str:
+        if "%json " in line or not self._special:
+            return line
+        if (head := _UNTIL.fullmatch(line)) and json.loads(head["mark"]) in self._special:
+            return f"{head['name']}: /(?s:.*)/ <[{self._special[json.loads(head['mark'])]}]>"
+        return _LITERAL.sub(lambda match: self._literal(match[0]), line)
+
+    def _literal(self, literal: str) -> str:
+        """Return a literal as text and special tokens."""
+        pieces = re.split(f"({'|'.join(map(re.escape, self._special))})", json.loads(literal))
+        made = [
+            f"<[{self._special[piece]}]>" if piece in self._special else json.dumps(piece)
+            for piece in pieces
+            if piece
+        ]
+        return " ".join(made) or literal
 
     def close(self) -> None:
         """End the vetting process after the grammar that is being compiled."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from models.chat.families import Family
+from models.chat.calling import Family
 from models.chat.request import Called, Piece, Said, Thought
 
 
@@ -52,10 +52,10 @@ class Reading:
         self._called = False
         self._cut = False
         self._between = [mark for mark in (family.mark, family.after.strip()) if mark]
+        self._between += family.separators
         if family.listed:
             self._between += ["[", ",", "]"]
-        head = r'\s*\{\s*"name"\s*:\s*"([^"]+)"\s*,\s*"%s"\s*:\s*(\{.*)'
-        self._head = re.compile(head % family.arguments, re.DOTALL)
+        self._head = re.compile(family.head_pattern)
         self._again = 0  # characters to skip, because the prompt contains them
         self._parser = ResponseParser({**family.response_template, "fields": fields}, prompt)
         list(self._read(self._parser.initial_events))
@@ -112,15 +112,17 @@ class Reading:
 
     def _calls(self, ended: bool) -> Iterator[Piece]:
         """Yield the calls in the text so far; text that is no valid call is yielded unchanged."""
-        values, rest = _values(self._raw, self._between)
+        named = None if self._family.named is None else self._named
+        values, rest = _values(self._raw, self._between, named)
         whole = [call for call in map(self._call, values) if call is not None]
         cut = ended and self._cut and bool(rest or not values)
         if len(whole) == len(values) and (cut or (values and not rest)):
             self._called = bool(whole)
             yield from whole
             begun = self._head.match(rest)
-            if begun and begun[1] in self._names:
-                yield Called(begun[1], begun[2], cut=True)
+            arguments = rest[begun.end() :] if begun else ""
+            if begun and begun["name"] in self._names and arguments.startswith("{"):
+                yield Called(begun["name"], arguments, cut=True)
             return
         self._fresh = False
         if mark := self._family.mark:
@@ -128,6 +130,11 @@ class Reading:
             yield Said(f"{self._before}{mark}{self._raw}{closed}")
         else:
             yield Said(self._heard)
+
+    def _named(self, text: str) -> tuple[str, str] | None:
+        """Return the name of the call that a text begins with, and what follows it."""
+        begun = self._head.match(text)
+        return None if begun is None else (begun["name"].strip(), text[begun.end() :])
 
     def _call(self, value: Any) -> Called | None:
         if not isinstance(value, dict):
@@ -139,10 +146,15 @@ class Reading:
         return None if text is None else Called(name, text)
 
 
-def _values(text: str, between: Sequence[str]) -> tuple[list[Any], str]:
+def _values(
+    text: str,
+    between: Sequence[str],
+    named: Callable[[str], tuple[str, str] | None] | None = None,
+) -> tuple[list[Any], str]:
     """Return the JSON values at the beginning of a text, and the remaining text.
 
     The elements of a list count as separate values. ``between`` lists what may separate values.
+    With ``named``, each value is the arguments of a call, behind its name.
     """
     decoder, values, rest = json.JSONDecoder(parse_constant=_none), list[Any](), text.strip()
     while rest:
@@ -150,10 +162,17 @@ def _values(text: str, between: Sequence[str]) -> tuple[list[Any], str]:
         if mark is not None:
             rest = rest[len(mark) :].lstrip()
             continue
+        head = ("", rest) if named is None else named(rest)
+        if head is None:
+            break
         try:
-            value, end = decoder.raw_decode(rest)
+            value, end = decoder.raw_decode(head[1])
         except (ValueError, RecursionError):
             break
+        if named is not None:
+            values.append({"name": head[0], "arguments": value})
+            rest = head[1][end:].lstrip()
+            continue
         values += value if isinstance(value, list) else [value]
         rest = rest[end:].lstrip()
     return values, rest

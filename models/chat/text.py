@@ -5,13 +5,15 @@ The engine below speaks token ids only, so that any engine can stand there.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from models.byte_letters import BYTES
+from models.chat.calling import Family
 from models.chat.detokenizer import Detokenizer
-from models.chat.families import FAMILIES, Family
+from models.chat.families import FAMILIES
 from models.chat.reading import Reading
 from models.chat.template import picture_marks, variables
 from models.errors import ContextLengthExceeded, InvalidValue
@@ -78,14 +80,8 @@ class ChatText:
         messages, tools = self._unmarked(messages), self._unmarked(tools)
         told = messages if self.family is None else self.family.told(messages, tools)
         try:
-            text: str = self.tokenizer.apply_chat_template(
-                list(told),
-                tools=list(tools) or None,
-                tokenize=False,
-                add_generation_prompt=not goes_on,
-                continue_final_message=goes_on,
-                **(arguments or {}),
-            )
+            given = {"tools": list(tools) or None, **(arguments or {})}
+            text = self._templated(told, given, goes_on)
             self._check_length(text, "messages")
         except TemplateError as error:
             raise InvalidValue(
@@ -97,6 +93,20 @@ class ChatText:
                 "The model's chat template cannot render these messages.", param="messages"
             ) from error
         return text
+
+    def _templated(
+        self, messages: Sequence[Mapping[str, Any]], given: Mapping[str, Any], goes_on: bool
+    ) -> str:
+        """Apply the chat template; some templates take arguments of calls as text only."""
+        how = {"add_generation_prompt": not goes_on, "continue_final_message": goes_on, **given}
+        try:
+            text = self.tokenizer.apply_chat_template(list(messages), tokenize=False, **how)
+        except TypeError:
+            if not any(message.get("tool_calls") for message in messages):
+                raise
+            plain = [_with_text(message) for message in messages]
+            text = self.tokenizer.apply_chat_template(plain, tokenize=False, **how)
+        return str(text)
 
     def _unmarked(self, value: Any) -> Any:
         """What a client sends, where the marks of pictures within texts are broken up.
@@ -110,8 +120,10 @@ class ChatText:
                 value = value.replace(mark, f"{mark[:-2]} {mark[-2:]}")
             return value
         if isinstance(value, Mapping):
-            return {key: self._unmarked(one) for key, one in value.items()}
-        return [self._unmarked(one) for one in value] if isinstance(value, list | tuple) else value
+            return {key: self._unmarked(part) for key, part in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._unmarked(part) for part in value]
+        return value
 
     def encode(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
         """Render a conversation and tokenise it; raises as ``render`` does."""
@@ -157,7 +169,7 @@ class ChatText:
             return str(added).encode()
         bytes_ = [BYTES.get(letter) for letter in word]
         if None not in bytes_:
-            return bytes(one for one in bytes_ if one is not None)
+            return bytes(byte for byte in bytes_ if byte is not None)
         return word.replace("\u2581", " ").encode()
 
     @property
@@ -200,6 +212,21 @@ def gguf(folder: Path) -> dict[str, str]:
     """What transformers is told of a folder whose weights are one file of llama.cpp's."""
     files = sorted(path.name for path in folder.glob("*.gguf"))
     return {"gguf_file": files[0]} if files and not (folder / "config.json").exists() else {}
+
+
+def _with_text(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a message whose calls have their arguments as text."""
+    calls = [
+        {
+            **call,
+            "function": {
+                **call["function"],
+                "arguments": json.dumps(call["function"]["arguments"], ensure_ascii=False),
+            },
+        }
+        for call in message.get("tool_calls") or ()
+    ]
+    return {**message, "tool_calls": calls} if calls else message
 
 
 def _reason(error: Exception) -> str:

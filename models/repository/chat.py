@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ _CACHE_TOKENS = 16_384  # of all conversations, at least, where the model reads 
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 _CONTEXT = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
 _TIMEOUT_S = 600.0
+# Forms of calls that are not read here.
+_OTHER_FORMS = ("<function=", "<arg_key>", "[TOOL_CALLS]", "<|channel|>", "<|tool_call>")
 _ON_GPUS = frozenset({"fp8", "fbgemm_fp8"})
 # What transformers reads quantised weights with, by quant_method.
 _LIBRARIES = {
@@ -126,24 +129,31 @@ def template_of(copy: Copy) -> tuple[str, str]:
 
 def family_of(template: str) -> str | None:
     """Return the family whose form of calls and thoughts a template has; None for other forms."""
-    other_forms = (
-        "<function=",
-        "<arg_key>",
-        "[TOOL_CALLS]",
-        "<|channel|>",
-        "<｜tool▁calls▁begin｜>",
-    )
-    if "<｜Assistant｜>" in template and "</think>" in template:
-        return "deepseek-r1"
+    tools = re.search(r"\btools\b", template) is not None
+    if "<｜Assistant｜>" in template:
+        return _family_of_deepseek(template, tools)
     if "<|channel|>analysis<|message|>" in template:
         return "harmony"
-    if "<|start_header_id|>" in template and not any(mark in template for mark in other_forms):
-        return "llama3.1" if "tools" in template and '"parameters"' in template else "llama3"
-    if any(mark in template for mark in other_forms):
+    if "[TOOL_CALLS]" in template and tools:
+        return "mistral-named" if "[ARGS]" in template else "mistral"
+    if any(mark in template for mark in _OTHER_FORMS):
         return None
-    if "<tool_call>" in template and "arguments" in template and "tools" in template:
+    if "<|start_header_id|>" in template:
+        return "llama3.1" if "tools" in template and '"parameters"' in template else "llama3"
+    if "<tool_call>" in template and "arguments" in template and tools:
         return "hermes"
+    if "<|tool|>" in template and "<|assistant|>" in template:
+        return "phi4"
+    if "<start_of_turn>" in template and not tools:
+        return "gemma"
     return None
+
+
+def _family_of_deepseek(template: str, tools: bool) -> str | None:
+    """Templates of the distills show calls made earlier, and tell of no tools."""
+    if "<｜tool▁calls▁begin｜>" in template and tools:
+        return "deepseek-v3" if "```json" in template else "deepseek-v3.1"
+    return "deepseek-r1" if "</think>" in template else None
 
 
 def _say_sampling(copy: Copy, facts: Facts) -> None:

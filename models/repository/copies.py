@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import RepositoryUnsuited
-from models.repository import hub
+from models.repository import fetched, hub
 from models.repository.address import Address
+from models.weights import remote
 from models.weights.places import Places
 from models.weights.snapshots import commit_of, has_files, repository_folders
+from models.weights.sources import RemoteSource, parse
 
 _MARKS = ("config.json", "model_index.json", "adapter_config.json", "model.bin")
 _MOST_BYTES = 50_000_000  # of a file that is read whole
@@ -98,11 +100,27 @@ def find(address: Address, places: Places) -> Copy:
     if address.folder is not None:
         if not address.folder.is_dir():
             raise RepositoryUnsuited(f"{address.given} is no folder of this machine; mount it.")
-        return _in_folder(address.folder, address.given, "a folder of this machine")
-    for folder, version in _here(address, places):
+        return in_folder(address.folder, address.given, "a folder of this machine")
+    if address.remote is not None:
+        return _afar(address.remote, places)
+    for folder, version in here(address, places):
         where = f"{places.kind(folder)}: {folder}"
-        return _in_folder(folder, f"hf://{address.repo}@{version}", where)
+        return in_folder(folder, f"hf://{address.repo}@{version}", where)
     return _at_hub(address, places)
+
+
+def _afar(source: RemoteSource, places: Places) -> Copy:
+    """Return a copy that is here already, or what is there."""
+    for folder, weights in fetched.origins(source.stem, places):
+        made_of = parse(weights)
+        fits = isinstance(made_of, RemoteSource) and made_of.version == source.version
+        if source.version is None or fits:
+            return in_folder(folder, weights, f"{places.kind(folder)}: {folder}")
+    there = remote.look(source, places)
+    sizes = {name: entry.size_bytes for name, entry in there.entries.items()}
+    where = "a bucket" if source.url.startswith("s3://") else "a web server"
+    weights = f"{source.url}#version={there.version}"
+    return Copy(weights, where, sizes, lambda name: there.read(name).decode("utf-8"))
 
 
 def _at_hub(address: Address, places: Places) -> Copy:
@@ -117,7 +135,8 @@ def _at_hub(address: Address, places: Places) -> Copy:
     )
 
 
-def _in_folder(folder: Path, weights: str, where: str) -> Copy:
+def in_folder(folder: Path, weights: str, where: str) -> Copy:
+    """Return what a folder of this machine holds."""
     # A folder that is no repository may be any, the root of the disk too.
     whole = any((folder / name).is_file() for name in _MARKS)
     sizes = {
@@ -128,7 +147,7 @@ def _in_folder(folder: Path, weights: str, where: str) -> Copy:
     return Copy(weights, where, sizes, lambda name: (folder / name).read_text("utf-8"), folder)
 
 
-def _here(address: Address, places: Places) -> Iterator[tuple[Path, str]]:
+def here(address: Address, places: Places) -> Iterator[tuple[Path, str]]:
     """Yield the copies on this machine, each with its commit, and its conversion if it has one."""
     wanted = address.revision
     for folder, version in (*_fetched(address, places), *_cached(address, places)):

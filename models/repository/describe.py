@@ -9,12 +9,21 @@ from typing import Any
 
 from models.catalog.parts import GB
 from models.errors import RepositoryUnsuited
-from models.repository import chat, copies, embeddings, images, libraries, transcribe
+from models.repository import (
+    chat,
+    copies,
+    embeddings,
+    images,
+    libraries,
+    single_file,
+    transcribe,
+)
 from models.repository.address import Address
 from models.repository.copies import Copy
 from models.repository.facts import Facts
 from models.repository.machine import Machine
 from models.row import Row
+from models.weights import sources
 from models.weights.places import Places
 
 _LICENCE = re.compile(r"^license(?:_name)?:\s*[\"']?([^\"'\n]+)", re.MULTILINE)
@@ -39,7 +48,7 @@ class Description:
         engine = row.engine.rpartition(":")[2]
         return (
             f"{row.slug}: {row.surface} ({tasks}) by {engine}, {family}; licence {row.licence}",
-            f"{row.slug}: {row.weights}, {row.weights_bytes / GB:.2f} GB on disk, "
+            f"{row.slug}: {sources.shown(row.weights)}, {row.weights_bytes / GB:.2f} GB on disk, "
             f"{row.memory_bytes / GB:.2f} GB of memory; from {self.sources['weights']}",
             f"{row.slug}: " + ("; ".join(self.notes) or "every value comes from its files"),
         )
@@ -74,18 +83,24 @@ def describe(
         RepositoryUnsuited: no engine can serve it.
         WeightsGated, WeightsUnavailable: it cannot be read.
     """
-    copy = copies.find(address, places)
+    copy = copies.find(address, places) if address.file is None else None
     facts = Facts()
     facts.say("slug", slug or address.name, "the operator" if slug else "its name")
-    facts.say("weights", copy.weights, copy.where)
     names = {address.given, address.repo or "", *((address.name,) if slug else ())}
+    if copy is not None:
+        facts.say("weights", copy.weights, copy.where)
     facts.say("names", tuple(sorted(names - {"", slug})), "its address")
     try:
-        _say_kind(copy, machine, facts, tasks)
+        if copy is None:
+            hubs, gated = single_file.describe(address, places, machine, facts)
+            licence = (hubs, "the hub") if hubs else (_UNKNOWN, "the file says none")
+        else:
+            _say_kind(copy, machine, facts, tasks)
+            licence, gated = _licence(copy), copy.gated
     except RepositoryUnsuited as error:
         raise RepositoryUnsuited(f"{address}: {error.message}") from None
-    facts.say("licence", *_licence(copy))
-    if copy.gated:
+    facts.say("licence", *licence)
+    if gated:
         facts.say("gated", True, "the hub")
     return Description(facts.row(), facts.sources, tuple(facts.notes))
 
@@ -106,6 +121,8 @@ def shown(value: Any, name: str) -> str:
     """Return a value for a person: gigabytes, lists without quotes, long texts cut."""
     if name.endswith("_bytes"):
         return f"{value / GB:.2f} GB"
+    if name == "weights":
+        return sources.shown(value)
     if isinstance(value, frozenset | tuple | list):
         return ", ".join(map(str, sorted(value) if isinstance(value, frozenset) else value))
     text = " ".join(str(value).split())

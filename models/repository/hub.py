@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from models.errors import RepositoryUnsuited, WeightsGated, WeightsUnavailable
@@ -13,13 +14,18 @@ _TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class Found:
-    """A repository at a commit; the attributes are those of ``copies.Copy``."""
+    """A repository at a commit; the attributes are those of ``copies.Copy``.
+
+    Attributes:
+        read_part: returns the bytes of a file from a start to an end.
+    """
 
     commit: str
     sizes: Mapping[str, int]
     read: Callable[[str], str]
     licence: str | None
     gated: bool
+    read_part: Callable[[str, int, int], bytes]
 
 
 def look(repo: str, revision: str | None, token: str | None, endpoint: str | None) -> Found:
@@ -42,20 +48,34 @@ def look(repo: str, revision: str | None, token: str | None, endpoint: str | Non
     licences = [tag.removeprefix("license:") for tag in info.tags or () if "license:" in tag]
 
     def read(name: str) -> str:
-        return str(_asked(lambda: _text(repo, info.sha, name, token, endpoint), repo, revision))
+        return bytes(_asked(lambda: get(name), repo, revision)).decode("utf-8")
 
-    return Found(info.sha, sizes, read, next(iter(licences), None), bool(info.gated))
+    def read_part(name: str, start: int, end: int) -> bytes:
+        return bytes(_asked(lambda: get(name, f"bytes={start}-{end - 1}"), repo, revision))
+
+    def get(name: str, part: str = "") -> bytes:
+        return _content(repo, info.sha, name, part, token, endpoint)
+
+    gated, licence = bool(info.gated), next(iter(licences), None)
+    return Found(info.sha, sizes, read, licence, gated, read_part)
 
 
-def _text(repo: str, commit: str, name: str, token: str | None, endpoint: str | None) -> str:
+def _content(
+    repo: str, commit: str, name: str, part: str, token: str | None, endpoint: str | None
+) -> bytes:
     from huggingface_hub import get_session, hf_hub_url
     from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
     url = hf_hub_url(repo, name, revision=commit, endpoint=endpoint)
-    headers = build_hf_headers(token=token or False)
-    answer = get_session().get(url, headers=headers, timeout=_TIMEOUT_S, follow_redirects=True)
-    hf_raise_for_status(answer)
-    return str(answer.content.decode("utf-8"))
+    headers = build_hf_headers(token=token or False) | ({"Range": part} if part else {})
+    how: dict[str, Any] = {"headers": headers, "timeout": _TIMEOUT_S, "follow_redirects": True}
+    with get_session().stream("GET", url, **how) as answer:
+        if answer.is_error:
+            answer.read()  # the hub says why in the body
+        hf_raise_for_status(answer)
+        if part and answer.status_code != HTTPStatus.PARTIAL_CONTENT:
+            raise OSError("the whole file was sent")
+        return bytes(answer.read())
 
 
 def _asked(ask: Callable[[], Any], repo: str, revision: str | None) -> Any:

@@ -20,7 +20,7 @@ _DENOISERS = ("transformer", "unet")
 _WORKING_BYTES = 5 * GB  # of a picture of a megapixel: the decoder's, for the most part
 _WORKING_LEAST_BYTES = GB // 8
 _TIMEOUT_S = 300.0
-_SMALL_FILES = ("*.json", "*.txt", "*.model", "*/*.json", "*/*.jinja", "*/*.txt", "*/*.model")
+SMALL_FILES = ("*.json", "*.txt", "*.model", "*/*.json", "*/*.jinja", "*/*.txt", "*/*.model")
 _FP16 = ".fp16.safetensors"
 _FP16_SHARD = re.compile(r"\.fp16-\d+-of-\d+\.safetensors$")
 # Of the variants (bf16, non_ema, …) the one without a name.
@@ -40,20 +40,34 @@ def describe(copy: Copy, machine: Machine, facts: Facts) -> None:
             weights are missing or stored in a way that is not read here.
     """
     index = copy.json("model_index.json")
-    family = _family(copy, index)
-    facts.say("surface", "images", "model_index.json")
-    facts.say("tasks", PAINTS, "model_index.json: _class_name")
-    facts.say("engine", _ENGINE, "model_index.json: _class_name")
-    facts.say("options.family", family, "model_index.json: _class_name")
+    family = family_of(copy, index)
+    side = say_family(copy, family, "model_index.json: _class_name", facts)
+    _say_sizes(copy, index, side, machine, facts)
+
+
+def say_family(copy: Copy, family: str, source: str, facts: Facts) -> int:
+    """Note what follows from a family, and from a pipeline's configurations.
+
+    Returns:
+        The side of a picture whose size no request names, in pixels.
+    """
+    facts.say("surface", "images", source.partition(":")[0])
+    facts.say("tasks", PAINTS, source)
+    facts.say("engine", _ENGINE, source)
+    facts.say("options.family", family, source)
     facts.say("options.prompt_tokens", _PROMPT_TOKENS[family], f"the family {family}")
     most = _MOST_MEGAPIXELS.get(family, 4) * MEGAPIXEL
     facts.say("options.most_pixels", most, f"the family {family}")
     facts.say("timeout_s", _TIMEOUT_S, "ours, for images")
-    side = _say_defaults(copy, family, facts)
-    _say_sizes(copy, index, side, machine, facts)
+    return _say_defaults(copy, family, facts)
 
 
-def _family(copy: Copy, index: Mapping[str, Any]) -> str:
+def family_of(copy: Copy, index: Mapping[str, Any]) -> str:
+    """Return the family of a pipeline.
+
+    Raises:
+        RepositoryUnsuited: it has none here, or is the repository's own code.
+    """
     name = index.get("_class_name")
     if not isinstance(name, str):
         raise RepositoryUnsuited(
@@ -94,38 +108,47 @@ def _say_sizes(
     copy: Copy, index: Mapping[str, Any], side: int, machine: Machine, facts: Facts
 ) -> None:
     """Note the files and the memory: of all parts, of the largest, of the one that denoises."""
-    parts = {name: _part(copy, name) for name in _weighty(index)}
+    parts = {name: part_files(copy, name) for name in weighty(index)}
     chosen = [file for files in parts.values() for file in files]
     half = any(_FP16 in file for file in chosen)
     sizes = {name: sum(copy.sizes[file] for file in files) for name, files in parts.items()}
     source = "the engine" + ("; in half precision where there is such a file" if half else "")
-    facts.say("files", (*_SMALL_FILES, *chosen), source)
-    total = sum(sizes.values())
-    share = side * side / MEGAPIXEL
-    working = max(_WORKING_LEAST_BYTES, int(_WORKING_BYTES * share))
-    wide = 2 if machine.kind == "cpu" and half else 1  # a CPU computes in float32
-    facts.say("weights_bytes", total, "the sizes of the parts' safetensors")
-    facts.say("memory_bytes", total * wide + working, f"weights, and a picture of {side}x{side}")
+    facts.say("files", (*SMALL_FILES, *chosen), source)
+    facts.say("weights_bytes", sum(sizes.values()), "the sizes of the parts' safetensors")
     if max(sizes.values(), default=0) == 0:
         raise weights.refuse_without(copy, "a pipeline")
-    offloaded = max(sizes.values()) + working
-    facts.say("options.offloaded_bytes", offloaded, "the largest part, and a picture")
-    denoiser = next((sizes[name] for name in _DENOISERS if name in sizes), 0)
+    wide = 2 if machine.kind == "cpu" and half else 1  # a CPU computes in float32
+    say_memory(sizes, wide, side, facts)
     stored = copy.json("transformer/config.json").get("quantization_config")
     if not stored:
-        facts.say("options.denoiser_bytes", denoiser, "the size of the part that denoises")
-        others = [size for name, size in sizes.items() if name not in _DENOISERS]
-        facts.say("options.encoder_bytes", max(others, default=0), "the largest other part")
+        say_quantisable(sizes, facts)
 
 
-def _weighty(index: Mapping[str, Any]) -> list[str]:
+def say_memory(sizes: Mapping[str, int], wide: int, side: int, facts: Facts) -> None:
+    """Note the memory of parts, in bytes by name, of which each is ``wide`` times as large here."""
+    working = max(_WORKING_LEAST_BYTES, int(_WORKING_BYTES * side * side / MEGAPIXEL))
+    total = sum(sizes.values()) * wide
+    facts.say("memory_bytes", total + working, f"weights, and a picture of {side}x{side}")
+    offloaded = max(sizes.values()) + working
+    facts.say("options.offloaded_bytes", offloaded, "the largest part, and a picture")
+
+
+def say_quantisable(sizes: Mapping[str, int], facts: Facts) -> None:
+    """Note the sizes of the parts that can be quantised, and kept in RAM."""
+    denoiser = next((sizes[name] for name in _DENOISERS if name in sizes), 0)
+    facts.say("options.denoiser_bytes", denoiser, "the size of the part that denoises")
+    others = [size for name, size in sizes.items() if name not in _DENOISERS]
+    facts.say("options.encoder_bytes", max(others, default=0), "the largest other part")
+
+
+def weighty(index: Mapping[str, Any]) -> list[str]:
     """Return the parts of a pipeline that have weights."""
     named = {name: part for name, part in index.items() if isinstance(part, list) and part[0]}
     words = ("Tokenizer", "Scheduler", "Processor", "FeatureExtractor")
     return [name for name, part in named.items() if not any(word in part[1] for word in words)]
 
 
-def _part(copy: Copy, name: str) -> list[str]:
+def part_files(copy: Copy, name: str) -> list[str]:
     """Return the weights' files of a part: in half precision if there are such.
 
     Raises:

@@ -19,6 +19,7 @@ class Machine:
         trusts_code: whether the operator allows code of repositories (TRUST_REMOTE_CODE).
         chat_template: the operator's, as text (CHAT_TEMPLATE).
         context_tokens: the operator's (CHAT_CONTEXT_TOKENS).
+        base: the address of a pipeline with the parts that a single file lacks (MODEL_BASE).
     """
 
     kind: str = "cpu"
@@ -27,6 +28,7 @@ class Machine:
     trusts_code: bool = False
     chat_template: str | None = None
     context_tokens: int | None = None
+    base: str | None = None
 
     @property
     def dtype_bytes(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -46,10 +47,12 @@ def listed(text: str, variable: str) -> Iterator[Wanted]:
         ValueError: one has no address.
     """
     for part in text.replace(";", ",").split(","):
-        slug, equals, where = part.strip().rpartition("=")
-        if not where and not slug:
+        if not part.strip():
             continue
-        if not where or (equals and not slug):
+        slug, equals, where = part.strip().partition("=")
+        if not equals or re.search(r"[/#?:]", slug):
+            slug, equals, where = "", "", part.strip()  # an address may have an = of its own
+        if not where.strip() or (equals and not slug.strip()):
             raise ValueError(f"{variable}: {part.strip()!r} must be slug=address, or an address")
         yield Wanted(where.strip(), slug.strip() or None, variable=variable)
 
@@ -104,6 +107,8 @@ def rows(
 
 def held(wanted: Wanted, catalog: Catalog) -> Row | None:
     """Return the catalog's row for a model at the wanted revision, with the operator's values."""
+    if "#" in wanted.address:
+        return None  # a single file of a repository
     repo, _, revision = wanted.address.removeprefix("hf://").partition("@")
     revision = revision or wanted.revision or ""
     row = next((row for row in catalog.rows if row.answers_to(repo)), None)

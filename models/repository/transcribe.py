@@ -18,7 +18,7 @@ _WINDOW_SHARE = 1 / 12  # of the weights, for each of them: a quarter of a GB fo
 _BASE_BYTES = GB // 4
 _TIMEOUT_S = 240.0
 _MULTILINGUAL_TOKENS = 51_865  # of the vocabulary; English-only models have one less
-_CONVERT = "?convert=whisper-ct2"
+_CONVERT = "convert=whisper-ct2"
 
 
 def is_converted(copy: Copy) -> bool:
@@ -60,7 +60,11 @@ def describe(copy: Copy, config: dict[str, Any], machine: Machine, facts: Facts)
     stored = weights.stored_bytes(config)
     _say_common(copy, machine, facts, copy.sizes["model.safetensors"], stored)
     facts.say("files", ("*.json", "*.txt", "model.safetensors"), "the conversion")
-    facts.say("weights", copy.weights + _CONVERT, f"{facts.sources['weights']}; converted once")
+    # Behind the version of a bucket's or a web server's files.
+    mark = "&" if "#" in copy.weights else "?"
+    facts.say(
+        "weights", f"{copy.weights}{mark}{_CONVERT}", f"{facts.sources['weights']}; converted once"
+    )
     layers = (config.get("encoder_layers"), config.get("decoder_layers"))
     distilled = layers[0] != layers[1]
     languages = int(config.get("vocab_size") or 0) >= _MULTILINGUAL_TOKENS

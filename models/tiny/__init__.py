@@ -26,6 +26,7 @@ RECIPES = {
     "safety": "models.tiny.safety",
     "whisper": "models.tiny.whisper",
     "speakers": "models.tiny.speakers",
+    "qwen-tts": "models.tiny.qwen_tts",
     "bge-m3": "models.tiny.bge_m3",
     "bge-reranker": "models.tiny.bge_reranker",
 }

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from models.errors import WeightsUnavailable, shorten
+
+_LENGTH_BYTES = 8
+_MOST_HEADER_BYTES = 100_000_000  # safetensors' own limit
 
 
 @dataclass(frozen=True)
@@ -67,9 +71,44 @@ def read_header(path: Path) -> Header:
         raise WeightsUnavailable(f"{path.name}: {error.strerror or 'cannot be read'}.") from error
     except SafetensorError as error:
         reason = shorten(str(error).rpartition("deserializing header: ")[2], 200)
-        raise WeightsUnavailable(
-            f"{path.name} is not a complete safetensors file: {reason}."
-        ) from error
+        raise _incomplete(path.name, reason) from error
+
+
+def parse_header(name: str, size_bytes: int, read: Callable[[int, int], bytes]) -> Header:
+    """Read the header of a file at another place: its length, then JSON, then the tensors.
+
+    Args:
+        name: of the file, for errors.
+        size_bytes: of the file.
+        read: returns the bytes from a start to an end.
+
+    Raises:
+        WeightsUnavailable: it is no safetensors file, or truncated.
+    """
+    if size_bytes < _LENGTH_BYTES:
+        raise _incomplete(name, "it has no header")
+    length = int.from_bytes(read(0, _LENGTH_BYTES), "little")
+    if not 0 < length <= min(_MOST_HEADER_BYTES, size_bytes - _LENGTH_BYTES):
+        raise _incomplete(name, "its header has an impossible length")
+    try:
+        content = json.loads(read(_LENGTH_BYTES, _LENGTH_BYTES + length))
+        metadata = content.pop("__metadata__", {})
+        tensors = {key: _described(entry) for key, entry in content.items()}
+        ends = [int(entry["data_offsets"][1]) for entry in content.values()]
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
+        raise _incomplete(name, "its header is invalid") from None
+    if max(ends, default=0) != size_bytes - _LENGTH_BYTES - length:
+        raise _incomplete(name, "its tensors do not cover the file")
+    return Header(tensors, metadata, size_bytes)
+
+
+def _described(entry: Mapping[str, Any]) -> Tensor:
+    start, end = entry["data_offsets"]
+    return Tensor(str(entry["dtype"]), tuple(map(int, entry["shape"])), int(end) - int(start))
+
+
+def _incomplete(name: str, reason: str) -> WeightsUnavailable:
+    return WeightsUnavailable(f"{name} is not a complete safetensors file: {reason}.")
 
 
 def _tensor(slice_: Any) -> Tensor:

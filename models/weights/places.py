@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
 @dataclass(frozen=True)
+class ObjectStore:
+    """A store of S3's protocol, and the keys to it.
+
+    Attributes:
+        url: its address, without a bucket.
+        region: that is signed for.
+        style: how an address names the bucket: ``path`` or ``virtual``.
+    """
+
+    url: str
+    region: str
+    style: str
+    key_id: str = field(repr=False)
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Places:
-    """The folders that may hold weights, and access to the hub.
+    """The folders that may hold weights, and access to the hub and to a store.
 
     Attributes:
         hub_caches: folders in the hub's own layout (``models--org--name/snapshots/…``).
@@ -18,6 +35,7 @@ class Places:
         cache: this machine's cache folder.
         token: the hub's access token, for gated repositories.
         endpoint: the address of a mirror of the hub, None for the hub itself.
+        store: for ``s3://`` addresses, None without one.
     """
 
     hub_caches: tuple[Path, ...]
@@ -26,6 +44,7 @@ class Places:
     cache: Path
     token: str | None = None
     endpoint: str | None = None
+    store: ObjectStore | None = None
 
     def kind(self, path: Path) -> str:
         """Return a phrase that says which of these places holds a path."""

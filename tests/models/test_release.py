@@ -77,6 +77,10 @@ def compose(engine: Any) -> None:
     run(engine, MusicRequest("calm piano", steps=1))
 
 
+def voice(engine: Any) -> None:
+    run(engine, SpeakRequest("The old ship left.", max_tokens=8))
+
+
 def read(engine: Any) -> None:
     run(engine, ReadRequest((InputPicture(encoded(drawing(40, 40)), "image"),)))
 
@@ -100,6 +104,7 @@ USES: dict[str, tuple[Row, Use]] = {
     "music": (row("Tiny_AceStep"), compose),
     "hibari": (row("Hibari_Heart"), speak),
     "kokoro": (row("Kokoro_82M"), speak),
+    "qwen-tts": (tiny("Qwen3_TTS_12Hz_1_7B_CustomVoice", "qwen-tts"), voice),
     "printed": (row("PP_OCRv6_Small"), read),
 }
 # The weights of these are not on every machine, and are made here.

@@ -44,9 +44,8 @@ def hub(
         if asked is not None and request.method == "GET":
             asked.append(request.match_info["name"])
         content = (folder / request.match_info["name"]).read_bytes()
-        return web.Response(
-            body=content, headers={"ETag": f'"{hash(content):x}"', "X-Repo-Commit": commit}
-        )
+        headers = {"ETag": f'"{hash(content):x}"', "X-Repo-Commit": commit}
+        return _part(request, content, headers)
 
     application = web.Application()
     application.router.add_get("/api/models/Me/Mine", info)
@@ -96,3 +95,10 @@ def hub_of(repositories: Mapping[str, Path], commits: Mapping[str, str]) -> web.
     application.router.add_get("/api/models/{owner}/{name}/tree/{revision}", tree)
     application.router.add_get("/{owner}/{name}/resolve/{revision}/{path:.+}", file)
     return application
+
+
+def _part(request: web.Request, content: bytes, headers: dict[str, str]) -> web.Response:
+    part = request.http_range
+    if part.start is None or part.stop is None:
+        return web.Response(body=content, headers=headers)
+    return web.Response(status=206, body=content[part.start : part.stop], headers=headers)

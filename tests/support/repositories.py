@@ -103,13 +103,17 @@ def config(model_type: str, given: dict[str, Any], tokenizer: Any) -> Any:
 
 
 def chat(
-    folder: Path, model_type: str = "llama", template: str | None = CHATML, **changes: Any
+    folder: Path,
+    model_type: str = "llama",
+    template: str | None = CHATML,
+    tokenizer: Any = None,
+    **changes: Any,
 ) -> Any:
     """Write a causal language model; returns transformers' own."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    tokenizer = words()
+    tokenizer = tokenizer or words()
     tokenizer.chat_template = template
     torch.manual_seed(7)
     made = config(model_type, {**_SMALL, **CHAT.get(model_type, {}), **changes}, tokenizer)

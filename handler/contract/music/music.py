@@ -6,7 +6,6 @@ address or its base64. Several songs are a list of such objects at both doors.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import random
 import time
@@ -15,6 +14,7 @@ from typing import Any, NotRequired, TypedDict
 
 from handler.contract.base import Call, Operation, Surface, run_told, with_notice
 from handler.contract.music.request import MusicRequest
+from handler.contract.together import together
 from handler.contract.warnings import with_warnings
 from handler.wire import File
 from models.music.request import MusicRequest as EngineRequest
@@ -65,15 +65,7 @@ def _facts(call: Call, made: Songs) -> dict[str, Any]:
 
 
 async def _all_data(call: Call, made: Songs) -> list[SongData]:
-    """Uploads go on together; the first that fails is told when all are over."""
-    told = await asyncio.gather(
-        *(_data(call, made, index, song) for index, song in enumerate(made.songs)),
-        return_exceptions=True,
-    )
-    for one in told:
-        if isinstance(one, BaseException):
-            raise one
-    return [one for one in told if not isinstance(one, BaseException)]
+    return await together(_data(call, made, index, song) for index, song in enumerate(made.songs))
 
 
 async def _data(call: Call, made: Songs, index: int, song: Song) -> SongData:

@@ -24,7 +24,7 @@ from models.leniency import Leniency
 from models.operator import Operator
 from models.pictures.resizing import crop
 from models.pictures.transparency import changed_where
-from models.pipelines import options, placement, quantized
+from models.pipelines import options, placement, quantized, single_file
 from models.pipelines.prompt_cache import PromptCache
 from models.pipelines.token_counter import TokenCounter
 from models.pipelines.vae_tiling import VaeTiling
@@ -49,6 +49,7 @@ class DiffusersImages(BatchEngine):
         offloaded_bytes  memory on the device with the option ``offload``
         denoiser_bytes   size of the denoiser, which can be quantised
         encoder_bytes    size of the largest other part
+        checkpoint       name of the file, of a model in one file
     """
 
     libraries = ("torch", "diffusers", "transformers", "accelerate")
@@ -91,6 +92,9 @@ class DiffusersImages(BatchEngine):
         hush("transformers", "diffusers")
         dtype = torch.bfloat16 if device.kind == "cuda" else torch.float32
         name = FAMILIES[row.options["family"]].pipelines["txt2img"]
+        if (file := row.options.get("checkpoint")) is not None:
+            pipeline = single_file.load(name, folder, file, dtype)
+            return cls(placement.placed(pipeline, row, device.kind), row)
         parts = quantized.parts(folder, dtype)
         half = next(folder.glob("*/*.fp16.safetensors"), None)
         pipeline = getattr(diffusers, name).from_pretrained(

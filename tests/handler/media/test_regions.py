@@ -12,8 +12,8 @@ from aiohttp import web
 
 from handler.media.bucket import Bucket, BucketChoice, BucketConfig, read_s3_config, signer
 from handler.media.guard import Guard
-from handler.media.regions import address_of, region_of
 from handler.settings.variables import Settings
+from models.weights.regions import address_of, region_of
 from tests.support.servers import serve
 
 ACCOUNT = "0123456789abcdef" * 2

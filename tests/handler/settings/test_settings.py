@@ -545,6 +545,24 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("alone", "engine", "env", "held"),
+    [
+        (True, VLLM, {}, None),
+        (True, VLLM, {"LORA_ALLOW": "me/*"}, (4, 64)),
+        (True, VLLM, {"LORA_ALLOW": "me/*", "CHAT_LORAS": "0"}, None),
+        (False, VLLM, {"LORA_ALLOW": "me/*"}, None),  # it may be for pictures
+        (False, VLLM, {"LORA_ALLOW": "me/*", "CHAT_LORAS": "2", "CHAT_LORA_RANK": "16"}, (2, 16)),
+        (True, VLLM, {"CHAT_LORAS": "2"}, None),
+        (True, TRANSFORMERS, {"LORA_ALLOW": "me/*"}, None),
+    ],
+)
+def test_room_for_adapters_of_requests(alone, engine, env, held):
+    options = chat_row("Qwen3_4B_Instruct", alone=alone, engine=engine, **env).options
+    assert (options.get("loras"), options.get("lora_rank")) == (held or (None, None))
+
+
+@pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("engine", [VLLM, TRANSFORMERS])
 def test_a_worker_that_serves_chat_alone_gives_it_all(engine):
     for slug in ("Llama3_8B_Instruct", "Llama3_2_1B_Instruct", "Qwen3_4B_Instruct"):

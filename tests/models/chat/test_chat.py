@@ -646,6 +646,26 @@ def test_a_template_that_refuses_is_the_clients_error(llama):
         text.tokenizer.chat_template = kept
 
 
+@pytest.mark.parametrize("template", [
+    "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+    "{{ lipsum.__globals__['os'].popen('id').read() }}",
+    "{{ cycler.__init__.__globals__.os.environ }}",
+    "{{ namespace.__init__.__globals__ }}",
+    "{% set x = messages.append('x') %}",
+    "{{ (''|attr('__class__')).mro() }}",
+])  # fmt: skip
+def test_a_template_runs_in_a_sandbox(llama, template):
+    """A repository brings its template, which is a program."""
+    text = llama.text
+    kept = text.tokenizer.chat_template
+    text.tokenizer.chat_template = template
+    try:
+        with pytest.raises(InvalidValue):
+            text.encode([{"role": "user", "content": "x"}])
+    finally:
+        text.tokenizer.chat_template = kept
+
+
 def test_streamed_text_is_the_decoded_text(llama):
     words = "naïve 日本語 👩‍🚀 \n end"
     ids = llama.text._backend.encode(words, add_special_tokens=False).ids
@@ -707,7 +727,23 @@ TOOLS = [
 ]  # fmt: skip
 
 
+# Of families that write a call's name before its arguments: a call, and what joins two.
+NAMED = {
+    "deepseek-v3": (
+        "<｜tool▁call▁begin｜>function<｜tool▁sep｜>{}\n```json\n{}\n```<｜tool▁call▁end｜>", "\n",
+    ),
+    "deepseek-v3.1": ("<｜tool▁call▁begin｜>{}<｜tool▁sep｜>{}<｜tool▁call▁end｜>", ""),
+    "harmony": ("{} <|constrain|>json<|message|>{}", "<|start|>assistant<|channel|>commentary to=functions."),
+    "mistral-named": ("{}[ARGS]{}", "[TOOL_CALLS]"),
+}  # fmt: skip
+
+
 def _said(family: Any, *calls: tuple[str, dict[str, Any]]) -> str:
+    if family.named is not None:
+        [name] = [name for name, one in FAMILIES.items() if one is family]
+        form, joint = NAMED[name]
+        texts = [form.format(name, json.dumps(arguments)) for name, arguments in calls]
+        return f"{family.before}{joint.join(texts)}{family.after}"
     told = [json.dumps({"name": name, family.arguments: arguments}) for name, arguments in calls]
     if family.listed:
         return f"{family.before}[{', '.join(told)}]{family.after}"

@@ -173,7 +173,15 @@ def test_architectures_that_vllm_has_not(monkeypatch):
         ),
         ('<|start_header_id|>{{ tools }} "parameters"', "llama3.1"),
         ("<|start_header_id|>{{ messages }}", "llama3"),
-        ("{{ tools }}[TOOL_CALLS]", None),
+        ("{{ tools }}[TOOL_CALLS]", "mistral"),
+        ("{{ tools }}[TOOL_CALLS]{{ name }}[ARGS]", "mistral-named"),
+        ("{{ message.tool_calls }}[TOOL_CALLS]", None),  # it tells of no tools
+        ("{{ tools }}<｜Assistant｜><｜tool▁calls▁begin｜>```json</think>", "deepseek-v3"),
+        ("{{ tools }}<｜Assistant｜><｜tool▁calls▁begin｜><｜tool▁sep｜>", "deepseek-v3.1"),
+        ("{{ messages }}<｜Assistant｜>", None),
+        ("{{ message['tools'] }}<|tool|><|/tool|><|user|><|assistant|>", "phi4"),
+        ("<start_of_turn>{{ messages }}<end_of_turn>", "gemma"),
+        ("<start_of_turn>{{ tools }}<|tool_call>call:", None),
         ("{{ tools }}<tool_call><function=name> arguments", None),
         ("{{ tools }}<tool_call><arg_key> arguments", None),
     ],
@@ -248,6 +256,19 @@ async def test_the_effort_is_given_to_a_template_that_reads_it(own, home, reads,
     if rendered is None:
         assert [warning["param"] for warning in answer["warnings"]] == ["reasoning_effort"]
     assert answer["usage"]["prompt_tokens"] == len(f"Hi{rendered or ''}")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("effort", "rendered"), [("high", "high"), ("none", "none"), (None, "")])
+async def test_the_effort_of_responses_reaches_the_template(own, home, effort, rendered):
+    template = "{{ messages[0].content }}{{ reasoning_effort }}"
+    made.chat(made.snapshot(home, "Me/Thinks"), template=template)
+    body = {"input": "Hi", "max_output_tokens": 1, "reasoning": {"effort": effort}}
+    job = {"id": "1", "input": {"openai_route": "/v1/responses", "openai_input": body}}
+    answer = decoded(await own("Me/Thinks").answer(job))
+    assert answer["usage"]["input_tokens"] == len(f"Hi{rendered}")
+    assert answer["reasoning"]["effort"] == effort
+    assert not answer.get("warnings")
 
 
 @pytest.mark.anyio

@@ -203,7 +203,7 @@ def test_a_pickle_of_tensors_alone_is_read(folder, tmp_path):
         ("just-a-name", "no address of a model"),
         ("a/b/c", "no address of a model"),
         ("../b", "no address of a model"),
-        ("s3://bucket/model", "no address of a model"),
+        ("ftp://host/model", "no address of a model"),
         ("file://relative", "an absolute path"),
         ("file:///models/../etc", r"no \.\."),
     ],

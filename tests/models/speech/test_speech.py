@@ -20,8 +20,9 @@ from models.fake import rows
 from models.fake_speech import FakeSpeech
 from models.sound.encoding import encoder
 from models.sound.formats import FORMATS
-from models.speech.engine import Phrase, Spoken
+from models.speech.engine import Spoken
 from models.speech.english import bounded, readable_letters
+from models.speech.reading import Phrase
 from models.speech.request import Begun, Output, Sound, SpeakRequest, Speech
 from models.speech.sound.joining import trimmed
 from models.speech.sound.tempo import at_tempo
