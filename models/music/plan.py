@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -97,7 +98,8 @@ async def planned(request: MusicRequest, row: Row, model: Model, leniency: Lenie
         )
     sounds, seconds = await _sounds(request, row, model, leniency)
     task = "text2music" if request.source is None else "cover"
-    arguments = _arguments(request, row, seconds, task)
+    language = _language(request, row, leniency)
+    arguments = _arguments(request, row, seconds, task, language)
     tokens = _counted(arguments, row, model)
     encoding = chosen(request.output, model.rate_hz, seconds, len(request.seeds), leniency)
     first = SongItem(
@@ -145,14 +147,26 @@ def _padded(sound: Any, hop: int) -> Any:
     return np.pad(sound, ((0, 0), (0, -sound.shape[1] % hop)))
 
 
-def _arguments(request: MusicRequest, row: Row, seconds: float, task: str) -> dict[str, Any]:
+def _language(request: MusicRequest, row: Row, leniency: Leniency) -> str:
+    """Return the language of the lyrics; the model knows no regions."""
+    if request.language is None:
+        return str(row.defaults["vocal_language"])
+    language = re.split("[-_]", request.language)[0].lower()
+    if language != request.language.lower():
+        leniency.note("vocal_language", f"{request.language} is read as {language}")
+    return language
+
+
+def _arguments(
+    request: MusicRequest, row: Row, seconds: float, task: str, language: str
+) -> dict[str, Any]:
     """Return the pipeline's arguments; texts are lists, for the cache of prompts."""
     defaults = row.defaults
     lyrics = defaults["lyrics"] if request.lyrics is None else request.lyrics
     arguments: dict[str, Any] = {
         "prompt": [request.caption],
         "lyrics": [lyrics],
-        "vocal_language": [request.language or defaults["vocal_language"]],
+        "vocal_language": [language],
         "audio_duration": seconds,
         "num_inference_steps": request.steps or int(defaults["inference_steps"]),
         "shift": request.shift or float(defaults["shift"]),
@@ -166,7 +180,7 @@ def _arguments(request: MusicRequest, row: Row, seconds: float, task: str) -> di
     }
     if not row.options.get("distilled"):
         guidance = request.guidance
-        arguments["guidance_scale"] = defaults["guidance"] if guidance is None else guidance
+        arguments["guidance_scale"] = defaults["guidance_scale"] if guidance is None else guidance
     if task == "cover" and request.cover_strength is not None:
         arguments["audio_cover_strength"] = request.cover_strength
     return arguments

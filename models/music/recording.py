@@ -14,11 +14,13 @@ from typing import Any
 
 CHANNELS = 2
 _TIMEOUT_S = 60.0
+_LEAST_RATE_HZ = 2000  # below, a frame of a few bytes would become gigabytes of samples
 _LEAST_S = 1.0  # of a recording that has a timbre, or a melody
 _REASONS = {
     "media_no_audio": "it has no audio track",
     "media_empty": "there is nothing in it",
     "media_undecodable": "it is damaged, or of no known format",
+    "media_rate": "it has fewer than 2,000 samples a second",
     "media_too_short": f"it has less than {_LEAST_S:g} s",
     "media_decode_timeout": f"decoding it takes longer than {_TIMEOUT_S:g} s",
 }
@@ -41,16 +43,32 @@ async def decode(path: Path, param: str, rate_hz: int, most_s: float) -> Any:
         MediaUndecodable: the file has no readable sound, or is too short or too long.
     """
     # Imported here: the child process reads this module too, and does not need them.
+    import numpy as np
+
+    from models.errors import MediaUndecodable
+
+    code, content = await _by_child(path, rate_hz, int(most_s * rate_hz))
+    sound = np.frombuffer(content, np.int16).reshape(-1, CHANNELS).T.astype(np.float32) / 32768
+    if code is None and sound.shape[1] < _LEAST_S * rate_hz:
+        code = "media_too_short"
+    if code is not None:
+        reason = _REASONS.get(code, f"it is longer than {most_s:g} s")
+        raise MediaUndecodable(
+            f"The recording cannot be used: {reason}. {_HINT}",
+            param=param,
+            code="media_undecodable" if code == "media_rate" else code,
+        )
+    return sound
+
+
+async def _by_child(path: Path, rate_hz: int, limit: int) -> tuple[str | None, bytes]:
+    """Return why a file is of no use, or its samples."""
     import asyncio
     import tempfile
 
-    import numpy as np
-
     from models import child
-    from models.errors import MediaUndecodable
 
     with tempfile.TemporaryFile() as samples, tempfile.TemporaryFile() as report:
-        limit = int(most_s * rate_hz)
         decoding = child.running(
             "models.music.recording",
             *(str(path), str(rate_hz), str(limit), str(report.fileno())),
@@ -59,29 +77,20 @@ async def decode(path: Path, param: str, rate_hz: int, most_s: float) -> Any:
             stderr=asyncio.subprocess.DEVNULL,
             pass_fds=(report.fileno(),),
         )
-        code = None
         async with decoding as process:
             try:
                 async with asyncio.timeout(_TIMEOUT_S):
                     await process.wait()
             except TimeoutError:
-                code = "media_decode_timeout"
+                return "media_decode_timeout", b""
         report.seek(0)
         content = report.read()
-        if code is None:
-            whole = process.returncode == 0 and content
-            code = json.loads(content)["code"] if whole else "media_undecodable"
+        if process.returncode != 0 or not content:
+            return "media_undecodable", b""
+        if (code := json.loads(content)["code"]) is not None:
+            return str(code), b""
         samples.seek(0)
-        sound = np.frombuffer(samples.read() if code is None else b"", np.int16)
-    sound = sound.reshape(-1, CHANNELS).T.astype(np.float32) / 32768
-    if code is None and sound.shape[1] < _LEAST_S * rate_hz:
-        code = "media_too_short" if sound.shape[1] else "media_empty"
-    if code is not None:
-        reason = _REASONS.get(code, f"it is longer than {most_s:g} s")
-        raise MediaUndecodable(
-            f"The recording cannot be used: {reason}. {_HINT}", param=param, code=code
-        )
-    return sound
+        return None, samples.read()
 
 
 # In the child process ----------------------------------------------------------------------------
@@ -127,6 +136,8 @@ def _written(container: Any, stream: Any, rate_hz: int, limit: int) -> str | Non
         except av.error.FFmpegError:
             continue
         for frame in frames:
+            if frame.sample_rate < _LEAST_RATE_HZ:
+                return "media_rate"
             frame.pts = None
             for part in resampler.resample(frame):
                 written += _write(part)

@@ -38,7 +38,7 @@ class MusicRequest:
         seeds: one for each song.
         duration_s: None = the model's default, or the length of ``source``.
         bpm, keyscale, timesignature: None = the model chooses.
-        language: of the lyrics.
+        language: of the lyrics, by its tag; None = the model's default.
         steps, guidance, shift: None = the model's default.
         reference: a recording whose timbre the song gets.
         source: a recording that the song covers.

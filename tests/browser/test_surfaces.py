@@ -276,6 +276,29 @@ def test_a_text_is_spoken_played_and_saved(real, open_page):
     assert saved(page, speech.get_by_role("button", name="Download"))[:4] == b"RIFF"
 
 
+def test_songs_are_made_played_and_saved(real, open_page):
+    """A stand-in makes them here, which their notice says."""
+    page = open_page(real.url)
+    music = tab(page, "Music")
+    expect(music.get_by_label("Caption", exact=True)).to_be_visible(timeout=SOON)
+    music.get_by_label("Caption", exact=True).fill("A bell")
+    music.get_by_label("Duration", exact=True).fill("10")
+    music.get_by_label("Format", exact=True).select_option("wav")
+    music.get_by_text("More").first.click()
+    music.get_by_label("Number of songs", exact=True).fill("2")
+    music.get_by_label("Steps", exact=True).fill("1")
+    expect(music.get_by_label("Guidance", exact=True)).to_have_count(0)
+    music.get_by_role("button", name="Compose").click()
+    expect(music.locator("audio")).to_have_count(2, timeout=SOON)
+    duration = music.locator("audio").first.evaluate(
+        "audio => new Promise((done) => { audio.onloadedmetadata = () => done(audio.duration); "
+        "if (audio.readyState) done(audio.duration); })"
+    )
+    assert 9.99 < duration < 10.01
+    expect(music.get_by_text("random weights").first).to_be_visible()
+    assert saved(page, music.get_by_role("button", name="Download").first)[:4] == b"RIFF"
+
+
 @needs("All_MiniLM_L6_v2")
 def test_similarity_and_rank(real, open_page):
     page = open_page(real.url)

@@ -20,6 +20,7 @@ SLUGS = {
     "images": "Fake_Images",
     "transcribe": "Fake_Transcribe",
     "speech": "Fake_Speech",
+    "music": "Fake_Music",
     "embeddings": "Fake_Embeddings",
 }
 

@@ -122,6 +122,13 @@ MODELS = {
         {"image": PICTURE, "language": "en", "format": "text", "max_tokens": 4},
         lambda answer: "content" in answer["choices"][0]["message"], "Tiny_Qwen_VL",
     ),
+    "Qwen3_TTS_12Hz_1_7B_CustomVoice": Listed(
+        "Qwen/Qwen3-TTS-12Hz-1.7B-CustomVoice", "0c0e3051f131929182e2c023b9537f8b1c68adfe",
+        "model.safetensors", "txt2audio", of_recipe("qwen-tts"),
+        {"text": "Hello.", "mode": "custom_voice", "voice": "Vivian", "lang": "en-us", "speed": 1,
+         "format": "flac", "sample_rate": 24000, "max_new_tokens": 20},
+        lambda answer: base64.b64decode(answer["b64_json"])[:4] == b"fLaC",
+    ),
     "AceStep_1_5_Turbo": Listed(
         "ACE-Step/acestep-v15-turbo-continuous", "f8e893768347fd42f5988e07d1d80675fc3e5718",
         "model.safetensors", "txt2music", of_recipe("acestep"),
@@ -196,6 +203,7 @@ async def test_the_gateways_variables_alone_make_a_worker_that_answers(
 
 
 def test_every_pinned_revision_is_the_gateways():
+    assert len(MODELS) == 10
     for slug, model in MODELS.items():
         source = parse(CATALOG.find(slug).weights)
         if isinstance(source, HubSource) and source.repo == model.repo:

@@ -98,10 +98,9 @@ class MusicRequest(Request):
     @field_validator("vocal_language")
     @classmethod
     def _language_is_a_tag(cls, language: str) -> str:
-        """Return the language alone: the model knows no regions."""
         if not _TAG.fullmatch(language):
             raise ValueError('must be the tag of a language, as "en", or "unknown"')
-        return re.split("[-_]", language)[0].lower()
+        return language
 
     @model_validator(mode="after")
     def _a_cover_has_a_source(self) -> Self:

@@ -33,6 +33,7 @@ from models.warm.batch import Batcher
 from models.work import Progress
 from tests.conftest import CPU, row
 from tests.support.driving import Ticket, prepare
+from tests.support.hostile_sounds import flac_of_large_frames, nothing_left, silent_flac
 
 TINY = row("Tiny_AceStep")
 RATE_HZ, HOP = 8000, 320
@@ -446,6 +447,20 @@ def test_recordings_that_are_none_are_refused_by_name(engine, tmp_path):
     assert refusal(b"#EXTM3U\n#EXTINF:1\nfile:///etc/passwd\n") == "media_undecodable"
 
 
+def test_recordings_that_want_to_cost_much_cost_little(tmp_path, monkeypatch):
+    """Hours of silence in a few bytes, and samples that resampling would make a million times."""
+    from models.music import recording as reading
+
+    long = silent_flac(tmp_path / "long.flac", 60)
+    slow = flac_of_large_frames(tmp_path / "slow.flac", rate=1, count=3)
+    assert long.stat().st_size < 2**20
+    for path, code in ((long, "media_too_long"), (slow, "media_undecodable")):
+        with nothing_left(tmp_path / code, monkeypatch), pytest.raises(MediaUndecodable) as caught:
+            asyncio.run(reading.decode(path, "src_audio", 48_000, 600))
+        assert caught.value.code == code
+    assert "fewer than 2,000 samples" in caught.value.message
+
+
 # Fields -----------------------------------------------------------------------------------------
 
 
@@ -468,6 +483,15 @@ def test_texts_that_the_encoder_would_cut_are_refused(engine, param):
 def test_a_real_model_reads_what_the_pipeline_reads():
     options = CATALOG.find("AceStep_1_5_Turbo").options
     assert (options["text_tokens"], options["lyric_tokens"]) == (256, 2048)
+
+
+def test_the_region_of_a_language_is_left_out_and_named(engine):
+    made = run(engine, replace(ASKED, language="de-AT", steps=1))
+    assert [(one.param, one.message) for one in made.left_out] == [
+        ("vocal_language", "de-AT is read as de.")
+    ]
+    plain = run(engine, replace(ASKED, language="DE", steps=1))
+    assert (plain.left_out, plain.songs[0].content) == ((), made.songs[0].content)
 
 
 def test_the_strength_of_no_cover_is_named(engine):
