@@ -237,6 +237,7 @@ class Site:
         self.dies = False  # after an answer that ends early
         self.moved: dict[str, str] = {}
         self.any_name = False
+        self.shift = 0  # of the part that is sent, in bytes
         self.ranges = True
 
     async def file(self, request: web.Request) -> web.StreamResponse:
@@ -254,7 +255,8 @@ class Site:
         if part and self.ranges:
             start, _, end = part.removeprefix("bytes=").partition("-")
             last = min(int(end) if end else len(content), len(content) - 1)
-            headers["Content-Range"] = f"bytes {start}-{last}/{len(content)}"
+            first = int(start) + self.shift
+            headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
             content, status = content[int(start) : last + 1], 206
         if self.breaks and len(content) > 10_000:
             self.breaks -= 1
@@ -498,6 +500,14 @@ async def test_nothing_is_downloaded_that_does_not_fit_the_memory(
     refused = error_of(await worker.answer({"id": "1", "input": {"prompt": "a"}}))
     assert refused["code"] == "model_does_not_fit"
     assert running.asked == []
+
+
+def test_a_host_that_sends_another_part(site, painter, tmp_path):
+    running, url = site
+    shutil.copy(painter / "x.safetensors", running.root)
+    running.shift = 1
+    with pytest.raises(WeightsUnavailable, match="sends another part of the file"):
+        single(f"{url}/x.safetensors", painter, places(tmp_path))
 
 
 def test_a_host_that_is_not_trusted(site, painter, tmp_path, monkeypatch):
