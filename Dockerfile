@@ -8,6 +8,8 @@
 #   docker build … --build-arg SURFACE=images --build-arg EXTRA=images-fast
 # Transcription that tells speakers apart:
 #   docker build … --build-arg SURFACE=transcribe --build-arg EXTRA=diarize
+# Speech by Qwen3-TTS, on a GPU:
+#   docker build … --build-arg SURFACE=speech --build-arg EXTRA=qwen-tts
 # Without a GPU, for a laptop or a test, on x86-64 or arm64:
 #   docker build --build-arg CUDA=none -t quartet-all .
 #   docker run -p 127.0.0.1:8000:8000 -e SERVE=1 -e SERVE_HOST=0.0.0.0 quartet-all

@@ -98,23 +98,23 @@ class Workload:
         import torch
 
         start, said = time.perf_counter(), []
-        for one in asked:
-            ids = torch.tensor([one.tokens])
+        for request in asked:
+            ids = torch.tensor([request.tokens])
             out = self.plain.generate(
                 ids,
                 attention_mask=torch.ones_like(ids),
                 do_sample=False,
-                max_new_tokens=one.limit,
+                max_new_tokens=request.limit,
                 pad_token_id=0,
             )
-            said.append(self.engine.text.decode(out[0, len(one.tokens) :].tolist()))
+            said.append(self.engine.text.decode(out[0, len(request.tokens) :].tolist()))
         return time.perf_counter() - start, said
 
     def managed(self, bare: Any, asked: Sequence[Asked]) -> float:
         """Return the seconds of the bare engine, all at once."""
         start = time.perf_counter()
-        for one in asked:
-            bare.add_request(list(one.tokens), max_new_tokens=one.limit)
+        for request in asked:
+            bare.add_request(list(request.tokens), max_new_tokens=request.limit)
         left = len(asked)
         while left:
             if (result := bare.get_result(timeout=60)) is None:
@@ -125,7 +125,7 @@ class Workload:
     async def answered(self, asked: Sequence[Asked]) -> tuple[float, list[str]]:
         """Return the seconds and the answers of the worker, all at once."""
         start = time.perf_counter()
-        outputs = await asyncio.gather(*(self.worker.answer(one.job) for one in asked))
+        outputs = await asyncio.gather(*(self.worker.answer(request.job) for request in asked))
         took = time.perf_counter() - start
         said = []
         for output in outputs:
@@ -238,7 +238,7 @@ async def compare(load: Workload, bare: Any, rounds: int) -> dict[str, float]:
         slow, theirs = await asyncio.to_thread(load.generated, asked)
         raw = await bare.timed(asked)
         fast, ours = await load.answered(asked)
-        same = sum(one == other for one, other in zip(ours, theirs, strict=True))
+        same = sum(text == other for text, other in zip(ours, theirs, strict=True))
         rows.append((slow, raw, fast, slow / fast, raw / fast, same))
     table(
         ("generate s", "bare s", "worker s", "to generate", "to the bare one", "equal"),

@@ -46,8 +46,16 @@ JOBS = {
     "chat": ROOT / "test_input.json",
     "transcribe": ROOT / "examples/transcribe.json",
     "speech": ROOT / "examples/speech.json",
+    "music": ROOT / "examples/music.json",
 }
-GOALS = {"embeddings": 1.5, "images": 1.15, "chat": 1.15, "transcribe": 1.25, "speech": 1.25}
+GOALS = {
+    "embeddings": 1.5,
+    "images": 1.15,
+    "chat": 1.15,
+    "transcribe": 1.25,
+    "speech": 1.25,
+    "music": 1.25,
+}
 BARE = {
     "embeddings": """
         import torch
@@ -74,6 +82,15 @@ BARE = {
     "speech": """
         from hibari import Hibari
         Hibari(model=folder + "/hibari.onnx")("Ready.")
+        """,
+    "music": """
+        from diffusers import AceStepPipeline, AutoencoderOobleck
+        from safetensors.torch import load_file
+        from transformers import AutoModel, AutoTokenizer
+        AutoModel.from_pretrained(folder + "/Qwen3-Embedding-0.6B")
+        AutoTokenizer.from_pretrained(folder + "/Qwen3-Embedding-0.6B")
+        AutoencoderOobleck.from_pretrained(folder + "/vae")
+        load_file(folder + "/model.safetensors")
         """,
 }
 _LOADED = "print('loaded', flush=True); os._exit(0)"

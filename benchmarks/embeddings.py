@@ -82,7 +82,7 @@ def longer_model() -> Iterator[tuple[Path, Path]]:
     row = CATALOG.find(MODEL)
     folder = WeightsStore(Settings.from_env({}).places()).resolve(row)
     key = sources.parse(row.weights).key
-    inside = folder.relative_to(next(one for one in folder.parents if one.name == key))
+    inside = folder.relative_to(next(parent for parent in folder.parents if parent.name == key))
     with tempfile.TemporaryDirectory() as cache:
         copy = Path(cache) / key / inside
         shutil.copytree(folder, copy)
@@ -105,7 +105,7 @@ def over_http(url: str) -> Run:
             body["model"] = MODEL
         async with session.post(url, json=body) as response:
             data = (await response.json())["data"]
-        return [np.frombuffer(base64.b64decode(one["embedding"]), np.float32) for one in data]
+        return [np.frombuffer(base64.b64decode(item["embedding"]), np.float32) for item in data]
 
     async def run(jobs: Sequence[Sequence[str]]) -> Any:
         timeout = aiohttp.ClientTimeout(600)
@@ -150,7 +150,7 @@ def in_process(runner: asyncio.Runner, worker: Worker) -> Run:
         body = {"input": list(job), "encoding_format": "base64"}
         answer = await worker.answer({"id": "j", "input": body})
         data = json.loads(answer.content)["data"]
-        return [np.frombuffer(base64.b64decode(one["embedding"]), np.float32) for one in data]
+        return [np.frombuffer(base64.b64decode(item["embedding"]), np.float32) for item in data]
 
     async def run(jobs: Sequence[Sequence[str]]) -> Any:
         return np.concatenate(await asyncio.gather(*(one(job) for job in jobs)))
@@ -181,7 +181,7 @@ def measure(contestants: dict[str, Run], rounds: int) -> tuple[dict[str, Any], d
 def ratio(seconds: dict[str, Any], slow: str, fast: str, shape: str) -> float:
     """Return the median over the rounds of how many times as fast ``fast`` is."""
     pairs = zip(seconds[slow][shape], seconds[fast][shape], strict=True)
-    return statistics.median(one / other for one, other in pairs)
+    return statistics.median(ours / other for ours, other in pairs)
 
 
 def padding_waste(url: str) -> float:

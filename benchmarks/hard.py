@@ -188,16 +188,16 @@ async def hard(way: Any, folder: Path) -> None:
         for mode in MODES:
             start = time.perf_counter()
             answer = await way.verbose(case.path, mode=mode, **case.asked)
-            one = outcome(case, answer, time.perf_counter() - start)
+            result = outcome(case, answer, time.perf_counter() - start)
             good = (
-                one.language == case.language
-                and one.wrong < 0.2
-                and max(one.start_s, one.end_s) < 1
+                result.language == case.language
+                and result.wrong < 0.2
+                and max(result.start_s, result.end_s) < 1
             )
             right.setdefault(mode, []).append(good)
-            figure = (f"{one.wrong:.3f}", f"{one.start_s:.2f}", f"{one.end_s:.2f}")
-            took = f"{one.seconds:.1f}"
-            rows.append((case.name, mode, one.language, *figure, took, "yes" if good else "no"))
+            figure = (f"{result.wrong:.3f}", f"{result.start_s:.2f}", f"{result.end_s:.2f}")
+            took = f"{result.seconds:.1f}"
+            rows.append((case.name, mode, result.language, *figure, took, "yes" if good else "no"))
     head = ("recording", "mode", "language", "words wrong", "start off", "end off", "s", "right")
     table(head, rows)
     figures({f"right_{mode}": sum(flags) / len(flags) for mode, flags in right.items()})

@@ -99,7 +99,7 @@ class Bench:
         worker = by or self.worker
         start = time.perf_counter()
         if body.get("stream"):
-            events = [one async for one in worker.stream({"id": "job", "input": asked})]
+            events = [event async for event in worker.stream({"id": "job", "input": asked})]
             assert "error" not in events[-1], events[-1]
         else:
             answer = await worker.answer({"id": "job", "input": asked}, lambda _: None)
@@ -240,8 +240,8 @@ async def _measure(worker: Worker, single: Worker, rounds: int, jobs: int) -> No
     pool, row = worker.dispatcher.pool, worker.endpoint.pick("images", None)
     async with pool.lease(row, NEVER) as model:
         bench = Bench(worker, single, model.warm)
-        for one in MEASURED.values():  # warm: shapes, prompts, threads, the signer
-            await one(bench)
+        for measured in MEASURED.values():  # warm: shapes, prompts, threads, the signer
+            await measured(bench)
         seen: dict[str, list[float]] = {name: [] for name in MEASURED}
         for _ in range(rounds):
             for name, one in MEASURED.items():
@@ -254,7 +254,7 @@ async def _measure(worker: Worker, single: Worker, rounds: int, jobs: int) -> No
         [
             (
                 name,
-                *(f"{one:.3f}" for one in (value, *_ends(seen.get(name, [value])))),
+                *(f"{figure:.3f}" for figure in (value, *_ends(seen.get(name, [value])))),
                 *((f"≤ {GOALS[name]}", value <= GOALS[name]) if name in GOALS else ("", "")),
             )
             for name, value in found.items()

@@ -49,9 +49,9 @@ async def main() -> None:
             (await per_job_ms(ours, at_once), await per_job_ms(bare, at_once))
             for _ in range(ROUNDS)
         ]
-        with_worker = statistics.median(one for one, _ in measured)
-        without = statistics.median(one for _, one in measured)
-        cost = statistics.median(one - other for one, other in measured)
+        with_worker = statistics.median(served for served, _ in measured)
+        without = statistics.median(bare for _, bare in measured)
+        cost = statistics.median(served - bare for served, bare in measured)
         rows.append(
             [at_once, f"{with_worker:.3f}", f"{without:.3f}", f"{cost:.3f}", cost <= GOAL_MS]
         )

@@ -101,8 +101,8 @@ async def in_turns(url: str) -> dict[str, float]:
     ours, other = f"{url}/v2/embeddings", f"{url}/v2/chat"
     measured: dict[str, list[float]] = {name: [] for name in ("a1", "a2", "b1", "b2")}
     async with connection() as session:
-        for one in (ours, other):  # warm both, not counted
-            await burst_ms(session, one, 50, INPUT)
+        for server in (ours, other):  # warm both, not counted
+            await burst_ms(session, server, 50, INPUT)
         for _ in range(ROUNDS):
             measured["a1"].append(await alone_ms(session, ours))
             measured["a2"].append(await alone_ms(session, other))
@@ -120,7 +120,7 @@ async def in_turns(url: str) -> dict[str, float]:
 def used_s(pid: int) -> float:
     """Return the processor time of a process and its descendants."""
     whole = psutil.Process(pid)
-    return sum(sum(one.cpu_times()[:2]) for one in (whole, *whole.children(recursive=True)))
+    return sum(sum(process.cpu_times()[:2]) for process in (whole, *whole.children(recursive=True)))
 
 
 def many_slots(on: Platform) -> dict[str, float]:

@@ -117,7 +117,7 @@ def recordings(folder: Path) -> list[Speech]:
     """
     lines = (folder / "transcription").read_text().splitlines()
     found = (re.fullmatch(r"<s> (.*) </s> \((.*)\)", line.strip()) for line in lines)
-    return [Speech(folder / f"{one[2]}.wav", one[1]) for one in found if one is not None]
+    return [Speech(folder / f"{row[2]}.wav", row[1]) for row in found if row is not None]
 
 
 def write(path: Path, samples: Any) -> Path:
@@ -133,8 +133,8 @@ def write(path: Path, samples: Any) -> Path:
 def seconds(speech: Sequence[Speech]) -> float:
     """Return the total duration in seconds."""
     total = 0.0
-    for one in speech:
-        with wave.open(str(one.path)) as file:
+    for recording in speech:
+        with wave.open(str(recording.path)) as file:
             total += file.getnframes() / file.getframerate()
     return total
 
@@ -142,8 +142,8 @@ def seconds(speech: Sequence[Speech]) -> float:
 def word_error_rate(speech: Sequence[Speech], heard: Sequence[str]) -> float:
     """Return the word error rate: Levenshtein's distance in words, per spoken word."""
     errors = total = 0
-    for one, text in zip(speech, heard, strict=True):
-        said = words(one.text)
+    for recording, text in zip(speech, heard, strict=True):
+        said = words(recording.text)
         errors, total = errors + distance(said, words(text)), total + len(said)
     return errors / total
 

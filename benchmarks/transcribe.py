@@ -97,7 +97,7 @@ class Ways:
         start = time.perf_counter()
         answers = await asyncio.gather(*map(self.worker.answer, jobs))
         took = time.perf_counter() - start
-        return took, [json.loads(one.content)["text"] for one in answers]
+        return took, [json.loads(answer.content)["text"] for answer in answers]
 
     async def first_piece(self, path: Path) -> float:
         """Return the seconds to the first event of a stream."""
@@ -119,7 +119,7 @@ class Ways:
         start, texts = time.perf_counter(), []
         for path in paths:
             segments, _ = transcribe(str(path), **self._asked, **options)
-            texts.append("".join(one.text for one in segments))
+            texts.append("".join(segment.text for segment in segments))
         return time.perf_counter() - start, texts
 
 
@@ -154,7 +154,7 @@ def _row(worker: Worker) -> Any:
 async def speed(arguments: argparse.Namespace, folder: Path) -> None:
     """Measure every way, and print the results."""
     speech = read_aloud(folder, arguments.files)
-    paths = [one.path for one in speech]
+    paths = [item.path for item in speech]
     async with ways(arguments) as way:
         await way.by_worker(paths[:1], "batched")  # warm-up, not counted
         found = {
@@ -178,8 +178,8 @@ async def speed(arguments: argparse.Namespace, folder: Path) -> None:
     table(
         ("figure", "measured", "goal", "met"),
         [
-            (name, f"{one:.2f}", f"≥ {GOALS[name]}", one >= GOALS[name])
-            for name, one in ratios.items()
+            (name, f"{ratio:.2f}", f"≥ {GOALS[name]}", ratio >= GOALS[name])
+            for name, ratio in ratios.items()
         ]
         + [("decoding_beside", f"{decoding:.2f}", "≤ 2", decoding <= 2)],
     )
@@ -216,7 +216,7 @@ async def wrong_words(arguments: argparse.Namespace, folder: Path) -> None:
     rates: dict[str, float] = {}
     async with ways(arguments, [0.0] if arguments.greedy else None) as way:
         for kind, speech in kinds.items():
-            paths = [one.path for one in speech]
+            paths = [item.path for item in speech]
             heard = {
                 "library": way.sequential(paths)[1],
                 "sequential": (await way.by_worker(paths, "sequential"))[1],
@@ -227,9 +227,9 @@ async def wrong_words(arguments: argparse.Namespace, folder: Path) -> None:
                 rates[f"{said}: {name}"] = word_error_rate(speech, texts)
             plain = [text.strip() for text in heard["library"]]
             rates[f"{said}: texts equal to the library's"] = statistics.mean(
-                one == other for one, other in zip(plain, heard["sequential"], strict=True)
+                text == other for text, other in zip(plain, heard["sequential"], strict=True)
             )
-    table(("speech", "words wrong"), [(name, f"{one:.4f}") for name, one in rates.items()])
+    table(("speech", "words wrong"), [(name, f"{rate:.4f}") for name, rate in rates.items()])
     figures(rates)
 
 

@@ -135,8 +135,8 @@ async def run(count: int, listener: str) -> None:
     sample = said[:: max(1, count // 6)]
     at = {speed: await hear(worker, listener, sample, speed=speed) for speed in _SPEEDS}
     rows = [
-        (speed, f"{at[1.0].seconds / one.seconds:.2f}", f"{100 * one.rate:.1f} %")
-        for speed, one in at.items()
+        (speed, f"{at[1.0].seconds / measured.seconds:.2f}", f"{100 * measured.rate:.1f} %")
+        for speed, measured in at.items()
     ]
     table(("speed", "as fast as", "wrong words"), rows)
     figures({"word_error_rate": both.rate, **pace})

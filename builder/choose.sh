@@ -22,18 +22,19 @@ refuse() {
 }
 
 case $SURFACE in
-all | chat | images | transcribe | speech | embeddings) ;;
-*) refuse "SURFACE=$SURFACE: an image is of one of chat, images, transcribe, speech, embeddings, or of all" ;;
+all | chat | images | transcribe | speech | music | embeddings) ;;
+*) refuse "SURFACE=$SURFACE: an image is of one of chat, images, transcribe, speech, music, embeddings, or of all" ;;
 esac
 case $CUDA in
 "" | 12.6 | 13.0 | none) ;;
 *) refuse "CUDA=$CUDA is none of 12.6, 13.0, none" ;;
 esac
 case $SURFACE-$EXTRA in
-*- | images-images-fast | transcribe-diarize) ;;
+*- | images-images-fast | transcribe-diarize | speech-qwen-tts) ;;
 *-images-fast) refuse "EXTRA=images-fast goes with SURFACE=images, and this is $SURFACE" ;;
 *-diarize) refuse "EXTRA=diarize goes with SURFACE=transcribe, and this is $SURFACE" ;;
-*) refuse "EXTRA=$EXTRA is none of images-fast, diarize" ;;
+*-qwen-tts) refuse "EXTRA=qwen-tts goes with SURFACE=speech, and this is $SURFACE" ;;
+*) refuse "EXTRA=$EXTRA is none of images-fast, diarize, qwen-tts" ;;
 esac
 
 # Chat alone runs on vLLM, unless the image is for machines without a GPU.

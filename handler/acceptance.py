@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from handler.errors import RouteUnknown
 from handler.job import Job, parse_job
 from handler.routing import find
 from handler.settings.endpoint import Endpoint
-from models.errors import InvalidValue, ModelUnsuited
+from models.errors import InvalidValue, ModelNotFound, ModelUnsuited
 from models.row import Row
 
 _TIMEOUT_S = 600.0  # the platform's own, for a job that is for no model
@@ -182,11 +182,20 @@ def _listing(job: Job, endpoint: Endpoint) -> Json | None:
         surface = endpoint.surfaces[row.surface]
         details = surface.details(row)
         return {**_model(row, row.named(name)), **details, "parameters": surface.offered(row)}
-    defaults = [endpoint.pick(surface, None) for surface in endpoint.surfaces]
-    # The model that serves a request that names none comes first.
-    rows = {row.slug: row for row in (*defaults, *endpoint.catalog.rows)}
+    # The models that serve requests that name none come first.
+    rows = {row.slug: row for row in (*_defaults(endpoint), *endpoint.catalog.rows)}
     data = [_model(row, name) for row in rows.values() for name in row.called]
     return {"object": "list", "data": data}
+
+
+def _defaults(endpoint: Endpoint) -> Iterator[Row]:
+    """Yield the default of each surface, and then those of tasks that another model serves."""
+    for name in endpoint.surfaces:
+        yield endpoint.pick(name, None)
+    for name, surface in endpoint.surfaces.items():
+        for operation in surface.operations:
+            with suppress(ModelNotFound):
+                yield endpoint.pick(name, None, operation.task)
 
 
 def _model(row: Row, name: str) -> dict[str, object]:

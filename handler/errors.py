@@ -16,11 +16,14 @@ The handler's own part of the tree that ``models.errors`` begins:
     └── MediaError               fetching a client's file: one class per way it fails
     WorkerError
     ├── JobTimeout               the worker's own deadline, before the platform's
+    ├── WorkerBusy               over HTTP: it answers as many requests as it may
+    ├── DiskFull                 the worker has no room for the job's files
     └── StorageFailed            the bucket did not take the result
 """
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
@@ -122,6 +125,18 @@ class JobTimeout(WorkerError):
     code = "job_timeout"
 
 
+class WorkerBusy(WorkerError):
+    """The worker answers as many requests over HTTP as it may."""
+
+    code = "worker_busy"
+
+
+class DiskFull(WorkerError):
+    """The disk of the worker has no room for the job's files."""
+
+    code = "disk_full"
+
+
 class StorageFailed(WorkerError):
     """The bucket did not take the result."""
 
@@ -137,8 +152,16 @@ class ErrorObject(TypedDict):
     code: str
 
 
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
 def error_object(error: BaseException) -> ErrorObject:
     """Return OpenAI's error object; an unknown error says only that it was one."""
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        error = DiskFull(
+            "The worker's disk is full. Send the request again; if that fails too, the operator "
+            "needs a larger container disk."
+        )
     if not isinstance(error, QuartetError):
         error = QuartetError("The worker failed on this job. Its log has the details.")
     return {
@@ -156,7 +179,9 @@ _STATUS = {
     "origin_forbidden": 403,
     "request_timeout": 408,
     "request_too_large": 413,
+    "worker_busy": 429,
     "storage_failed": 502,
+    "disk_full": 503,
     "model_does_not_fit": 503,
     "model_load_failed": 503,
     "weights_unavailable": 503,

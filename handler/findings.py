@@ -35,10 +35,10 @@ class Finding:
 def printed(found: list[Finding], *, as_json: bool) -> str:
     """The lines, or one JSON object: ``{"ok": bool, "findings": [{"level", …}]}``."""
     if as_json:
-        return json.dumps({"ok": passes(found), "findings": [asdict(one) for one in found]})
+        return json.dumps({"ok": passes(found), "findings": [asdict(finding) for finding in found]})
     return "\n".join(map(str, found))
 
 
 def passes(found: list[Finding]) -> bool:
     """Whether the endpoint can start."""
-    return all(one.level != ERROR for one in found)
+    return all(finding.level != ERROR for finding in found)

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import traceback
 import warnings
 
 _LEVELS = {"WARN": "WARNING"}
 _OURS = ("handler", "models", "builder")
+_QUERY = re.compile(r"(?<=[\w/$-])\?[\w.~%-]+=[^\s'\")>]*")
+
+
+def masked(text: str) -> str:
+    """Return the text, with every address in it without its query, which may hold a token."""
+    return _QUERY.sub("?…", text)
 
 
 class JsonLines(logging.Formatter):
@@ -27,7 +34,7 @@ class JsonLines(logging.Formatter):
         """Return a record as one line."""
         line: dict[str, object] = {
             "requestId": getattr(record, "job_id", None),
-            "message": record.getMessage(),
+            "message": masked(record.getMessage()),
             "level": record.levelname,
         }
         if record.exc_info and record.exc_info[1] is not None:
@@ -36,7 +43,7 @@ class JsonLines(logging.Formatter):
             line["error"] = type(error).__name__
             line["frames"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
             if self._with_messages:
-                line["error_message"] = str(error)
+                line["error_message"] = masked(str(error))
         return json.dumps(line)
 
 

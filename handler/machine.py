@@ -28,7 +28,7 @@ def machine(settings: Settings, rows: list[Row]) -> Iterator[Finding]:
     of_torch = driver.cuda_of_torch()
     drivers = list(_driver(hardware.driver_version(), of_torch, rows))
     yield from drivers
-    if not any(one.fatal for one in drivers):  # torch may not even be asked then
+    if not any(finding.fatal for finding in drivers):  # torch may not even be asked then
         yield from _kernels(device, of_torch, rows)
     yield from _shared_memory(settings, rows)
 

@@ -103,7 +103,7 @@ def _by_route(route: str, served: Mapping[str, Surface]) -> Surface:
     for surface in served.values():
         if surface.operation(route) is not None:
             return surface
-    raise _route_unknown(route, [one for surface in served.values() for one in surface.routes])
+    raise _route_unknown(route, [known for surface in served.values() for known in surface.routes])
 
 
 def _route_unknown(route: str, known: Iterable[str]) -> RouteUnknown:
@@ -127,16 +127,20 @@ def _by_marks(body: Mapping[str, Any], served: Mapping[str, Surface]) -> Surface
         and (key not in _NO_OBJECTS or not isinstance(value, dict))
     }
     present = {key for key in given if not is_left_out(body[key])}
-    if not any(one.marks_in(body, frozenset(present)) for one in served.values()):
+    if not any(contract.marks_in(body, frozenset(present)) for contract in served.values()):
         present = given
-    claims = {one.name: one.marks_in(body, frozenset(present)) for one in served.values()}
+    claims = {
+        contract.name: contract.marks_in(body, frozenset(present)) for contract in served.values()
+    }
     matching = [served[name] for name, marks in claims.items() if marks]
     # A mark that is an ordinary field of another match (a transcription's prompt) claims nothing.
-    fields = {mark for one in matching for mark in one.companions}
-    left = [one for one in matching if claims[one.name] - fields] or matching
+    fields = {mark for contract in matching for mark in contract.companions}
+    left = [contract for contract in matching if claims[contract.name] - fields] or matching
     if len(left) == 1:
         return left[0]
-    known = "; ".join(f"{one.name}: {' or '.join(one.marks)}" for one in served.values())
+    known = "; ".join(
+        f"{contract.name}: {' or '.join(contract.marks)}" for contract in served.values()
+    )
     if not left:
         raise SurfaceUnknown(
             f"The body fits no surface. Send one of these fields ({known}), or name the surface "
@@ -144,7 +148,7 @@ def _by_marks(body: Mapping[str, Any], served: Mapping[str, Surface]) -> Surface
             param="surface",
         )
     raise SurfaceAmbiguous(
-        f"The body fits {' and '.join(one.name for one in left)}. Send the fields of one "
+        f"The body fits {' and '.join(contract.name for contract in left)}. Send the fields of one "
         f'({known}), or name the surface in "surface".',
         param="surface",
     )

@@ -64,7 +64,7 @@ def files(folder: Path | None) -> Mapping[Path, int]:
     """The size of each file in a folder, in bytes."""
     if folder is None:
         return {}
-    return {one: one.stat().st_size for one in folder.rglob("*") if one.is_file()}
+    return {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
 
 
 def kept(folder: Path | None, before: Mapping[Path, int], now: Mapping[Path, int]) -> str:

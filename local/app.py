@@ -35,7 +35,7 @@ from local.queue.scale import Scale
 from local.queue.watch import watch
 from local.webhooks import Webhooks
 
-SURFACES = ("chat", "images", "transcribe", "speech", "embeddings")
+SURFACES = ("chat", "images", "transcribe", "speech", "music", "embeddings")
 
 
 @dataclass(frozen=True)

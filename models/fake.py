@@ -22,6 +22,7 @@ from models.embeddings.ranking import score
 from models.embeddings.request import Embedded, EmbedRequest, Ranked, RankRequest, Vectors
 from models.engine import BatchEngine, Differences
 from models.fake_chat import FakeChat
+from models.fake_music import DEFAULTS, OPTIONS, FakeMusic
 from models.fake_speech import LANGUAGES, FakeSpeech
 from models.images.diffusion.fields import check_task
 from models.images.encoding import Encoded, check_delivery, encoded
@@ -203,7 +204,10 @@ def _of_one_colour(width: int, height: int, seed: int, tint: int) -> Any:
 
 
 def _row(
-    surface: str, engine: type[FakeEngine | FakeChat | FakeSpeech], delay_s: float, *tasks: str
+    surface: str,
+    engine: type[FakeEngine | FakeChat | FakeSpeech | FakeMusic],
+    delay_s: float,
+    *tasks: str,
 ) -> Row:
     return Row(
         slug=f"Fake_{surface.title()}",
@@ -223,6 +227,10 @@ def _spoken(row: Row) -> Row:
     return replace(row, options={**row.options, "languages": LANGUAGES})
 
 
+def _composed(row: Row) -> Row:
+    return replace(row, options={**row.options, **OPTIONS}, defaults=DEFAULTS)
+
+
 def rows(delay_s: float = 0.0) -> tuple[Row, ...]:
     """Return a row per surface, and one that hangs; each step of an engine takes ``delay_s``."""
     return (
@@ -230,6 +238,7 @@ def rows(delay_s: float = 0.0) -> tuple[Row, ...]:
         _row("images", FakeImages, delay_s, "txt2img"),
         _row("transcribe", FakeTranscribe, delay_s, "transcribe"),
         _spoken(_row("speech", FakeSpeech, delay_s, "txt2audio")),
+        _composed(_row("music", FakeMusic, delay_s, "txt2music")),
         _row("speakers", FakeSpeakers, delay_s, "diarize"),
         _row("embeddings", FakeEmbeddings, delay_s, "txt2embedding", "rerank"),
         replace(

@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from models.device.hardware import Device
 from models.row import Row
-from models.speech.engine import Phrase, Speaker, Spoken
+from models.speech.engine import Speaker, Spoken
+from models.speech.reading import Phrase
 from models.speech.utterance import Utterance
 
 _TONE = {"slug": "tone", "name": "Tone", "gender": "female"}

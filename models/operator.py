@@ -29,6 +29,10 @@ class Operator:
         chat_images: how many pictures a request may have.
         chat_image_bytes: the size of all pictures of a request together.
         chat_image_pixels: the number of pixels of all pictures of a request together.
+        chat_pdf_pages: how many pages of PDFs a request may have read.
+        chat_pdf_page_pixels: the number of pixels of a page of a PDF.
+        chat_loras: how many adapters that requests bring are held at once.
+        chat_lora_rank: the largest rank of such an adapter.
         chat_adapters: the addresses of LoRA adapters, by name.
         chat_adapters_of: the name of the model that the adapters are for; None = all chat models.
         images_quantization: the number type of the denoiser's weights.
@@ -52,6 +56,10 @@ class Operator:
     chat_images: int = 16
     chat_image_bytes: int = 32 * 1024 * 1024
     chat_image_pixels: int = 64_000_000
+    chat_pdf_pages: int = 100
+    chat_pdf_page_pixels: int = 4_000_000
+    chat_loras: int = 0
+    chat_lora_rank: int = 64
     chat_adapters: Mapping[str, str] = field(default_factory=dict)
     chat_adapters_of: str | None = None
     images_quantization: Literal["int8", "fp8"] | None = None

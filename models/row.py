@@ -79,20 +79,37 @@ class Row:
     def answers_to(self, name: str) -> bool:
         """Whether ``name`` means this model: slug, repo id or alias, in any letter case.
 
-        A name with an adapter of this model after a colon does, too.
+        A name with an adapter after a colon does, too: one of this model, or an address of one.
         """
         known = {own.lower() for own in (self.slug, self.repo or "", *self.names) if own}
         base, _, adapter = name.rpartition(":")
-        return name.lower() in known or (base.lower() in known and adapter in self.adapters)
+        return (
+            name.lower() in known
+            or (base.lower() in known and adapter in self.adapters)
+            or self.brought(name) is not None
+        )
 
     def adapter(self, name: str | None) -> str | None:
         """Return the adapter that a name of this model chooses; None without one."""
         adapter = (name or "").rpartition(":")[2]
         return adapter if adapter in self.adapters and ":" in (name or "") else None
 
+    def brought(self, name: str | None) -> str | None:
+        """Return the address of an adapter behind a name of this model and a colon; else None.
+
+        It is one of the hub's (``slug:owner/name``) or a URL.
+        """
+        if name is None or self.surface != "chat" or self.adapter(name) is not None:
+            return None
+        for own in sorted((self.slug, self.repo or "", *self.names), key=len, reverse=True):
+            rest = name[len(own) + 1 :]
+            if own and name.lower().startswith(f"{own.lower()}:") and "/" in rest:
+                return rest
+        return None
+
     def named(self, name: str | None) -> str:
         """Return the slug for a name of this model, with the adapter if the name chooses one."""
-        adapter = self.adapter(name)
+        adapter = self.adapter(name) or self.brought(name)
         return self.slug if adapter is None else f"{self.slug}:{adapter}"
 
     @property

@@ -65,7 +65,7 @@ def page_routes(about: Mapping[str, Any]) -> list[Route]:
     async def asset(http: Request) -> Response:
         # A name of the folder's own list leads nowhere else.
         name = http.path_params["name"]
-        path = next((one for one in STATIC.iterdir() if one.name == name), None)
+        path = next((path for path in STATIC.iterdir() if path.name == name), None)
         if path is None:
             return Response("There is no such file.", 404, _HEADERS, "text/plain")
         return _file(path)

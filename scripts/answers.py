@@ -22,6 +22,7 @@ from handler.assemble import assemble
 from handler.entry import Worker
 from handler.settings.variables import Settings
 from handler.wire import Encoded
+from scripts.page import drawn
 
 ROOT = Path(__file__).parent.parent
 OUT = Path("out")
@@ -39,6 +40,7 @@ class Example:
     keep: Callable[[str, Any], Kept]
     changes: tuple[tuple[str, Any], ...] = ()
     hears: str | None = None  # the example whose sound it is given
+    reads: bool = False  # whether it is given a page that is drawn here
 
 
 def sound(name: str, answer: Any) -> Kept:
@@ -47,10 +49,24 @@ def sound(name: str, answer: Any) -> Kept:
     return f"{answer['duration']:.1f} s by {answer['voice']}", path
 
 
+def song(name: str, answer: Any) -> Kept:
+    """Store a song."""
+    path = _written(f"{name}.{answer['format']}", base64.b64decode(answer["b64_json"]))
+    return f"{answer['duration']:.1f} s of {answer['format']}", path
+
+
 def text(name: str, answer: Any) -> Kept:
     """Store the text of a chat answer."""
     content = answer["choices"][0]["message"]["content"]
     return _short(content), _written(f"{name}.txt", content.encode())
+
+
+def page(name: str, answer: Any) -> Kept:
+    """Store what a page says."""
+    content = answer["choices"][0]["message"]["content"]
+    lines = content.splitlines()
+    kept = _written(f"{name}.txt", content.encode())
+    return _short(f"{len(lines)} lines: {' / '.join(lines)}"), kept
 
 
 def picture(name: str, answer: Any) -> Kept:
@@ -82,6 +98,7 @@ def vectors(name: str, answer: Any) -> Kept:
 
 EXAMPLES = (
     Example("chat", "test_input.json", text),
+    Example("ocr", "examples/ocr.json", page, reads=True),
     Example("images", "examples/images.json", picture),
     Example("transcribe", "examples/transcribe.json", transcript),
     Example("subtitles", "examples/transcribe.json", subtitles, (("response_format", "srt"),)),
@@ -89,6 +106,7 @@ EXAMPLES = (
     Example(
         "heard", "examples/transcribe.json", transcript, (("response_format", "json"),), "speech"
     ),
+    Example("music", "examples/music.json", song),
     Example("embeddings", "examples/embeddings.json", vectors),
     Example("upscale", "examples/upscale.json", picture),
     Example("background", "examples/background.json", picture),
@@ -111,6 +129,11 @@ async def _answer(worker: Worker, example: Example, spoken: str | None) -> Any:
     job["input"] |= dict(example.changes)
     if spoken is not None:
         job["input"]["audioUrl"] = f"data:audio/mpeg;base64,{spoken}"
+    if example.reads:
+        content = drawn()
+        _written(f"{example.name}.png", content)
+        encoded = base64.b64encode(content).decode()
+        job["input"]["image"] = f"data:image/png;base64,{encoded}"
     output = await worker.answer({"id": example.name, **job})
     if not isinstance(output, Encoded):
         sys.exit(f"{example.name}: {output['error']}\nthe libraries' output is in {LOG}")

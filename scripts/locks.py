@@ -33,7 +33,8 @@ from benchmarks.report import figures, table
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "builder" / "requirements"
 IMAGES = (
-    "all", "embeddings", "transcribe", "speech", "diarize", "images", "images-fast", "chat",
+    "all", "embeddings", "transcribe", "speech", "qwen-tts", "music", "diarize", "images",
+    "images-fast", "chat",
 )  # fmt: skip
 VLLM = "chat-vllm"  # its .txt is the whole tree already, as its requirements contradict each other
 PYTHON = "3.12"  # Ubuntu 24.04's

@@ -3,7 +3,7 @@
 __main__    the command: runs the parts one by one, prints a table and a line of JSON
 parts       the list of parts; each runs in its own process, for four minutes at most
 part        that process
-told        the lines that a part writes while it runs, and their parser
+outcomes    the lines that a part writes while it runs, and their parser
 work        the operations and bytes of a model's work, and their share of a limit
 made        full-size models with random weights, created on the device
 limits      the device's limits: the speed of one large matrix product and one large copy

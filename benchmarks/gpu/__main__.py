@@ -22,36 +22,35 @@ from __future__ import annotations
 import argparse
 import time
 
-from benchmarks.gpu import told
 from benchmarks.gpu.limits import ARITHMETIC, BANDWIDTH
+from benchmarks.gpu.outcomes import Failed, Figure, Named, Outcome, named, rows
 from benchmarks.gpu.parts import LIMIT_S, LIMITS, PARTS, Part, chosen, line, run
-from benchmarks.gpu.told import Failed, Figure, Named, Told
 from benchmarks.report import figures, table
 from models.device import hardware
 
 _UNITS = {ARITHMETIC: 1e12, BANDWIDTH: 1e9}
 
 
-def limits_of(found: list[Told]) -> list[str]:
+def limits_of(outcomes: list[Outcome]) -> list[str]:
     """Return the device's limits as arguments for the other parts."""
-    known = {one.what: one.value for one in found if isinstance(one, Figure)}
+    known = {outcome.what: outcome.value for outcome in outcomes if isinstance(outcome, Figure)}
     if not all(known.get(what) for what in _UNITS):
         return []
     return ["--limits", *(repr(known[what] * unit) for what, unit in _UNITS.items())]
 
 
-def timed(part: Part, arguments: list[str], limit_s: float) -> list[Told]:
+def timed(part: Part, arguments: list[str], limit_s: float) -> list[Outcome]:
     """Run a part, and print a line about its result."""
     start = time.monotonic()
-    found = run(part, arguments, limit_s)
-    print(line(part, found, time.monotonic() - start), flush=True)
-    return found
+    outcomes = run(part, arguments, limit_s)
+    print(line(part, outcomes, time.monotonic() - start), flush=True)
+    return outcomes
 
 
 def main() -> int:
     """Run the parts, and print the results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu")
-    parser.add_argument("--only", nargs="+", default=[], choices=[one.name for one in PARTS])
+    parser.add_argument("--only", nargs="+", default=[], choices=[part.name for part in PARTS])
     parser.add_argument("--small", action="store_true", help="tiny sizes, also on a CPU")
     parser.add_argument("--limit-s", type=float, default=LIMIT_S, help="seconds for each part")
     given = parser.parse_args()
@@ -59,24 +58,26 @@ def main() -> int:
         print("no NVIDIA GPU answers on this machine; --small runs tiny sizes on the CPU")
         return 0
     arguments = ["--small"] if given.small else []
-    outcomes = {LIMITS.name: timed(LIMITS, arguments, given.limit_s)}
-    arguments += limits_of(outcomes[LIMITS.name])
+    measured = {LIMITS.name: timed(LIMITS, arguments, given.limit_s)}
+    arguments += limits_of(measured[LIMITS.name])
     for part in chosen(given.only):
-        outcomes[part.name] = timed(part, arguments, given.limit_s)
-    return report(outcomes)
+        measured[part.name] = timed(part, arguments, given.limit_s)
+    return report(measured)
 
 
-def report(outcomes: dict[str, list[Told]]) -> int:
+def report(measured: dict[str, list[Outcome]]) -> int:
     """Print the table and the line of figures; return 1 if a part has failed."""
-    rows, values = [], {}
-    for name, found in outcomes.items():
-        rows += told.rows(name, found)
-        values |= told.named(name, found)
-    names = [one.text for one in outcomes[LIMITS.name] if isinstance(one, Named)]
+    lines, values = [], {}
+    for part, outcomes in measured.items():
+        lines += rows(part, outcomes)
+        values |= named(part, outcomes)
+    names = [outcome.text for outcome in measured[LIMITS.name] if isinstance(outcome, Named)]
     print(f"\non {', '.join(names)}")
-    table(("part", "what", "figure", "unit", "share"), rows)
+    table(("part", "what", "figure", "unit", "share"), lines)
     failed = [
-        name for name, found in outcomes.items() if any(isinstance(one, Failed) for one in found)
+        part
+        for part, outcomes in measured.items()
+        if any(isinstance(outcome, Failed) for outcome in outcomes)
     ]
     figures(values | ({"failed": " ".join(failed)} if failed else {}))
     return int(bool(failed))

@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.gpu import work
 from benchmarks.gpu.made import Run, forget, seconds
-from benchmarks.gpu.told import Figure, Named, Told
+from benchmarks.gpu.outcomes import Figure, Named, Outcome
 from models import tiny
 from models.catalog import CATALOG
 from models.embeddings.inputs.texts import Tokens
@@ -60,7 +60,7 @@ def runs(sizes: Sequence[int], budget: int, *, packs: bool) -> list[list[int]]:
     return made
 
 
-def measure(run: Run) -> Iterator[Told]:
+def measure(run: Run) -> Iterator[Outcome]:
     """Yield tokens per second of mixed and of equal texts, then the figures of attention alone."""
     engine = _engine(run)
     yield Named("embeddings_budget", str(engine.budget))
@@ -79,8 +79,8 @@ def _rate(engine: Any, name: str, way: str, run: Run, *, mixed: bool) -> Figure:
     given = _parts(sizes, engine, packed=way == "packed")
 
     def embed() -> None:
-        for one in given:
-            engine.forward(one, frozenset({DENSE}))
+        for batch in given:
+            engine.forward(batch, frozenset({DENSE}))
 
     took = seconds(embed, run.device, rounds=1 if run.small else 3)
     share = work.share(operations(sizes, TINY if run.small else FULL), took, run.flops)
@@ -105,14 +105,14 @@ def _parts(sizes: Sequence[int], engine: Any, *, packed: bool) -> list[list[Toke
     """Return random texts in runs, padded to the longest unless ``packed``."""
     chance = random.Random(11)
     made = []
-    for one in runs(sizes, engine.budget, packs=packed):
+    for run in runs(sizes, engine.budget, packs=packed):
         # An engine that does not pack pads by itself.
-        longest = max(one) if engine.packs and not packed else 0
-        made.append([Tokens(chance.choices(_LETTERS, k=max(size, longest))) for size in one])
+        longest = max(run) if engine.packs and not packed else 0
+        made.append([Tokens(chance.choices(_LETTERS, k=max(size, longest))) for size in run])
     return made
 
 
-def _attention(run: Run) -> Iterator[Told]:
+def _attention(run: Run) -> Iterator[Outcome]:
     """Yield the figures of one layer's attention, for mixed texts in half precision."""
     import torch
 

@@ -1,7 +1,7 @@
 """FLUX.1-schnell and FLUX.2-klein-4B with random weights: seconds per picture.
 
 Measured are four steps and the decoder, from prompt embeddings (the encoder runs once per prompt),
-placed by ``models.images.pipelines.placement``: unmodified, compiled, and in fp8 (with torchao).
+placed by ``models.pipelines.placement``: unmodified, compiled, and in fp8 (with torchao).
 
 Operations are those that torch counts in one run, because not every weight is used for every token:
 a token passes through one stream of a double block only, and modulation is computed once per
@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.gpu import work
 from benchmarks.gpu.made import Run, forget, randomly, seconds
-from benchmarks.gpu.told import Figure, Skipped, Told
+from benchmarks.gpu.outcomes import Figure, Outcome, Skipped
 from models.catalog import CATALOG
 from models.errors import ModelLoadFailed
 
@@ -58,7 +58,7 @@ def operations(call: Callable[[], Any]) -> float:
     return float(counter.get_total_flops())
 
 
-def schnell(run: Run) -> Iterator[Told]:
+def schnell(run: Run) -> Iterator[Outcome]:
     """FLUX.1-schnell: 19 double and 38 single blocks, 24 heads of 128."""
     from diffusers import (
         AutoencoderKL,
@@ -90,7 +90,7 @@ def schnell(run: Run) -> Iterator[Told]:
     yield from measure(Model("Flux1schnell", make, embeds), run)
 
 
-def klein(run: Run) -> Iterator[Told]:
+def klein(run: Run) -> Iterator[Outcome]:
     """FLUX.2-klein-4B: 5 double and 20 single blocks, 24 heads of 128."""
     from diffusers import (
         AutoencoderKLFlux2,
@@ -115,7 +115,7 @@ def klein(run: Run) -> Iterator[Told]:
     yield from measure(Model("Flux_2_Klein_4B_BF16", make, embeds), run)
 
 
-def measure(model: Model, run: Run) -> Iterator[Told]:
+def measure(model: Model, run: Run) -> Iterator[Outcome]:
     """Yield figures of every way, alone and several at once; quick ones first."""
     counted: dict[tuple[int, int], float] = {}
     for way in WAYS:
@@ -169,7 +169,7 @@ def _placed(model: Model, way: str, run: Run) -> Any:
     """Return the pipeline, placed on the device in the given way."""
     import torch
 
-    from models.images.pipelines import placement
+    from models.pipelines import placement
 
     dtype = torch.bfloat16 if run.device.kind == "cuda" else torch.float32
     row = replace(CATALOG.find(model.slug), options=WAYS[way])

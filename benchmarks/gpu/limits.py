@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.gpu.made import Run, wait
-from benchmarks.gpu.told import Figure, Named, Told
+from benchmarks.gpu.outcomes import Figure, Named, Outcome
 from models.device.hardware import Device, driver_version
 
 ARITHMETIC, BANDWIDTH = "a matrix product", "a copy"
@@ -41,7 +41,7 @@ def peak_bandwidth(device: Device, size_bytes: int | None = None) -> float:
     return 2 * size_bytes / _best(lambda: target.copy_(source), device)
 
 
-def measure(run: Run) -> Iterator[Told]:
+def measure(run: Run) -> Iterator[Outcome]:
     """Yield the device's name, and both limits."""
     import torch
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.gpu import work
 from benchmarks.gpu.made import Run, randomly
-from benchmarks.gpu.told import Figure, Named, Skipped, Told
+from benchmarks.gpu.outcomes import Figure, Named, Outcome, Skipped
 from models import tiny
 from models.catalog import CATALOG
 from models.chat.request import Prompt, Sampling, Tokens
@@ -68,7 +68,7 @@ def token_bytes(config: dict[str, int], number_bytes: int) -> int:
     return 2 * config["num_hidden_layers"] * config["num_key_value_heads"] * head * number_bytes
 
 
-def on_transformers(run: Run) -> Iterator[Told]:
+def on_transformers(run: Run) -> Iterator[Outcome]:
     """Measure our engine, with a model created on the device."""
     import torch
     import transformers
@@ -91,7 +91,7 @@ def on_transformers(run: Run) -> Iterator[Told]:
     yield from measure(TransformersChat(model, text, row, tokens), run)
 
 
-def on_vllm(run: Run) -> Iterator[Told]:
+def on_vllm(run: Run) -> Iterator[Outcome]:
     """Measure the same on vLLM, which creates random weights itself."""
     import vllm
     from transformers import LlamaConfig
@@ -114,7 +114,7 @@ def on_vllm(run: Run) -> Iterator[Told]:
         engine.close()
 
 
-def measure(engine: Any, run: Run) -> Iterator[Told]:
+def measure(engine: Any, run: Run) -> Iterator[Outcome]:
     """Yield figures of decoding with few and many at once, then of prompts."""
     asked, sizes = (SMALL if run.small else LARGE), _sizes(run)
     number_bytes = 4 if run.device.dtype == "float32" else 2

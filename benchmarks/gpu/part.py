@@ -9,12 +9,12 @@ from importlib import import_module
 from pathlib import Path
 
 from benchmarks.gpu.made import Run
-from benchmarks.gpu.told import Failed, Told, line
+from benchmarks.gpu.outcomes import Failed, Outcome, line
 from benchmarks.gpu.work import Limits
 from models.device import hardware
 
 
-def found(measure: str, run: Run) -> Iterator[Told]:
+def outcomes_of(measure: str, run: Run) -> Iterator[Outcome]:
     """Yield a part's figures, and its failure if it raises."""
     try:
         module, _, name = measure.partition(":")
@@ -36,11 +36,11 @@ def main() -> int:
     limits = Limits(*given.limits) if given.limits else None
     run = Run(hardware.detect(), given.small, limits, given.folder)
     failed = False
-    with (given.folder / "told").open("w") as file:
-        for one in found(given.measure, run):
-            file.write(line(one))
+    with (given.folder / "outcomes").open("w") as file:
+        for outcome in outcomes_of(given.measure, run):
+            file.write(line(outcome))
             file.flush()
-            failed = failed or isinstance(one, Failed)
+            failed = failed or isinstance(outcome, Failed)
     return int(failed)
 
 

@@ -17,8 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.gpu import told
-from benchmarks.gpu.told import Failed, Skipped, Told
+from benchmarks.gpu.outcomes import Failed, Figure, Outcome, Skipped, read
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 240.0
@@ -41,7 +40,7 @@ class Part:
     @property
     def missing(self) -> list[str]:
         """The libraries that are not installed."""
-        return [one for one in self.needs if find_spec(one) is None]
+        return [module for module in self.needs if find_spec(module) is None]
 
 
 LIMITS = Part("limits", "benchmarks.gpu.limits:measure", ("torch",))
@@ -69,7 +68,7 @@ def chosen(names: Sequence[str]) -> list[Part]:
     return [part for part in PARTS if not names or part.name in names]
 
 
-def run(part: Part, arguments: Sequence[str] = (), limit_s: float = LIMIT_S) -> list[Told]:
+def run(part: Part, arguments: Sequence[str] = (), limit_s: float = LIMIT_S) -> list[Outcome]:
     """Run a part; return what it has written, and its failure if it failed."""
     if part.missing:
         return [Skipped("", f"{' and '.join(part.missing)} not installed")]
@@ -87,25 +86,25 @@ def run(part: Part, arguments: Sequence[str] = (), limit_s: float = LIMIT_S) -> 
                 code = None
             finally:
                 _end(process)
-        found = told.read(folder / "told")
-        if code and not any(isinstance(one, Failed) for one in found):
-            found.append(Failed(_ending(code)))
+        outcomes = read(folder / "outcomes")
+        if code and not any(isinstance(outcome, Failed) for outcome in outcomes):
+            outcomes.append(Failed(_ending(code)))
         if code is None:
-            found.append(Failed(f"not done after {limit_s:g} s"))
-        if any(isinstance(one, Failed) for one in found):
+            outcomes.append(Failed(f"not done after {limit_s:g} s"))
+        if any(isinstance(outcome, Failed) for outcome in outcomes):
             print((folder / "log").read_text(errors="replace")[-_SAID:], file=sys.stderr)
-        return found
+        return outcomes
 
 
-def line(part: Part, found: Sequence[Told], took_s: float) -> str:
+def line(part: Part, outcomes: Sequence[Outcome], took_s: float) -> str:
     """Return a line about the result of a part."""
-    count = sum(isinstance(one, told.Figure) for one in found)
-    for one in found:
-        if isinstance(one, Failed):
+    count = sum(isinstance(outcome, Figure) for outcome in outcomes)
+    for outcome in outcomes:
+        if isinstance(outcome, Failed):
             kept = f" ({count} figures before that)" if count else ""
-            return f"{part.name}: failed: {one.reason}{kept}"
-        if isinstance(one, Skipped) and not count and not one.what:
-            return f"{part.name}: skipped: {one.reason}"
+            return f"{part.name}: failed: {outcome.reason}{kept}"
+        if isinstance(outcome, Skipped) and not count and not outcome.what:
+            return f"{part.name}: skipped: {outcome.reason}"
     return f"{part.name}: {count} figures in {took_s:.0f} s"
 
 

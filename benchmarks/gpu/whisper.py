@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.gpu import work
 from benchmarks.gpu.made import Run, seconds
-from benchmarks.gpu.told import Figure, Named, Told
+from benchmarks.gpu.outcomes import Figure, Named, Outcome
 
 WINDOW_S, SAID = 30.0, 100
 FULL = {
@@ -32,7 +32,7 @@ def operations(config: dict[str, int], windows: int) -> float:
     return windows * each
 
 
-def measure(run: Run) -> Iterator[Told]:
+def measure(run: Run) -> Iterator[Outcome]:
     """Yield figures of the encoder, then of whole windows: alone, and many at once."""
     import ctranslate2
     import numpy as np
@@ -59,7 +59,7 @@ def measure(run: Run) -> Iterator[Told]:
             yield from _windows(model, heard, count, beams, run)
 
 
-def _windows(model: Any, heard: Any, count: int, beams: int, run: Run) -> Iterator[Told]:
+def _windows(model: Any, heard: Any, count: int, beams: int, run: Run) -> Iterator[Outcome]:
     """Yield the figures of encoder and decoder."""
     prompt, end = _ids()
     said = 0
@@ -71,7 +71,7 @@ def _windows(model: Any, heard: Any, count: int, beams: int, run: Run) -> Iterat
             # Twice the length: ctranslate2 allows half of it for the answer.
             max_length=2 * SAID, suppress_tokens=[end],
         )  # fmt: skip
-        said = max(len(one.sequences_ids[0]) for one in results)
+        said = max(len(result.sequences_ids[0]) for result in results)
 
     took = seconds(transcribe, run.device, _rounds(run))
     what = f"{count} at once, {'greedy' if beams == 1 else f'{beams} beams'}"
@@ -95,8 +95,8 @@ def write(folder: Path, changes: dict[str, int]) -> Path:
     model.tie_weights()
     whisper.tell(model, tokenizer)
     with torch.no_grad():
-        for one in model.parameters():
-            one.uniform_(-_SPREAD, _SPREAD)
+        for parameter in model.parameters():
+            parameter.uniform_(-_SPREAD, _SPREAD)
     spec = WhisperLoader()(model, tokenizer)
     spec.validate()
     spec.optimize(quantization="float16")

@@ -21,6 +21,7 @@ MARKS: Mapping[str, tuple[str, ...]] = {
     ),
     "transcribe": ("audioUrl", "audio_url", "video_url", "audio", "audio_base64"),
     "speech": ("voice", "ref_audio", "instruct"),
+    "music": ("caption",),
     "embeddings": ("input", "inputs", "texts", "sentences", "documents"),
 }  # fmt: skip
 

@@ -194,7 +194,7 @@ class Surface:
     def routes(self) -> tuple[str, ...]:
         """Every OpenAI route that is answered here."""
         answered = (operation for operation in self.operations if operation.refused is None)
-        return tuple(route for one in answered for route in one.routes)
+        return tuple(route for operation in answered for route in operation.routes)
 
     @property
     def marks(self) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ _ALL = (
         _TEXTS,
     ),
     Lookalike("speech", "speech", (frozenset({"input"}), frozenset({"voice"})), _TEXTS),
-    Lookalike(None, "music", (frozenset({"caption"}), frozenset({"lyrics"}))),
+    Lookalike("music", "music", (frozenset({"caption"}), frozenset({"lyrics"}))),
     _READING,
     Lookalike(
         "embeddings",
@@ -85,7 +85,7 @@ _ALL = (
             frozenset({"prompt"}),
             frozenset({"frames", "height", "num_inference_steps", "size", "steps", "width"}),
         ),
-        frozenset({"messages"}),
+        frozenset({"messages", "caption", "lyrics"}),
     ),
 )
 

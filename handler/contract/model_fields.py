@@ -41,7 +41,7 @@ def offered(kind: type[Request], row: Row) -> dict[str, dict[str, Any]]:
 
 def _type_and_limits(schema: Mapping[str, Any]) -> dict[str, Any]:
     """A field's own type and limits; of one that may be several things, the first."""
-    branches = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
+    branches = [branch for branch in schema.get("anyOf", [schema]) if branch.get("type") != "null"]
     first = branches[0] if branches else {}
     told = {key: first[key] for key in _TOLD if key in first}
     if "const" in first:
@@ -53,10 +53,10 @@ def _type_and_limits(schema: Mapping[str, Any]) -> dict[str, Any]:
 def _limits(field: FieldInfo) -> dict[str, Any]:
     """A number's limits, which pydantic's schema does not know of those that it reads leniently."""
     told = {}
-    for one in (*field.metadata, *_annotations(field.annotation)):
+    for constraint in (*field.metadata, *_annotations(field.annotation)):
         for kind, key in _LIMITS.items():
-            if isinstance(one, kind):
-                told[key] = getattr(one, kind.__name__.lower())
+            if isinstance(constraint, kind):
+                told[key] = getattr(constraint, kind.__name__.lower())
     return told
 
 
@@ -71,4 +71,4 @@ def _annotations(annotation: Any) -> Iterator[Any]:
 
 def _types(branches: Iterable[Mapping[str, Any]]) -> list[str]:
     named = (branch.get("type", "object" if "$ref" in branch else None) for branch in branches)
-    return list(dict.fromkeys(one for one in named if one is not None))
+    return list(dict.fromkeys(name for name in named if name is not None))

@@ -140,8 +140,8 @@ async def together(
         return index, event
 
     pumps = [
-        asyncio.create_task(_pump(one, queue, partial(numbered, index)))
-        for index, one in enumerate(streams)
+        asyncio.create_task(_pump(stream, queue, partial(numbered, index)))
+        for index, stream in enumerate(streams)
     ]
     left = len(pumps)
     try:

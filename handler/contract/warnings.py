@@ -10,5 +10,5 @@ from models.leniency import LeftOut
 
 def with_warnings(answer: dict[str, Any], left_out: Sequence[LeftOut]) -> dict[str, Any]:
     """Add the extension ``warnings``: the fields that the model has no use for."""
-    told = [{"param": one.param, "message": one.message} for one in left_out]
+    told = [{"param": field.param, "message": field.message} for field in left_out]
     return {**answer, "warnings": told} if told else answer

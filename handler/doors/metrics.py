@@ -21,6 +21,9 @@ _COUNTERS = {  # of ``Engine.counters``
     "speech_run_seconds": "Seconds that the sound took to make.",
     "speech_first_sounds": "Texts whose first sentence was spoken.",
     "speech_first_sound_seconds": "Seconds from a text to its first sound, of all texts together.",
+    "music_songs": "Songs that were made.",
+    "music_sound_seconds": "Seconds of music that were made.",
+    "music_run_seconds": "Seconds that the music took to make.",
 }
 
 

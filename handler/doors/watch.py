@@ -114,5 +114,5 @@ def _where(thread: int) -> str:
     """Return the innermost frames of a thread: places in the code, and no values."""
     frame = sys._current_frames().get(thread)
     stack = traceback.extract_stack(frame)[-_FRAMES:] if frame is not None else []
-    places = (f"{one.filename}:{one.lineno} {one.name}" for one in reversed(stack))
+    places = (f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(stack))
     return " < ".join(places)

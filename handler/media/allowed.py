@@ -46,11 +46,12 @@ class Allowed:
 
         try:
             url = URL(address)
+            host = url.host  # decodes an international name, which may be none
         except ValueError:
             return False
-        if url.host is None or url.user is not None or _climbs(url.raw_path):
+        if host is None or url.user is not None or _climbs(url.raw_path):
             return False
-        place = f"{url.host}:{url.port}"
+        place = f"{host}:{url.port}"
         return any(
             _split(pattern)[0] == url.scheme
             and fnmatchcase(place, _place(pattern))

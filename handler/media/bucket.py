@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 import threading
 import uuid
 from collections.abc import Mapping
@@ -27,6 +28,8 @@ from models.weights.regions import Address, address_of
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{1,62}$"
 _REGION = r"^[A-Za-z0-9-]{1,40}$"
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+_LONGEST_ID = 128
 MAX_TTL_S = 7 * 24 * 3600  # the longest that Signature Version 4 allows
 _TRIES_WITHIN = 2  # times what one transfer may take: all tries of an upload together
 _MAKING = threading.Lock()  # boto3 may not make two clients at once
@@ -138,11 +141,19 @@ class Bucket:
     async def store(self, key: str, content: bytes, content_type: str) -> str:
         """Upload ``content`` and return a URL that anyone may read it from, for ``ttl_s``.
 
+        Args:
+            key: the job's id and the file's name, ``id/name``. The id comes from outside: what
+                could mean another place to a store or to a client is replaced.
+            content: the file.
+            content_type: its media type.
+
         Raises:
             MediaForbidden: a job's own bucket is at a private address.
             StorageFailed: the bucket cannot be reached or refuses.
         """
-        place = {"Bucket": self.config.name, "Key": f"{uuid.uuid4().hex}/{key}"}
+        folder, _, name = key.rpartition("/")
+        folder = _UNSAFE.sub("_", folder)[:_LONGEST_ID]
+        place = {"Bucket": self.config.name, "Key": f"{uuid.uuid4().hex}/{folder}/{name}"}
         return await self._put(place, content, content_type)
 
     async def probe(self) -> None:

@@ -73,15 +73,16 @@ class Guard:
 
         try:
             parsed = URL(url)  # as aiohttp reads it: ``http://①②⑦.1/`` is 127.1 to both
+            host = parsed.host  # decodes an international name, which may be none
         except ValueError:
-            parsed = URL()
-        if parsed.scheme not in {"http", "https"} or not parsed.host:
+            parsed, host = URL(), None
+        if parsed.scheme not in {"http", "https"} or not host:
             raise MediaInvalid(f"{param} must be an http or https URL with a host.", param=param)
         try:
-            public = is_public(parsed.host)
+            public = is_public(host)
         except ValueError:
             return parsed  # a name: the resolver checks what it resolves to
-        if not public and parsed.host not in self.private_hosts:
+        if not public and host not in self.private_hosts:
             raise forbidden(param)
         return parsed
 

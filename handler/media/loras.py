@@ -12,14 +12,18 @@ and the operator's list has patterns of these (``handler.media.allowed``).
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
+import time
 from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 from handler.media.allowed import Allowed
 from handler.media.files import MediaDoor
@@ -27,7 +31,9 @@ from models.errors import InvalidValue, UnsupportedParameter, WeightsUnavailable
 from models.row import Row
 from models.weights.store import WeightsStore
 
-LORA_LIMIT_BYTES = 2_000_000_000
+LORA_LIMIT_BYTES, CONFIG_LIMIT_BYTES = 2_000_000_000, 1_000_000
+FOLDER_FILES = ("adapter_config.json", "adapter_model.safetensors")  # of peft's form
+_IN_USE_S = 3600.0  # an engine may read a folder again while a request that names it waits
 _HUB = re.compile(
     r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w.-]*))?(#(?P<file>\w[\w.-]*\.safetensors))?"
 )
@@ -69,7 +75,7 @@ class LoraShelf:
             InvalidValue: it is nowhere.
             MediaError: its host does not give it.
         """
-        self._check(name, param)
+        self.check(name, param)
         if name.startswith("file://"):
             return self._local(name, param)
         if "://" in name:
@@ -78,7 +84,12 @@ class LoraShelf:
             self._threads, self._of_hub, name, param
         )
 
-    def _check(self, name: str, param: str) -> None:
+    def check(self, name: str, param: str) -> None:
+        """Check that the operator allows an adapter.
+
+        Raises:
+            UnsupportedParameter: the operator allows none, or not this one.
+        """
         if not self.allowed:
             raise UnsupportedParameter(
                 f"{param}: this endpoint allows no adapters; the operator lists them in "
@@ -90,11 +101,55 @@ class LoraShelf:
             raise _not_allowed(param, repr(shorten(name)))
 
     def _local(self, name: str, param: str) -> Path:
-        path = Path(name.removeprefix("file://"))
-        # As it is written: one that climbs out of its folder could be any.
-        if not path.is_absolute() or path != path.resolve() or not path.is_file():
+        path = _local_path(name, param)
+        if not path.is_file():
             raise _missing(param, "it is not on this machine")
         return path
+
+    async def fetch_folder(self, name: str, param: str, door: MediaDoor) -> Path:
+        """The folder of an adapter in peft's form: its configuration and its safetensors file.
+
+        Args and raises as ``fetch``. A URL is that of the safetensors file, or of its folder.
+        """
+        self.check(name, param)
+        if name.startswith("file://"):
+            folder = _local_path(name, param)
+            return _with_files(folder if folder.is_dir() else folder.parent, param)
+        if "://" in name:
+            return await self._downloaded_folder(name, param, door)
+        resolved = asyncio.get_running_loop().run_in_executor(
+            self._threads, self._resolved, name, param, FOLDER_FILES
+        )
+        return _with_files(await resolved, param)
+
+    async def _downloaded_folder(self, url: str, param: str, door: MediaDoor) -> Path:
+        folder = self.folder / sha256(url.encode()).hexdigest()
+        async with self._turns[folder.name]:
+            if folder.is_dir():
+                os.utime(folder)
+                return folder
+            fetched = [
+                await door.fetch(address, param, limit_bytes, partial(self._hop, param))
+                for address, limit_bytes in zip(
+                    _addresses(url), (CONFIG_LIMIT_BYTES, LORA_LIMIT_BYTES), strict=True
+                )
+            ]
+            await asyncio.to_thread(self._keep_folder, fetched, folder)
+        return folder
+
+    def _keep_folder(self, fetched: Sequence[Path], folder: Path) -> None:
+        """Put a folder on the shelf, and old ones off it that no request can use any more."""
+        unfinished = folder.with_suffix(".partial")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        for path, name in zip(fetched, FOLDER_FILES, strict=True):
+            shutil.move(path, unfinished / name)
+        unfinished.rename(folder)
+        folders = (one for one in self.folder.iterdir() if one.is_dir() and not one.suffix)
+        kept = sorted(folders, key=lambda one: one.stat().st_mtime)
+        for old in kept[: -self.kept_files]:
+            if old.stat().st_mtime < time.time() - _IN_USE_S:
+                shutil.rmtree(old, ignore_errors=True)
 
     async def _downloaded(self, url: str, param: str, door: MediaDoor) -> Path:
         path = self.folder / f"{sha256(url.encode()).hexdigest()}.safetensors"
@@ -117,11 +172,21 @@ class LoraShelf:
         unfinished = path.with_suffix(".partial")
         shutil.move(fetched, unfinished)
         unfinished.rename(path)
-        kept = sorted(self.folder.glob("*.safetensors"), key=lambda one: one.stat().st_mtime)
+        kept = sorted(self.folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime)
         for old in kept[: -self.kept_files]:
             old.unlink(missing_ok=True)
 
     def _of_hub(self, name: str, param: str) -> Path:
+        folder = self._resolved(name, param)
+        pattern = (_HUB.fullmatch(name) or {"file": None})["file"] or "*.safetensors"
+        files = sorted(folder.glob(pattern))
+        if len(files) != 1:
+            names = ", ".join(file.name for file in files) or "no such file"
+            raise _missing(param, f"it is one file, named as owner/name#file; there: {names}")
+        return files[0]
+
+    def _resolved(self, name: str, param: str, files: tuple[str, ...] = ("*.safetensors",)) -> Path:
+        """The folder with a repository's files, fetched where they are not here."""
         match = _HUB.fullmatch(name)
         if match is None:
             raise InvalidValue(
@@ -130,17 +195,40 @@ class LoraShelf:
                 param=param,
             )
         try:
-            folder = self.store.resolve(_row(match))
+            return self.store.resolve(_row(match, files))
         except WeightsUnavailable:
             raise _missing(param, "the hub does not give it") from None
-        files = sorted(folder.glob(match["file"] or "*.safetensors"))
-        if len(files) != 1:
-            names = ", ".join(file.name for file in files) or "no such file"
-            raise _missing(param, f"it is one file, named as owner/name#file; there: {names}")
-        return files[0]
 
 
-def _row(match: re.Match[str]) -> Row:
+def _local_path(name: str, param: str) -> Path:
+    path = Path(name.removeprefix("file://"))
+    # As it is written: one that climbs out of its folder could be any.
+    if not path.is_absolute() or path != path.resolve() or not path.exists():
+        raise _missing(param, "it is not on this machine")
+    return path
+
+
+def _addresses(url: str) -> tuple[str, str]:
+    """The addresses of an adapter's configuration and its weights."""
+    config, weights = FOLDER_FILES
+    parts = urlsplit(url)
+    folder, _, last = parts.path.rpartition("/")
+    if not last.endswith(".safetensors"):
+        folder, last = parts.path.rstrip("/"), weights
+    return tuple(  # type: ignore[return-value]
+        urlunsplit(parts._replace(path=f"{folder}/{name}")) for name in (config, last)
+    )
+
+
+def _with_files(folder: Path, param: str) -> Path:
+    """The folder, if it has what an adapter in peft's form is made of."""
+    for name in FOLDER_FILES:
+        if not (folder / name).is_file():
+            raise _missing(param, f"it has no {name}")
+    return folder
+
+
+def _row(match: re.Match[str], files: tuple[str, ...]) -> Row:
     """An adapter as the store knows what it fetches."""
     return Row(
         slug=match["repo"],
@@ -150,7 +238,7 @@ def _row(match: re.Match[str]) -> Row:
         engine="",
         memory_bytes=0,
         licence="",
-        files=("*.safetensors",),
+        files=files,
     )
 
 

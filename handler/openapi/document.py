@@ -44,8 +44,13 @@ def document(
         for known in (described(route),)
         for shape in (*known.answers, *((known.event,) if known.event else ()))
     }
-    answers = [ErrorResponse, ModelList, ModelDetail, *sorted(shapes, key=lambda one: one.__name__)]
-    components = schemas([one.request for _, _, one in operations], answers)
+    answers = [
+        ErrorResponse,
+        ModelList,
+        ModelDetail,
+        *sorted(shapes, key=lambda shape: shape.__name__),
+    ]
+    components = schemas([operation.request for _, _, operation in operations], answers)
     paths: dict[str, Any] = {}
     for surface, route, operation in operations:
         paths[route] = {"post": _post(surface, route, operation, components, models[surface])}
@@ -106,11 +111,11 @@ def _description(operation: Operation, models: Sequence[Row]) -> str:
     able = [
         model.slug for model in models if operation.task is None or operation.task in model.tasks
     ]
-    lines = [f"Models: {', '.join(f'`{one}`' for one in able) or 'none here'}."]
+    lines = [f"Models: {', '.join(f'`{slug}`' for slug in able) or 'none here'}."]
     if refused := sorted(operation.request.unsupported):
         lines.append(
             f"Refused by name, unless the value changes nothing: "
-            f"{', '.join(f'`{one}`' for one in refused)}."
+            f"{', '.join(f'`{slug}`' for slug in refused)}."
         )
     return "\n\n".join(lines)
 

@@ -33,6 +33,7 @@ _SAMPLING: Mapping[str, str] = {
     "guided_json": "vLLM's word for an answer by a JSON schema.",
     "guided_regex": "An answer that matches a regular expression.",
     "guided_choice": "An answer that is one of these texts.",
+    "lora": "The address of a LoRA adapter to answer with, of those that the operator allows.",
 }
 
 _TOOLS: Mapping[str, str] = {
@@ -52,7 +53,7 @@ _CHAT: Mapping[str, str] = {
     **_TOOLS,
     **_REASONING,
     "messages": "The conversation so far.",
-    "image": "Pictures beside the messages, for a model that sees: URLs, data URIs or base64.",
+    "image": "Pictures or PDFs beside the messages, for a model that sees; in any form.",
     "system": "A first message of the role `system`.",
     "logprobs": "Return the log probability of each token.",
     "top_logprobs": "How many other likely tokens to return with each.",
@@ -98,7 +99,8 @@ _MESSAGES: Mapping[str, str] = {
 }
 
 _OCR: Mapping[str, str] = {
-    "image": "The pages: URLs, data URIs or base64.",
+    "image": "The pages: pictures or PDFs, as URLs, data URIs or base64.",
+    "pages": 'Which pages of a PDF to read: `"1-3,7"` or `[1, 2, 3, 7]`; without it, all.',
     "prompt": "What to do with each page, in place of the model's own words for reading it.",
     "language": "Left out with a warning: the models need not be told.",
     "format": "`json` needs a schema beside it.",
@@ -180,6 +182,26 @@ _SPEECH: Mapping[str, str] = {
     "max_new_tokens": "The longest sentence, for models that make sound by tokens.",
 }
 
+_MUSIC: Mapping[str, str] = {
+    "caption": "Style, instruments, mood and voice.",
+    "lyrics": "With marks such as `[verse]` and `[chorus]`; `[Instrumental]` for none.",
+    "duration": "In seconds; a cover has its source's.",
+    "bpm": "Beats a minute; without it, the model chooses, as for key and time signature.",
+    "keyscale": "A note, `#` or `b`, and `major` or `minor`: `F# minor`.",
+    "timesignature": "Beats of a bar.",
+    "vocal_language": "Of the lyrics, by its tag: `en`.",
+    "inference_steps": "Steps of the model; a distilled one is made for 8.",
+    "guidance_scale": "How closely the caption is followed, for models that are not distilled.",
+    "shift": "Spends more steps on the outline of a song, the larger it is.",
+    "seed": "Of the first song, the others follow it; -1 = any.",
+    "n": "The number of songs.",
+    "format": "Of the files; without one, flac in a bucket and mp3 in an answer.",
+    "task_type": "`cover` covers `src_audio`.",
+    "reference_audio": "A recording whose timbre the song gets: a URL, a data URI or base64.",
+    "src_audio": "A recording to cover.",
+    "audio_cover_strength": "How far a cover keeps to its source.",
+}
+
 _EMBEDDINGS: Mapping[str, str] = {
     "input": "A text, up to 2,048 of them, or token ids.",
     "dimensions": "Cut vectors to so many numbers, where the model is made for it.",
@@ -208,6 +230,7 @@ _OF_KIND: Mapping[str, Mapping[str, str]] = {
     "PictureRequest": _IMAGES,
     "TranscriptionRequest": _TRANSCRIPTION,
     "SpeechRequest": _SPEECH,
+    "MusicRequest": _MUSIC,
     "EmbeddingsRequest": _EMBEDDINGS,
     "RerankRequest": _RERANK,
 }

@@ -73,7 +73,7 @@ def form(kind: str, schema: Schema, files: Mapping[str, str]) -> Schema:
         for name, field in files.items()
     }
     brought = {name: {**FILE, "description": text} for name, text in said.items()}
-    needed = [one for one in schema.get("required", ()) if one in fields]
+    needed = [name for name in schema.get("required", ()) if name in fields]
     return {
         **schema,
         "description": "The same as a form, with the file itself.",
@@ -85,7 +85,7 @@ def form(kind: str, schema: Schema, files: Mapping[str, str]) -> Schema:
 def _simplified(schema: Any) -> Any:
     """Return a schema in JSON Schema's words, without what says nothing."""
     if isinstance(schema, list):
-        return [_simplified(one) for one in schema]
+        return [_simplified(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
     plain: Schema = {}
@@ -93,7 +93,7 @@ def _simplified(schema: Any) -> Any:
         if key == "$ref":
             plain[key] = _reference(value)
         elif key == "properties":
-            plain[key] = {name: _property(one) for name, one in value.items()}
+            plain[key] = {name: _property(schema) for name, schema in value.items()}
         elif key == "description":
             plain[key] = value.replace("``", "`")
         elif key == "discriminator":
@@ -117,15 +117,15 @@ def _property(schema: Schema) -> Schema:
 
 
 def _discriminator(value: Mapping[str, Any]) -> Schema:
-    mapping = {key: _reference(one) for key, one in value["mapping"].items()}
+    mapping = {key: _reference(reference) for key, reference in value["mapping"].items()}
     return {"propertyName": value["propertyName"], "mapping": mapping}
 
 
 def _describe(kind: type[Request], schema: Schema) -> None:
     """Say of each field what it does, and what else it is called."""
     for name, field in schema["properties"].items():
-        also = sorted(alias for alias, one in kind.aliases.items() if one == name)
+        also = sorted(alias for alias, field in kind.aliases.items() if field == name)
         text = [described(kind.__name__, name)]
-        text += [f"Also: {', '.join(f'`{one}`' for one in also)}."] if also else []
+        text += [f"Also: {', '.join(f'`{alias}`' for alias in also)}."] if also else []
         if said := " ".join(filter(None, text)):
             field["description"] = said

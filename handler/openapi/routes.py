@@ -21,6 +21,7 @@ from handler.openapi.answers.chat import (
 )
 from handler.openapi.answers.embeddings import EmbeddingsResponse, RerankResponse
 from handler.openapi.answers.images import ImageEvent, ImagesResponse
+from handler.openapi.answers.music import MusicResponse
 from handler.openapi.answers.responses import ResponseEvent, ResponseObject
 from handler.openapi.answers.speech import SpeechEvent
 from handler.openapi.answers.transcribe import (
@@ -29,7 +30,7 @@ from handler.openapi.answers.transcribe import (
     Transcription,
     VerboseTranscription,
 )
-from models.speech.request import FORMATS
+from models.sound.formats import FORMATS
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,13 @@ ROUTES: Mapping[str, Described] = {
         event=SpeechEvent,
         binary=tuple(dict.fromkeys(one.media_type for one in FORMATS.values())),
         example={"input": "Hello. How are you?", "response_format": "mp3"},
+    ),
+    "/v1/audio/music": Described(
+        "createMusic",
+        "Make songs of a caption and lyrics, or cover a recording.",
+        (MusicResponse,),
+        binary=tuple(one.media_type for name, one in FORMATS.items() if name != "pcm"),
+        example={"caption": "Calm piano", "duration": 10, "inference_steps": 1, "seed": 7},
     ),
     "/v1/audio/transcriptions": _TRANSCRIBE,
     "/v1/audio/translations": replace(

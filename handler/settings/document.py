@@ -52,10 +52,10 @@ def document() -> str:
         lines += [f"| `{name}` | {meaning} |" for name, meaning in variables.items()]
     lines += ["", "## Coming from another worker", "", *_COMING, ""]
     lines += ["| worker | variable | here |", "| --- | --- | --- |"]
-    for one in FOREIGN:
-        here = f"`{one.ours}`" if one.ours else "no meaning"
-        note = f"; {one.note}" if one.note else ""
-        lines.append(f"| {one.worker} | `{one.name}` | {here}{note} |")
+    for variable in FOREIGN:
+        here = f"`{variable.ours}`" if variable.ours else "no meaning"
+        note = f"; {variable.note}" if variable.note else ""
+        lines.append(f"| {variable.worker} | `{variable.name}` | {here}{note} |")
     return "\n".join(lines) + "\n"
 
 

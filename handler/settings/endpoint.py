@@ -100,7 +100,7 @@ class Endpoint:
         if self.configured is not None and self.configured.surface == surface:
             return self.configured
         able = {task for row in held.rows for task in row.tasks}
-        task = task or next((one for one in self.tasks if one in able), None)
+        task = task or next((other for other in self.tasks if other in able), None)
         baked = self.baked
         if baked is not None and baked.surface == surface and task in {None, *baked.tasks}:
             return baked

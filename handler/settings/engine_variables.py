@@ -67,6 +67,15 @@ class EngineVariables(ModelVariables):
         64_000_000,
         ge=10_000,
     )
+    chat_pdf_pages: int = variable(
+        "CHAT_PDF_PAGES", "The largest number of pages of PDFs that a request reads.", 100, ge=1
+    )
+    chat_pdf_page_pixels: int = variable(
+        "CHAT_PDF_PAGE_PIXELS",
+        "The largest number of pixels that a page of a PDF is drawn with.",
+        4_000_000,
+        ge=10_000,
+    )
     served_names: tuple[str, ...] = variable(
         "SERVED_NAMES",
         "Additional model names, comma-separated: with `NAME=MODEL`, a request for NAME is "
@@ -81,11 +90,25 @@ class EngineVariables(ModelVariables):
     )
     lora_allow: tuple[str, ...] = variable(
         "LORA_ALLOW",
-        "LoRA adapters that an image request may name, comma-separated patterns with `*` as "
-        "wildcard: `owner/name`, `owner/*`, `https://host/*`, `file:///folder/*`. A pattern "
+        "LoRA adapters that an image or chat request may name, comma-separated patterns with `*` "
+        "as wildcard: `owner/name`, `owner/*`, `https://host/*`, `file:///folder/*`. A pattern "
         "matches addresses of its own scheme only; redirect targets must match too. Unset: "
         "none.",
         (),
+    )
+    chat_loras: int | None = variable(
+        "CHAT_LORAS",
+        "How many adapters of LORA_ALLOW a chat model holds at once. Unset: 4 if the worker serves "
+        "chat alone, else none. vllm only.",
+        ge=0,
+        le=64,
+    )
+    chat_lora_rank: int = variable(
+        "CHAT_LORA_RANK",
+        "The largest rank of an adapter that a chat request brings.",
+        64,
+        ge=1,
+        le=512,
     )
     safety_checker: str | None = variable(
         "SAFETY_CHECKER",

@@ -15,6 +15,8 @@ from models.warm.loader import engine_class
 
 log = logging.getLogger(__name__)
 
+_CHAT_LORAS = 4
+
 
 def fitted(
     catalog: Catalog,
@@ -60,7 +62,7 @@ def _operator(
         device_kind=device_kind,
         budget_bytes=budget_bytes,
         shelf=settings.places().shelf,
-        only=next(iter(surfaces)) if surfaces is not None and len(surfaces) == 1 else None,
+        only=_only(surfaces),
         gpus=settings.gpu_count,
         compute_type=settings.compute_type,
         chat_engine=settings.chat_engine,
@@ -72,6 +74,10 @@ def _operator(
         chat_images=settings.chat_images,
         chat_image_bytes=settings.chat_image_bytes,
         chat_image_pixels=settings.chat_image_pixels,
+        chat_pdf_pages=settings.chat_pdf_pages,
+        chat_pdf_page_pixels=settings.chat_pdf_page_pixels,
+        chat_loras=_held_adapters(settings, surfaces),
+        chat_lora_rank=settings.chat_lora_rank,
         chat_adapters=settings.adapters(),
         chat_adapters_of=settings.model_slug,
         images_quantization=settings.images_quantization,
@@ -79,3 +85,19 @@ def _operator(
         images_compile=settings.images_compile,
         speech_characters=settings.speech_max_characters,
     )
+
+
+def _only(surfaces: Collection[str] | None) -> str | None:
+    return next(iter(surfaces)) if surfaces is not None and len(surfaces) == 1 else None
+
+
+def _held_adapters(settings: Settings, surfaces: Collection[str] | None) -> int:
+    """How many adapters of requests a chat model has room for.
+
+    Room for them takes memory: beside other surfaces, the list of adapters may be for pictures.
+    """
+    if not settings.lora_allow:
+        return 0
+    if settings.chat_loras is not None:
+        return settings.chat_loras
+    return _CHAT_LORAS if _only(surfaces) == "chat" else 0

@@ -35,7 +35,7 @@ def nearest(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
     wanted = [part.lower() for name in names for part in (name, name.rpartition("/")[2])]
 
     def likeness(row: Row) -> float:
-        known = [one.lower() for one in (row.slug, row.repo or "", *row.names)]
+        known = [name.lower() for name in (row.slug, row.repo or "", *row.names)]
         return max(SequenceMatcher(None, left, right).ratio() for left in wanted for right in known)
 
     return [row.slug for row in sorted(rows, key=likeness, reverse=True)[:_NEAREST]]

@@ -18,7 +18,7 @@ def misspelt(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     The platform's own are none: RUNPOD_CPU_COUNT is not RUNPOD_GPU_COUNT misspelt.
     """
     ours = {str(field.validation_alias) for field in Settings.model_fields.values()}
-    known = {*ours, *PLATFORM, *GATEWAY_ONLY, *(one.name for one in FOREIGN)}
+    known = {*ours, *PLATFORM, *GATEWAY_ONLY, *(variable.name for variable in FOREIGN)}
     unset = sorted(name for name in ours if name not in environment)
     for name in sorted(environment):
         if name not in known and not name.startswith("RUNPOD_"):

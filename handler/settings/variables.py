@@ -85,6 +85,20 @@ class Settings(EngineVariables):
     request_limit_bytes: int = variable(
         "REQUEST_LIMIT_BYTES", "The largest request over HTTP.", 30_000_000, ge=1000
     )
+    requests_at_once: int | None = variable(
+        "REQUESTS_AT_ONCE",
+        "How many requests are answered at a time over HTTP; a further one gets status 429 and "
+        "`Retry-After`. Unset: four times the jobs that the worker takes at once behind the "
+        "queue, and 32 at least.",
+        ge=1,
+    )
+    request_bytes_at_once: int = variable(
+        "REQUEST_BYTES_AT_ONCE",
+        "How many bytes the bodies of these requests have in all; a request that is alone may "
+        "have more.",
+        256_000_000,
+        ge=1000,
+    )
     media_timeout_s: float = variable(
         "MEDIA_TIMEOUT_S", "How long the download of a client's file may take.", 60.0, gt=0
     )

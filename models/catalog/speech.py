@@ -14,6 +14,34 @@ _KOKORO = (
     "bm_daniel", "bm_fable", "bm_george", "bm_lewis",
 )  # fmt: skip
 
+# Qwen3-TTS's voices with their mother tongues; each speaks every language.
+_QWEN = (
+    ("Ryan", "male", "en"), ("Aiden", "male", "en"), ("Vivian", "female", "zh"),
+    ("Serena", "female", "zh"), ("Uncle_Fu", "male", "zh"), ("Dylan", "male", "zh"),
+    ("Eric", "male", "zh"), ("Ono_Anna", "female", "ja"), ("Sohee", "female", "ko"),
+)  # fmt: skip
+_QWEN_LANGUAGES = (
+    ("auto", "Auto", ()),  # as the text has it
+    ("en", "English", ("en-us", "en-gb", "en-au", "en-in")),
+    ("zh", "Chinese", ("zh-cn", "zh-hans", "cmn", "mandarin")),
+    ("ja", "Japanese", ("ja-jp",)),
+    ("ko", "Korean", ("ko-kr",)),
+    ("de", "German", ("de-de",)),
+    ("fr", "French", ("fr-fr",)),
+    ("ru", "Russian", ("ru-ru",)),
+    ("pt", "Portuguese", ("pt-pt", "pt-br")),
+    ("es", "Spanish", ("es-es", "es-mx")),
+    ("it", "Italian", ("it-it",)),
+)
+
+
+def _speaking(language: str) -> list[dict[str, str]]:
+    """Qwen3-TTS's voices, those first whose mother tongue it is."""
+    return [
+        {"slug": slug, "name": slug.replace("_", " "), "gender": gender}
+        for slug, gender, own in sorted(_QWEN, key=lambda voice: voice[2] != language)
+    ]
+
 
 def _voices(accent: str) -> list[dict[str, str]]:
     """Kokoro's voices of an accent."""
@@ -72,6 +100,26 @@ ROWS = (
                     "names": [],
                     "voices": _voices("b"),
                 },
+            ],
+        },
+        timeout_s=240.0,
+    ),
+    Row(
+        slug="Qwen3_TTS_12Hz_1_7B_CustomVoice",
+        surface="speech",
+        tasks=frozenset({"txt2audio"}),
+        weights="hf://Qwen/Qwen3-TTS-12Hz-1.7B-CustomVoice"
+        "@0c0e3051f131929182e2c023b9537f8b1c68adfe",
+        engine="models.speech.qwen.engine:QwenSpeaker",
+        memory_bytes=6 * GB,
+        weights_bytes=int(4.6 * GB),
+        licence="Apache-2.0",
+        names=("qwen3-tts",),
+        files=("*.json", "*.txt", "model.safetensors", "speech_tokenizer/*"),
+        options={
+            "languages": [
+                {"slug": slug, "name": name, "names": list(names), "voices": _speaking(slug)}
+                for slug, name, names in _QWEN_LANGUAGES
             ],
         },
         timeout_s=240.0,

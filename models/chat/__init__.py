@@ -9,6 +9,7 @@ reading           splits an answer into text, reasoning and tool calls
 calling           how a family of models calls tools: what it is told, and grammars of calls
 families          the families
 admission         checks of requests that all engines share
+adapters          checks LoRA adapters that requests bring
 sight             prepares pictures for a model that sees
 grammar           which tokens may follow, if the answer must match a grammar
 vetting           checks a grammar in a child process before the worker compiles it

@@ -38,10 +38,10 @@ def configured(row: Row, operator: Operator) -> Row:
         options["vllm_args"] = engine_arguments(operator.vllm_args, operator.gpus)
         if engine != VLLM:
             log.warning("VLLM_ARGS has no effect on %s: it runs on transformers", row.slug)
+    if operator.chat_loras and engine == VLLM:
+        options |= {"loras": operator.chat_loras, "lora_rank": operator.chat_lora_rank}
     if sees(row):
-        options["pictures"] = PictureLimits(
-            operator.chat_images, operator.chat_image_bytes, operator.chat_image_pixels
-        )
+        options["pictures"] = PictureLimits.configured(operator)
     adapters: dict[str, str | None] = {**row.adapters}
     if operator.chat_adapters_of is None or row.answers_to(operator.chat_adapters_of):
         adapters |= operator.chat_adapters

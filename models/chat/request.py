@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from models.pictures.request import InputPicture
@@ -112,6 +113,21 @@ class Grammar:
 
 
 @dataclass(frozen=True)
+class Adapter:
+    """A LoRA adapter that a request brings.
+
+    Attributes:
+        name: as the request has it.
+        folder: of its configuration and its weights, in peft's form.
+        param: the field that it was named in, for errors.
+    """
+
+    name: str
+    folder: Path
+    param: str = field(default="lora", compare=False)
+
+
+@dataclass(frozen=True)
 class Prompt:
     """One request to a chat engine.
 
@@ -120,7 +136,7 @@ class Prompt:
         sampling: of every choice.
         n: how many choices.
         grammar: what each must match, None = anything.
-        adapter: the name of the LoRA adapter to answer with, None = none.
+        adapter: the LoRA adapter to answer with, by its name if it is the model's, None = none.
         dropped: choices that nobody reads any more; the reader adds to it, the engine looks.
         param: the field that the client gave the prompt in, for errors.
         pictures: in their order in the prompt.
@@ -130,7 +146,7 @@ class Prompt:
     sampling: Sampling
     n: int = 1
     grammar: Grammar | None = None
-    adapter: str | None = None
+    adapter: str | Adapter | None = None
     dropped: set[int] = field(default_factory=set, compare=False)
     param: str = field(default="messages", compare=False)
     pictures: tuple[InputPicture, ...] = ()

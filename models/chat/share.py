@@ -20,6 +20,7 @@ _BASE_BYTES = 1_250_000_000  # graphs, the libraries' workspaces, fragmentation
 _SCORES_BYTES = 16  # per token of the vocabulary and request: scores, their copies, counts
 _STATES, _WIDE_STATES, _STATE_BYTES = 8, 3, 2  # per token, while a layer is computed
 _DEFAULT_VOCABULARY = 128_256
+_LORA_BYTES = 2  # of a number in an adapter
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,17 @@ def working_bytes(config: Mapping[str, Any], steps: Steps) -> int:
     states = steps.tokens * (_STATES * hidden + _WIDE_STATES * wide) * _STATE_BYTES
     scores = steps.requests * config.get("vocab_size", _DEFAULT_VOCABULARY) * _SCORES_BYTES
     return int(_BASE_BYTES + states + scores)
+
+
+def lora_bytes(config: Mapping[str, Any], count: int, rank: int) -> int:
+    """Return the memory of room for LoRA adapters of all projections, on all GPUs together."""
+    hidden, wide = config.get("hidden_size", 4096), config.get("intermediate_size", 4 * 4096)
+    heads = config.get("num_attention_heads") or 32
+    head = config.get("head_dim") or hidden // heads
+    keys = (config.get("num_key_value_heads") or heads) * head
+    # Of queries and outputs, of keys and values, of the three of the feed-forward layer: both ends.
+    ends = 2 * (hidden + heads * head) + 2 * (hidden + keys) + 3 * (hidden + wide)
+    return int(count * rank * ends * config.get("num_hidden_layers", 32) * _LORA_BYTES)
 
 
 def config_of(folder: Path, name: str = "config.json") -> dict[str, Any]:

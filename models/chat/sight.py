@@ -73,8 +73,8 @@ class Sight:
             InvalidValue: one is too narrow, or all are too large together.
         """
         pictures, counts = [], []
-        for one, (param, picture) in zip(given, decoded(given, self.limits), strict=True):
-            if one.low:
+        for sent, (param, picture) in zip(given, decoded(given, self.limits), strict=True):
+            if sent.low:
                 picture.thumbnail((_LOW_SIDE, _LOW_SIDE))
             counts.append(self._count(picture, param))
             pictures.append(picture)

@@ -120,8 +120,10 @@ class ChatText:
                 value = value.replace(mark, f"{mark[:-2]} {mark[-2:]}")
             return value
         if isinstance(value, Mapping):
-            return {key: self._unmarked(one) for key, one in value.items()}
-        return [self._unmarked(one) for one in value] if isinstance(value, list | tuple) else value
+            return {key: self._unmarked(part) for key, part in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._unmarked(part) for part in value]
+        return value
 
     def encode(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
         """Render a conversation and tokenise it; raises as ``render`` does."""
@@ -167,7 +169,7 @@ class ChatText:
             return str(added).encode()
         bytes_ = [BYTES.get(letter) for letter in word]
         if None not in bytes_:
-            return bytes(one for one in bytes_ if one is not None)
+            return bytes(byte for byte in bytes_ if byte is not None)
         return word.replace("\u2581", " ").encode()
 
     @property

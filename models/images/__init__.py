@@ -6,6 +6,5 @@ safety     engine: whether a picture may be shown
 diffusion  engine: text to image, and edits, with diffusers' pipelines
 video      engine: videos with sound
 restore    engines: larger pictures, and pictures without background
-pipelines  what both engines of diffusers share
 encoding   pixels to pictures that fit an answer
 """

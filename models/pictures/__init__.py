@@ -2,6 +2,8 @@
 
 request       pictures that a client sends, and what is read in them
 several       the pictures of one request, within its limits
+pdf           the pages of PDFs, drawn in a process of their own
+pdf_process   that process
 decoding      encoded pictures to pixels, within limits
 resizing      fits, pads and crops
 transparency  what a picture shows, and what its transparency hides

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from models.operator import Operator
+
 
 @dataclass(frozen=True)
 class PictureLimits:
@@ -13,11 +15,26 @@ class PictureLimits:
         count: how many they may be.
         size_bytes: of all of them together, as they come.
         pixels: of all of them together, decoded.
+        pages: of PDFs that are read page by page; elsewhere a page is a picture.
+        page_pixels: of a page of a PDF, which is drawn smaller where it would have more.
     """
 
     count: int = 16
     size_bytes: int = 32 * 1024 * 1024
     pixels: int = 64_000_000
+    pages: int = 100
+    page_pixels: int = 4_000_000
+
+    @classmethod
+    def configured(cls, operator: Operator) -> PictureLimits:
+        """Return the operator's limits."""
+        return cls(
+            operator.chat_images,
+            operator.chat_image_bytes,
+            operator.chat_image_pixels,
+            operator.chat_pdf_pages,
+            operator.chat_pdf_page_pixels,
+        )
 
 
 @dataclass(frozen=True)
@@ -58,8 +75,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Page:
-    """What a page says; ``width`` and ``height`` are those of the upright page, in pixels."""
+    """What a page says.
+
+    Attributes:
+        width, height: of the upright page, in pixels.
+        turned: by how many degrees the picture was turned to be upright, counterclockwise.
+    """
 
     width: int
     height: int
     lines: tuple[Line, ...]
+    turned: int = 0

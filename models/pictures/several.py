@@ -18,13 +18,13 @@ def decoded(given: Sequence[InputPicture], limits: PictureLimits) -> Iterator[tu
         InvalidValue: they have too many pixels together.
     """
     pixels = 0
-    for one in given:
-        picture = decode(one.content, one.param)
+    for sent in given:
+        picture = decode(sent.content, sent.param)
         pixels += picture.width * picture.height
         if pixels > limits.pixels:
             raise InvalidValue(
-                f"{one.param}: the pictures of a request may have {limits.pixels} pixels together; "
-                f"got {pixels} or more.",
-                param=one.param,
+                f"{sent.param}: the pictures of a request may have {limits.pixels} pixels "
+                f"together; got {pixels} or more.",
+                param=sent.param,
             )
-        yield one.param, picture
+        yield sent.param, picture

@@ -39,7 +39,7 @@ def _language(name: str | None, row: Row, leniency: Leniency) -> Language | None
         if tag.partition("-")[0] == language.slug.partition("-")[0]:
             leniency.adapt("language", f"{row.slug} speaks {language.name} for {shorten(name, 20)}")
             return language
-    known = ", ".join(f"{one.slug} ({one.name})" for one in spoken)
+    known = ", ".join(f"{language.slug} ({language.name})" for language in spoken)
     raise InvalidValue(
         f"language is {shorten(name, 20)!r}; {row.slug} speaks {known}.",
         param="language",
@@ -63,7 +63,7 @@ def _voice(
     if name.strip().lower() in _OPENAI:
         leniency.adapt("voice", f"{name.strip()} is a voice of OpenAI's; {first[0].slug} speaks")
         return first
-    voices = list(dict.fromkeys(v.slug for one in languages_of(row) for v in one.voices))
+    voices = list(dict.fromkeys(v.slug for language in languages_of(row) for v in language.voices))
     more = f" and {len(voices) - _TOLD} more" if len(voices) > _TOLD else ""
     raise InvalidValue(
         f"{row.slug} has no voice {shorten(name, 40)!r}; it has {', '.join(voices[:_TOLD])}{more}.",

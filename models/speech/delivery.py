@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from models.errors import InvalidValue
-from models.speech.request import FORMATS, SpeakRequest
+from models.sound.formats import FORMATS
+from models.speech.request import SpeakRequest
 
 _BASE64 = 4 / 3
 _ENVELOPE_BYTES = 2000  # of an answer around the sound

@@ -1,8 +1,8 @@
 """What engines of speech share: a text becomes lines, and their sound a file.
 
 A request is one part, run in slices of a line each: lines of several requests are spoken together
-where the model can, each request's in order, and its first sound leaves after its first line. No
-more than a line's samples are kept of what is encoded.
+where the model can, each request's in order. A model may take several slices for a line, and hand
+over its sound in pieces. No more than a line's samples are kept of what is encoded.
 """
 
 from __future__ import annotations
@@ -18,42 +18,33 @@ from models.errors import EngineFailed, InvalidValue
 from models.leniency import Leniency
 from models.operator import Operator
 from models.row import Row
+from models.sound.encoding import encoder
+from models.sound.formats import FORMATS
 from models.speech.choices import choose
 from models.speech.delivery import check_size
-from models.speech.request import FORMATS, Begun, SpeakRequest, languages_of
-from models.speech.sound.encoding import encoder
-from models.speech.sound.joining import level, trimmed
+from models.speech.reading import Phrase, read_lines
+from models.speech.request import Begun, SpeakRequest, languages_of
+from models.speech.sound.joining import level
 from models.speech.text.plain import plain
-from models.speech.text.sentences import Sentence, split
-from models.speech.utterance import Line, Utterance
+from models.speech.utterance import Utterance
 from models.work import Progress, Ticket, Unfinished, Work
 
 MAX_CHARACTERS = 4096  # of a request, OpenAI's limit
 
 
 @dataclass(frozen=True)
-class Phrase:
-    """A line as a model reads it.
+class Spoken:
+    """A line's sound, or the next piece of it.
 
     Attributes:
-        tokens: the model's own.
-        count: of them.
-        seconds: that it will take to say, about, at the voice's own speed.
-        unread: how many letters the model cannot read and leaves out.
+        samples: of one channel, float32.
+        tokens: the model's, that made them.
+        ends: whether it is all of the line, or the last piece.
     """
-
-    tokens: Any
-    count: int
-    seconds: float
-    unread: int = 0
-
-
-@dataclass(frozen=True)
-class Spoken:
-    """A line's sound: samples of one channel, float32, and the model's tokens that made it."""
 
     samples: Any
     tokens: int
+    ends: bool = True
 
 
 class Speaker(BatchEngine):
@@ -104,8 +95,8 @@ class Speaker(BatchEngine):
         """Read a line; None if there is nothing in it that the model can say."""
 
     @abstractmethod
-    def speak(self, batch: Sequence[Utterance]) -> Sequence[Spoken | Exception]:
-        """Speak the next line of each request, each at its speed."""
+    def speak(self, batch: Sequence[Utterance]) -> Sequence[Spoken | Exception | None]:
+        """Speak the next line of each request, each at its speed; None: it takes another slice."""
 
     def prepare(self, request: SpeakRequest) -> Work:
         """Cut the text into lines, and read them.
@@ -124,7 +115,9 @@ class Speaker(BatchEngine):
         text, tagged = plain(request.text)
         if tagged:
             leniency.note("input", "Tags such as <speak> are markup; they were left out")
-        readings = self._read(text, voice.slug, language.slug, leniency)
+        readings = read_lines(
+            text, lambda line: self.read(line, voice.slug, language.slug), self.row, leniency
+        )
         rate_hz = request.output.rate_hz or self._rate(request.output.format)
         seconds = sum(line.reading.seconds + line.pause_s for line in readings) / request.speed
         check_size(request, rate_hz, seconds)
@@ -147,29 +140,42 @@ class Speaker(BatchEngine):
         self._counts["run_seconds"] += time.monotonic() - start
         return [self._add(ticket, next(spoken)) if ticket in wanted else None for ticket in batch]
 
-    def _add(self, ticket: Ticket[Utterance], spoken: Spoken | Exception) -> Any:
+    def _add(self, ticket: Ticket[Utterance], spoken: Spoken | Exception | None) -> Any:
         """Take the sound of a request's line; returns the whole once it is the last."""
+        if spoken is None:
+            return Unfinished()
         if isinstance(spoken, Exception):
             return spoken
         item = ticket.item
-        sound = trimmed(spoken.samples, self.rate_hz, item.request.speed)
-        if not len(sound):
+        begun, first = item.sounding, not (item.place or item.sounding)
+        sound = item.heard(spoken.samples, ends=spoken.ends)
+        if spoken.ends and not item.sounding:
             return self._silent(item, level(spoken.samples))
-        streamed, first = item.request.output.streamed, not item.place
+        item.sound_tokens += spoken.tokens
+        if item.sounding:
+            self._hand_over(ticket, sound, begins=not begun, first=first, ends=spoken.ends)
+        return item.finished() if item.place == len(item.lines) else Unfinished()
+
+    def _hand_over(
+        self, ticket: Ticket[Utterance], sound: Any, *, begins: bool, first: bool, ends: bool
+    ) -> None:
+        """Encode sound, count it, and tell of it."""
+        item = ticket.item
+        streamed = item.request.output.streamed
         if first and streamed:
             ticket.emit(Begun(item.rate_hz, item.left_out))
-        self._counts["characters"] += item.line.characters
+        characters = item.line.characters
         self._counts["sound_seconds"] += len(sound) / self.rate_hz
-        item.sound_tokens += spoken.tokens
-        new = item.add(sound)
+        new = item.add(sound, begins=begins, ends=ends)
         if first:
             self._counts["first_sounds"] += 1
             self._counts["first_sound_seconds"] += time.monotonic() - item.begun
         if streamed:
             ticket.emit(new)
-        progress = Progress(0, item.spoken, item.characters, "characters")
-        ticket.emit(progress, lasting=False)
-        return item.finished() if item.place == len(item.lines) else Unfinished()
+        if ends:
+            self._counts["characters"] += characters
+            progress = Progress(0, item.spoken, item.characters, "characters")
+            ticket.emit(progress, lasting=False)
 
     def _silent(self, item: Utterance, loudness: float) -> Exception:
         return EngineFailed(
@@ -188,56 +194,6 @@ class Speaker(BatchEngine):
                 param="input",
                 code="string_above_max_length",
             )
-
-    def _read(self, text: str, voice: str, language: str, leniency: Leniency) -> list[Line]:
-        """Read every line; what cannot be said is left out, and named.
-
-        Raises:
-            InvalidValue: nothing can be said.
-        """
-        lines: list[Line] = []
-        skipped: list[int] = []
-        unread = 0
-        for sentence in split(text):
-            reading = self._reading(sentence, voice, language)
-            if reading is None:
-                skipped += [sentence.number] if any(map(str.isalnum, sentence.text)) else []
-                continue
-            unread += reading.unread
-            lines.append(
-                Line(reading, len(sentence.text), reading.count, sentence.number, sentence.pause_s)
-            )
-        if not lines:
-            raise InvalidValue(
-                f"input holds nothing that {self.row.slug} can say; it speaks "
-                f"{', '.join(one.name for one in languages_of(self.row))}.",
-                param="input",
-                code="nothing_to_speak",
-            )
-        if skipped:
-            told = ", ".join(map(str, dict.fromkeys(skipped[:10])))
-            leniency.adapt("input", f"{self.row.slug} cannot read sentence {told}; it was left out")
-        if unread:
-            leniency.adapt(
-                "input", f"{self.row.slug} cannot read {unread} letters; it left them out"
-            )
-        return lines
-
-    def _reading(self, sentence: Sentence, voice: str, language: str) -> Phrase | None:
-        """Read a sentence.
-
-        Raises:
-            InvalidValue: what reads it fails; names the sentence.
-        """
-        try:
-            return self.read(sentence.text, voice, language)
-        except Exception as error:  # the boundary to a library of rules, which fail in any way
-            raise InvalidValue(
-                f"{self.row.slug} fails to read sentence {sentence.number} of the input; put it in "
-                "other words.",
-                param="input",
-                code="unreadable_text",
-            ) from error
 
     def _rate(self, format_: str) -> int:
         """The rate of a file whose client names none: the model's, or the next that there is."""

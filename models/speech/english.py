@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 
-from models.speech.engine import Phrase
+from models.speech.reading import Phrase
 
 _LONGEST = 400  # phonemes that are spoken at once; Kokoro takes 510
 _PHONEME_S = 0.075

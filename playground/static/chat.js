@@ -2,6 +2,7 @@
 
 import { button, checkbox, el, freshId, labelled, seconds, select } from "./dom.js";
 import { FieldError, json } from "./fields.js";
+import { DropZone } from "./files.js";
 import { askJson, base, events } from "./server.js";
 import { remarks, Workbench } from "./workbench.js";
 
@@ -18,6 +19,8 @@ const SPECS = [
   ["seed", "Seed"],
   ["stop", "Stop sequences", "lines", "One per line, up to four."],
 ];
+
+const MOST_PICTURES = 16; // of a message; as many as a worker takes, unless it is set otherwise
 
 const SCHEMA = `{
   "type": "object",
@@ -71,9 +74,17 @@ export class Chat {
       tabindex: 0,
     });
     this.composer = el("textarea", { rows: 3, keydown: (event) => this.typed(event) });
+    this.pictures = new DropZone({
+      label: "Pictures and PDFs",
+      accept: "image/*,application/pdf",
+      most: MOST_PICTURES,
+      changed: () => this.bench?.changed(),
+    });
+    this.pictures.element.hidden = true;
     this.bench = new Workbench({
       surface: "chat",
       heading: "Chat",
+      suits: (one) => one.tasks.includes("chat"),
       specs: SPECS,
       extra: this.controls(),
       request: (values) => this.request(values),
@@ -82,6 +93,10 @@ export class Chat {
     });
     // A screen reader hears each answer once, when it is complete.
     this.bench.spoken = () => this.messages.at(-1)?.content ?? "The model called a tool.";
+    // Pictures are for models that see.
+    this.bench.form.addEventListener("picked", () => {
+      this.pictures.element.hidden = !this.bench.model.tasks.includes("img2txt");
+    });
     this.element = this.bench.element;
     this.bench.output.append(this.log, this.compose());
   }
@@ -121,10 +136,13 @@ export class Chat {
     for (const one of [this.composer, this.bench.sendButton])
       one.setAttribute("form", this.bench.form.id);
     this.composer.addEventListener("input", () => this.bench.changed());
+    this.pictures.input.setAttribute("form", this.bench.form.id);
+    for (const one of [this.composer, this.log]) this.pictures.watch(one);
     return el(
       "div",
       { class: "compose" },
       labelled("Message", this.composer, "Enter sends; Shift+Enter starts a new line."),
+      this.pictures.element,
       el(
         "div",
         { class: "row" },
@@ -142,16 +160,24 @@ export class Chat {
     this.bench.form.requestSubmit();
   }
 
+  // The new message's content: a text, or a list of parts if it has pictures; null without any.
+  content() {
+    const text = this.composer.value;
+    const files = this.pictures.element.hidden ? [] : this.pictures.files;
+    if (!files.length) return text.trim() ? text : null;
+    return [...files.map(part), ...(text.trim() ? [{ type: "text", text }] : [])];
+  }
+
   request(values) {
-    const typed = this.composer.value.trim();
+    const content = this.content();
     // Without a new message, the last one is sent again.
-    const history = typed ? this.messages : upTo(this.messages);
+    const history = content ? this.messages : upTo(this.messages);
     const messages = [
       ...(this.system.value.trim() ? [{ role: "system", content: this.system.value }] : []),
       ...history,
-      ...(typed ? [{ role: "user", content: this.composer.value }] : []),
+      ...(content ? [{ role: "user", content }] : []),
     ];
-    if (!typed && !this.messages.length)
+    if (!content && !this.messages.length)
       throw new FieldError(this.composer, "Write a message first.");
     const body = { model: this.bench.picker.value, messages, ...values };
     if (this.form.value === "json_object") body.response_format = { type: "json_object" };
@@ -170,11 +196,12 @@ export class Chat {
   }
 
   async run(request, signal) {
-    const typed = this.composer.value;
-    if (!typed.trim() && this.messages.at(-1).role === "assistant")
+    const content = this.content();
+    const [typed, files] = [this.composer.value, this.pictures.files];
+    if (!content && this.messages.at(-1).role === "assistant")
       throw new FieldError(this.composer, "Write a message first.");
-    const asked = typed.trim() ? this.add({ role: "user", content: typed }) : null;
-    if (asked) this.composer.value = "";
+    const asked = content ? this.add({ role: "user", content }) : null;
+    if (asked) this.empty();
     const answer = new Answer(this.log, this.bench.model.notice);
     const start = performance.now();
     let firstMs = null;
@@ -187,7 +214,7 @@ export class Chat {
         }
       } else answer.whole(await askJson(path, { body: request.body, signal }));
     } finally {
-      if (!this.keep(answer) && asked?.isConnected) this.takeBack(asked, typed);
+      if (!this.keep(answer) && asked?.isConnected) this.takeBack(asked, typed, files);
     }
     return figures(answer, start, firstMs);
   }
@@ -204,10 +231,16 @@ export class Chat {
   }
 
   // Put a message that was refused, or stopped before its answer began, back into the message box.
-  takeBack(asked, typed) {
+  takeBack(asked, typed, files) {
     this.messages.pop();
-    asked.remove();
+    discard(asked);
     this.composer.value ||= typed;
+    if (!this.pictures.files.length) this.pictures.set(files);
+  }
+
+  empty() {
+    this.composer.value = "";
+    this.pictures.set([]);
   }
 
   // Fields for the tools' results, which the client supplies.
@@ -229,7 +262,7 @@ export class Chat {
 
   add(message) {
     this.messages.push(message);
-    const shown = bubble(message.role, el("p", { class: "text" }, message.content));
+    const shown = bubble(message.role, ...seen(message.content));
     this.log.append(shown);
     this.log.scrollTop = this.log.scrollHeight;
     return shown;
@@ -243,16 +276,18 @@ export class Chat {
       this.log.lastElementChild.remove();
     }
     if (!this.messages.length) return;
-    const written = this.composer.value; // not sent with the repeated request
-    this.composer.value = "";
+    // Not sent with the repeated request.
+    const [written, files] = [this.composer.value, this.pictures.files];
+    this.empty();
     this.bench.submit();
     this.composer.value = written;
+    this.pictures.set(files);
   }
 
   clear() {
     this.bench.stop();
     this.messages = [];
-    this.log.replaceChildren();
+    for (const one of [...this.log.children]) discard(one);
     this.bench.status.textContent = "";
     this.bench.trouble.hidden = true;
     this.bench.changed();
@@ -264,6 +299,32 @@ export class Chat {
 function upTo(messages) {
   const last = messages.findLastIndex((one) => one.role !== "assistant");
   return messages.slice(0, last + 1);
+}
+
+// A file as a part of a message.
+const part = (file) =>
+  file.type === "application/pdf"
+    ? { type: "file", file: { filename: file.name, file_data: file } }
+    : { type: "image_url", image_url: { url: file } };
+
+// What a message shows: its pictures, small, the names of its files, and its text.
+function seen(content) {
+  if (!Array.isArray(content)) return [el("p", { class: "text" }, content)];
+  const text = content.find((one) => one.type === "text")?.text;
+  const files = content.filter((one) => one.type !== "text").map((one) => {
+    if (one.type === "file") return el("span", {}, one.file.filename);
+    const { name, file } = one.image_url.url;
+    return el("img", { src: URL.createObjectURL(file), alt: name, height: 96 });
+  });
+  return [
+    el("div", { class: "row shown" }, ...files),
+    text ? el("p", { class: "text" }, text) : null,
+  ];
+}
+
+function discard(element) {
+  for (const one of element.querySelectorAll("img")) URL.revokeObjectURL(one.src);
+  element.remove();
 }
 
 const bubble = (role, ...content) =>

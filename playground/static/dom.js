@@ -14,6 +14,16 @@ export function el(tag, attributes = {}, ...children) {
   return node;
 }
 
+const SVG = "http://www.w3.org/2000/svg";
+
+// Create an element of SVG.
+export function shape(name, attributes = {}, ...children) {
+  const node = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
+}
+
 export const button = (text, click, attributes = {}) =>
   el("button", { type: "button", click, ...attributes }, text);
 

@@ -43,6 +43,19 @@ export class DropZone {
     if (event.dataTransfer.files.length) this.take(event.dataTransfer.files);
   }
 
+  // Take what is dropped on another element, or pasted into it, too.
+  watch(node) {
+    node.addEventListener("dragover", (event) => this.hover(event, !this.element.hidden));
+    node.addEventListener("dragleave", (event) => this.hover(event, false));
+    node.addEventListener("drop", (event) => this.element.hidden || this.dropped(event));
+    node.addEventListener("paste", (event) => {
+      const { files } = event.clipboardData;
+      if (!files.length || this.element.hidden) return;
+      event.preventDefault();
+      this.take(files);
+    });
+  }
+
   take(files) {
     this.add([...files].map((one) => new Attachment(one)));
   }

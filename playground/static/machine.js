@@ -14,7 +14,7 @@ const MEGA = 1e6;
 function unitOf(surface, budget) {
   if (surface === "images")
     return Number.isFinite(budget) ? ["megapixels/s", MEGA] : ["pictures/s", 1];
-  const units = { transcribe: "windows/s", speech: "sentences/s" };
+  const units = { transcribe: "windows/s", speech: "sentences/s", music: "songs/s" };
   return [units[surface] ?? "tokens/s", 1];
 }
 

@@ -3,10 +3,12 @@
 
 import { Chat } from "./chat.js";
 import { el } from "./dom.js";
+import { Documents } from "./documents.js";
 import { Embeddings } from "./embeddings.js";
 import { ImagesTab } from "./images.js";
 import { Jobs } from "./jobs.js";
 import { Machine } from "./machine.js";
+import { Music } from "./music.js";
 import { about, key, queues } from "./server.js";
 import { Speech } from "./speech.js";
 import { Transcribe } from "./transcribe.js";
@@ -16,8 +18,10 @@ const SURFACES = [
   ["images", "Images", ImagesTab],
   ["transcribe", "Transcribe", Transcribe],
   ["speech", "Speech", Speech],
+  ["music", "Music", Music],
   ["embeddings", "Embeddings", Embeddings],
-].filter(([name]) => about.surfaces.includes(name));
+  ["documents", "Documents", Documents, "chat"],
+].filter(([name, , , surface = name]) => about.surfaces.includes(surface));
 const TABS = [
   ...SURFACES,
   ...(queues ? [["jobs", "Jobs", Jobs]] : []),

@@ -77,6 +77,7 @@ export class Workbench {
       this.picker.replaceChildren(...found.map((one) => el("option", { value: one.id }, one.id)));
       this.status.textContent = found.length ? "" : "No model on this server can do this.";
       if (found.length) await this.pick();
+      else this.code.lacks(this.status.textContent);
     } catch (error) {
       this.opened = false;
       this.status.textContent = "";
@@ -113,6 +114,7 @@ export class Workbench {
     this.fieldsBox.replaceChildren(...first.nodes, ...folded);
     this.changed();
     this.form.dispatchEvent(new CustomEvent("picked"));
+    if (this.early) this.submit();
   }
 
   field(name) {
@@ -140,6 +142,7 @@ export class Workbench {
 
   async submit(event) {
     event?.preventDefault();
+    this.early = !this.model; // sent as soon as the model is known
     if (this.going || !this.model) return;
     this.trouble.hidden = true;
     let request;

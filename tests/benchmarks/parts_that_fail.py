@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-from benchmarks.gpu.told import Figure
+from benchmarks.gpu.outcomes import Figure
 
 FIRST = Figure("the first", 2.0, "s")
 

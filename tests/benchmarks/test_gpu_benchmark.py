@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.gpu import embeddings, images, llama, told, whisper, work
+from benchmarks.gpu import embeddings, images, llama, outcomes, whisper, work
 from benchmarks.gpu.__main__ import limits_of, report
 from benchmarks.gpu.limits import peak_bandwidth, peak_flops
+from benchmarks.gpu.outcomes import Failed, Figure, Named, Skipped
 from benchmarks.gpu.parts import PARTS, Part, chosen, line, run
-from benchmarks.gpu.told import Failed, Figure, Named, Skipped
 from models.device import hardware
 from tests.conftest import CPU, ROOT
 
@@ -173,7 +173,7 @@ def test_a_library_that_is_missing_is_named():
     assert line(lacking, found, 0) == "well: skipped: no_such_library not installed"
 
 
-# What is told -------------------------------------------------------------------------------------
+# Outcomes -----------------------------------------------------------------------------------------
 
 TOLD = [
     Named("device", "a GPU"), Figure("eager, 4 at once", 0.5, "s a picture", 0.25, "arithmetic"),
@@ -181,20 +181,20 @@ TOLD = [
 ]  # fmt: skip
 
 
-def test_what_is_told_is_read_again(tmp_path):
-    file = tmp_path / "told"
-    assert told.read(file) == []
-    file.write_text("".join(map(told.line, TOLD)) + told.line(TOLD[0])[:-5])
-    assert told.read(file) == TOLD
+def test_outcomes_are_read_again(tmp_path):
+    file = tmp_path / "outcomes"
+    assert outcomes.read(file) == []
+    file.write_text("".join(map(outcomes.line, TOLD)) + outcomes.line(TOLD[0])[:-5])
+    assert outcomes.read(file) == TOLD
 
 
 def test_names_and_rows():
-    assert told.named("flux", TOLD) == {
+    assert outcomes.named("flux", TOLD) == {
         "device": "a GPU",
         "flux_eager_4_at_once_s_a_picture": 0.5,
         "flux_eager_4_at_once_s_a_picture_share": 0.25,
     }
-    assert told.rows("flux", TOLD) == [
+    assert outcomes.rows("flux", TOLD) == [
         ("flux", "eager, 4 at once", "0.5", "s a picture", "0.25 of arithmetic"),
         ("flux", "fp8", "", "", "skipped: no torchao"),
     ]

@@ -106,6 +106,9 @@ CUBLAS = (locks.FOLDER / "cuda-12.txt").read_text()
         ({"SURFACE": "chat", "CUDA": "none"}, "chat", {"torch": CPU}),
         ({"SURFACE": "chat", "CHAT_ENGINE": "transformers"}, "chat", {"torch": OF_12}),
         ({"SURFACE": "speech"}, "speech", {}),
+        ({"SURFACE": "music"}, "music", {"torch": OF_12}),
+        ({"SURFACE": "speech", "EXTRA": "qwen-tts"}, "qwen-tts", {"torch": OF_12}),
+        ({"SURFACE": "speech", "EXTRA": "qwen-tts", "CUDA": "13.0"}, "qwen-tts", {"torch": OF_13}),
         ({"SURFACE": "transcribe"}, "transcribe", {"cuda-12": CUBLAS}),
         ({"SURFACE": "transcribe", "CUDA": "none"}, "transcribe", {}),
         ({"SURFACE": "transcribe", "EXTRA": "diarize"}, "diarize", {"cuda-12": CUBLAS}),
@@ -136,6 +139,10 @@ def test_each_image_has_its_lock_and_cuda_once(tmp_path, arguments, lock, torch)
         (
             {"SURFACE": "embeddings", "EXTRA": "images-fast"},
             "EXTRA=images-fast goes with SURFACE=images, and this is embeddings",
+        ),
+        (
+            {"SURFACE": "images", "EXTRA": "qwen-tts"},
+            "EXTRA=qwen-tts goes with SURFACE=speech, and this is images",
         ),
         ({"SURFACE": "images", "EXTRA": "fast"}, "EXTRA=fast is none of images-fast, diarize"),
         ({"SURFACE": "chat", "CHAT_ENGINE": "tgi"}, "CHAT_ENGINE=tgi is none of vllm, "),
@@ -276,7 +283,8 @@ def test_no_two_packages_of_cudas_python_write_the_same_files():
 @pytest.mark.parametrize("image", [one for one in locks.IMAGES if one != "all"])
 def test_nothing_is_installed_that_the_surface_does_not_import(image):
     """Every requirement of its own is imported in its rooms, or has a reason above."""
-    surface = {"diarize": "transcribe", "images-fast": "images"}.get(image, image)
+    surfaces = {"diarize": "transcribe", "images-fast": "images", "qwen-tts": "speech"}
+    surface = surfaces.get(image, image)
     rooms = [ROOT / "handler", ROOT / f"models/{surface}"]
     shared = [path for path in (ROOT / "models").rglob("*.py") if not _is_anothers(path, surface)]
     files = [*shared, *(path for room in rooms for path in room.rglob("*.py"))]

@@ -23,16 +23,20 @@ pytestmark = pytest.mark.slow
 
 # By lock: whose rows its image loads, and what it is built for beside them.
 SURFACES = {
-    "all": ("chat", "images", "safety", "transcribe", "speech", "embeddings"),
+    "all": ("chat", "images", "safety", "transcribe", "speech", "music", "embeddings"),
     "chat": ("chat",),
     "diarize": ("transcribe", "speakers"),
     "embeddings": ("embeddings",),
     "images": ("images", "safety"),
     "images-fast": ("images", "safety"),
+    "music": ("music",),
+    "qwen-tts": ("speech",),
     "speech": ("speech",),
     "transcribe": ("transcribe",),
 }
 BESIDE = {"images-fast": {"torchao"}}
+# Rows that an image leaves to one with an extra.
+ELSEWHERE = {"speech": {"Qwen3_TTS_12Hz_1_7B_CustomVoice"}}
 LINUX = {
     "implementation_name": "cpython", "os_name": "posix", "platform_machine": "x86_64",
     "platform_python_implementation": "CPython", "platform_system": "Linux",
@@ -99,7 +103,7 @@ def libraries(image: str) -> set[str]:
     """What the engines import of each model that the image's surface can load."""
     found = set(BESIDE.get(image, ()))
     for row in CATALOG.rows:
-        if row.surface in SURFACES[image]:
+        if row.surface in SURFACES[image] and row.slug not in ELSEWHERE.get(image, ()):
             module, _, name = row.engine.partition(":")
             found |= set(getattr(import_module(module), name).libraries)
     return found

@@ -65,7 +65,7 @@ def _engine(folder: Any, model: Row, kind: str, dtype: Any) -> Any:
 
     from models.images.diffusion.engine import DiffusersImages
     from models.images.diffusion.families import FAMILIES
-    from models.images.pipelines import placement, quantized
+    from models.pipelines import placement, quantized
 
     made = getattr(diffusers, FAMILIES[model.options["family"]].pipelines["txt2img"])
     stored = quantized.parts(folder, dtype)
@@ -153,7 +153,7 @@ def test_layers_of_eight_bits(gpu: Device) -> None:
     """As on the CPU in float32, to what bfloat16 leaves."""
     import torch
 
-    from models.images.pipelines.int8 import Int8Linear
+    from models.pipelines.int8 import Int8Linear
 
     dice = torch.manual_seed(6)
     weight = torch.randint(-127, 128, (256, 512), generator=dice, dtype=torch.int8)

@@ -150,7 +150,7 @@ def test_nonsense_in_the_environment_is_one_line():
     assert done.returncode == 1
     assert (
         done.stderr
-        == "quartet: SURFACE: 'video' is none of chat, images, transcribe, speech, embeddings\n"
+        == "quartet: SURFACE: 'video' is none of chat, images, transcribe, speech, music, embeddings\n"
     )
     assert done.stdout == ""
 

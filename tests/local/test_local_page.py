@@ -90,8 +90,8 @@ def test_the_page_is_told_what_it_is_served_by(local):
     told = httpx.get(f"{local.url}/playground/about.json").json()
     assert told == {
         "kind": "platform",
-        "surfaces": ["chat", "images", "transcribe", "speech", "embeddings"],
-        "endpoints": ["chat", "images", "transcribe", "speech", "embeddings", "all"],
+        "surfaces": ["chat", "images", "transcribe", "speech", "music", "embeddings"],
+        "endpoints": ["chat", "images", "transcribe", "speech", "music", "embeddings", "all"],
         "limit_bytes": 20 * 1024 * 1024,
         "key": False,
     }

@@ -110,17 +110,18 @@ def test_a_stream_that_is_not_complete_says_so_though_the_job_is(first, mark):
 def test_openais_client_reads_numbered_events_and_raises_what_is_not_complete():
     with numbered() as (local, worker), ThreadPoolExecutor(1) as pool:
         base_url = f"{local.url}/v2/chat/openai/v1"
-        client = openai.OpenAI(base_url=base_url, api_key="any", max_retries=0)
 
         def ask() -> list[str]:
             texts = list[str]()
             messages: Any = [{"role": "user", "content": "Hi"}]
-            with pytest.raises(openai.APIError, match="not complete"):
+            with (
+                openai.OpenAI(base_url=base_url, api_key="any", max_retries=0) as client,
+                pytest.raises(openai.APIError, match="not complete"),
+            ):
                 for chunk in client.chat.completions.create(
                     model="any", messages=messages, stream=True
                 ):
                     texts.append(chunk.choices[0].delta.content or "")
-            client.close()
             return texts
 
         answer = pool.submit(ask)

@@ -22,6 +22,7 @@ from models.device.memory import free_memory, settle
 from models.embeddings.encoder.library import LibraryClassifier, LibraryEncoder
 from models.embeddings.inputs.texts import Texts
 from models.images.request import ImageRequest, ScreenRequest
+from models.music.request import MusicRequest
 from models.pictures.request import InputPicture, ReadRequest
 from models.row import Row
 from models.speech.request import SpeakRequest
@@ -72,6 +73,14 @@ def speak(engine: Any) -> None:
     run(engine, SpeakRequest("The old ship left."))
 
 
+def compose(engine: Any) -> None:
+    run(engine, MusicRequest("calm piano", steps=1))
+
+
+def voice(engine: Any) -> None:
+    run(engine, SpeakRequest("The old ship left.", max_tokens=8))
+
+
 def read(engine: Any) -> None:
     run(engine, ReadRequest((InputPicture(encoded(drawing(40, 40)), "image"),)))
 
@@ -92,8 +101,10 @@ USES: dict[str, tuple[Row, Use]] = {
     "embeddings": (row("Tiny_BGE_M3"), embed),
     "reranker": (row("Tiny_BGE_Reranker"), embed),
     "judge": (row("Qwen3_Reranker_0_6B"), embed),
+    "music": (row("Tiny_AceStep"), compose),
     "hibari": (row("Hibari_Heart"), speak),
     "kokoro": (row("Kokoro_82M"), speak),
+    "qwen-tts": (tiny("Qwen3_TTS_12Hz_1_7B_CustomVoice", "qwen-tts"), voice),
     "printed": (row("PP_OCRv6_Small"), read),
 }
 # The weights of these are not on every machine, and are made here.

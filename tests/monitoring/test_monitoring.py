@@ -41,6 +41,7 @@ def known() -> dict[str, set[str]]:
     with serve_worker() as worker, run_local(1) as local:
         httpx.post(f"{worker}/v1/chat/completions", json=CHAT)
         httpx.post(f"{worker}/v1/audio/speech", json={"input": "Hello."})
+        httpx.post(f"{worker}/v1/audio/music", json={"caption": "A bell"})
         local.end("embeddings", local.run("embeddings", EMBEDDINGS))
         for url in (worker, local.url):
             for family in text_string_to_metric_families(httpx.get(f"{url}/metrics").text):

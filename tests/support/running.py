@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from local.queue.limits import Limits
 from local.queue.platform import Platform
 from local.queue.scale import Scale
 from tests.conftest import ROOT
+from tests.support.loops import loop_on_a_thread
 
 KEY = {"Authorization": "Bearer any"}
 # The workers' own interpreter, which may have another SDK (tests/system/test_sdk_to_come.py).
@@ -145,9 +145,6 @@ def run_local(
 ) -> Iterator[Local]:
     """Run the platform with ``count`` workers of fake engines, or where it scales, its own."""
     count = count if scale is None else 0
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
 
     def call(work: Any, timeout_s: float = 60) -> Any:
         return asyncio.run_coroutine_threadsafe(work, loop).result(timeout_s)
@@ -197,12 +194,10 @@ def run_local(
             await serving
             await asyncio.gather(*keeping, return_exceptions=True)
 
-    local, server, keeping, serving = call(start())
-    try:
-        local.ready(count)
-        yield local
-    finally:
-        call(stop())
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
+    with loop_on_a_thread() as loop:
+        local, server, keeping, serving = call(start())
+        try:
+            local.ready(count)
+            yield local
+        finally:
+            call(stop())

@@ -14,6 +14,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
 
 from tests.conftest import needs
+from tests.support.langchain import langchain_chat
 from tests.support.running import serve_worker
 
 pytestmark = needs("SmolLM2_135M_Instruct")
@@ -50,10 +51,15 @@ def url() -> Iterator[str]:
 
 
 @pytest.fixture
-def chain(url: str) -> ChatOpenAI:
-    return ChatOpenAI(
-        base_url=url, api_key="any", model=MODEL, temperature=0, max_retries=0, max_tokens=200
-    )
+def client(url: str) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=url, api_key="any") as client:
+        yield client
+
+
+@pytest.fixture
+def chain(url: str) -> Iterator[ChatOpenAI]:
+    with langchain_chat(url, model=MODEL, temperature=0, max_retries=0, max_tokens=200) as chain:
+        yield chain
 
 
 @pytest.mark.anyio
@@ -117,8 +123,7 @@ def test_langchain_has_structured_output(chain, method):
     assert "Ada" in person.name
 
 
-def test_a_conversation_with_a_tools_answer(url):
-    client = openai.OpenAI(base_url=url, api_key="any")
+def test_a_conversation_with_a_tools_answer(client):
     arguments = '{"city": "Oslo", "unit": "celsius"}'
     call = {
         "id": "call_1",
@@ -140,8 +145,7 @@ def test_a_conversation_with_a_tools_answer(url):
     assert "17" in answer.choices[0].message.content
 
 
-def test_an_answer_goes_on_where_it_was_begun(url):
-    client = openai.OpenAI(base_url=url, api_key="any")
+def test_an_answer_goes_on_where_it_was_begun(client):
     answer = client.chat.completions.create(
         model=MODEL,
         messages=[
@@ -154,8 +158,7 @@ def test_an_answer_goes_on_where_it_was_begun(url):
     assert answer.choices[0].message.content.startswith(" Paris")
 
 
-def test_a_long_prefix_is_read_once(url):
-    client = openai.OpenAI(base_url=url, api_key="any")
+def test_a_long_prefix_is_read_once(client):
     system = {"role": "system", "content": "Answer in one word. " * 30}
 
     def ask(question: str) -> Any:
@@ -172,8 +175,7 @@ def test_a_long_prefix_is_read_once(url):
     assert usage.prompt_tokens_details.cached_tokens % 32 == 0
 
 
-def test_too_long_is_said_with_limit_and_count(url):
-    client = openai.OpenAI(base_url=url, api_key="any")
+def test_too_long_is_said_with_limit_and_count(client):
     with pytest.raises(openai.BadRequestError) as refused:
         client.chat.completions.create(
             model=MODEL, messages=[{"role": "user", "content": "word " * 9000}]

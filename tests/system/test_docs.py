@@ -161,7 +161,8 @@ SPEECH_PAGE = (ROOT / "docs/speech.md").read_text()
 
 
 def test_the_page_on_speech_names_every_field_voice_and_format():
-    from models.speech.request import FORMATS, languages_of
+    from models.sound.formats import FORMATS
+    from models.speech.request import languages_of
 
     [operation] = SURFACES["speech"].operations
     kind = operation.request
@@ -176,6 +177,37 @@ def test_the_page_on_speech_names_every_field_voice_and_format():
         assert voices.split(", ") == [voice.slug for one in spoken for voice in one.voices]
         assert languages == ", ".join(f"{one.name} ({one.slug})" for one in spoken)
         assert licence == row.licence
+
+
+MUSIC_PAGE = (ROOT / "docs/music.md").read_text()
+
+
+def test_the_page_on_music_names_every_field_model_and_format():
+    from handler.contract.music.foreign import UNSUPPORTED
+    from models.music.delivery import LADDERS
+    from models.sound.formats import FORMATS
+
+    [operation] = SURFACES["music"].operations
+    kind = operation.request
+    for name in {*kind.model_fields, *kind.aliases, *kind.translates} - {"model", "strict"}:
+        assert f"`{name}" in MUSIC_PAGE, name
+    for name in FORMATS.keys() - {"pcm"}:
+        [line] = [one for one in MUSIC_PAGE.splitlines() if one.startswith(f"| {name} |")]
+        assert f"| {FORMATS[name].media_type} |" in line
+        rates = ", ".join(str(bits // 1000) for bits in LADDERS.get(name, ()))
+        assert rates in line
+    for row in CATALOG.of("music").rows:
+        [line] = [one for one in MUSIC_PAGE.splitlines() if one.startswith(f"| {row.slug} |")]
+        assert line.split("|")[-2].strip() == row.licence
+    assert {"audio_codes", "negative_prompt", "stream", "thinking"} <= UNSUPPORTED.keys()
+
+
+@pytest.mark.anyio
+async def test_music_examples_run(make_worker):
+    for job in re.findall(r"```json\n(\{\"input.*?)\n```", MUSIC_PAGE):
+        answer = decoded(await make_worker().answer(json.loads(job)))
+        assert answer["b64_json"]
+        assert "warnings" not in answer
 
 
 @needs("Hibari_Heart")

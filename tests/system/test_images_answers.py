@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 from handler.assemble import assemble
 from handler.settings.variables import Settings
 from models.catalog import CATALOG
-from models.images.pipelines import quantized
+from models.pipelines import quantized
 from models.row import Catalog
 from tests.conftest import row, tiny
 from tests.support.sdk_platform import Platform, running, until

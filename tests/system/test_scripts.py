@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from scripts.page import TEXT
 from tests.conftest import ROOT, needs
 from tests.support.transcripts import parsed
 
@@ -67,6 +68,7 @@ def test_on_a_terminal_a_line_moves_with_what_is_downloaded(tmp_path):
 
 
 @needs("SmolLM2_135M_Instruct")
+@needs("PP_OCRv6_Small")
 @needs("Whisper_Base")
 @needs("Hibari_Heart")
 @needs("All_MiniLM_L6_v2")
@@ -93,12 +95,15 @@ def test_every_example_is_answered_and_can_be_looked_at(tmp_path):
     assert start == pytest.approx(0.14, abs=0.1)
     assert end == pytest.approx(6.97, abs=0.3)
     assert words.startswith("And Mr. John Dashwood")
+    assert (out / "ocr.txt").read_text().splitlines() == list(TEXT)
+    assert f"{len(TEXT)} lines: {TEXT[0]}" in done.stdout
     assert "Dr. Smith paid $9.99" in (out / "heard.txt").read_text()  # and was spoken before
     assert (out / "speech.mp3").stat().st_size > 10_000
-    for name in ("images", "upscale", "background"):
+    assert (out / "music.mp3").stat().st_size > 10_000
+    for name in ("ocr", "images", "upscale", "background"):
         with Image.open(out / f"{name}.png") as picture:
             picture.load()
-            assert f"{picture.width}x{picture.height}" in done.stdout
+            assert name == "ocr" or f"{picture.width}x{picture.height}" in done.stdout
     with Image.open(out / "background.png") as picture:
         assert picture.mode == "RGBA"
 

@@ -15,9 +15,12 @@ choice              one choice's tokens as text
 stops               stop strings in streamed text
 foreign             fields of other servers of text
 anthropic           Anthropic's Messages: ``POST /v1/messages``
-ocr                 the text in pictures: ``POST /v1/ocr``
+adapters            the LoRA adapter that a request chooses
+ocr                 the text in pictures and PDFs: ``POST /v1/ocr``
+ocr_request         its body
+page_numbers        which pages of a PDF are read
 parts               the parts of a message
-pictures            pictures in messages
+pictures            pictures and PDFs of a request
 reasoning           what a client asks of the reasoning
 """
 

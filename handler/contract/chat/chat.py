@@ -11,21 +11,26 @@ from dataclasses import replace
 from typing import Any
 
 from handler.contract.base import Call, Json, Operation, with_notice
+from handler.contract.chat.adapters import adapter_of
 from handler.contract.chat.choice import Delta, Spelled, merged
 from handler.contract.chat.generation import Asked, GrowingAnswers, deltas, engine_of, lane, usage
-from handler.contract.chat.pictures import fetched
+from handler.contract.chat.pictures import Seen, fetched
 from handler.contract.chat.request import ChatRequest
 from handler.contract.chat.tools import asked_form, call_id
 from handler.contract.streaming import Whole, to_client
 from handler.contract.warnings import with_warnings
 from models.chat.request import Called, Said
 from models.leniency import Leniency
-from models.pictures.request import InputPicture
 from models.warm.model import Borrowed
 
 
-def conversation_prompt(call: Call, model: Borrowed) -> Asked:
+def conversation_prompt(call: Call, model: Borrowed, seen: Seen) -> Asked:
     """Return the prompt of a ``ChatRequest``.
+
+    Args:
+        call: of the request.
+        model: that is asked.
+        seen: the pictures of the request.
 
     Raises:
         RequestError: the model cannot read it, or not answer in the form that is asked for.
@@ -44,7 +49,7 @@ def conversation_prompt(call: Call, model: Borrowed) -> Asked:
     thinks, leniency = text.family is not None and text.family.thinks, Leniency(request.strict)
     wish = request.wish.arguments(call.row.slug, text.variables, thinks, leniency)
     arguments = {**wish, **request.chat_template_kwargs}
-    rendered = text.render(request.conversation, plain, arguments, goes_on=request.goes_on)
+    rendered = text.render(request.turns(seen.counts), plain, arguments, goes_on=request.goes_on)
     formed = request.must_call or form is not None
     thinks = thinks and not formed
     read = text.family is not None and (bool(tools) or thinks)
@@ -56,27 +61,29 @@ def conversation_prompt(call: Call, model: Borrowed) -> Asked:
         formed=formed,
         grammar=grammar,
         left_out=leniency.left_out,
+        pictures=seen.pictures,
     )
 
 
 async def converse(
-    call: Call, progress: GrowingAnswers, pictures: tuple[InputPicture, ...] | None = None
+    call: Call, progress: GrowingAnswers, seen: Seen | None = None
 ) -> AsyncGenerator[Delta, None]:
     """Yield what is new of each answer to a ``ChatRequest``.
 
     Args:
         call: of the request.
         progress: is kept up with it.
-        pictures: of the request, where they are here already.
+        seen: the request's pictures, where they are here already.
     """
     request: ChatRequest = call.request
-    if pictures is None:
-        pictures = await fetched(call, request.references)
+    if seen is None:
+        seen = await fetched(call, request.references)
+    adapter, warnings = await adapter_of(call)
     # A call that must be made is not broken off in the middle.
     stops = () if request.must_call else request.stops
     async with call.lease() as model:
-        asked = await asyncio.to_thread(conversation_prompt, call, model)
-        asked = replace(asked, pictures=pictures)
+        asked = await asyncio.to_thread(conversation_prompt, call, model, seen)
+        asked = replace(asked, adapter=adapter, left_out=(*warnings, *asked.left_out))
         async with aclosing(deltas(call, model, asked, progress, stops)) as parts:
             async for part in parts:
                 yield part

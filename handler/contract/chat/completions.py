@@ -10,9 +10,11 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from handler.contract.base import Call, Json, Operation, with_notice
+from handler.contract.chat.adapters import adapter_of
 from handler.contract.chat.choice import Delta, Spelled, merged
 from handler.contract.chat.completion_request import CompletionRequest
 from handler.contract.chat.generation import (
@@ -24,6 +26,7 @@ from handler.contract.chat.generation import (
     usage,
 )
 from handler.contract.streaming import to_client, together
+from handler.contract.warnings import with_warnings
 from models.chat.protocols import Text
 from models.chat.request import Said
 from models.errors import ContextLengthExceeded, InvalidValue
@@ -38,9 +41,11 @@ async def _deltas(
     ``progress`` is of each prompt, and kept up with it.
     """
     request: CompletionRequest = call.request
+    adapter, warnings = await adapter_of(call)
     async with call.lease() as model:
         text = engine_of(model).text
-        asked = await asyncio.to_thread(_prompts_of, text, request)
+        prompts = await asyncio.to_thread(_prompts_of, text, request)
+        asked = [replace(one, adapter=adapter, left_out=warnings) for one in prompts]
         answers = _nothing if request.max_tokens == 0 else deltas
         streams = [
             answers(call, model, one, known, request.stops)
@@ -112,7 +117,8 @@ async def answer(call: Call) -> Json:
         whole = merged(told)
         logprobs = _logprobs(whole["logprobs"], request)
         choices.append(_choice(place, whole["text"], whole["finish_reason"], logprobs))
-    return with_notice({**_head(call), "choices": choices, "usage": usage(*progress)}, call.row)
+    whole = {**_head(call), "choices": choices, "usage": usage(*progress)}
+    return with_notice(with_warnings(whole, progress[0].left_out), call.row)
 
 
 def stream(call: Call) -> AsyncGenerator[Json, None]:
@@ -124,8 +130,11 @@ async def _chunks(call: Call) -> AsyncGenerator[dict[str, Any], None]:
     request: CompletionRequest = call.request
     head = with_notice(_head(call), call.row)
     progress = [GrowingAnswers() for _ in request.prompts]
+    begun = False
     async with aclosing(_deltas(call, progress)) as events:
         async for place, delta in events:
+            if not begun:
+                begun, head = True, with_warnings(head, progress[0].left_out)
             text = "".join(piece.text for piece in delta.pieces if isinstance(piece, Said))
             told = _logprobs(delta.logprobs, request)
             if text or told:

@@ -24,6 +24,8 @@ ALIASES = {
     "stop_sequences": "stop",
     "regex": "guided_regex",
     "json_schema": "guided_json",
+    "adapter_id": "lora",
+    "lora_path": "lora",
 }
 
 # They change where or when an answer is made, and not the answer.

@@ -11,7 +11,7 @@ from handler.contract.base import Call
 from handler.contract.chat.choice import ChoiceText, Delta
 from handler.contract.chat.generation_request import GenerationRequest
 from models.chat.protocols import ChatEngine
-from models.chat.request import Begun, Ended, Grammar, Prompt, Tokens
+from models.chat.request import Adapter, Begun, Ended, Grammar, Prompt, Tokens
 from models.leniency import LeftOut
 from models.pictures.request import InputPicture
 from models.warm.model import Borrowed
@@ -31,6 +31,7 @@ class Asked:
         param: the field that held the prompt.
         left_out: the fields that the model has no use for.
         pictures: in their order in the prompt.
+        adapter: to answer with.
     """
 
     tokens: Sequence[int]
@@ -42,6 +43,7 @@ class Asked:
     param: str = "messages"
     left_out: Sequence[LeftOut] = ()
     pictures: tuple[InputPicture, ...] = ()
+    adapter: str | Adapter | None = None
 
 
 @dataclass
@@ -109,7 +111,7 @@ async def deltas(
         sampling=request.sampling(call, text.vocabulary),
         n=request.n,
         grammar=asked.grammar,
-        adapter=call.adapter,
+        adapter=asked.adapter,
         param=asked.param,
         pictures=asked.pictures,
     )

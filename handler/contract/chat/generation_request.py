@@ -69,6 +69,7 @@ class GenerationRequest(Request):
     guided_json: JsonObject | None = None
     guided_regex: Annotated[NonEmpty, Field(max_length=MAX_REGEX)] | None = None
     guided_choice: Annotated[list[Choice], Items(1000, least=1)] | None = None
+    lora: NonEmpty | None = None
 
     @classmethod
     def translated(cls, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

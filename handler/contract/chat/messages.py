@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from handler.contract.chat.parts import IMAGE, ContentPart, ImagePart, TextPart, plain
+from handler.contract.chat.parts import IMAGE, ContentPart, FilePart, ImagePart, TextPart
 from handler.contract.chat.pictures import Reference
 from handler.contract.chat.tool_calls import ToolCall
 from handler.contract.request import Items, NonEmpty, Text, refuse_unsupported
@@ -19,7 +19,8 @@ MAX_PARTS = 1000  # of a message
 MAX_ALL_PARTS = 20_000  # and calls of all messages: each is an object of half a kilobyte
 MAX_CALLS = 128  # of a message
 _NO_SOUND = "no model here hears; write it down first: POST /v1/audio/transcriptions"
-_NO_FILE = "send text or image_url parts"
+_NO_VIDEO = "send text or image_url parts"
+_NO_FILE = "no files are kept here; send file_data"
 
 
 class Message(BaseModel):
@@ -60,28 +61,31 @@ class Message(BaseModel):
         if self.content is None or isinstance(self.content, str):
             return []
         return [
-            part.reference(f"{path}.content[{at}].image_url")
+            part.reference(f"{path}.content[{at}]")
             for at, part in enumerate(self.content)
-            if isinstance(part, ImagePart)
+            if isinstance(part, ImagePart | FilePart)
         ]
 
-    def turns(self, further: int = 0) -> list[dict[str, Any]]:
+    def turns(self, further: int, counts: Iterator[int]) -> list[dict[str, Any]]:
         """The turn as chat templates know it, and what they have no place for within it.
 
         Args:
             further: pictures that come before the turn's own content.
+            counts: of the pictures of each reference, a PDF's pages; as many as are used are taken.
         """
         content = self.content or self.refusal or ""
         if isinstance(content, str):
-            texts = [TextPart(type="text", text=content)] if content else []
-            return [self._turn([IMAGE] * further + [plain(text) for text in texts])]
-        parts = [IMAGE] * further + [plain(one) for one in content]
+            content = [TextPart(type="text", text=content)] if content else []
+        parts = [IMAGE] * further
+        for one in content:
+            seen = isinstance(one, ImagePart | FilePart)
+            parts += [IMAGE] * next(counts) if seen else [{"type": "text", "text": one.text}]
         if self.role != "tool" or IMAGE not in parts:
             return [self._turn(parts)]
         # A template writes what a call gave as text.
-        seen = [part for part in parts if part is IMAGE]
+        pictures = [part for part in parts if part is IMAGE]
         texts_alone = [part for part in parts if part is not IMAGE]
-        return [self._turn(texts_alone), {"role": "user", "content": seen}]
+        return [self._turn(texts_alone), {"role": "user", "content": pictures}]
 
     def _turn(self, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """The turn: OpenAI's ``developer`` is templates' ``system``."""
@@ -139,6 +143,11 @@ def _listed(value: object) -> Sequence[object]:
 
 def _check_part(part: object, param: str) -> None:
     kind = part.get("type") if isinstance(part, dict) else None
-    if kind in ("input_audio", "audio_url", "file", "video_url"):
-        instead = _NO_SOUND if "audio" in kind else _NO_FILE
+    instead = {"input_audio": _NO_SOUND, "audio_url": _NO_SOUND, "video_url": _NO_VIDEO}.get(
+        kind if isinstance(kind, str) else ""
+    )
+    if instead is not None:
         raise UnsupportedParameter(f"{param}: {kind} is not supported; {instead}.", param=param)
+    file = part.get("file") if isinstance(part, dict) and kind == "file" else None
+    if isinstance(file, dict) and file.get("file_id") and not file.get("file_data"):
+        raise UnsupportedParameter(f"{param}: file_id is not supported; {_NO_FILE}.", param=param)

@@ -1,122 +1,41 @@
-"""The text in pictures: ``POST /v1/ocr``, and plain jobs that bring a picture without messages.
+"""The text in pictures and PDFs: ``POST /v1/ocr``, and plain jobs without messages.
 
-Each picture is a page, and is read by itself; the answer has the shape of a conversation's. The
-model's row says how it wants to be asked (``reading`` of its options).
+Each picture is a page, and so is each page of a PDF, which are drawn one after the other. A page is
+read by itself; the answer has the shape of a conversation's. The model's row says how it wants to
+be asked (``reading`` of its options).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal, Self
-
-from pydantic import PrivateAttr, model_validator
+from functools import partial
+from typing import Any
 
 from handler.contract.base import Call, Json, Operation, with_notice
 from handler.contract.chat.chat import completion_head, converse
-from handler.contract.chat.choice import Delta, merged
+from handler.contract.chat.choice import merged
 from handler.contract.chat.generation import GrowingAnswers, usage
-from handler.contract.chat.pictures import Reference, fetched
-from handler.contract.chat.request import MAX_IMAGES, ChatRequest
-from handler.contract.request import Items, JsonObject, NonEmpty, Request, Text
+from handler.contract.chat.ocr_request import OcrRequest
+from handler.contract.chat.page_numbers import chosen_pages
+from handler.contract.chat.pictures import File, Seen, files, limits_of
 from handler.contract.samples import SQUARE
-from handler.contract.unsupported import Unsupported, alike
 from handler.contract.warnings import with_warnings
-from models.errors import UnsupportedParameter
+from models.errors import InvalidValue
 from models.leniency import LeftOut, Leniency
+from models.pictures import pdf
 from models.pictures.request import InputPicture, Page, ReadRequest
+from models.warm.model import Borrowed
+from models.work import only
 
-_PROMPT = "Write down the text in this picture, and nothing else."
 _BETWEEN = "\n\n"  # two pages
+# How many pages are in memory: a model that writes reads several at once, the other one by one.
+_WRITTEN_AT_ONCE, _PRINTED_AT_ONCE = 8, 2
 
-
-class OcrRequest(Request):
-    """The body of a request for the text in pictures."""
-
-    unsupported: ClassVar = {
-        "n": Unsupported(1),
-        "stream": Unsupported(False, instead="read pages one request at a time"),
-        **alike(("tools", "tool_choice"), "send messages to /v1/chat/completions"),
-        **alike(("logprobs",), "ask /v1/chat/completions for them", False),
-    }
-    aliases: ClassVar = dict.fromkeys(("images", "image_url", "input_image"), "image")
-    files: ClassVar = {"file": "image"}
-
-    image: NonEmpty | Annotated[list[NonEmpty], Items(MAX_IMAGES, least=1)]
-    prompt: Text = ""
-    language: Text = ""
-    format: Literal["text", "markdown", "json"] | None = None
-    response_format: JsonObject | None = None
-    guided_json: JsonObject | None = None
-    _chats: Mapping[str, Any] = PrivateAttr(default={})
-
-    @classmethod
-    def parse(cls, body: Mapping[str, Any]) -> Self:
-        """Validate a body, and chat's fields beside its own."""
-        request = super().parse(body)
-        chats = ChatRequest.known() - cls.known() - {"messages", "metadata", "stream_options"}
-        request._chats = {name: body[name] for name in chats if body.get(name) is not None}
-        request.asking({})
-        return request
-
-    @model_validator(mode="after")
-    def _formed(self) -> Self:
-        if self.format == "json" and self.response_format is None and self.guided_json is None:
-            raise UnsupportedParameter(
-                "format: json needs a schema to be of; send response_format or guided_json too, or "
-                "the format text.",
-                param="format",
-            )
-        return self
-
-    def leave_out_words(self, slug: str, leniency: Leniency) -> None:
-        """Leave out what only a model that writes by itself has a use for.
-
-        Raises:
-            UnsupportedParameter: a form is asked for; or the request is strict.
-        """
-        for name in ("response_format", "guided_json"):
-            if getattr(self, name) is not None:
-                raise UnsupportedParameter(
-                    f"{name}: {slug} returns lines as they are printed; leave it out.", param=name
-                )
-        own = {"model", "strict", *self.aliases, *Request.informational}
-        for name in ("prompt", *sorted(self._chats.keys() - own)):
-            if name in self._chats or (name == "prompt" and self.prompt):
-                leniency.leave_out(name, f"{name}: {slug} returns lines as they are printed")
-
-    @property
-    def parts(self) -> int:
-        """The number of pages."""
-        return len(self.references)
-
-    @property
-    def references(self) -> list[Reference]:
-        """The pages."""
-        if isinstance(self.image, str):
-            return [Reference(self.image, "image")]
-        return [Reference(one, f"image[{at}]") for at, one in enumerate(self.image)]
-
-    def asking(self, reading: Mapping[str, str]) -> ChatRequest:
-        """Return the conversation about one page, which has the page's place in it.
-
-        Args:
-            reading: how the model wants to be asked: ``system`` and ``prompt``.
-
-        Raises:
-            RequestError: a field of chat's is wrong.
-        """
-        text = self.prompt or reading.get("prompt", _PROMPT)
-        page = {"type": "image_url", "image_url": {"url": "page"}}
-        content = [page, {"type": "text", "text": text}]
-        messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
-        if system := reading.get("system"):
-            messages = [{"role": "system", "content": system}, *messages]
-        forms = {"response_format": self.response_format, "guided_json": self.guided_json}
-        body = {**self._chats, **forms, "messages": messages, "strict": self.strict}
-        return ChatRequest.parse(body)
+_Read = Mapping[str, Any]  # what a page says: its text, why it ends, where its lines stand
+_Shown = AsyncGenerator[tuple[int, InputPicture], None]
 
 
 async def answer(call: Call) -> Json:
@@ -130,26 +49,120 @@ async def answer(call: Call) -> Json:
     printed = "chat" not in call.row.tasks
     if printed:
         request.leave_out_words(call.row.slug, leniency)
-    pictures = await fetched(call, request.references)
-    progress = [GrowingAnswers() for _ in pictures]
+    given = await files(call, request.references)
+    if request.pages and not (len(given) == 1 and given[0].is_pdf):
+        raise InvalidValue(
+            "pages chooses pages of a PDF; leave it out, or send one PDF alone.", param="pages"
+        )
+    progress: list[GrowingAnswers] = []
+    shown = _shown(call, given)
     if printed:
-        pages = await _lines(call, pictures)
+        async with call.lease() as model:
+            pages = await _read(shown, partial(_lines, model), _PRINTED_AT_ONCE)
     else:
         chat = replace(call, request=request.asking(call.row.options.get("reading", {})))
-        pages = await _read(chat, pictures, progress)
-    return _completion(call, pages, progress, leniency.left_out)
+        pages = await _read(shown, partial(_written, chat, progress), _WRITTEN_AT_ONCE)
+    left_out = [*leniency.left_out, *(progress[0].left_out if progress else ())]
+    return _completion(call, pages, progress, left_out)
+
+
+async def _shown(call: Call, given: Sequence[File]) -> _Shown:
+    """Yield every page with its number: its place in the PDF, or among all if they are several.
+
+    Raises:
+        RequestError: a PDF cannot be read, or has other pages, or too many.
+    """
+    request: OcrRequest = call.request
+    limits, place, drawn = limits_of(call), 0, 0
+    for file in given:
+        if not file.is_pdf:
+            place += 1
+            yield place, file.shown(await asyncio.to_thread(file.path.read_bytes))
+            continue
+        param = file.reference.param
+        async with pdf.opened(file.path, param) as document:
+            numbers = chosen_pages(request.pages, document.count)
+            drawn += len(numbers)
+            if drawn > limits.pages:
+                raise InvalidValue(
+                    f"{param}: a request may have {limits.pages} pages of PDFs read; got {drawn}. "
+                    'Choose some with pages ("1-3,7").',
+                    param=param,
+                )
+            for number in numbers:
+                place += 1
+                content = await document.page(number, limits.page_pixels)
+                yield number if len(given) == 1 else place, file.shown(content)
+
+
+async def _read(
+    shown: _Shown, read: Callable[[InputPicture], Awaitable[_Read]], at_once: int
+) -> list[tuple[int, _Read]]:
+    """Read pages as they are drawn, some at once; the first that fails ends all."""
+    gate = asyncio.Semaphore(at_once)
+    tasks: list[asyncio.Task[tuple[int, _Read]]] = []
+
+    async def numbered(number: int, picture: InputPicture) -> tuple[int, _Read]:
+        try:
+            return number, await read(picture)
+        finally:
+            gate.release()
+
+    try:
+        async with aclosing(shown):
+            async for number, picture in shown:
+                await gate.acquire()
+                if any(task.done() and task.exception() is not None for task in tasks):
+                    break
+                tasks.append(asyncio.create_task(numbered(number, picture)))
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+
+async def _lines(model: Borrowed, picture: InputPicture) -> _Read:
+    """The lines of a page, with where they stand on it."""
+    pages: Sequence[Page] = await model.run(ReadRequest((picture,)))
+    page: Page = only(pages)
+    return {
+        "text": "\n".join(line.text for line in page.lines),
+        "finish_reason": "stop",
+        "layout": {
+            "width": page.width,
+            "height": page.height,
+            "turned": page.turned,
+            "lines": [
+                {
+                    "text": line.text,
+                    "box": [list(corner) for corner in line.corners],
+                    "confidence": round(line.confidence, 4),
+                }
+                for line in page.lines
+            ],
+        },
+    }
+
+
+async def _written(call: Call, progress: list[GrowingAnswers], picture: InputPicture) -> _Read:
+    """What a model writes about a page."""
+    progress.append(grown := GrowingAnswers())
+    async with aclosing(converse(call, grown, Seen((picture,), (1,)))) as parts:
+        return merged([part async for part in parts])
 
 
 def _completion(
     call: Call,
-    pages: Sequence[Mapping[str, Any]],
+    pages: Sequence[tuple[int, _Read]],
     progress: Sequence[GrowingAnswers],
     left_out: Sequence[LeftOut],
 ) -> Json:
-    reasons = {page["finish_reason"] for page in pages}
+    reasons = {page["finish_reason"] for _, page in pages}
     message = {
         "role": "assistant",
-        "content": _BETWEEN.join(page["text"] for page in pages),
+        "content": _BETWEEN.join(page["text"] for _, page in pages),
         "refusal": None,
     }
     choice = {
@@ -163,57 +176,11 @@ def _completion(
         "choices": [choice],
         "usage": usage(*progress),
         "pages": [
-            {"page": at, "text": page["text"], **page.get("layout", {})}
-            for at, page in enumerate(pages, start=1)
+            {"page": number, "text": page["text"], **page.get("layout", {})}
+            for number, page in pages
         ],
     }
-    return with_notice(with_warnings(told, [*left_out, *progress[0].left_out]), call.row)
-
-
-async def _lines(call: Call, pictures: tuple[InputPicture, ...]) -> list[Mapping[str, Any]]:
-    """The lines of each page, with where they stand on it."""
-    async with call.lease() as model:
-        pages: Sequence[Page] = await model.run(ReadRequest(pictures))
-    return [
-        {
-            "text": "\n".join(line.text for line in page.lines),
-            "finish_reason": "stop",
-            "layout": {
-                "width": page.width,
-                "height": page.height,
-                "lines": [
-                    {
-                        "text": line.text,
-                        "box": [list(corner) for corner in line.corners],
-                        "confidence": round(line.confidence, 4),
-                    }
-                    for line in page.lines
-                ],
-            },
-        }
-        for page in pages
-    ]
-
-
-async def _read(
-    call: Call, pictures: Sequence[InputPicture], progress: Sequence[GrowingAnswers]
-) -> list[Mapping[str, Any]]:
-    """What is said of each page; the first that fails ends all."""
-    pages = [
-        asyncio.create_task(_page(converse(call, grown, (picture,))))
-        for picture, grown in zip(pictures, progress, strict=True)
-    ]
-    try:
-        return await asyncio.gather(*pages)
-    finally:
-        for page in pages:
-            page.cancel()
-        await asyncio.wait(pages)
-
-
-async def _page(deltas: AsyncGenerator[Delta, None]) -> Mapping[str, Any]:
-    async with aclosing(deltas) as parts:
-        return merged([part async for part in parts])
+    return with_notice(with_warnings(told, left_out), call.row)
 
 
 OPERATION = Operation(
@@ -221,6 +188,6 @@ OPERATION = Operation(
     ("/v1/ocr",),
     answer,
     task="img2txt",
-    within=("image", "images", "image_url", "input_image"),
+    within=("image", "images", "image_url", "input_image", "document"),
     rehearsal=lambda _: {"image": SQUARE, "max_tokens": 2},
 )

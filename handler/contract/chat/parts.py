@@ -1,4 +1,4 @@
-"""The parts of a message's content, as OpenAI has them and as chat templates know them."""
+"""The parts of a message's content, as OpenAI has them."""
 
 from __future__ import annotations
 
@@ -59,17 +59,37 @@ class ImagePart(BaseModel):
         """No text."""
         return ""
 
-    def reference(self, param: str) -> Reference:
-        """Where the picture is."""
-        return Reference(self.image_url.url, param, "low" in (self.detail, self.image_url.detail))
+    def reference(self, path: str) -> Reference:
+        """Where the picture is; ``path`` is the part's."""
+        low = "low" in (self.detail, self.image_url.detail)
+        return Reference(self.image_url.url, f"{path}.image_url", low)
 
 
-ContentPart = Annotated[TextPart | RefusalPart | ImagePart, Field(discriminator="type")]
+class FileData(Part):
+    """A file: a data URI, base64 or a URL; and how closely it is looked at."""
+
+    file_data: NonEmpty
+    filename: Text | None = None
+    detail: Literal["auto", "low", "high"] | None = None
 
 
+class FilePart(BaseModel):
+    """A part of a message's content that is a PDF, or a picture, for models that see."""
+
+    model_config = ConfigDict(strict=True)
+
+    type: Literal["file"]
+    file: FileData
+
+    @property
+    def text(self) -> str:
+        """No text."""
+        return ""
+
+    def reference(self, path: str) -> Reference:
+        """Where the file is; ``path`` is the part's."""
+        return Reference(self.file.file_data, f"{path}.file", self.file.detail == "low")
+
+
+ContentPart = Annotated[TextPart | RefusalPart | ImagePart | FilePart, Field(discriminator="type")]
 IMAGE: dict[str, Any] = {"type": "image"}
-
-
-def plain(part: TextPart | RefusalPart | ImagePart) -> dict[str, Any]:
-    """A part as chat templates know it."""
-    return IMAGE if isinstance(part, ImagePart) else {"type": "text", "text": part.text}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -178,16 +178,25 @@ class ChatRequest(GenerationRequest):
 
     @property
     def conversation(self) -> list[dict[str, Any]]:
-        """Every turn as chat templates know it."""
+        """Every turn as chat templates know it, where each file is one picture."""
+        return self.turns([1] * len(self.references))
+
+    def turns(self, counts: Sequence[int]) -> list[dict[str, Any]]:
+        """Return every turn as chat templates know it.
+
+        Args:
+            counts: how many pictures each of the ``references`` comes to.
+        """
+        left = iter(counts)
         turns = [{"role": "system", "content": self.system}] if self.system else []
         for index, message in enumerate(self.messages):
-            further = len(self._further) if index == self._shown_at else 0
-            turns += message.turns(further)
+            here = self._further if index == self._shown_at else ()
+            turns += message.turns(sum(next(left) for _ in here), left)
         return turns
 
     @property
     def references(self) -> list[Reference]:
-        """Every picture, in the order of the conversation; those of ``image`` in its last turn."""
+        """Every picture or PDF in the conversation's order; those of ``image`` in its last turn."""
         found: list[Reference] = []
         for index, message in enumerate(self.messages):
             if index == self._shown_at:

@@ -35,7 +35,7 @@ _INPUT_TYPES = {  # as Cohere and Voyage name them, too
 def _whole(ids: Any) -> Any:
     """Token ids by the million: looked at one by one only where one is no integer."""
     mixed = isinstance(ids, list) and float in set(map(type, ids))
-    return [whole(one) for one in ids] if mixed else ids
+    return [whole(text) for text in ids] if mixed else ids
 
 
 Kind = Literal["dense", "sparse", "colbert"]
@@ -114,7 +114,7 @@ class EmbeddingsRequest(Request):
         given: Any = self.input
         if self.is_single:
             given = [given]
-        return tuple(one if isinstance(one, str) else tuple(one) for one in given)
+        return tuple(text if isinstance(text, str) else tuple(text) for text in given)
 
     @property
     def is_single(self) -> bool:

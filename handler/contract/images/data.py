@@ -9,6 +9,7 @@ from typing import NotRequired, TypedDict
 
 from handler.contract.base import Call
 from handler.contract.images.engine_request import as_url, carries_copies
+from handler.contract.together import together
 from models.images.request import Picture
 from models.leniency import LeftOut
 
@@ -40,15 +41,10 @@ class ImageData(TypedDict):
 async def all_data(
     call: Call, pictures: Sequence[Picture], withheld: Sequence[bool] | None
 ) -> list[ImageData]:
-    """Uploads go on together; the first that fails is told when all are over."""
-    told = await asyncio.gather(
-        *(data_of(call, picture, index, withheld) for index, picture in enumerate(pictures)),
-        return_exceptions=True,
+    """Return the data of each picture, in order."""
+    return await together(
+        data_of(call, picture, index, withheld) for index, picture in enumerate(pictures)
     )
-    for one in told:
-        if isinstance(one, BaseException):
-            raise one
-    return [one for one in told if not isinstance(one, BaseException)]
 
 
 async def data_of(

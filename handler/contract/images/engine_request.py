@@ -48,8 +48,10 @@ async def engine_request(call: Call, leniency: Leniency) -> ImageRequest:
         leniency.leave_out(name, f"{name}: {reason}")
     width, height = _sides(call)
     images = [
-        await _fetched(call, one, request.called("image") if len(request.inputs) == 1 else name)
-        for one, name in zip(request.inputs, _places(request), strict=True)
+        await _fetched(
+            call, reference, request.called("image") if len(request.inputs) == 1 else name
+        )
+        for reference, name in zip(request.inputs, _places(request), strict=True)
     ]
     mask = await _fetched(call, request.mask, request.called("mask")) if request.mask else None
     seeds = request.seeds(random.getrandbits(32))
@@ -186,10 +188,10 @@ async def _fetched(call: Call, reference: str, param: str) -> bytes:
 
 async def _adapters(call: Call) -> tuple[Adapter, ...]:
     found = []
-    for index, one in enumerate(call.request.loras or ()):
+    for index, lora in enumerate(call.request.loras or ()):
         param = f"loras[{index}].path"
         if call.loras is None:
             raise TypeError("this worker has no place for adapters")
-        path = await call.loras.fetch(one.path, param, call.door)
-        found.append(Adapter(one.path, path, one.scale, param))
+        path = await call.loras.fetch(lora.path, param, call.door)
+        found.append(Adapter(lora.path, path, lora.scale, param))
     return tuple(found)

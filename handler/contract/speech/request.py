@@ -11,7 +11,7 @@ from handler.contract.request import Integer, NonEmpty, Part, Request, Text, who
 from handler.contract.speech import foreign
 from handler.contract.translation import translate
 from models.errors import InvalidValue
-from models.speech.request import FORMATS
+from models.sound.formats import FORMATS
 
 Format = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
 Rate = Annotated[

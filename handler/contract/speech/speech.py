@@ -18,8 +18,8 @@ from handler.contract.warnings import with_warnings
 from handler.wire import Encoded, File, about_header
 from models.leniency import LeftOut
 from models.row import Row
+from models.sound.formats import FORMATS
 from models.speech.request import (
-    FORMATS,
     Begun,
     Output,
     Sound,

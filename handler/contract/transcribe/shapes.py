@@ -56,7 +56,7 @@ def shaped(transcript: Transcript, call: Call, turns: Sequence[Turn] | None = No
         duration = round(transcript.duration_s, 3)
         plain = {"text": text, "languages": languages, "usage": usage, "duration": duration}
         if request.include:
-            said = (one["logprobs"] for one in transcript.segments)
+            said = (segment["logprobs"] for segment in transcript.segments)
             plain["logprobs"] = list(chain.from_iterable(said))
         return _with_warnings(with_notice({**plain, **facts}, call.row), transcript, call)
     if turns is not None:
@@ -100,7 +100,7 @@ def _plain_text(transcript: Transcript, request: TranscriptionRequest, text: str
 def _with_warnings(answer: dict[str, Any], transcript: Transcript, call: Call) -> dict[str, Any]:
     """Add what was left out, and what there is to know of the file."""
     audio = call.request.called("audioUrl")
-    told = [{"param": one.param, "message": one.message} for one in transcript.left_out]
+    told = [{"param": field.param, "message": field.message} for field in transcript.left_out]
     if transcript.damaged:
         told.append(
             {"param": audio, "code": "media_damaged", "message": _damage(transcript.damaged)}

@@ -56,7 +56,7 @@ class Turns:
     """Turns by their starts: an hour has thousands, and as many words ask for theirs."""
 
     def __init__(self, turns: Sequence[Turn]) -> None:
-        self._turns = sorted(turns, key=lambda one: one.start)
+        self._turns = sorted(turns, key=lambda turn: turn.start)
         self._starts = [turn.start for turn in self._turns]
         self._last = list(accumulate(self._turns, _later))  # up to each, the one that ends last
 
@@ -74,7 +74,9 @@ class Turns:
         return max(said, key=said.__getitem__) if said else self._nearest(start, end, after)
 
     def _nearest(self, start: float, end: float, after: int) -> str:
-        before = [(start - one.end, one.speaker) for one in self._last[max(0, after - 1) : after]]
+        before = [
+            (start - turn.end, turn.speaker) for turn in self._last[max(0, after - 1) : after]
+        ]
         behind = [(turn.start - end, turn.speaker) for turn in self._turns[after : after + 1]]
         return min(before + behind, default=(0.0, _NOBODY))[1]
 

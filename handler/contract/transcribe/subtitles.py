@@ -15,9 +15,9 @@ def srt(
 ) -> str:
     """SubRip: numbered cues, a comma before the milliseconds."""
     blocks = (
-        f"{number}\n{clock(one.start, ',')} --> {clock(one.end, ',')}\n"
-        f"{one.text.replace('-->', '->')}\n\n"
-        for number, one in enumerate(_cues(segments, width, lines), start=1)
+        f"{number}\n{clock(cue.start, ',')} --> {clock(cue.end, ',')}\n"
+        f"{cue.text.replace('-->', '->')}\n\n"
+        for number, cue in enumerate(_cues(segments, width, lines), start=1)
     )
     return "".join(blocks)
 

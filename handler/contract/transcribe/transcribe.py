@@ -53,7 +53,7 @@ async def _together(*asked: Coroutine[Any, Any, Any]) -> list[Any]:
     """All of it, or the error of the first that fails; the others are stopped then."""
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one) for one in asked]
+            tasks = [group.create_task(work) for work in asked]
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None
     return [task.result() for task in tasks]
@@ -86,7 +86,7 @@ async def _events(call: Call) -> AsyncGenerator[dict[str, Any] | Whole, None]:
     # Whole, as the answer is in one piece: its text, and all that a form of JSON has.
     whole = shaped(transcript, call, found)
     fields = {"text": whole} if isinstance(whole, str) else whole
-    tokens = sum(len(one["tokens"]) for one in transcript.segments)
+    tokens = sum(len(segment["tokens"]) for segment in transcript.segments)
     usage = {"type": "tokens", "input_tokens": 0, "output_tokens": tokens, "total_tokens": tokens}
     yield {"type": "transcript.text.done", **fields, "usage": usage}
     yield Whole(whole)

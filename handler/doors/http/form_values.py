@@ -102,7 +102,7 @@ class _Reader:
         properties: dict[str, Any] = {}
         for branch in branches:
             properties |= branch.get("properties", {})
-        return {name: self.value(one, properties.get(name, {})) for name, one in given.items()}
+        return {name: self.value(value, properties.get(name, {})) for name, value in given.items()}
 
     def _list(self, given: Sequence[Any], schema: Mapping[str, Any]) -> Any:
         branches = _branches(schema)
@@ -140,7 +140,7 @@ def _schemas(kind: type[Request]) -> Mapping[str, Any]:
     unsupported = {
         name: {"type": ["boolean" if isinstance(number, bool) else "number" for number in numbers]}
         for name, field in kind.unsupported.items()
-        if (numbers := [one for one in field.neutral if isinstance(one, int | float)])
+        if (numbers := [value for value in field.neutral if isinstance(value, int | float)])
     }
     named = {alias: fields[name] for alias, name in kind.aliases.items() if name in fields}
     return {**unsupported, **named, **fields}
@@ -149,16 +149,16 @@ def _schemas(kind: type[Request]) -> Mapping[str, Any]:
 def _resolved(schema: Any, definitions: Mapping[str, Any], depth: int = 12) -> Any:
     """Return a schema with its references replaced; recursion ends at a depth no form reaches."""
     if isinstance(schema, list):
-        return [_resolved(one, definitions, depth) for one in schema]
+        return [_resolved(part, definitions, depth) for part in schema]
     if not isinstance(schema, dict) or not depth:
         return schema
     if (reference := schema.get("$ref")) is not None:
         return _resolved(definitions[reference.rpartition("/")[2]], definitions, depth - 1)
-    return {name: _resolved(one, definitions, depth - 1) for name, one in schema.items()}
+    return {name: _resolved(part, definitions, depth - 1) for name, part in schema.items()}
 
 
 def _branches(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [one for one in schema.get("anyOf", schema.get("oneOf", [schema])) if one]
+    return [branch for branch in schema.get("anyOf", schema.get("oneOf", [schema])) if branch]
 
 
 def _types(branches: Iterable[Mapping[str, Any]]) -> set[str]:

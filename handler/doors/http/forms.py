@@ -107,6 +107,8 @@ class _Parser(MultiPartParser):
         form = await self.parse()
         if not self._ended:
             await form.close()
+            for file in self._files_to_close_on_error:  # of a part that breaks off, too
+                file.close()
             raise MultiPartException(
                 "it ends without its last boundary (two hyphens, the boundary, two hyphens)."
             )

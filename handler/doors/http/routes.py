@@ -26,6 +26,7 @@ from starlette.types import ASGIApp
 
 from handler.acceptance import Accepted, Answered
 from handler.contract.base import Operation, Surface
+from handler.doors.http.crowd import Crowd, CrowdLimits
 from handler.doors.http.protection import BodyLimits, Limited, PlainPaths
 from handler.doors.http.requests import (
     left,
@@ -38,7 +39,7 @@ from handler.doors.http.requests import (
 from handler.doors.metrics import Metrics
 from handler.doors.watch import LoopWatch, ThreadWatch
 from handler.entry import Worker
-from handler.errors import code_of, error_object, wire
+from handler.errors import WorkerBusy, code_of, error_object, wire
 from handler.job import Job
 from handler.wire import Encoded
 from models.device.memory import settle
@@ -63,6 +64,7 @@ class Door:
         body_limits: of a request.
         preload: load the model before the first request, when the worker serves one surface.
         playground: serve the page to try it, too.
+        crowd_limits: of all requests together.
     """
 
     def __init__(
@@ -71,11 +73,13 @@ class Door:
         body_limits: BodyLimits,
         preload: bool = True,
         playground: bool = False,
+        crowd_limits: CrowdLimits = CrowdLimits(),  # noqa: B008 - it cannot be changed
     ) -> None:
         self.state = "warming" if preload else "healthy"
         self._worker = worker
         self._metrics = Metrics(worker.dispatcher.pool)
         self._body_limits = body_limits
+        self._crowd_limits = crowd_limits
         self.threads = ThreadWatch()
         self._playground = playground
         self._description: bytes | None = None
@@ -110,10 +114,17 @@ class Door:
                 HTTPException: no_such_route,
                 Exception: refused,
             },
-            middleware=[_ANY_PAGE],
+            middleware=[_ANY_PAGE, self._crowd([route for route, _ in operations])],
             lifespan=lambda _: self.warming(),
         )
         return PlainPaths(Limited(application, self._body_limits))
+
+    def _crowd(self, routes: list[str]) -> Middleware:
+        def note(path: str) -> None:
+            with self._metrics.request(path) as outcome:
+                outcome.code = WorkerBusy.code
+
+        return Middleware(Crowd, limits=self._crowd_limits, paths=routes, note=note)
 
     def _pages(self) -> list[Route]:
         from playground.pages import page_routes, reference_routes

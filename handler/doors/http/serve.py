@@ -18,6 +18,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from handler.doors.http.crowd import CrowdLimits
 from handler.doors.http.protection import (
     KEEP_ALIVE_S,
     LOOPBACK,
@@ -32,6 +33,10 @@ from handler.settings.variable import SettingsError
 from handler.settings.variables import Settings
 
 log = logging.getLogger(__name__)
+
+# Requests that wait while others are computed: enough that the device never waits for a client that
+# comes back, and so few that none waits for long.
+_TIMES_BUSY, _LEAST_AT_ONCE = 4, 32
 
 
 def run(worker: Worker, settings: Settings, on_runpod: bool) -> None:
@@ -49,7 +54,13 @@ def run(worker: Worker, settings: Settings, on_runpod: bool) -> None:
     """
     preload = settings.preload and worker.endpoint.only is not None
     limits = BodyLimits(settings.request_limit_bytes)
-    door = Door(worker, limits, preload, settings.playground)
+
+    def requests() -> int:
+        wanted = max(_LEAST_AT_ONCE, _TIMES_BUSY * worker.concurrency)
+        return settings.requests_at_once or wanted
+
+    crowd = CrowdLimits(requests, settings.request_bytes_at_once)
+    door = Door(worker, limits, preload, settings.playground, crowd)
     host = settings.serve_host or ("0.0.0.0" if on_runpod else "127.0.0.1")  # noqa: S104
     port = settings.port if settings.port is not None else (80 if on_runpod else 8000)
     application = door.application()

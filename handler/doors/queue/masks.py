@@ -5,15 +5,9 @@ The SDK logs errors of its requests with the whole address, which holds the work
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-_QUERY = re.compile(r"(?<=[\w/$-])\?[\w.~%-]+=[^\s'\")>]*")
-
-
-def masked(text: str) -> str:
-    """Return the text, with every address in it without its query."""
-    return _QUERY.sub("?…", text)
+from handler.logs import masked
 
 
 def mask_addresses() -> None:

@@ -224,7 +224,7 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
 
     def _leave(self, job_id: str, task: asyncio.Task[None] | None) -> None:
         """Forget one run of a job; the SDK has forgotten the others of its id, too."""
-        runs = [one for one in self._runs.pop(job_id, ()) if one is not task]
+        runs = [run for run in self._runs.pop(job_id, ()) if run is not task]
         if runs:
             self._runs[job_id] = runs
             self.jobs_tasks[job_id] = runs[-1]

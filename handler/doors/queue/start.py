@@ -54,8 +54,8 @@ def run(
     absence = Absence()
     replace_scaler(worker, measuring=partial(_exposed, worker, settings), absence=absence)
     _ask_the_platform_alone()
-    for one in fitness:
-        runpod.serverless.register_fitness_check(one)
+    for check in fitness:
+        runpod.serverless.register_fitness_check(check)
     imported = time.monotonic()
     if settings.preload:
         _preload(worker)

@@ -71,7 +71,7 @@ class Unpaged:
     def remove(self, names: Iterable[str]) -> None:
         """Let go of choices."""
         gone = set(names)
-        self._waiting = deque(one for one in self._waiting if one.name not in gone)
+        self._waiting = deque(sequence for sequence in self._waiting if sequence.name not in gone)
         for name in gone:
             self.forget(name)
 
@@ -89,28 +89,28 @@ class Unpaged:
 
         with torch.inference_mode():
             advanced = list(self._going.values())
-            rows = [self._advanced(one) for one in advanced]
-            for one in self._next():
-                rows.append(self._read(one))
-                self._going[self._waiting.popleft().name] = one
+            rows = [self._advanced(sequence) for sequence in advanced]
+            for sequence in self._next():
+                rows.append(self._read(sequence))
+                self._going[self._waiting.popleft().name] = sequence
             if not rows:
                 return
             chosen = self._choose(list(self._going), torch.cat(rows).float())
-        for one in advanced:
-            one.length += 1
-        for one, token in zip(self._going.values(), chosen, strict=True):
-            one.last = token
+        for sequence in advanced:
+            sequence.length += 1
+        for sequence, token in zip(self._going.values(), chosen, strict=True):
+            sequence.last = token
 
     def restart(self) -> None:
         """After a step that failed: forget what it has read."""
-        unread = [one for one in self._going.values() if one.last is None]
-        for one in unread:
-            del self._going[one.name]
-            one.cache = None
+        unread = [sequence for sequence in self._going.values() if sequence.last is None]
+        for sequence in unread:
+            del self._going[sequence.name]
+            sequence.cache = None
         self._waiting.extendleft(unread)
-        for one in self._going.values():
-            for layer in one.cache.layers:  # the step may have reached some of them
-                if (further := layer.get_seq_length() - one.length) > 0:
+        for sequence in self._going.values():
+            for layer in sequence.cache.layers:  # the step may have reached some of them
+                if (further := layer.get_seq_length() - sequence.length) > 0:
                     layer.crop(-further)
 
     def close(self) -> None:
@@ -121,22 +121,22 @@ class Unpaged:
 
     @property
     def _taken(self) -> int:
-        return sum(one.size for one in self._going.values())
+        return sum(sequence.size for sequence in self._going.values())
 
     def _next(self) -> Iterator[_Sequence]:
         """Yield the oldest that waits, where there is room for it."""
         if self._waiting:
-            one = self._waiting[0]
-            if not self._going or self._taken + one.size <= self.size:
-                yield one
+            sequence = self._waiting[0]
+            if not self._going or self._taken + sequence.size <= self.size:
+                yield sequence
 
-    def _read(self, one: _Sequence) -> Any:
+    def _read(self, sequence: _Sequence) -> Any:
         """Read a prompt; returns scores of shape (1, vocabulary)."""
         import torch
         from transformers import DynamicCache
 
-        seen = one.item.sighted
-        tokens = one.item.prompt.tokens
+        seen = sequence.item.sighted
+        tokens = sequence.item.prompt.tokens
         more: dict[str, Any] = {}
         if seen is not None:
             tokens = tuple(self._sight.expanded(tokens, seen.counts))
@@ -156,17 +156,17 @@ class Unpaged:
             shift = int(shifts[0, 0])
         cache = DynamicCache(config=self._model.config)
         scores = self._scores(ids, torch.cat([places, positions]), cache, more)
-        one.cache, one.length, one.shift = cache, len(tokens), shift
+        sequence.cache, sequence.length, sequence.shift = cache, len(tokens), shift
         return scores
 
-    def _advanced(self, one: _Sequence) -> Any:
+    def _advanced(self, sequence: _Sequence) -> Any:
         """Read the last token of a choice; returns scores of shape (1, vocabulary)."""
         import torch
 
-        ids = torch.tensor([[one.last]], device=self._model.device)
-        place, shifted = one.length, one.length + one.shift
+        ids = torch.tensor([[sequence.last]], device=self._model.device)
+        place, shifted = sequence.length, sequence.length + sequence.shift
         positions = torch.tensor([place, shifted, shifted, shifted], device=ids.device)
-        return self._scores(ids, positions.view(4, 1, 1), one.cache, {})
+        return self._scores(ids, positions.view(4, 1, 1), sequence.cache, {})
 
     def _scores(self, ids: Any, positions: Any, cache: Any, more: dict[str, Any]) -> Any:
         outputs = self._model(

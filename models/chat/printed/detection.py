@@ -32,7 +32,7 @@ def lines(session: Any, page: Any) -> list[Rectangle]:
     [scores] = session.run(None, {session.get_inputs()[0].name: given})
     found = _rectangles(scores[0, 0])
     scale = page.width / width, page.height / height
-    return _ordered([one.scaled(*scale) for one in found])
+    return _ordered([box.scaled(*scale) for box in found])
 
 
 def _size(width: int, height: int) -> tuple[int, int]:
@@ -69,11 +69,11 @@ def _rectangles(scores: Any) -> list[Rectangle]:
 
 def _ordered(found: list[Rectangle]) -> list[Rectangle]:
     """From the top to the bottom; what stands on one line, from the left to the right."""
-    ordered = sorted(found, key=lambda one: one.y)
+    ordered = sorted(found, key=lambda box: box.y)
     rows: list[list[Rectangle]] = []
-    for one in ordered:
-        if rows and abs(one.y - rows[-1][0].y) < min(one.height, rows[-1][0].height) / 2:
-            rows[-1].append(one)
+    for box in ordered:
+        if rows and abs(box.y - rows[-1][0].y) < min(box.height, rows[-1][0].height) / 2:
+            rows[-1].append(box)
         else:
-            rows.append([one])
-    return [one for row in rows for one in sorted(row, key=lambda one: one.x)]
+            rows.append([box])
+    return [box for row in rows for box in sorted(row, key=lambda box: box.x)]

@@ -35,9 +35,7 @@ class PrintedText(BatchEngine):
     @classmethod
     def configured(cls, row: Row, operator: Operator) -> Row:
         """Return the row with the operator's limits on pictures."""
-        limits = PictureLimits(
-            operator.chat_images, operator.chat_image_bytes, operator.chat_image_pixels
-        )
+        limits = PictureLimits.configured(operator)
         return replace(row, options={**row.options, "pictures": limits})
 
     def __init__(self, find: Any, flip: Any, read: Any, row: Row) -> None:
@@ -73,12 +71,12 @@ class PrintedText(BatchEngine):
         del self._find, self._flip, self._read
 
     def _page(self, given: Any) -> Page:
-        page, found = given, lines(self._find, given)
+        page, found, turned = given, lines(self._find, given), 0
         for _ in range(_TURNS):
             turn = self._turn(page, found)
             if not turn:
                 break
-            page = page.rotate(turn, expand=True)
+            page, turned = page.rotate(turn, expand=True), (turned + turn) % 360
             found = lines(self._find, page)
         said = read(self._read, self._letters, [cut(page, one) for one in found])
         told = tuple(
@@ -86,7 +84,7 @@ class PrintedText(BatchEngine):
             for where, (text, sure) in zip(found, said, strict=True)
             if text.strip() and sure >= _LEAST_SURE
         )
-        return Page(page.width, page.height, told)
+        return Page(page.width, page.height, told, turned)
 
     def _turn(self, page: Any, found: Sequence[Rectangle]) -> int:
         """By how many degrees a page is to be turned, so that most of its lines are upright."""

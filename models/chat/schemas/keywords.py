@@ -102,8 +102,12 @@ class Keywords:
     @staticmethod
     def _numbers(node: Node, integer: bool) -> Numbers:
         low, high = _bound(node, "minimum"), _bound(node, "maximum")
-        lows = [one for one in (low, _bound(node, "exclusiveMinimum", low)) if one is not None]
-        highs = [one for one in (high, _bound(node, "exclusiveMaximum", high)) if one is not None]
+        lows = [
+            bound for bound in (low, _bound(node, "exclusiveMinimum", low)) if bound is not None
+        ]
+        highs = [
+            bound for bound in (high, _bound(node, "exclusiveMaximum", high)) if bound is not None
+        ]
         step = node.get("multipleOf")
         multiples: tuple[Fraction, ...] = ()
         if step is not None:

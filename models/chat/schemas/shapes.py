@@ -31,8 +31,8 @@ class Numbers:
 
     def merged(self, other: Numbers) -> Numbers:
         """Return the constraints of both."""
-        lows = [one for one in (self.low, other.low) if one is not None]
-        highs = [one for one in (self.high, other.high) if one is not None]
+        lows = [bound for bound in (self.low, other.low) if bound is not None]
+        highs = [bound for bound in (self.high, other.high) if bound is not None]
         return Numbers(
             self.integer or other.integer,
             max(lows, default=None),
@@ -255,4 +255,4 @@ def _both(left: tuple[Any, ...], right: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _less(left: int | None, right: int | None) -> int | None:
-    return min((one for one in (left, right) if one is not None), default=None)
+    return min((bound for bound in (left, right) if bound is not None), default=None)

@@ -67,10 +67,10 @@ def _other_properties(case: Case, anything: Node, rest: Node) -> Case:
     if not isinstance(case.shape, Objects):
         return case
     known = case.shape.properties
-    if any(one.rest is not None for one in known):
+    if any(shape.rest is not None for shape in known):
         return case
-    names = {name: anything for one in known for name in one.names}
-    patterns = tuple((pattern, anything) for one in known for pattern, _ in one.patterns)
+    names = {name: anything for shape in known for name in shape.names}
+    patterns = tuple((pattern, anything) for shape in known for pattern, _ in shape.patterns)
     held = Properties(names, patterns, rest, says=True)
     return replace(case, shape=replace(case.shape, properties=(*known, held)))
 

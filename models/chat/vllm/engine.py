@@ -9,6 +9,7 @@ llguidance here as there.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,10 +20,11 @@ from models.chat import options
 from models.chat.admission import Admission, Entrance, Limits
 from models.chat.engine import LanguageModel
 from models.chat.grammar import Grammars
-from models.chat.request import Begun, Ended, Tokens
+from models.chat.request import Adapter, Begun, Ended, Prompt, Tokens
 from models.chat.sight import Sight
 from models.chat.text import ChatText
-from models.chat.vllm.running import HUNG, LOST, Alive, Running, adapters_of
+from models.chat.vllm.loras import Loras
+from models.chat.vllm.running import HUNG, LOST, Alive, Running
 from models.chat.vllm.sampling import logprobs, sampling
 from models.chat.vllm.start import cache_tokens, error_line, started
 from models.device import trial
@@ -53,7 +55,9 @@ class VllmChat(LanguageModel):
 
     libraries = ("vllm", "llguidance")
 
-    def __init__(self, engine: Any, text: ChatText, row: Row, sight: Sight | None = None) -> None:
+    def __init__(
+        self, engine: Any, text: ChatText, row: Row, loras: Loras, sight: Sight | None = None
+    ) -> None:
         config = engine.vllm_config
         self.text = text
         self.context = int(config.model_config.max_model_len)
@@ -73,7 +77,7 @@ class VllmChat(LanguageModel):
         self._entrance = Entrance(row.slug, most, grammars, limits, sight)
         at_once = int(config.scheduler_config.max_num_seqs)
         self.capacity = max(1, min(at_once, tokens // _USUAL_TOKENS))
-        self._adapters = adapters_of(engine, row)
+        self._loras = loras
         self._going: dict[int, Running] = {}
         self._heard_at = time.monotonic()
 
@@ -98,10 +102,22 @@ class VllmChat(LanguageModel):
             spent("compile", max(engine.collective_rpc("compile_seconds")))
             context = int(engine.vllm_config.model_config.max_model_len)
             sight = Sight(folder, row) if options.sees(row) else None
-            return cls(engine, ChatText(folder, context, row.options), row, sight)
+            loras = Loras(engine, row, folder)
+            return cls(engine, ChatText(folder, context, row.options), row, loras, sight)
         except BaseException:
             engine.engine_core.shutdown()  # it would keep the GPU's memory
             raise
+
+    async def prepare(self, request: Prompt) -> Admission:
+        """Check a request as every engine does, and the adapter that it brings.
+
+        Raises:
+            UnsupportedParameter: there is no room for adapters of requests.
+            InvalidValue: the adapter does not fit.
+        """
+        if isinstance(request.adapter, Adapter):
+            await asyncio.to_thread(self._loras.check, request.adapter)
+        return await super().prepare(request)
 
     def admit(self, key: int, item: Admission) -> None:
         """Hand in every choice as a request of its own: each can be let go of by itself.
@@ -113,7 +129,8 @@ class VllmChat(LanguageModel):
         if not self._going:
             self._heard_at = time.monotonic()
         going = self._going[key] = Running(item)
-        adapter = self._adapters.get(item.prompt.adapter or "")
+        in_use = [one.prompt.adapter for one in self._going.values()]
+        adapter = self._loras.request(item.prompt.adapter, in_use)
         try:
             for index in range(item.prompt.n):
                 going.names[index] = self._add(f"{key}.{index}", item, index, adapter)

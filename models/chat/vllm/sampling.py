@@ -59,7 +59,7 @@ def logprobs(rules: Sampling, tokens: Sequence[int], new: Any) -> tuple[Logprob,
         return ()
     told = []
     for token, known in zip(tokens, new.logprobs, strict=False):
-        ranked = sorted(known.items(), key=lambda one: one[1].rank)
-        top = [(other, one.logprob) for other, one in ranked if one.rank <= rules.logprobs]
+        ranked = sorted(known.items(), key=lambda entry: entry[1].rank)
+        top = [(other, entry.logprob) for other, entry in ranked if entry.rank <= rules.logprobs]
         told.append(Logprob(token, known[token].logprob, tuple(top[: rules.logprobs])))
     return tuple(told)

@@ -9,7 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from models.chat.share import Model, Share, Steps, config_of, files_bytes, working_bytes
+from models.chat.share import (
+    Model,
+    Share,
+    Steps,
+    config_of,
+    files_bytes,
+    lora_bytes,
+    working_bytes,
+)
 from models.device.hardware import Device
 from models.device.kept import kept, key
 from models.device.memory import free_memory
@@ -112,7 +120,10 @@ def _on_gpu(folder: Path, row: Row, device: Device) -> dict[str, Any]:
         (steps for least, steps in _USUAL_STEPS if device.memory_bytes >= least), _USUAL_STEPS_BELOW
     )
     dtype_bytes = 4 if row.options.get("dtype", device.dtype) == "float32" else 2
-    model = Model(config, files_bytes(folder) or row.weights_bytes, dtype_bytes)
+    held = _lora(row)
+    adapters_bytes = lora_bytes(config, held["max_loras"], held["max_lora_rank"]) if held else 0
+    weights_bytes = (files_bytes(folder) or row.weights_bytes) + adapters_bytes
+    model = Model(config, weights_bytes, dtype_bytes)
     gpus = int(row.options.get("gpus", 1))
     share = Share.of(row, model, _SMALL_STEPS, gpus)
     room_bytes = share.total_bytes - share.weights_bytes
@@ -141,8 +152,8 @@ def _cache(folder: Path, row: Row, share: Share | None = None) -> dict[str, Any]
     if tokens is None and fits is None:
         return {"max_model_len": wanted}
     reads = config_of(folder).get("max_position_embeddings")
-    asked = min((one for one in (wanted, reads) if one is not None), default=None)
-    room = min(one for one in (tokens, fits) if one is not None)
+    asked = min((length for length in (wanted, reads) if length is not None), default=None)
+    room = min(count for count in (tokens, fits) if count is not None)
     context = room if asked is None else min(asked, room)
     if asked is not None and fits is not None and fits < asked:
         log.warning(
@@ -167,17 +178,19 @@ def _pictures(row: Row) -> dict[str, Any]:
 def _lora(row: Row) -> dict[str, Any]:
     """Room for the adapters, as large as the largest of them."""
     adapters: Mapping[str, Path] = row.options.get("adapters", {})
-    if not adapters:
+    brought = int(row.options.get("loras", 0))  # by requests
+    if not adapters and not brought:
         return {}
-    largest = max(_adapter_ranks(row.slug, adapters))
-    rank = next((one for one in _RANKS if one >= largest), None)
+    ranks = [*_adapter_ranks(row.slug, adapters), *([row.options["lora_rank"]] if brought else [])]
+    largest = max(ranks)
+    rank = next((known for known in _RANKS if known >= largest), None)
     if rank is None:
         raise ModelLoadFailed(
             f"{row.slug}: an adapter has the rank {largest}; vllm holds {_RANKS[-1]} at most."
         )
     # One more place, that stays empty: beside others, the build for a CPU takes a request without
     # an adapter for one of the last place's.
-    return {"enable_lora": True, "max_loras": len(adapters) + 1, "max_lora_rank": rank}
+    return {"enable_lora": True, "max_loras": len(adapters) + brought + 1, "max_lora_rank": rank}
 
 
 def _adapter_ranks(slug: str, adapters: Mapping[str, Path]) -> Iterator[int]:

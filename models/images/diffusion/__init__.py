@@ -7,7 +7,6 @@ inputs        input pictures and masks, as a pipeline takes them
 fields        the request fields that are refused or limited
 families      the pipelines of each model family, and how they differ
 previews      pictures from latents, without the decoder
-prompt_cache  embeddings of prompts
 lora          LoRA adapters of one request
 lora_hotswap  the same for compiled pipelines
 """

@@ -17,17 +17,17 @@ from models.images.diffusion.lora import Adapters
 from models.images.diffusion.lora_hotswap import HotSwap
 from models.images.diffusion.plan import ImageItem, ImagePlan
 from models.images.diffusion.previews import Previews
-from models.images.diffusion.prompt_cache import PromptCache
 from models.images.diffusion.step_watch import StepWatch
 from models.images.encoding import encoded
-from models.images.pipelines import options, placement, quantized, single_file
-from models.images.pipelines.token_counter import TokenCounter
-from models.images.pipelines.vae_tiling import VaeTiling
 from models.images.request import ImageRequest, Images
 from models.leniency import Leniency
 from models.operator import Operator
 from models.pictures.resizing import crop
 from models.pictures.transparency import changed_where
+from models.pipelines import options, placement, quantized, single_file
+from models.pipelines.prompt_cache import PromptCache
+from models.pipelines.token_counter import TokenCounter
+from models.pipelines.vae_tiling import VaeTiling
 from models.quiet import hush
 from models.row import Row
 from models.work import Stopped, Ticket, Work
@@ -41,7 +41,7 @@ _ADAPTERS_SHARE = 1 / 20  # of the model's memory
 class DiffusersImages(BatchEngine):
     """A model of diffusers; emits ``Progress`` and ``Preview``.
 
-    Row options, besides those of ``models.images.pipelines.placement``:
+    Row options, besides those of ``models.pipelines.placement``:
 
         family           a key of ``models.images.diffusion.families.FAMILIES``
         prompt_tokens    of the longest prompt

@@ -14,9 +14,6 @@ from typing import Any
 
 from models.device.hardware import Device
 from models.engine import BatchEngine, Differences
-from models.images.pipelines import options, placement
-from models.images.pipelines.token_counter import TokenCounter
-from models.images.pipelines.vae_tiling import VaeTiling
 from models.images.request import ImageRequest, Images, Output, Picture
 from models.images.video import fields
 from models.images.video.delivery import fitting, smaller_copy
@@ -26,6 +23,9 @@ from models.images.video.plan import Clip, ClipPlan
 from models.images.video.weights import ltx_transformer
 from models.leniency import LeftOut, Leniency
 from models.operator import Operator
+from models.pipelines import options, placement
+from models.pipelines.token_counter import TokenCounter
+from models.pipelines.vae_tiling import VaeTiling
 from models.quiet import hush
 from models.row import Row
 from models.work import Progress, Stopped, Ticket, Work, only
@@ -53,7 +53,7 @@ class LtxVideo(BatchEngine):
     """A model of videos; emits ``Progress``.
 
     Row options: ``prompt_tokens`` (the longest prompt), ``most_pixels`` (of all frames together),
-    and those of ``models.images.pipelines.placement``.
+    and those of ``models.pipelines.placement``.
     """
 
     libraries = ("torch", "diffusers", "transformers", "accelerate", "av")

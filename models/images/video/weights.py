@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.images.pipelines.quantized import empty, fill
+from models.pipelines.quantized import empty, fill
 from models.weights.header import read_header
 from models.weights.layout import layout_of
 

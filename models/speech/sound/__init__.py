@@ -1,7 +1,5 @@
 """Sound after it is made.
 
-joining    sentences put end to end: silences, fades, level
-tempo      faster or slower than the model can, at the same pitch
-encoding   samples as a file, whole or as they come
-wav        the header of a file of samples
+joining  sentences put end to end: silences, fades, level
+tempo    faster or slower than the model can, at the same pitch
 """

@@ -36,6 +36,50 @@ def trimmed(samples: Any, rate_hz: int, speed: float = 1.0) -> Any:
     return cut
 
 
+class Edges:
+    """``trimmed`` for a sentence that comes in pieces, each of them within full scale."""
+
+    def __init__(self, rate_hz: int, speed: float = 1.0) -> None:
+        import numpy as np
+
+        self._edge, self._fade = int(_EDGE_S / speed * rate_hz), int(_FADE_S * rate_hz)
+        self._held: Any = np.zeros(0, np.float32)
+        self._begun = False
+
+    def push(self, samples: Any, *, ends: bool) -> Any:
+        """Return what may leave; near silence is held back, as it may be the sentence's end."""
+        import numpy as np
+
+        waiting = np.concatenate([self._held, np.asarray(samples, np.float32)])
+        heard = np.flatnonzero(np.abs(waiting) > _SILENT)
+        if not self._begun:
+            if not len(heard):
+                self._held = waiting[len(waiting) - min(self._edge, len(waiting)) :]
+                return waiting[:0]
+            waiting = waiting[max(0, heard[0] - self._edge) :].copy()
+            heard = heard - max(0, heard[0] - self._edge)
+        last = int(heard[-1]) + 1 if len(heard) else 0
+        # The end is faded out, so that much is held back in any case.
+        stop = last + self._edge if ends else min(last, len(waiting) - self._fade)
+        if not ends and stop < self._fade and not self._begun:
+            self._held = waiting
+            return waiting[:0]
+        out, self._held = waiting[: max(0, stop)].copy(), waiting[max(0, stop) :]
+        self._ramp(out, begins=not self._begun, ends=ends)
+        self._begun = True
+        return out
+
+    def _ramp(self, samples: Any, *, begins: bool, ends: bool) -> None:
+        import numpy as np
+
+        fade = min(self._fade, len(samples) // (1 + (begins and ends)))
+        ramp = np.linspace(0, 1, fade, dtype=np.float32)
+        if begins:
+            samples[:fade] *= ramp
+        if ends:
+            samples[len(samples) - fade :] *= ramp[::-1]
+
+
 def silence(seconds: float, rate_hz: int) -> Any:
     """Return silence."""
     import numpy as np

@@ -7,14 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from models.sound.containers import OPEN_OPTIONS
 from models.transcribe.audio import ogg
 from models.transcribe.audio.timeline import Timeline
 
-# Only formats that contain their own data. Playlists (HLS, concat, …) would open other files, URLs.
-_FORMATS = (
-    "aac,ac3,aiff,amr,amrnb,amrwb,asf,au,avi,caf,eac3,flac,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,"
-    "mj2,mp3,mpeg,mpegts,ogg,w64,wav"
-)
 # Formats with timestamps in their packets. FFmpeg computes those of others from packet sizes.
 _HAVE_TIMES = frozenset({"asf", "flv", "matroska", "mov", "mpeg", "mpegts", "ogg"})
 _GUESS_THEIR_END = frozenset({"flv"})  # FFmpeg estimates the duration from the bit rate
@@ -28,7 +24,7 @@ def opened(path: str, part: tuple[int, int] | None = None) -> Iterator[Any]:
     """Open a file, or the bytes from ``part[0]`` to ``part[1]`` of it."""
     import av
 
-    options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+    options = dict(OPEN_OPTIONS)
     source = path if part is None else ogg.Part(path, *part)
     try:
         with av.open(source, options=options, metadata_errors="ignore") as container:

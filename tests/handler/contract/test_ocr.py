@@ -175,3 +175,12 @@ async def test_a_laptop_reads_printed_text(make_worker):
     assert (error["code"], error["param"]) == ("unsupported_parameter", "guided_json")
     chat = {"model": "PP_OCRv6_Small", "messages": [{"role": "user", "content": "Hello"}]}
     assert error_of(await worker.answer({"input": chat}))["code"] == "model_not_supported"
+
+
+async def test_the_default_of_a_task_is_listed_before_other_models(make_worker):
+    """After that of the surface, so that a page of documents begins with it."""
+    job = {"openai_route": "/v1/models", "openai_input": {}}
+    listed = decoded(await make_worker(FAKE_ENGINES="0").answer({"input": job}))["data"]
+    reads = [one["id"] for one in listed if "img2txt" in one["tasks"]]
+    chats = [one["id"] for one in listed if "chat" in one["tasks"]]
+    assert (reads[0], chats[0]) == ("PP_OCRv6_Small", "SmolLM2_135M_Instruct")

@@ -9,11 +9,11 @@ import anthropic
 import openai
 import pytest
 from langchain_core.messages import HumanMessage
-from langchain_openai import ChatOpenAI
 from openai.types.chat import ChatCompletion
 
 from tests.conftest import decoded, error_of
 from tests.support.bodies import check
+from tests.support.langchain import langchain_chat
 from tests.support.running import serve_worker
 from tests.support.seeing import BLUE, RED, SLUG, WIDE, picture, uri
 
@@ -206,10 +206,8 @@ def test_real_clients_send_pictures():
             with pytest.raises(openai.BadRequestError) as refused:
                 client.chat.completions.create(**{**more, "messages": seen("http://127.0.0.1/a")})
             assert refused.value.param == "messages[0].content[0].image_url"
-        chat = ChatOpenAI(
-            base_url=f"{url}/v1", api_key="any", model=SLUG, max_tokens=8, temperature=0
-        )
-        assert chat.invoke([HumanMessage(seen(RED)[0]["content"])]).content == text
+        with langchain_chat(f"{url}/v1", model=SLUG, max_tokens=8, temperature=0) as chat:
+            assert chat.invoke([HumanMessage(seen(RED)[0]["content"])]).content == text
         with anthropic.Anthropic(base_url=url, api_key="any", max_retries=0) as client:
             source = {"type": "base64", "media_type": "image/png", "data": RED.partition(",")[2]}
             messages = [{"role": "user", "content": [{"type": "image", "source": source}, WORD]}]

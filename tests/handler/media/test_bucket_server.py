@@ -59,6 +59,7 @@ def s3(server, worker_at) -> Any:
     for one in client.list_objects_v2(Bucket="results").get("Contents", ()):
         client.delete_object(Bucket="results", Key=one["Key"])
     client.delete_bucket(Bucket="results")
+    client.close()
 
 
 def stored(s3: Any) -> dict[str, Any]:

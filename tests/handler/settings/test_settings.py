@@ -63,7 +63,7 @@ def gateway(slug: str, repo: str, revision: str, tasks: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("row", HUB_ROWS, ids=lambda row: row.slug)
 def test_the_gateways_variables_alone_serve_the_model(row):
-    revision = row.weights.partition("@")[2].partition("#")[0]
+    revision = re.split("[# ]", row.weights.partition("@")[2])[0]
     env = gateway(row.slug, row.repo, revision, ",".join(sorted(row.tasks)))
     served = endpoint(**env)
     assert list(served.surfaces) == [row.surface]
@@ -318,7 +318,7 @@ NONSENSE = [
     ({"MODEL_SLUG": "Nobody_7B", "HUGGINGFACE_MODEL": "BAAI/bge-m3"}, "MODEL_SLUG"),
     ({"MODEL_SLUG": "BGE_Large", "MODEL_TASKS": "txt2img"}, "MODEL_TASKS"),
     ({"MODEL_SLUG": "BGE_Large", "HUGGINGFACE_MODEL": "someone/fork-of-bge"}, "MODEL_SLUG"),
-    ({"MODEL_TASKS": "txt2music"}, "MODEL_TASKS"),
+    ({"MODEL_TASKS": "txt2scent"}, "MODEL_TASKS"),
     ({"MEDIA_PRIVATE_HOSTS": "127.0.0.1:8977"}, "MEDIA_PRIVATE_HOSTS"),
     ({"MEDIA_PRIVATE_HOSTS": "a.b,http://c.d"}, "MEDIA_PRIVATE_HOSTS"),
     ({"MODEL_SLUG": "Flux1schnell", "MODEL_TASKS": "img-rmbg"}, "MODEL_TASKS"),
@@ -462,7 +462,7 @@ def test_no_variable_is_read_elsewhere():
     ]
     # The others tell a library, which has no other way, and read nothing.
     told = [
-        "models/chat/vllm/start.py", "models/images/pipelines/placement.py", "models/telemetry.py",
+        "models/chat/vllm/start.py", "models/pipelines/placement.py", "models/telemetry.py",
         "models/transcribe/whisper/engine.py",
     ]  # fmt: skip
     # Named after it, and given what it works on; told how many threads there are to be.
@@ -542,6 +542,24 @@ def chat_row(slug: str, *, alone: bool, engine: str = VLLM, **env: str) -> Row:
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.operator.find_spec", lambda name: object())
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("alone", "engine", "env", "held"),
+    [
+        (True, VLLM, {}, None),
+        (True, VLLM, {"LORA_ALLOW": "me/*"}, (4, 64)),
+        (True, VLLM, {"LORA_ALLOW": "me/*", "CHAT_LORAS": "0"}, None),
+        (False, VLLM, {"LORA_ALLOW": "me/*"}, None),  # it may be for pictures
+        (False, VLLM, {"LORA_ALLOW": "me/*", "CHAT_LORAS": "2", "CHAT_LORA_RANK": "16"}, (2, 16)),
+        (True, VLLM, {"CHAT_LORAS": "2"}, None),
+        (True, TRANSFORMERS, {"LORA_ALLOW": "me/*"}, None),
+    ],
+)
+def test_room_for_adapters_of_requests(alone, engine, env, held):
+    options = chat_row("Qwen3_4B_Instruct", alone=alone, engine=engine, **env).options
+    assert (options.get("loras"), options.get("lora_rank")) == (held or (None, None))
 
 
 @pytest.mark.usefixtures("installed")

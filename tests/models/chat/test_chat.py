@@ -646,6 +646,26 @@ def test_a_template_that_refuses_is_the_clients_error(llama):
         text.tokenizer.chat_template = kept
 
 
+@pytest.mark.parametrize("template", [
+    "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+    "{{ lipsum.__globals__['os'].popen('id').read() }}",
+    "{{ cycler.__init__.__globals__.os.environ }}",
+    "{{ namespace.__init__.__globals__ }}",
+    "{% set x = messages.append('x') %}",
+    "{{ (''|attr('__class__')).mro() }}",
+])  # fmt: skip
+def test_a_template_runs_in_a_sandbox(llama, template):
+    """A repository brings its template, which is a program."""
+    text = llama.text
+    kept = text.tokenizer.chat_template
+    text.tokenizer.chat_template = template
+    try:
+        with pytest.raises(InvalidValue):
+            text.encode([{"role": "user", "content": "x"}])
+    finally:
+        text.tokenizer.chat_template = kept
+
+
 def test_streamed_text_is_the_decoded_text(llama):
     words = "naïve 日本語 👩‍🚀 \n end"
     ids = llama.text._backend.encode(words, add_special_tokens=False).ids

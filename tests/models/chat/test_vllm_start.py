@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any, ClassVar
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -34,9 +33,9 @@ from models.row import Row
 from models.stages import recording
 from tests.conftest import CPU, row, tiny
 from tests.support.chatting import ready
+from tests.support.vllm_client import H100, LLAMA, vllm
 
 GB, GIB = 10**9, 2**30
-H100 = Device("cuda", 80 * GIB, bf16=True, capability=(9, 0), name="NVIDIA H100 80GB HBM3")
 B200 = Device("cuda", 180 * GIB, bf16=True, capability=(10, 0), name="NVIDIA B200")
 L4 = Device("cuda", 22 * GIB, bf16=True, capability=(8, 9), name="NVIDIA L4")
 
@@ -63,8 +62,8 @@ CONFIGS: dict[str, dict[str, int]] = {
         "max_position_embeddings": 32768,
     },
 }  # fmt: skip
-LLAMA = row("Llama3_8B_Instruct")
 STEPS = Steps(2048, 128)
+__all__ = ["vllm"]  # a fixture
 
 
 @pytest.fixture
@@ -243,74 +242,6 @@ def test_a_folder_that_cannot_be_written_is_said_once(tmp_path, caplog):
 
 
 # The start ------------------------------------------------------------------------------------------
-
-
-class Client:
-    """vLLM's, as far as it is used at a start."""
-
-    started: list[dict[str, Any]]
-    ends: ClassVar = [257, 999]
-    vocabulary = 260
-    fails: Exception | None = None
-    adapter_fails: Exception | None = None
-
-    def __init__(self, args: Any) -> None:
-        model = SimpleNamespace(
-            max_model_len=2048, max_logprobs=20, get_vocab_size=lambda: self.vocabulary,
-            try_get_generation_config=lambda: {"eos_token_id": self.ends},
-        )  # fmt: skip
-        cache = SimpleNamespace(num_gpu_blocks=100, block_size=32)
-        scheduler = SimpleNamespace(max_num_seqs=64)
-        self.vllm_config = SimpleNamespace(
-            model_config=model, cache_config=cache, scheduler_config=scheduler
-        )
-        self.engine_core = SimpleNamespace(shutdown=lambda: self.calls.append("shutdown"))
-        self.calls: list[Any] = []
-
-    @classmethod
-    def from_engine_args(cls, args: Any, **kwargs: Any) -> Client:
-        cls.started.append({**vars(args), **kwargs, "environment": dict(os.environ)})
-        if cls.fails is not None:
-            raise cls.fails
-        cls.last = cls(args)
-        return cls.last
-
-    def get_supported_tasks(self) -> None:
-        self.calls.append("tasks")
-
-    def collective_rpc(self, name: str) -> list[float]:
-        assert name == "compile_seconds"
-        return [1.5, 2.5]
-
-    def add_lora(self, request: Any) -> None:
-        self.calls.append(("lora", request.name))
-        if self.adapter_fails is not None:
-            raise self.adapter_fails
-
-
-@pytest.fixture
-def vllm(monkeypatch: pytest.MonkeyPatch) -> type[Client]:
-    """A vllm whose client is played; what its start changes in the environment is undone."""
-    client = type("Client", (Client,), {"started": []})
-    context = SimpleNamespace(OPENAI_API_SERVER="the server's")
-    lora = lambda name, number, path: SimpleNamespace(name=name, number=number)  # noqa: E731
-    for name, content in {
-        "vllm": {"EngineArgs": SimpleNamespace},
-        "vllm.usage": {},
-        "vllm.usage.usage_lib": {"UsageContext": context},
-        "vllm.v1": {},
-        "vllm.v1.engine": {},
-        "vllm.v1.engine.llm_engine": {"LLMEngine": client},
-        "vllm.lora": {},
-        "vllm.lora.request": {"LoRARequest": lora},
-    }.items():
-        module = ModuleType(name)
-        module.__dict__.update(content)
-        monkeypatch.setitem(sys.modules, name, module)
-    for name in environment(LLAMA, H100):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-    return client
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from models.errors import InvalidValue, ModelLoadFailed, OutOfMemory
-from models.images.diffusion.prompt_cache import PromptCache
 from models.images.request import Adapter, ImageRequest, Output, Preview
+from models.pipelines.prompt_cache import PromptCache
 from models.warm.batch import Batcher
 from models.work import Progress
 from tests.conftest import CPU, row, tiny
@@ -583,7 +583,7 @@ def test_fp8_says_what_it_needs(store):
 
 def test_fp8_never_has_the_whole_of_it_on_the_gpu(monkeypatch, caplog):
     """torchao moves a layer, quantises it and goes on; 24 GB of Flux would not fit where 12 do."""
-    from models.images.pipelines.placement import placed
+    from models.pipelines.placement import placed
 
     asked_for = []
     torchao = ModuleType("torchao.quantization")
@@ -618,7 +618,7 @@ class Placed:
 
 
 def test_a_model_larger_than_the_memory_waits_in_the_ram(caplog):
-    from models.images.pipelines.placement import placed
+    from models.pipelines.placement import placed
 
     offloaded = replace(FLUX, options={**FLUX.options, "offload": True})
     with caplog.at_level("INFO"):

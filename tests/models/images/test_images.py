@@ -356,7 +356,7 @@ def test_eight_bits_are_the_weights_that_they_stand_for(load, store):
     import diffusers
     from safetensors.torch import load_file, save_file
 
-    from models.images.pipelines.int8 import Int8Linear
+    from models.pipelines.int8 import Int8Linear
 
     model = tiny("ZImageTurbo_INT8", "z-image")
     engine = load(replace(model, slug="painter z-image"))
@@ -402,7 +402,7 @@ def test_what_is_stored_in_another_way_is_refused_by_name(store, tmp_path, chang
     import json
     import shutil
 
-    from models.images.pipelines import quantized
+    from models.pipelines import quantized
 
     folder = tmp_path / "pipeline"
     shutil.copytree(store.resolve(tiny("ZImageTurbo_INT8", "z-image")), folder)

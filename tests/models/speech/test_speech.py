@@ -18,10 +18,12 @@ from benchmarks.speech import distance, words_and_numbers
 from models.errors import InvalidValue, QuartetError
 from models.fake import rows
 from models.fake_speech import FakeSpeech
-from models.speech.engine import Phrase, Spoken
+from models.sound.encoding import encoder
+from models.sound.formats import FORMATS
+from models.speech.engine import Spoken
 from models.speech.english import bounded, readable_letters
-from models.speech.request import FORMATS, Begun, Output, Sound, SpeakRequest, Speech
-from models.speech.sound.encoding import encoder
+from models.speech.reading import Phrase
+from models.speech.request import Begun, Output, Sound, SpeakRequest, Speech
 from models.speech.sound.joining import trimmed
 from models.speech.sound.tempo import at_tempo
 from models.speech.text.plain import plain

@@ -16,8 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from builder.__main__ import main
 from models.errors import WeightsUnavailable
-from models.images.pipelines.int8 import Int8Linear
-from models.images.pipelines.quantized import fill
+from models.pipelines.int8 import Int8Linear
+from models.pipelines.quantized import fill
 from models.weights.header import read_header
 from models.weights.layout import QUANTO, layout_of
 from tests.support.checkpoints import LAYOUTS, stored

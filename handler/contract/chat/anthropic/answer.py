@@ -201,13 +201,13 @@ def _merge(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any] | No
 async def count(call: Call) -> Json:
     """Count the tokens of a prompt."""
     request: CountRequest = call.request
-    pictures = await fetched(call, request.chat.references)
+    seen = await fetched(call, request.chat.references)
     async with call.lease() as model:
         chat = replace(call, request=request.chat)
-        asked = await asyncio.to_thread(conversation_prompt, chat, model)
+        asked = await asyncio.to_thread(conversation_prompt, chat, model, seen)
         tokens = len(asked.tokens)
-        if pictures:
-            prompt = Prompt(tuple(asked.tokens), Sampling(), pictures=pictures)
+        if seen.pictures:
+            prompt = Prompt(tuple(asked.tokens), Sampling(), pictures=seen.pictures)
             tokens = await engine_of(model).length(prompt)
     return with_notice({"input_tokens": tokens}, call.row)
 

@@ -27,6 +27,16 @@ def system_text(system: str | Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(text for text in texts if not text.startswith(_BILLING))
 
 
+def cited(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the field of each document that asks for citations."""
+    for index, message in enumerate(messages):
+        content = message.get("content")
+        for at, block in enumerate(content if isinstance(content, list) else ()):
+            wish = block.get("citations") if isinstance(block, dict) else None
+            if isinstance(wish, dict) and wish.get("enabled") is True:
+                yield f"messages[{index}].content[{at}].citations"
+
+
 def turns(messages: Sequence[Mapping[str, Any]]) -> Iterator[Turn]:
     """Yield chat's messages for Anthropic's.
 
@@ -173,7 +183,7 @@ def _image(block: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
 
 
 def _document(block: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
-    """Return a document of text; its title and context come first."""
+    """Return a document: its title and context, then its text, or its pages as a file."""
     source, where = _source(block, path), f"{path}.source"
     heads = [block[name] for name in ("title", "context") if isinstance(block.get(name), str)]
     made = [{"type": "text", "text": f"{head}\n"} for head in heads if head]
@@ -187,10 +197,13 @@ def _document(block: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
         for at, one in enumerate(content):
             _add_parts(inner, one, f"{where}.content[{at}]")
         return made
-    raise UnsupportedParameter(
-        f"{where}: a document is read as text only; send its text, or pictures of its pages.",
-        param=where,
-    )
+    kept = {"base64": "data", "url": "url"}.get(str(source.get("type")))
+    if kept is None:
+        raise UnsupportedParameter(
+            f"{where}: no files are kept here; send a source of type base64, url, text or content.",
+            param=where,
+        )
+    return [*made, {"type": "file", "file": {"file_data": _string(source, kept, where)}}]
 
 
 def _search_result(block: Mapping[str, Any], path: str) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, PrivateAttr
 
-from handler.contract.chat.anthropic.blocks import system_text, turns
+from handler.contract.chat.anthropic.blocks import cited, system_text, turns
 from handler.contract.chat.anthropic.options import (
     AnthropicChoice,
     AnthropicTool,
@@ -96,7 +96,7 @@ class MessagesRequest(Request):
         return self.thinking is None or self.thinking.display != "omitted"
 
     def unedited(self) -> Sequence[LeftOut]:
-        """Return the warning for edits of the conversation, which nobody makes here.
+        """Return warnings of what nobody does here: edit the conversation, and cite documents.
 
         Raises:
             UnsupportedParameter: the request is strict.
@@ -106,6 +106,8 @@ class MessagesRequest(Request):
             leniency.leave_out(
                 "context_management", "context_management: the conversation is read as it is sent"
             )
+        for param in cited(self.messages):
+            leniency.leave_out(param, f"{param}: an answer has no citations")
         return leniency.left_out
 
     def warned(self, left_out: LeftOut) -> LeftOut:
@@ -143,6 +145,7 @@ class MessagesRequest(Request):
         places = turn.parts if kind == "content" else turn.calls
         inner = {
             ".function.name": ".name", ".function.arguments": ".input", ".image_url": ".source",
+            ".file": ".source",
         }  # fmt: skip
         return places[int(at)] + inner.get(rest, "" if kind == "content" else rest)
 

@@ -57,9 +57,18 @@ def _part(part: Any, param: str) -> dict[str, Any]:
     if kind == "input_image" and isinstance(part.get("image_url"), str) and part["image_url"]:
         picture = {"url": part["image_url"], "detail": part.get("detail")}
         return {"type": "image_url", "image_url": picture}
-    if kind == "input_image" and part.get("file_id"):
+    address = part.get("file_data") or part.get("file_url") if kind == "input_file" else None
+    if isinstance(address, str):
+        detail = {"detail": part["detail"]} if part.get("detail") else {}
+        return {"type": "file", "file": {"file_data": address, **detail}}
+    if kind in ("input_image", "input_file") and part.get("file_id"):
+        instead = "image_url" if kind == "input_image" else "file_data or file_url"
         raise UnsupportedParameter(
-            f"{param}.file_id is not supported: no files are kept here; send image_url.",
+            f"{param}.file_id is not supported: no files are kept here; send {instead}.",
             param=f"{param}.file_id",
         )
-    raise InvalidValue(f"{param} must be a text part, or an image with an image_url.", param=param)
+    raise InvalidValue(
+        f"{param} must be a text part, an image with an image_url, or a file with file_data or "
+        "file_url.",
+        param=param,
+    )

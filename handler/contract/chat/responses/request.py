@@ -144,10 +144,12 @@ class ResponsesRequest(Request):
             # What is called comes after what is said.
             calls = [one for one in items if self.input[one].get("type") == "function_call"]
             item = items[0] if of_message[2] is None else calls[int(of_message[2])]
-            if part := re.match(r"messages\[\d+\]\.content(\[\d+\]\.image_url.*)", param):
-                return f"input[{item}].content{part[1]}"
-            if field == "content" and self.input[item].get("type") == "function_call_output":
-                field = "output"
+            given = self.input[item].get("type") == "function_call_output"
+            content = "output" if given else "content"
+            if part := re.match(_PICTURE, param):
+                return f"input[{item}].{content}{part[1]}{part[2] or ''}"
+            if field == "content":
+                field = content
             return f"input[{item}].{field}" if field else f"input[{item}]"
         if of_tool := re.match(r"(tools\[\d+\])\.function(.*)", param):
             return of_tool[1] + of_tool[2]
@@ -200,6 +202,7 @@ class ResponsesRequest(Request):
 
 
 _FIELDS = {"tool_call_id": "call_id", "id": "call_id"}
+_PICTURE = r"messages\[\d+\]\.content(\[\d+\])(?:(\.image_url.*)|\.file)"
 _NAMES = {
     "max_tokens": "max_output_tokens",
     "messages": "input",

@@ -1,0 +1,70 @@
+"""``python -m benchmarks.chaos``: jobs under a seeded schedule of faults, and what broke.
+
+    .venv/bin/python -m benchmarks.chaos --seed 1 --jobs 1000
+    .venv/bin/python -m benchmarks.chaos --seed 1 --save faults.json
+    .venv/bin/python -m benchmarks.chaos --faults faults.json
+
+The exit status is 1 if a promise is broken. The schedule and the load are functions of the seed;
+the times at which processes react are not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.chaos.checker import check
+from benchmarks.chaos.plans import plans, read, schedule, write
+from benchmarks.chaos.report import keep, report
+from benchmarks.chaos.stage import Options, play
+
+_JOBS_A_SECOND = 15  # of two cores
+
+
+def main() -> int:
+    given = _parser().parse_args()
+    seconds = given.jobs / _JOBS_A_SECOND if given.seconds is None else given.seconds
+    faults = read(given.faults) if given.faults else schedule(given.seed, seconds, given.workers)
+    if given.save:
+        write(given.save, faults)
+        return 0
+    for name in ("werkzeug", "httpx", "httpx2", "runpod"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    folder = given.logs or Path(tempfile.mkdtemp(prefix="chaos-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    print(
+        f"seed {given.seed}, {given.jobs} jobs, {len(faults)} faults; logs in {folder}", flush=True
+    )
+    options = Options(given.seed, given.workers, given.at_once, given.models == "fake", folder)
+    begin = time.monotonic()
+    record = asyncio.run(play(options, plans(given.seed, given.jobs), faults))
+    violations = check(record)
+    keep(folder / "violations.json", record, violations)
+    report(record, violations, given.seed, time.monotonic() - begin)
+    return bool(violations)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1000)
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--at-once", type=int, default=32, help="how many jobs clients have open")
+    parser.add_argument("--seconds", type=float, help="how long there are faults")
+    parser.add_argument(
+        "--models", choices=("fake", "small"), default="fake",
+        help="engines without weights, or small models with them",
+    )  # fmt: skip
+    parser.add_argument("--faults", type=Path, help="a schedule to replay, instead of the seed's")
+    parser.add_argument("--save", type=Path, help="write the schedule to a file, and end")
+    parser.add_argument("--logs", type=Path, help="the folder for logs")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""Targets that are requests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from starlette.requests import Request as HttpRequest
+
+from handler.assemble import assemble
+from handler.contract.images.request import ImagesRequest
+from handler.contract.transcribe.request import TranscriptionRequest
+from handler.doors.http.forms import read_form
+from handler.entry import Worker
+from handler.errors import error_of
+from handler.job import parse_job
+from handler.media.files import MediaDoor
+from handler.media.guard import Guard, is_public
+from handler.settings.variable import SettingsError
+from handler.settings.variables import Settings
+from local.api.uris import is_uri
+from models.errors import QuartetError
+
+_OURS = frozenset({"internal_error", "engine_failed", "device_lost"})
+
+
+class Broken(Exception):
+    """The worker did what it must not do."""
+
+
+class _NoNetwork(Guard):
+    """A guard that finds no host, and refuses to be asked for one inside."""
+
+    async def lookup(self, host: str, port: int, family: int) -> list[Any]:
+        raise OSError("no network")
+
+
+def _json(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def read_job(content: bytes) -> None:
+    """Read a job of the queue."""
+    with suppress(QuartetError):
+        parse_job(_json(content))
+
+
+@contextmanager
+def contract(surface: str) -> Iterator[Callable[[bytes], None]]:
+    """Lend the whole way of a request of one surface, with an engine without weights."""
+    env = {"FAKE_ENGINES": "1", "DEVICE": "cpu", "SURFACE": surface, "MEDIA_TIMEOUT_S": "1"}
+    worker = assemble(Settings.from_env(env))
+    object.__setattr__(worker.dispatcher, "guard", _NoNetwork(frozenset(), 1.0))
+    with asyncio.Runner() as runner:
+
+        def feed(content: bytes) -> None:
+            runner.run(_answered(worker, _json(content)))
+
+        yield feed
+
+
+async def _answered(worker: Worker, body: Any) -> None:
+    job = {"id": "fuzz", "input": body}
+    answer = await worker.answer(job)
+    error = error_of(answer)
+    if error is not None:
+        if error["code"] in _OURS:
+            raise Broken(f"{error['code']}: {error['message']}")
+        json.dumps(error).encode()
+        return
+    content = getattr(answer, "content", None)
+    if content is not None:
+        json.loads(content)
+        return
+    async for event in answer:
+        error = error_of(event)
+        if error is not None and error["code"] in _OURS:
+            raise Broken(f"{error['code']} in a stream")
+
+
+def form(content: bytes) -> None:
+    """Read a form; the first line is its content type."""
+    kind, _, body = content.partition(b"\n")
+    scope = {"type": "http", "method": "POST", "headers": [(b"content-type", kind)]}
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def read() -> None:
+        for request in (TranscriptionRequest, ImagesRequest):
+            try:
+                async with read_form(HttpRequest(scope, receive), request):
+                    pass
+            except QuartetError:
+                pass
+
+    asyncio.run(read())
+
+
+def uri(content: bytes) -> None:
+    """Fetch a file by whatever the text is; nothing is reached."""
+    text = _text(content)
+    is_uri(text)
+
+    async def fetch() -> None:
+        guard = _NoNetwork(frozenset(), 1.0)
+        try:
+            url = guard.check_url(text, "audioUrl")
+        except QuartetError:
+            url = None
+        if url is not None and url.host and _is_private(url.host):
+            raise Broken(f"{url.host} is private")
+        async with MediaDoor(guard) as door:
+            with suppress(QuartetError):
+                await door.fetch(text, "audioUrl", 100_000)
+
+    asyncio.run(fetch())
+
+
+def _text(content: bytes) -> str:
+    try:
+        return content.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def _is_private(host: str) -> bool:
+    try:
+        return not is_public(host)
+    except ValueError:
+        return False
+
+
+def settings(content: bytes) -> None:
+    """Read an environment, one variable a line."""
+    lines = content.decode("latin-1").replace("\0", "").splitlines()
+    pairs = (line.partition("=") for line in lines if "=" in line)
+    with suppress(SettingsError):
+        Settings.from_env({name: value for name, _, value in pairs})

@@ -1,0 +1,56 @@
+"""The length of the tiles in which the VAE decodes a song, and encodes a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from models.device.failures import is_out_of_memory
+
+
+@dataclass(frozen=True)
+class _Lengths:
+    """Lengths of tiles, and what neighbours share on each side: latents, and seconds of sound."""
+
+    latents: int
+    shared_latents: int
+    seconds: float
+    shared_s: float
+
+
+_USUAL = _Lengths(512, 64, 30.0, 2.0)  # diffusers' own: twenty seconds, and thirty
+_SHORT = _Lengths(128, 32, 8.0, 1.0)
+
+
+class Tiles:
+    """Remembers that a run was out of memory, so that its next try has shorter tiles.
+
+    Args:
+        vae: an ``AutoencoderOobleck``.
+    """
+
+    def __init__(self, vae: Any) -> None:
+        self._vae = vae
+        self._next = _USUAL
+        vae.enable_tiling()
+
+    @contextmanager
+    def run(self) -> Iterator[None]:
+        """Wrap a run; its tiles are short if the last run was out of memory with the usual ones."""
+        lengths, self._next = self._next, _USUAL
+        self._set(lengths)
+        try:
+            yield
+        except Exception as error:
+            if lengths is _USUAL and is_out_of_memory(error):
+                self._next = _SHORT
+            raise
+
+    def _set(self, lengths: _Lengths) -> None:
+        rate_hz = self._vae.config.sampling_rate
+        self._vae.tile_latent_min_length = lengths.latents
+        self._vae.tile_latent_overlap = lengths.shared_latents
+        self._vae.tile_sample_min_length = round(lengths.seconds * rate_hz)
+        self._vae.tile_sample_overlap = round(lengths.shared_s * rate_hz)

@@ -1,0 +1,236 @@
+"""The harness of faults: its checker catches what it is there for, its schedule is a seed's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.chaos import plans
+from benchmarks.chaos.checker import check
+from benchmarks.chaos.history import Event, History, Record, Slot, Span
+from benchmarks.chaos.plans import Fault, Plan
+from benchmarks.chaos.proxy import Link
+from benchmarks.chaos.servers import SECRET, read_webhook
+from local.webhooks import sign
+from tests.conftest import ROOT
+
+ANSWERS = {
+    f"chat {n}": {"choices": [{"message": {"content": f"answer {n}"}}], "usage": {"total": n}}
+    for n in range(3)
+}
+
+
+def history(number: int = 0, **fields: object) -> History:
+    """A job that was streamed, ended as it should and was told of."""
+    plan = Plan(number, "chat", f"chat {number}", "stream", webhook=True, **fields)
+    pieces = ["answer", f" {number}"]
+    hook = {"status": "COMPLETED", "gateway": True, "signed": True, "delivery": f"d{number}"}
+    return History(plan, [
+        Event(0.0, "accepted", f"job-{number}"),
+        Event(0.1, "status", "IN_PROGRESS"),
+        *(
+            Event(0.2 + at / 10, "event", {"sequence": at, "choices": [{"delta": {"content": piece}}]})
+            for at, piece in enumerate(pieces)
+        ),
+        Event(0.5, "ended", ended(ANSWERS[f"chat {number}"])),
+        Event(0.6, "webhook", hook),
+    ])  # fmt: skip
+
+
+def ended(output: object, status: str = "COMPLETED", error: str | None = None) -> dict[str, object]:
+    return {"status": status, "output": output, "error": error}
+
+
+def record(*histories: History, **fields: object) -> Record:
+    return Record(histories, ANSWERS, **fields)
+
+
+def rules(made: Record) -> set[str]:
+    return {violation.rule for violation in check(made)}
+
+
+def without(job: History, *kinds: str) -> History:
+    return replace(job, events=[event for event in job.events if event.kind not in kinds])
+
+
+def with_event(job: History, kind: str, value: object, at_s: float = 0.7) -> History:
+    return replace(job, events=[*job.events, Event(at_s, kind, value)])
+
+
+def test_a_run_without_a_fault_has_no_violation():
+    assert check(record(*(history(n) for n in range(3)), slots=[Slot(1.0, 1.3)])) == []
+
+
+def test_a_lost_result_is_caught():
+    assert "one ending" in rules(record(without(history(), "ended", "webhook")))
+    assert "one ending" in rules(record(with_event(without(history(), "ended"), "left", "late")))
+
+
+def test_a_job_in_the_queue_at_the_end_is_caught():
+    assert rules(record(history(), open_jobs={"chat": 1, "images": 0})) == {"open"}
+
+
+def test_a_doubled_result_is_caught():
+    assert "one ending" in rules(record(with_event(history(), "status", "IN_PROGRESS")))
+    failed = ended(None, "FAILED", '{"code": "internal_error"}')
+    assert "one ending" in rules(record(with_event(history(), "ended", failed)))
+    again = {"status": "COMPLETED", "gateway": True, "signed": True, "delivery": "another"}
+    assert rules(record(with_event(history(), "webhook", again))) == {"webhook"}
+
+
+def test_a_delivery_that_is_repeated_is_no_second_ending():
+    same = history().of("webhook")[0].value
+    assert check(record(with_event(history(), "webhook", same))) == []
+
+
+def test_a_doubled_event_is_caught():
+    for event in history().of("event"):
+        job = history()
+        job.events.insert(job.events.index(event) + 1, event)
+        assert rules(record(job)) == {"its stream"}
+
+
+def test_a_stream_may_begin_anew_if_it_says_so():
+    job = history()
+    mark = Event(0.25, "event", {"type": "stream.restarted", "choices": []})
+    job.events[3:3] = [mark, job.of("event")[0]]
+    assert check(record(job)) == []
+
+
+def test_a_swapped_result_is_caught():
+    job = without(history(0), "ended")
+    [violation] = check(record(with_event(job, "ended", ended(ANSWERS["chat 1"]))))
+    assert violation.rule == "its output"
+    assert "the answer of chat 1" in violation.seen
+
+
+def test_a_stream_of_another_job_is_caught():
+    job = without(history(0), "event")
+    job.events[2:2] = history(1).of("event")
+    assert rules(record(job)) == {"its stream"}
+
+
+def test_a_gap_in_a_stream_needs_a_fault():
+    job = history()
+    job.events.remove(job.of("event")[-1])
+    late = {"sequence": 5, "choices": []}
+    job.events.insert(4, Event(0.4, "event", late))
+    assert rules(record(job)) == {"its stream"}
+    spans = [Span(Fault(0, "lost", "client", 1), 0.0, 1.0)]
+    assert check(record(job, spans=spans)) == []
+
+
+def test_a_leaked_slot_is_caught():
+    for slot in (Slot(1.0, None), Slot(1.0, 2.5)):
+        assert rules(record(history(), slots=[slot])) == {"slot"}
+
+
+def test_an_unsigned_webhook_is_caught():
+    job = without(history(), "webhook")
+    hook = {"status": "COMPLETED", "gateway": True, "signed": False, "delivery": "d"}
+    assert rules(record(with_event(job, "webhook", hook))) == {"webhook"}
+    assert rules(record(job)) == {"webhook"}, "none came"
+
+
+def test_a_job_fails_for_a_reason_only():
+    error = '{"code": "storage_failed"}'
+    job = with_event(
+        without(history(), "ended", "webhook", "event"), "ended", ended(None, "FAILED", error)
+    )
+    hook = {"status": "FAILED", "gateway": True, "signed": True, "delivery": "d"}
+    job = with_event(job, "webhook", hook, 0.8)
+    assert rules(record(job)) == {"its reason"}
+    spans = [Span(Fault(0, "503", "bucket", 1), 0.0, 1.0)]
+    assert check(record(job, spans=spans)) == []
+
+
+def test_nobody_cancels_but_the_client():
+    job = with_event(
+        without(history(), "ended", "webhook", "event"), "ended", ended(None, "CANCELLED")
+    )
+    job = replace(job, plan=replace(job.plan, webhook=False))
+    assert rules(record(job)) == {"its reason"}
+    assert check(record(with_event(job, "cancel", "CANCELLED"))) == []
+
+
+def test_a_request_fails_with_a_fault_only():
+    job = with_event(history(), "broken", "503")
+    assert rules(record(job)) == {"served"}
+    spans = [Span(Fault(0, "503", "client", 1), 0.0, 1.0)]
+    assert check(record(job, spans=spans)) == []
+
+
+def test_what_processes_leave_is_a_violation():
+    assert rules(record(history(), leftovers=["worker 1 has a file"])) == {"leftover"}
+
+
+def test_the_signature_of_a_webhook_is_computed_anew():
+    body = {"delivery_id": "d", "data": {"job_request_id": "j", "status": "COMPLETED"}}
+    content = json.dumps(body).encode()
+    headers = {"X-DeAPI-Timestamp": "7", "X-DeAPI-Signature": sign(SECRET, 7, content)}
+    assert read_webhook(content, headers)[1]["signed"]
+    assert not read_webhook(content + b" ", headers)[1]["signed"]
+
+
+def test_a_schedule_is_a_function_of_its_seed(tmp_path):
+    first = plans.schedule(7, 120, 4)
+    assert first == plans.schedule(7, 120, 4) != plans.schedule(8, 120, 4)
+    assert plans.plans(7, 50) == plans.plans(7, 50) != plans.plans(8, 50)
+    kinds = {fault.kind for seed in range(20) for fault in plans.schedule(seed, 300, 4)}
+    assert kinds == {*plans.PROCESS_FAULTS, *plans.LINK_FAULTS, *plans.PLATFORM_FAULTS}
+    plans.write(tmp_path / "faults.json", first)
+    assert plans.read(tmp_path / "faults.json") == first
+
+
+@pytest.mark.parametrize(("mode", "seen"), [
+    ("pass", b"HTTP/1.1 200 OK"), ("429", b"HTTP/1.1 429 "), ("503", b"HTTP/1.1 503 "),
+    ("cut", None), ("lost", None), ("slow", b"HTTP/1.1 200 OK"),
+])  # fmt: skip
+def test_the_proxy_does_what_its_mode_says(mode, seen):
+    arrived = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async def ask() -> bytes | None:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        link = Link("client", server.sockets[0].getsockname()[1], seed=1)
+        await link.start()
+        link.set_mode(mode)
+        reader, writer = await asyncio.open_connection("127.0.0.1", link.port)
+        try:
+            writer.write(b"GET / HTTP/1.1\r\n\r\n")
+            return await reader.read(15) or None
+        except ConnectionError:
+            return None
+        finally:
+            writer.close()
+            await link.close()
+            server.close()
+            await server.wait_closed()
+
+    answered = asyncio.run(asyncio.wait_for(ask(), 10))
+    assert answered is None if seen is None else answered.startswith(seen)
+    assert bool(arrived) == (mode in {"pass", "lost", "slow"})
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_no_promise_is_broken(seed, tmp_path):
+    command = ["-m", "benchmarks.chaos", "--seed", str(seed), "--jobs", "400", "--seconds", "60"]
+    ran = subprocess.run(
+        [sys.executable, *command, "--logs", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr[-2000:]
