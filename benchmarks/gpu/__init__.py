@@ -7,5 +7,5 @@ outcomes    the lines that a part writes while it runs, and their parser
 work        the operations and bytes of a model's work, and their share of a limit
 made        full-size models with random weights, created on the device
 limits      the device's limits: the speed of one large matrix product and one large copy
-embeddings, images, whisper, llama    the parts
+embeddings, images, whisper, qwen_tts, llama    the parts
 """

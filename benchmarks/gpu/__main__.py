@@ -6,6 +6,7 @@
     flux, klein  FLUX.1-schnell, FLUX.2-klein-4B: seconds per picture, alone and several at once;
                  unmodified, compiled, and in fp8 (with torchao)
     whisper      large-v3 on ctranslate2: times real time, and the duration of a step
+    qwen_tts     Qwen3-TTS 1.7B: times real time and the first sound, alone and eight at once
     llama        Llama-3-8B on our transformers engine: tokens per second at 1, 16 and 64 at once,
                  and of prompts
     llama_vllm   the same on vLLM

@@ -51,6 +51,7 @@ PARTS = (
     Part("flux", f"{_HERE}.images:schnell", _IMAGES),
     Part("klein", f"{_HERE}.images:klein", _IMAGES),
     Part("whisper", f"{_HERE}.whisper:measure", ("ctranslate2", "faster_whisper", "transformers")),
+    Part("qwen_tts", f"{_HERE}.qwen_tts:measure", ("torch", "transformers", "av")),
     Part("llama", f"{_HERE}.llama:on_transformers", ("torch", "transformers")),
     Part("llama_vllm", f"{_HERE}.llama:on_vllm", ("vllm",)),
 )

@@ -60,7 +60,7 @@ def read_lines(
     if not lines:
         raise InvalidValue(
             f"input holds nothing that {row.slug} can say; it speaks "
-            f"{', '.join(one.name for one in languages_of(row))}.",
+            f"{', '.join(one.name for one in languages_of(row) if one.slug != 'auto')}.",
             param="input",
             code="nothing_to_speak",
         )

@@ -118,6 +118,7 @@ LIBRARIES = {
     "chat": ("transformers", "llguidance"),
     "images": ("diffusers", "PIL"),
     "embeddings": ("tokenizers",),
+    "speech": ("transformers", "safetensors", "av"),
 }
 
 

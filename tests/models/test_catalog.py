@@ -22,6 +22,7 @@ PINS = {
     "Flux1schnell": "black-forest-labs/FLUX.1-schnell@741f7c3ce8b383c54771c7003378a50191e9efe9",
     "Flux_2_Klein_4B_BF16": "black-forest-labs/FLUX.2-klein-4B@e7b7dc27f91deacad38e78976d1f2b499d76a294",
     "WhisperLargeV3": "Systran/faster-whisper-large-v3@edaa852ec7e145841d8ffdb056a99866b5f0a478",
+    "Qwen3_TTS_12Hz_1_7B_CustomVoice": "Qwen/Qwen3-TTS-12Hz-1.7B-CustomVoice@0c0e3051f131929182e2c023b9537f8b1c68adfe",
     "BGE_Large": "BAAI/bge-large-en-v1.5@d4aa6901d3a41ba39fb536a557fa166f842b0e09",
     "BGE_M3": "BAAI/bge-m3@5617a9f61b028005a4858fdac845db406aefb181",
 }  # fmt: skip

@@ -25,7 +25,7 @@ def lora_room(row: Row) -> dict[str, Any]:
         return {}
     ranks = [*_adapter_ranks(row.slug, adapters), *([row.options["lora_rank"]] if brought else [])]
     largest = max(ranks)
-    rank = next((one for one in _RANKS if one >= largest), None)
+    rank = next((known for known in _RANKS if known >= largest), None)
     if rank is None:
         raise ModelLoadFailed(
             f"{row.slug}: an adapter has the rank {largest}; vllm holds {_RANKS[-1]} at most."

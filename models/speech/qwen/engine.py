@@ -67,7 +67,9 @@ class QwenSpeaker(Speaker):
         settings = Settings.read(folder)
         reader = Reader(AutoTokenizer.from_pretrained(folder))
         with torch.inference_mode():
-            dtype = getattr(torch, device.dtype)
+            # Of weights in bfloat16, float16 overflows.
+            precise = device.wanted_dtype is None and not device.bf16
+            dtype = torch.float32 if precise else getattr(torch, device.dtype)
             talker = weights.talker(folder, settings, device.kind, dtype)
             codec = weights.codec(folder, settings, device.kind)
             return cls(row, reader, Generation(talker, settings, reader.role), codec)

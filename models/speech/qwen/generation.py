@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from transformers import DynamicCache
 
-from models.speech.qwen.networks import Talker
+from models.speech.qwen.networks import Talker, last_states
 from models.speech.qwen.prompt import Said, prompt
 from models.speech.qwen.sampling import Chooser, penalised
 from models.speech.qwen.settings import Settings
@@ -70,7 +70,7 @@ class Generation:
         source = torch.Generator(self._device).manual_seed(seed)
         cache = DynamicCache(config=self._talker.model.config)
         embeds = prompt(self._talker, self._settings, said, self._role)
-        hidden = self._step(embeds, cache, None, None)
+        hidden = last_states(self._talker.model, embeds, cache)[:, -1:]
         layers = [(keys, values) for keys, values, _ in cache]
         return Generated(source, layers, hidden, torch.zeros_like(self._never)[None])
 
@@ -97,8 +97,9 @@ class Generation:
                 break
             codes, embeds = self._frame(hidden, first, sources)
             made.append(codes)
-            mask = torch.cat([mask, mask.new_ones(len(lines), 1)], 1)
-            hidden = self._step(embeds, cache, mask, positions)
+            if mask is not None:
+                mask = torch.cat([mask, mask.new_ones(len(lines), 1, 1, 1)], 3)
+            hidden = last_states(self._talker.model, embeds, cache, positions, mask)
             positions, counts = positions + 1, counts + 1
         self._apart(lines, cache, steps, hidden, used)
         for index, line in enumerate(lines):
@@ -123,36 +124,21 @@ class Generation:
         scores[counts < _LEAST, self._settings.end] = -torch.inf
         return scores.masked_fill(self._never, -torch.inf)
 
-    def _step(
-        self,
-        embeds: torch.Tensor,
-        cache: DynamicCache,
-        mask: torch.Tensor | None,
-        positions: torch.Tensor | None,
-    ) -> torch.Tensor:
-        """The talker's last state, [rows, 1, width]."""
-        states: torch.Tensor = self._talker.model(
-            inputs_embeds=embeds,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state
-        return states[:, -1:]
-
     def _together(
         self, lines: Sequence[Generated], steps: Sequence[int]
-    ) -> tuple[DynamicCache, torch.Tensor]:
-        """The lines' keys and values side by side, and which of them are steps, [rows, steps]."""
+    ) -> tuple[DynamicCache, torch.Tensor | None]:
+        """The lines' keys and values side by side, and which of them are steps; None = all."""
         most = max(steps)
         cache = DynamicCache(config=self._talker.model.config)
         for layer in range(len(lines[0].layers)):
             pairs = zip(*(line.layers[layer] for line in lines), strict=True)
             keys, values = (torch.cat([_padded(one, most) for one in kind]) for kind in pairs)
             cache.update(keys, values, layer)
+        if min(steps) == most:
+            return cache, None
         places = torch.arange(most, device=self._device)
         missing = torch.tensor([most - one for one in steps], device=self._device)
-        return cache, (places >= missing[:, None]).long()
+        return cache, places >= missing[:, None, None, None]
 
     def _apart(
         self, lines: Sequence[Generated], cache: DynamicCache, steps: Sequence[int],

@@ -71,11 +71,7 @@ class CodePredictor(nn.Module):  # type: ignore[misc]  # torch is not read by my
         cache = DynamicCache(config=self.model.config)
         given, total, codes = torch.cat([hidden, first], 1), torch.zeros_like(first), []
         for embedding, head in zip(self.codec_embedding, self.lm_head, strict=True):
-            states = self.model(
-                inputs_embeds=self.small_to_mtp_projection(given),
-                past_key_values=cache,
-                use_cache=True,
-            ).last_hidden_state
+            states = last_states(self.model, self.small_to_mtp_projection(given), cache)
             codes.append(draw(head(states[:, -1]).float()))
             given = embedding(codes[-1])[:, None]
             total = total + given
@@ -113,8 +109,35 @@ class Talker(nn.Module):  # type: ignore[misc]  # torch is not read by mypy
         return torch.tensor([tokens], device=self.codec_head.weight.device)
 
 
+def last_states(
+    model: Qwen3Model,
+    embeds: torch.Tensor,
+    cache: DynamicCache,
+    positions: torch.Tensor | None = None,
+    mask: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Run steps of a language model; returns their last states, [rows, steps, width].
+
+    Args:
+        model: whose layers attend to all steps before.
+        embeds: of the steps, [rows, steps, width].
+        cache: of the steps before.
+        positions: of the steps, [rows, steps]; None = behind those of the cache.
+        mask: which steps each row has, the cache's and these, [rows, 1, 1, all steps] of bool;
+            None = all. Given ready, as making one takes as long as a layer.
+    """
+    states: torch.Tensor = model(
+        inputs_embeds=embeds,
+        attention_mask={"full_attention": mask},
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=True,
+    ).last_hidden_state
+    return states
+
+
 def body(config: Mapping[str, Any]) -> Qwen3Model:
     """Make the layers of a language model from a checkpoint's configuration."""
     shape = {name: config[name] for name in _SHARED if name in config}
     rotation = {"rope_type": "default", "rope_theta": float(config["rope_theta"])}
-    return Qwen3Model(Qwen3Config(**shape, rope_parameters=rotation))
+    return Qwen3Model(Qwen3Config(**shape, rope_parameters=rotation, attn_implementation="sdpa"))

@@ -17,6 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.device.hardware import Device
 from models.errors import EngineFailed, InvalidValue, WeightsUnavailable
 from models.speech.qwen.engine import QwenSpeaker
 from models.speech.qwen.settings import Settings
@@ -188,6 +189,24 @@ def test_a_batch_is_what_each_is_alone(engine, alone):
     for one, other in zip(alone, together, strict=True):
         near(one.content, other.content)
         assert (one.text_tokens, one.sound_tokens) == (other.text_tokens, other.sound_tokens)
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype"),
+    [
+        (Device("cpu", 2**33, bf16=True), torch.bfloat16),
+        (Device("cpu", 2**33, bf16=False), torch.float32),
+        (Device("cpu", 2**33, bf16=True, wanted_dtype="float16"), torch.float16),
+    ],
+)
+def test_the_talker_rounds_as_the_device_does_and_the_codec_does_not(folder, device, dtype):
+    """Weights in bfloat16 may overflow in float16, which is not chosen by itself."""
+    rounded = QwenSpeaker.load(folder, ROW, device)
+    assert rounded._generation._talker.codec_head.weight.dtype == dtype
+    assert rounded._codec.pre_conv.conv.weight.dtype == torch.float32
+    requests = [replace(one, max_tokens=14) for one in CROWD]
+    outputs = through(rounded, [Ticket(prepare(rounded, one)) for one in requests])
+    assert all(isinstance(one, Speech) for one in outputs)
 
 
 def test_a_line_joins_those_that_are_under_way(engine, alone):
