@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-_VOLATILE = frozenset({"id", "created", "created_at", "completed_at", "system_fingerprint"})
+_VOLATILE = frozenset(
+    {"id", "created", "created_at", "completed_at", "system_fingerprint", "prompt_tokens_details"}
+)
 _TOLERANCE = 2e-3  # a text in a larger run may differ in the last digits
 
 

@@ -34,12 +34,15 @@ class Observer:
         url: the platform's address, through the clients' proxy.
         media_url: the media server's address, as the workers reach it.
         hook_url: where webhooks go.
-        origin: ``time.monotonic`` at the start of the load.
+        most_tokens: of a chat's answer; None = as many as the body asks for.
     """
 
-    def __init__(self, url: str, media_url: str, hook_url: str, origin: float) -> None:
+    def __init__(
+        self, url: str, media_url: str, hook_url: str, most_tokens: int | None = None
+    ) -> None:
         self._url, self._media, self._hook = url, media_url, hook_url
-        self._origin = origin
+        self._most_tokens = most_tokens
+        self._origin = time.monotonic()
         self._http = httpx.AsyncClient(base_url=url, headers=KEY, timeout=_REQUEST_S)
         self._files = httpx.AsyncClient(timeout=_REQUEST_S)
         self._openai: dict[str, openai.AsyncOpenAI] = {}
@@ -144,6 +147,8 @@ class Observer:
             with suppress(httpx.HTTPError):
                 answer = await self._files.get(url)
                 if answer.status_code == 200:
+                    if answer.content.startswith(b"RIFF"):  # samples differ by rounding
+                        return f"sound of {len(answer.content)} bytes"
                     return f"file {hashlib.sha256(answer.content).hexdigest()}"
                 if answer.status_code == 404:
                     return "no file"

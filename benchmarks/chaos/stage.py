@@ -26,6 +26,7 @@ from local.environment import clean
 
 _START_S = 240.0
 _SLOT_JOBS = 24
+_TOKENS = 16  # of an answer of a small model
 _SLOT_WAIT_S = 10.0
 _QUIET_S = 180.0
 
@@ -78,7 +79,7 @@ class Stage:
             self.links["client"].url,
             self.links["media"].url,
             f"http://127.0.0.1:{hook_port}",
-            time.monotonic(),
+            None if self._options.fake else _TOKENS,
         )
         self._stack.push_async_callback(self.client.close)
         self.workers = [
@@ -144,8 +145,8 @@ class Stage:
 
     async def slot(self) -> Slot:
         """Cancel jobs that run, and measure how long workers keep them."""
-        content = "x" * 4000
-        body = {"messages": [{"role": "user", "content": content}], "max_tokens": 4000}
+        content = "x" * 4000 if self._options.fake else "Count to a thousand."
+        body = {"messages": [{"role": "user", "content": content}], "max_tokens": 1500}
         async with httpx.AsyncClient(base_url=self.platform.url, headers=KEY, timeout=30) as http:
             sent = [http.post("/v2/chat/run", json={"input": body}) for _ in range(_SLOT_JOBS)]
             ids = [answer.json()["id"] for answer in await asyncio.gather(*sent)]
