@@ -75,7 +75,7 @@ def cases() -> dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]]:
         "transcribe": (
             "Whisper_Base", "/v1/audio/transcriptions",
             {"audioUrl": recording(0.05), "language": "en"},
-            {"audioUrl": recording(5), "language": "en"},
+            {"audioUrl": recording(1.5), "language": "en"},
         ),
         "speech": (
             "Hibari_Heart", "/v1/audio/speech",
