@@ -69,13 +69,13 @@ def cases() -> dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]]:
              "ignore_eos": True},
         ),
         "images": (
-            "Tiny_SDXL", "/v1/images/generations",
+            "Tiny_Flux", "/v1/images/generations",
             {**picture, "steps": 4}, {**picture, "steps": 30, "n": 4, "size": "256x256"},
         ),
         "transcribe": (
             "Whisper_Base", "/v1/audio/transcriptions",
             {"audioUrl": recording(0.05), "language": "en"},
-            {"audioUrl": recording(5), "language": "en"},
+            {"audioUrl": recording(1.5), "language": "en"},
         ),
         "speech": (
             "Hibari_Heart", "/v1/audio/speech",
@@ -94,7 +94,7 @@ async def started(surface: str, model: str, **more: str) -> tuple[asyncio.subpro
     process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=env)
     url, end = f"http://127.0.0.1:{port}", time.monotonic() + 120
     async with aiohttp.ClientSession() as session:
-        while time.monotonic() < end:
+        while time.monotonic() < end and process.returncode is None:
             try:
                 async with session.get(f"{url}/ping") as answer:
                     if answer.status == 200:
@@ -102,7 +102,8 @@ async def started(surface: str, model: str, **more: str) -> tuple[asyncio.subpro
             except aiohttp.ClientError:
                 pass
             await asyncio.sleep(0.2)
-    process.kill()
+    if process.returncode is None:
+        process.kill()
     raise SystemExit(f"{model} does not start")
 
 

@@ -56,7 +56,7 @@ class Client(Observer):
 
     async def _run(self, history: History) -> None:
         plan = history.plan
-        content: dict[str, Any] = {"input": body(plan.body, self._media)}
+        content: dict[str, Any] = {"input": body(plan.body, self._media, self._most_tokens)}
         if plan.way == "stream":
             content["input"]["stream"] = True
         if plan.webhook:
@@ -101,7 +101,7 @@ class Client(Observer):
 
     async def _runsync(self, history: History) -> None:
         path = f"/v2/{history.plan.surface}/runsync"
-        content = {"input": body(history.plan.body, self._media)}
+        content = {"input": body(history.plan.body, self._media, self._most_tokens)}
         view = await self._send(history, "POST", f"{path}?wait=8000", json=content)
         job_id = self._accepted(history, view["id"])
         if await self._seen(history, view) not in FINAL:
@@ -109,7 +109,7 @@ class Client(Observer):
 
     async def _gateway(self, history: History) -> None:
         surface = history.plan.surface
-        content = body(history.plan.body, self._media)
+        content = body(history.plan.body, self._media, self._most_tokens)
         if history.plan.webhook:
             content["webhook_url"] = f"{self._hook}/hook"
         job_id = await self._accept(history, "/v1" + _OPENAI[surface], content)
@@ -122,7 +122,7 @@ class Client(Observer):
     async def _runpod(self, history: History) -> None:
         """By the ``runpod`` package, which sends a failed request again by itself."""
         runpod.endpoint_url_base = f"{self._url}/v2"
-        content = body(history.plan.body, self._media)
+        content = body(history.plan.body, self._media, self._most_tokens)
         async with aiohttp.ClientSession() as session:
             while not history.of("accepted"):
                 try:
@@ -145,7 +145,7 @@ class Client(Observer):
     async def _through_openai(self, history: History) -> None:
         """By the ``openai`` package: one request, which is the whole life of its job."""
         client, surface = self._client(history.plan.surface), history.plan.surface
-        content = body(history.plan.body, self._media)
+        content = body(history.plan.body, self._media, self._most_tokens)
         while True:
             try:
                 output = await client.post(_OPENAI[surface], body=content, cast_to=object)
@@ -161,7 +161,7 @@ class Client(Observer):
     async def _streamed(self, history: History) -> None:
         """By the ``openai`` package, as server-sent events."""
         client = self._client("chat")
-        content = {**body(history.plan.body, self._media), "stream": True}
+        content = {**body(history.plan.body, self._media, self._most_tokens), "stream": True}
         while True:
             text, finished = "", False
             try:

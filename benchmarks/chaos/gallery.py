@@ -57,7 +57,7 @@ def _transcribe(number: int) -> dict[str, Any]:
 
 
 def _speech(number: int) -> dict[str, Any]:
-    return {"input": _sentence("speech", number)[:40], "response_format": "wav"}
+    return {"input": _sentence("speech", number)[:40], "response_format": "wav", "seed": 7}
 
 
 def _embeddings(number: int) -> dict[str, Any]:
@@ -78,9 +78,17 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 
 
-def body(name: str, media_url: str) -> dict[str, Any]:
-    """Return a body of the gallery, with the media server's address."""
+def body(name: str, media_url: str, most_tokens: int | None = None) -> dict[str, Any]:
+    """Return a body of the gallery, with the media server's address.
+
+    Args:
+        name: of the body.
+        media_url: the media server's address.
+        most_tokens: of an answer; None = as many as the body asks for.
+    """
     content = dict(BODIES[name])
+    if most_tokens is not None and "max_tokens" in content:
+        content["max_tokens"] = most_tokens
     if str(content.get("audioUrl", "")).startswith("MEDIA/"):
         content["audioUrl"] = media_url + content["audioUrl"].removeprefix("MEDIA")
     return content

@@ -74,7 +74,8 @@ class Record:
 
     Attributes:
         histories: its jobs.
-        expected: the answer to each body of the gallery, from a run without faults.
+        expected: the answers to each body of the gallery, from runs without faults: in another
+            batch a model may choose another of two tokens that are equally likely.
         spans: the faults.
         slots: the measurements of cancelled jobs.
         open_jobs: how many jobs each endpoint had at the end, waiting or running.
@@ -82,7 +83,7 @@ class Record:
     """
 
     histories: Sequence[History]
-    expected: Mapping[str, Any]
+    expected: Mapping[str, Sequence[Any]]
     spans: Sequence[Span] = ()
     slots: Sequence[Slot] = ()
     open_jobs: Mapping[str, int] = field(default_factory=dict)

@@ -6,7 +6,6 @@ A client sends a request again that failed, as the SDKs do.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from contextlib import suppress
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import httpx
 import openai
 
-from benchmarks.chaos.answers import normal
+from benchmarks.chaos.answers import content_of, normal
 from benchmarks.chaos.checker import FINAL
 from benchmarks.chaos.history import Event, History
 
@@ -34,12 +33,15 @@ class Observer:
         url: the platform's address, through the clients' proxy.
         media_url: the media server's address, as the workers reach it.
         hook_url: where webhooks go.
-        origin: ``time.monotonic`` at the start of the load.
+        most_tokens: of a chat's answer; None = as many as the body asks for.
     """
 
-    def __init__(self, url: str, media_url: str, hook_url: str, origin: float) -> None:
+    def __init__(
+        self, url: str, media_url: str, hook_url: str, most_tokens: int | None = None
+    ) -> None:
         self._url, self._media, self._hook = url, media_url, hook_url
-        self._origin = origin
+        self._most_tokens = most_tokens
+        self._origin = time.monotonic()
         self._http = httpx.AsyncClient(base_url=url, headers=KEY, timeout=_REQUEST_S)
         self._files = httpx.AsyncClient(timeout=_REQUEST_S)
         self._openai: dict[str, openai.AsyncOpenAI] = {}
@@ -139,12 +141,12 @@ class Observer:
             return await self._file(history, value)
         return value
 
-    async def _file(self, history: History, url: str) -> str:
+    async def _file(self, history: History, url: str) -> Any:
         for _ in range(60):
             with suppress(httpx.HTTPError):
                 answer = await self._files.get(url)
                 if answer.status_code == 200:
-                    return f"file {hashlib.sha256(answer.content).hexdigest()}"
+                    return content_of(answer.content)
                 if answer.status_code == 404:
                     return "no file"
             await asyncio.sleep(PAUSE_S)

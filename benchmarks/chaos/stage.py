@@ -26,6 +26,7 @@ from local.environment import clean
 
 _START_S = 240.0
 _SLOT_JOBS = 24
+_TOKENS = 16  # of an answer of a small model
 _SLOT_WAIT_S = 10.0
 _QUIET_S = 180.0
 
@@ -78,7 +79,7 @@ class Stage:
             self.links["client"].url,
             self.links["media"].url,
             f"http://127.0.0.1:{hook_port}",
-            time.monotonic(),
+            None if self._options.fake else _TOKENS,
         )
         self._stack.push_async_callback(self.client.close)
         self.workers = [
@@ -119,17 +120,22 @@ class Stage:
                     return
                 await asyncio.sleep(0.2)
 
-    async def expected(self) -> dict[str, object]:
-        """Return the answer to each body, without faults."""
+    async def expected(self) -> dict[str, list[object]]:
+        """Return the answers to each body without faults, alone and among others."""
+        crowds = (self._options.at_once,) if self._options.fake else (1, 4, self._options.at_once)
+        runs = [await self._answers(at_once) for at_once in crowds]
+        return {name: [run[name] for run in runs] for name in BODIES}
+
+    async def _answers(self, at_once: int) -> dict[str, object]:
         surfaces = {name: name.split()[0] for name in BODIES}
         plans = [Plan(n, surfaces[name], name, "runsync") for n, name in enumerate(BODIES)]
-        histories = await self.load(plans)
+        histories = await self.load(plans, at_once)
         wrong = [h for h in histories if not h.of("ended") or h.of("ended")[-1].value["error"]]
         if wrong:
             raise RuntimeError(f"{wrong[0].plan.body} fails without faults: {wrong[0].events[-1]}")
         return {h.plan.body: h.of("ended")[-1].value["output"] for h in histories}
 
-    async def load(self, plans: Iterable[Plan]) -> list[History]:
+    async def load(self, plans: Iterable[Plan], at_once: int | None = None) -> list[History]:
         """Bring all jobs to their ends, some at a time."""
         waiting, histories = iter(list(plans)), list[History]()
 
@@ -138,14 +144,14 @@ class Stage:
                 histories.append(await self.client.drive(plan))
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(self._options.at_once):
+            for _ in range(at_once or self._options.at_once):
                 group.create_task(one_after_another())
         return histories
 
     async def slot(self) -> Slot:
         """Cancel jobs that run, and measure how long workers keep them."""
-        content = "x" * 4000
-        body = {"messages": [{"role": "user", "content": content}], "max_tokens": 4000}
+        content = "x" * 4000 if self._options.fake else "Count to a thousand."
+        body = {"messages": [{"role": "user", "content": content}], "max_tokens": 1500}
         async with httpx.AsyncClient(base_url=self.platform.url, headers=KEY, timeout=30) as http:
             sent = [http.post("/v2/chat/run", json={"input": body}) for _ in range(_SLOT_JOBS)]
             ids = [answer.json()["id"] for answer in await asyncio.gather(*sent)]

@@ -20,7 +20,7 @@ from local.webhooks import sign
 from tests.conftest import ROOT
 
 ANSWERS = {
-    f"chat {n}": {"choices": [{"message": {"content": f"answer {n}"}}], "usage": {"total": n}}
+    f"chat {n}": [{"choices": [{"message": {"content": f"answer {n}"}}], "usage": {"total": n}}]
     for n in range(3)
 }
 
@@ -37,7 +37,7 @@ def history(number: int = 0, **fields: object) -> History:
             Event(0.2 + at / 10, "event", {"sequence": at, "choices": [{"delta": {"content": piece}}]})
             for at, piece in enumerate(pieces)
         ),
-        Event(0.5, "ended", ended(ANSWERS[f"chat {number}"])),
+        Event(0.5, "ended", ended(ANSWERS[f"chat {number}"][0])),
         Event(0.6, "webhook", hook),
     ])  # fmt: skip
 
@@ -104,7 +104,7 @@ def test_a_stream_may_begin_anew_if_it_says_so():
 
 def test_a_swapped_result_is_caught():
     job = without(history(0), "ended")
-    [violation] = check(record(with_event(job, "ended", ended(ANSWERS["chat 1"]))))
+    [violation] = check(record(with_event(job, "ended", ended(ANSWERS["chat 1"][0]))))
     assert violation.rule == "its output"
     assert "the answer of chat 1" in violation.seen
 

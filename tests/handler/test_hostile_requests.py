@@ -200,6 +200,31 @@ async def test_a_schema_that_is_dear_to_compile_is_refused(real, name):
     print(f"{name}: {time.monotonic() - start:.2f} s, {error['message']}")
 
 
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("guided_regex", "(a+)+$"),
+        ("guided_regex", "(a|a)*b"),
+        ("guided_regex", "((a{1,100}){1,100}){1,100}"),
+        ("guided_regex", "(x+x+)+y|" * 200 + "z"),
+        ("guided_regex", "(" * 400 + "a" + ")*" * 400),
+        ("guided_regex", "(?:a?){200}a{200}"),
+        ("guided_choice", ["a" * n for n in range(1, 300)]),
+    ],
+)
+async def test_a_regular_expression_takes_bounded_time(real, field, text):
+    """Those that take exponential time by trying: answered or refused, in a few seconds."""
+    message = {"role": "user", "content": "a" * 60}
+    body = {"messages": [message], field: text, "max_tokens": 8, "model": "Tiny_Llama"}
+    plain = {"messages": [message], "max_tokens": 1, "model": "Tiny_Llama"}
+    decoded(await real.answer({"input": plain}))  # loaded
+    start = time.monotonic()
+    answer = await real.answer({"input": body})
+    assert time.monotonic() - start < 10
+    if isinstance(answer, dict):
+        assert error_of(answer)["code"] in {"invalid_value", "unsupported_schema"}
+
+
 async def test_eight_such_requests_hold_up_nobody(real):
     """Each takes a second of a process that is ended; others are answered meanwhile."""
     plain = {

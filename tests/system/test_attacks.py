@@ -48,7 +48,7 @@ NOBODY = frozenset[str]()
     "http://localhost%00.example.org:PORT/", "http://example.org@127.0.0.1:PORT/",
     "http://127.0.0.1:PORT#@example.org/", "http://127.0.0.1:PORT\\@example.org/",
     "gopher://127.0.0.1:PORT/_GET", "dict://127.0.0.1:PORT/", "file:///etc/passwd",
-    "FILE:///etc/passwd", "ftp://127.0.0.1:PORT/", "jar:http://127.0.0.1:PORT!/", "//127.0.0.1:PORT/",
+    "FILE:///etc/passwd", "ftp://127.0.0.1:PORT/", "http://xn--a\x80:PORT/", "jar:http://127.0.0.1:PORT!/", "//127.0.0.1:PORT/",
 ])  # fmt: skip
 @pytest.mark.parametrize("redirected", [False, True])
 def test_no_spelling_leads_inside(url, redirected):

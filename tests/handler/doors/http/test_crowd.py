@@ -106,3 +106,43 @@ async def test_the_openai_package_comes_again(make_worker):
         embed = client.embeddings.create
         answers = await asyncio.gather(*(embed(model="", input="x") for _ in range(3)))
         assert all(len(answer.data) == 1 for answer in answers)
+
+
+async def test_clients_that_send_slowly_or_declare_much_hold_up_nobody(make_worker):
+    async def never() -> AsyncIterator[bytes]:
+        yield b'{"input": "'
+        await asyncio.sleep(60)
+
+    limits = CrowdLimits(lambda: 1, size_bytes=20_000)
+    kind = {"content-type": "application/json"}
+    async with in_process(slow(make_worker), preload=False, crowd_limits=limits) as (_, client):
+        post = client.post
+        lying = {**kind, "content-length": "19999"}
+        slow_ones = [
+            asyncio.ensure_future(post("/v1/embeddings", content=never(), headers=headers))
+            for headers in (kind, kind, lying)
+        ]
+        await asyncio.sleep(0.1)
+        assert [answer.status_code for answer in await many(client, 1)] == [200]
+        for task in slow_ones:
+            task.cancel()
+        await asyncio.gather(*slow_ones, return_exceptions=True)
+
+
+async def test_a_body_that_becomes_whole_in_a_crowd_is_refused_too(make_worker):
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b'{"input": "x'
+        await asyncio.sleep(0.1)
+        yield b'"}'
+
+    limits = CrowdLimits(lambda: 1)
+    kind = {"content-type": "application/json"}
+    async with in_process(slow(make_worker), preload=False, crowd_limits=limits) as (_, client):
+        first = asyncio.ensure_future(client.post("/v1/embeddings", content=pieces(), headers=kind))
+        await asyncio.sleep(0.05)
+        [second] = await many(client, 1)
+        late = await first
+    assert second.status_code == 200
+    assert late.status_code == 429
+    assert late.json()["error"]["code"] == "worker_busy"
+    assert int(late.headers["retry-after"]) >= 1
