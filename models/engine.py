@@ -73,6 +73,18 @@ class Engine(ABC):
     def prepare(self, request: Any) -> Any:
         """Do the work for a request that needs no device; raise ``RequestError`` to refuse it."""
 
+    def sleep(self) -> bool:
+        """Give the device's memory back but keep the weights; return whether that is done.
+
+        It is called on the device's thread while there is no request. An engine that cannot do so
+        is closed instead.
+        """
+        return False
+
+    def wake(self) -> None:
+        """Take the device's memory again, after ``sleep``; one that raises is closed."""
+        raise NotImplementedError
+
     @abstractmethod
     def close(self) -> None:
         """Free the device's memory."""

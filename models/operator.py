@@ -31,6 +31,7 @@ class Operator:
         chat_image_pixels: the number of pixels of all pictures of a request together.
         chat_pdf_pages: how many pages of PDFs a request may have read.
         chat_pdf_page_pixels: the number of pixels of a page of a PDF.
+        chat_sleep: whether vLLM's models sleep in RAM instead of being unloaded.
         chat_loras: how many adapters that requests bring are held at once.
         chat_lora_rank: the largest rank of such an adapter.
         chat_adapters: the addresses of LoRA adapters, by name.
@@ -58,6 +59,7 @@ class Operator:
     chat_image_pixels: int = 64_000_000
     chat_pdf_pages: int = 100
     chat_pdf_page_pixels: int = 4_000_000
+    chat_sleep: bool = False
     chat_loras: int = 0
     chat_lora_rank: int = 64
     chat_adapters: Mapping[str, str] = field(default_factory=dict)

@@ -52,6 +52,12 @@ class EngineVariables(ModelVariables):
         "whole budget if the worker serves chat alone, else the catalog's figure.",
         gt=0,
     )
+    chat_sleep: bool = variable(
+        "CHAT_SLEEP",
+        "Keep the weights of a chat model that makes room for another in RAM, if they fit, so that "
+        "it comes back in seconds. vllm on a GPU only.",
+        False,
+    )
     chat_images: int = variable(
         "CHAT_IMAGES", "The largest number of pictures in a chat request.", 16, ge=1
     )

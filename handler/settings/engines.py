@@ -76,6 +76,7 @@ def _operator(
         chat_image_pixels=settings.chat_image_pixels,
         chat_pdf_pages=settings.chat_pdf_pages,
         chat_pdf_page_pixels=settings.chat_pdf_page_pixels,
+        chat_sleep=settings.chat_sleep,
         chat_loras=_held_adapters(settings, surfaces),
         chat_lora_rank=settings.chat_lora_rank,
         chat_adapters=settings.adapters(),

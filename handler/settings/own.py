@@ -8,8 +8,9 @@ from pathlib import Path
 from handler.settings.variable import SettingsError
 from handler.settings.variables import Settings
 from models.device.hardware import Device
+from models.errors import RepositoryUnsuited
 from models.operator import chat_engine
-from models.repository.address import is_address
+from models.repository.address import is_address, parse
 from models.repository.machine import Machine
 from models.repository.rows import Wanted, from_file, held, listed, rows
 from models.row import Catalog, Row
@@ -97,5 +98,19 @@ def _machine(settings: Settings, device: Device) -> Machine:
         trusts_code=settings.trust_remote_code,
         chat_template=chat_template(settings),
         context_tokens=settings.chat_context_tokens,
-        base=settings.model_base,
+        base=_base(settings),
     )
+
+
+def _base(settings: Settings) -> str | None:
+    """Return the pipeline for single files, where one is named.
+
+    Raises:
+        ValueError: it is no address, or a folder that is not allowed.
+    """
+    if settings.model_base is not None:
+        try:
+            parse(settings.model_base, folders=settings.model_folders)
+        except RepositoryUnsuited as error:
+            raise ValueError(f"MODEL_BASE: {error.message}") from None
+    return settings.model_base

@@ -38,6 +38,8 @@ def configured(row: Row, operator: Operator) -> Row:
         options["vllm_args"] = engine_arguments(operator.vllm_args, operator.gpus)
         if engine != VLLM:
             log.warning("VLLM_ARGS has no effect on %s: it runs on transformers", row.slug)
+    if operator.chat_sleep and engine == VLLM and operator.device_kind == "cuda":
+        options["sleeps"] = True
     if operator.chat_loras and engine == VLLM:
         options |= {"loras": operator.chat_loras, "lora_rank": operator.chat_lora_rank}
     if sees(row):

@@ -58,7 +58,7 @@ def _joined(encoded: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
     import torch
 
     joined: list[Any] = []
-    for parts in zip(*encoded, strict=True):
+    for parts in zip(*_evened(encoded), strict=True):
         first = parts[0]
         if isinstance(first, list):
             joined.append([value for part in parts for value in part])
@@ -67,6 +67,25 @@ def _joined(encoded: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
         else:
             joined.append(torch.cat(parts))
     return tuple(joined)
+
+
+def _evened(encoded: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
+    """Return embeddings of equal length, with masks: of those that have a mask if need be."""
+    import torch
+
+    firsts = [parts[0] for parts in encoded]
+    if not all(isinstance(first, torch.Tensor) and first.ndim == 3 for first in firsts):
+        return encoded
+    longest = max(first.shape[1] for first in firsts)
+    if all(first.shape[1] == longest for first in firsts):
+        return encoded
+    made = []
+    for first, mask, *rest in encoded:
+        known = first.new_ones(first.shape[:2], dtype=torch.long) if mask is None else mask
+        left = longest - first.shape[1]
+        padded = torch.nn.functional.pad(first, (0, 0, 0, left))
+        made.append((padded, torch.nn.functional.pad(known, (0, left)), *rest))
+    return made
 
 
 def _bytes(encoded: Sequence[Any]) -> int:

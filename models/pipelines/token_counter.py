@@ -15,9 +15,17 @@ class TokenCounter:
     Args:
         tokenizer: of transformers.
         thinks: ``enable_thinking`` of the chat template around a prompt; None = no template.
+        around: a text with ``{}`` for the prompt, None = nothing stands around it.
+        dropped: tokens of ``around`` that the model does not get.
     """
 
-    def __init__(self, tokenizer: Any, thinks: bool | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        thinks: bool | None = None,
+        around: str | None = None,
+        dropped: int = 0,
+    ) -> None:
         from tokenizers import Tokenizer
 
         self._tokenizer = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
@@ -32,6 +40,8 @@ class TokenCounter:
                 enable_thinking=thinks,
             )
             self._around = len(self._tokenizer.encode(empty).ids)
+        elif around is not None:
+            self._around = len(self._tokenizer.encode(around.format("")).ids) - dropped
 
     def __call__(self, texts: Sequence[str]) -> list[int]:
         """Return the length of each text, in tokens."""

@@ -91,15 +91,15 @@ def _remote(text: str) -> Address:
     """
     shown = sources.shown(text)
     try:
-        source = sources.parse(text)
+        source = sources.remote(text)
     except ValueError as error:
         raise RepositoryUnsuited(f"{error}.") from None
-    if not isinstance(source, RemoteSource) or source.others:
-        raise RepositoryUnsuited(f"{shown!r} is no address of a model: it must be {FORMS}.")
     if re.search(r"(^|/)\.{1,2}(/|$)", source.shown.partition("://")[2]):
         raise RepositoryUnsuited(f"{shown}: an address of a model has no .. and no . in it.")
     if text.startswith("s3://") and not _BUCKET.fullmatch(source.url):
         raise RepositoryUnsuited(f"{shown}: a bucket's address is s3://bucket/folder.")
+    if source.convert is not None:
+        raise RepositoryUnsuited(f"{shown}: #convert is not yours to set; leave it out.")
     if source.file is None and ("?" in source.url or source.sha256):
         raise RepositoryUnsuited(
             f"{shown}: the address of a folder has no query and no #sha256; that of a file ends "

@@ -25,10 +25,18 @@ _FP16 = ".fp16.safetensors"
 _FP16_SHARD = re.compile(r"\.fp16-\d+-of-\d+\.safetensors$")
 # Of the variants (bf16, non_ema, …) the one without a name.
 _PLAIN = re.compile(r"[\w-]+?(-\d+-of-\d+)?\.safetensors")
-_PROMPT_TOKENS = {"sdxl": 77, "flux2-klein": 512, "z-image": 512, "flux": 256, "flux-dev": 512}
-_MOST_MEGAPIXELS = {"sdxl": 2}
+_PROMPT_TOKENS = {
+    "sdxl": 77,
+    "flux2-klein": 512,
+    "z-image": 512,
+    "flux": 256,
+    "flux-dev": 512,
+    "qwen-image": 1024,
+}
+_MOST_MEGAPIXELS = {"sdxl": 2, "qwen-image": 2}
+_SIDES = {"qwen-image": 1328}
 # Of models that are not distilled, and of those that are.
-_USUAL = {"sdxl": (30, 5.0), "flux-dev": (28, 3.5)}
+_USUAL = {"sdxl": (30, 5.0), "flux-dev": (28, 3.5), "qwen-image": (50, 4.0)}
 _DISTILLED = {"sdxl": (4, 0.0), "flux": (4, 0.0), "flux2-klein": (4, 1.0), "z-image": (8, 0.0)}
 
 
@@ -88,7 +96,7 @@ def _say_defaults(copy: Copy, family: str, facts: Facts) -> int:
     """Note the size, steps and guidance of a request that names none; return the side in pixels."""
     scheduler = "scheduler/scheduler_config.json"
     unet = copy.json("unet/config.json")
-    side, source = 1024, f"the family {family}"
+    side, source = _SIDES.get(family, 1024), f"the family {family}"
     if unet.get("sample_size"):
         blocks = copy.json("vae/config.json").get("block_out_channels") or [0] * 4
         side = int(unet["sample_size"]) * 2 ** (len(blocks) - 1)

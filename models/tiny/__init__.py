@@ -18,6 +18,7 @@ RECIPES = {
     "flux": "models.tiny.flux",
     "flux2-klein": "models.tiny.flux2_klein",
     "z-image": "models.tiny.z_image",
+    "qwen-image": "models.tiny.qwen_image",
     "sdxl": "models.tiny.sdxl",
     "ltx2": "models.tiny.ltx2",
     "acestep": "models.tiny.acestep",

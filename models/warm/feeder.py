@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -36,6 +37,30 @@ class Feeder:
     def lose(self, error: DeviceLost) -> None:
         """Mark the device as lost: pending requests get the error, and new ones are refused."""
         self._watch.lose(error)
+
+    def sleep(self) -> asyncio.Future[bool]:
+        """Put the engine to sleep on its idle thread; the result says whether it sleeps."""
+        return self._called(self._engine.sleep)
+
+    def wake(self) -> asyncio.Future[bool]:
+        """Wake the engine on its thread; the result says whether it is awake."""
+
+        def wake() -> bool:
+            self._engine.wake()
+            return True
+
+        return self._called(wake)
+
+    def _called(self, call: Callable[[], bool]) -> asyncio.Future[bool]:
+        def settled() -> bool:
+            outcome = attempt(call)
+            if isinstance(outcome, Failure):
+                log.error("an engine could not sleep or wake", exc_info=outcome.error)
+                return False
+            free_memory()
+            return outcome
+
+        return asyncio.get_running_loop().run_in_executor(self._device, settled)
 
     async def close(self) -> None:
         """Close the engine once its device thread is idle, and free its memory."""

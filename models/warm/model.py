@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -101,6 +102,14 @@ class Warm:
     def lose(self, error: DeviceLost) -> None:
         """Mark the device as lost: pending requests get the error, and new ones are refused."""
         self._feeder.lose(error)
+
+    def sleep(self) -> asyncio.Future[bool]:
+        """Put the idle engine to sleep; the result says whether it sleeps."""
+        return self._feeder.sleep()
+
+    def wake(self) -> asyncio.Future[bool]:
+        """Wake the engine; the result says whether it is awake."""
+        return self._feeder.wake()
 
     async def close(self) -> None:
         """Close the engine once its device is idle, and free its memory."""

@@ -14,13 +14,15 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 
-from models.device.failures import is_device_lost, is_out_of_memory
 from models.engine import Engine
-from models.errors import DeviceLost, ModelDoesNotFit, ModelLoadFailed, OutOfMemory, QuartetError
+from models.errors import DeviceLost, ModelDoesNotFit, ModelLoadFailed
 from models.row import Row
 from models.stages import Recorder, line, recording
+from models.warm.load_errors import load_error, may_want_memory, retrieve
 from models.warm.model import Borrowed, Warm
+from models.warm.sleepers import Sleepers
 from models.warm.ticket import NEVER, Deadline
 from models.warm.watch import HUNG_AFTER_S
 
@@ -88,6 +90,7 @@ class Pool:
         self._max_jobs = max_jobs
         self._hung_after_s = hung_after_s
         self._entries: dict[str, _Entry] = {}
+        self._sleepers = Sleepers()
         self.lost = asyncio.Event()
         self._lost_by: DeviceLost | None = None
         self._waiting: set[asyncio.Timeout] = set()  # for memory, or for a load
@@ -169,39 +172,52 @@ class Pool:
                 await self._changed.wait()
         entry = self._entries[row.slug] = _Entry(row)
         entry.loading = asyncio.create_task(self._fill(entry))
-        entry.loading.add_done_callback(_retrieve)
+        entry.loading.add_done_callback(retrieve)
         return entry
 
     async def _fill(self, entry: _Entry) -> None:
-        row, start = entry.row, time.monotonic()
+        row = entry.row
+        try:
+            entry.warm = await self._sleepers.wake(row.slug) or await self._loaded(row)
+        except BaseException as error:
+            del self._entries[row.slug]
+            self._changed.set()
+            if not isinstance(error, Exception):
+                raise
+            named = load_error(row, error)
+            if isinstance(named, DeviceLost):
+                self._lose(named)
+            raise named from (None if named is error else error)
+        entry.loading = None
+        entry.last_used = time.monotonic()
+        self._changed.set()
+        if row.notice is not None:
+            log.warning("%s", row.notice)
+
+    async def _loaded(self, row: Row) -> Warm:
+        """Load a model; once more without the sleeping ones, if it fails for want of memory."""
+        start = time.monotonic()
         log.info("%s: loading", row.slug)
         # Load on the thread that will run the model. OpenMP keeps a team of threads for every
         # thread that has computed once, and when all the teams together outnumber the cores it
         # lets their threads sleep between two steps.
         device = ThreadPoolExecutor(1, thread_name_prefix=f"device-{row.slug}")
+        load = partial(asyncio.get_running_loop().run_in_executor, device, self._recorded, row)
         try:
-            loop = asyncio.get_running_loop()
-            engine, stages = await loop.run_in_executor(device, self._recorded, row)
-        except BaseException as error:
+            try:
+                engine, stages = await load()
+            except Exception as error:
+                if not self._sleepers or not may_want_memory(error):
+                    raise
+                log.warning("%s: loading again, without models that sleep: %s", row.slug, error)
+                await self._sleepers.close()
+                engine, stages = await load()
+        except BaseException:
             device.shutdown(wait=False)
-            del self._entries[row.slug]
-            self._changed.set()
-            if not isinstance(error, Exception):
-                raise
-            named = error if isinstance(error, QuartetError) else _load_error(row, error)
-            if isinstance(named, DeviceLost):
-                self._lose(named)
-            raise named from (None if named is error else error)
-        entry.warm = Warm(
-            row, engine, self._max_jobs, device, self._lose, self._hung_after_s, stages
-        )
-        entry.loading = None
-        entry.last_used = time.monotonic()
-        self._changed.set()
+            raise
         after_s = time.monotonic() - start
         log.info("%s: warm after %.1f s (%s)", row.slug, after_s, line(stages.seconds))
-        if row.notice is not None:
-            log.warning("%s", row.notice)
+        return Warm(row, engine, self._max_jobs, device, self._lose, self._hung_after_s, stages)
 
     def _recorded(self, row: Row) -> tuple[Engine, Recorder]:
         """Load an engine on its own thread, and record how long each stage takes."""
@@ -216,11 +232,12 @@ class Pool:
         self.lost.set()
         for scope in self._waiting:
             scope.reschedule(0)
+        self._sleepers.lose(error)
         for warm in self.models():
             warm.lose(error)
 
     async def _evict(self, entry: _Entry) -> None:
-        """Close a model; its memory counts as used until the engine is closed.
+        """Put a model to sleep, or close it; until then its memory counts as used.
 
         The pool owns the closing task: cancelling a job that waits for it must not cancel it.
         """
@@ -229,24 +246,11 @@ class Pool:
 
     async def _close(self, entry: _Entry) -> None:
         try:
-            if entry.warm is not None:
+            if entry.warm is not None and not await self._sleepers.put(entry.warm):
                 await entry.warm.close()
+                log.info("%s: unloaded", entry.row.slug)
+        except DeviceLost as error:
+            self._lose(error)
         finally:
             del self._entries[entry.row.slug]
             self._changed.set()
-        log.info("%s: unloaded", entry.row.slug)
-
-
-def _retrieve(task: asyncio.Task[None]) -> None:
-    """Retrieve a load's error, already logged, in case no lease awaits the task any more."""
-    if not task.cancelled():
-        task.exception()
-
-
-def _load_error(row: Row, error: Exception) -> QuartetError:
-    log.error("%s: load failed", row.slug, exc_info=error)
-    if is_out_of_memory(error):
-        return OutOfMemory(f"The device ran out of memory while {row.slug} loaded.")
-    if is_device_lost(error):
-        return DeviceLost(f"The GPU failed while {row.slug} loaded; the worker restarts.")
-    return ModelLoadFailed(f"{row.slug} could not be loaded; the worker's log has the details.")

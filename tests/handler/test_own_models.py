@@ -136,6 +136,14 @@ def test_the_start_says_the_row_in_three_lines(here, caplog):
         ({"MODELS": "=Me/Chat"}, "must be slug=address"),
         ({"MODELS": "Me/Chat,Me/Rank", "SURFACE": "images"}, "SURFACE: .images. is none of"),
         ({"MODEL": "Me/Chat", "MODEL_REVISION": "a b"}, "MODEL_REVISION"),
+        ({"MODEL": "Me/Chat", "MODEL_BASE": "nonsense"}, "MODEL_BASE: 'nonsense' is no address"),
+        (
+            {"MODEL": "Me/Chat", "MODEL_BASE": "file:///base", "MODEL_FOLDERS": "/models"},
+            "MODEL_BASE: file:///base is outside of MODEL_FOLDERS",
+        ),
+        ({"MODEL": "s3://models/mine"}, "MODEL: s3://models/mine needs BUCKET_ENDPOINT_URL"),
+        ({"MODEL": "http://host/x.safetensors"}, "MODEL: .*over https only"),
+        ({"MODELS": "a=https://host/x?t=1"}, "MODELS: https://host/x: the address of a folder"),
         (
             {"MODEL": "Me/Chat", "CHAT_TEMPLATE": "/nowhere.jinja"},
             "CHAT_TEMPLATE: /nowhere.jinja: No such",

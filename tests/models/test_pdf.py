@@ -155,6 +155,23 @@ async def test_a_process_that_dies_is_a_page_that_cannot_be_drawn(tmp_path):
             await document.page(1, PIXELS)
 
 
+async def test_a_reader_that_is_cancelled_leaves_no_process(tmp_path):
+    path, before = kept(tmp_path, written(["a"])), set(children())
+
+    async def wait_inside() -> None:
+        async with pdf.opened(path, "image") as document:
+            await document.page(1, PIXELS)
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(wait_inside())
+    while not set(children()) - before:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert set(children()) <= before
+
+
 async def test_documents_are_drawn_at_once(tmp_path):
     """PDFium is not safe in threads; here each document has its own process."""
     path = kept(tmp_path, written(*[[f"Page {at}"] for at in range(5)], size=(200, 100)))

@@ -33,6 +33,7 @@ class Client:
     vocabulary = 260
     fails: Exception | None = None
     adapter_fails: Exception | None = None
+    sleep_fails: Exception | None = None
 
     def __init__(self, args: Any) -> None:
         model = SimpleNamespace(
@@ -66,6 +67,18 @@ class Client:
         self.calls.append(("lora", request.name))
         if self.adapter_fails is not None:
             raise self.adapter_fails
+
+    def reset_prefix_cache(self) -> bool:
+        self.calls.append("cache forgotten")
+        return True
+
+    def sleep(self, level: int) -> None:
+        self.calls.append(("sleep", level))
+        if self.sleep_fails is not None:
+            raise self.sleep_fails
+
+    def wake_up(self) -> None:
+        self.calls.append("wake up")
 
     def remove_lora(self, number: int) -> None:
         self.calls.append(("unloaded", number))

@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from models.chat import options
-from models.chat.admission import Admission, Entrance, Limits
+from models.chat.admission import Admission, Entrance
 from models.chat.engine import LanguageModel
 from models.chat.grammar import Grammars
 from models.chat.request import Adapter, Begun, Ended, Prompt, Tokens
 from models.chat.sight import Sight
 from models.chat.text import ChatText
 from models.chat.vllm.loras import Loras
+from models.chat.vllm.nap import Nap
 from models.chat.vllm.running import HUNG, LOST, Alive, Running
-from models.chat.vllm.sampling import logprobs, sampling
+from models.chat.vllm.sampling import limits_of, logprobs, sampling
 from models.chat.vllm.start import cache_tokens, error_line, started
 from models.device import trial
 from models.device.hardware import Device
@@ -44,9 +45,6 @@ log = logging.getLogger(__name__)
 
 _USUAL_TOKENS = 1024  # of a request, with its answer
 _LOOK_S = 0.25  # between two looks whether vLLM's process lives
-# What its worker holds tables for (vllm/v1/worker/gpu/sample/logit_bias.py), and breaks beyond; the
-# ends of an answer are held where it has a least length.
-_MOST_BIASES, _MOST_ENDS = 1024, 128
 SILENT_S = 120.0  # a step, of thousands of tokens at most, takes seconds
 
 
@@ -68,16 +66,12 @@ class VllmChat(LanguageModel):
         grammars = Grammars(text.tokenizer, vocabulary, self.ends)
         tokens = cache_tokens(config)
         most = min(self.context, tokens)
-        limits = Limits(
-            vocabulary,
-            _MOST_BIASES,
-            int(config.model_config.max_logprobs),
-            least_length=len(self.ends) < _MOST_ENDS,  # vLLM adds the tokenizer's own end
-        )
+        limits = limits_of(config, len(self.ends))
         self._entrance = Entrance(row.slug, most, grammars, limits, sight)
         at_once = int(config.scheduler_config.max_num_seqs)
         self.capacity = max(1, min(at_once, tokens // _USUAL_TOKENS))
         self._loras = loras
+        self._nap = Nap(engine, row)
         self._going: dict[int, Running] = {}
         self._heard_at = time.monotonic()
 
@@ -174,6 +168,14 @@ class VllmChat(LanguageModel):
                     (key, event) for event in self._request_events(key, going, index, output)
                 ]
         return events
+
+    def sleep(self) -> bool:
+        """Move the weights to RAM, if they fit there, and give the GPU's memory back."""
+        return self._nap.begin()
+
+    def wake(self) -> None:
+        """Move the weights back to the GPU."""
+        self._nap.end()
 
     def close(self) -> None:
         """End vLLM's process."""

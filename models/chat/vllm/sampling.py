@@ -5,11 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from models.chat.admission import Admission
+from models.chat.admission import Admission, Limits
 from models.chat.grammar import Form
 from models.chat.request import Logprob, Sampling
 
+# What its worker holds tables for (vllm/v1/worker/gpu/sample/logit_bias.py), and breaks beyond; the
+# ends of an answer are held where it has a least length.
+_MOST_BIASES, _MOST_ENDS = 1024, 128
 _LEAST_TOP_P = 1e-6  # 0 is refused; the likeliest token always stays
+
+
+def limits_of(config: Any, ends: int) -> Limits:
+    """Return the limits of an engine of vLLM's.
+
+    Args:
+        config: the engine's.
+        ends: how many tokens end an answer; vLLM adds the tokenizer's own.
+    """
+    return Limits(
+        int(config.model_config.get_vocab_size()),
+        _MOST_BIASES,
+        int(config.model_config.max_logprobs),
+        least_length=ends < _MOST_ENDS,
+    )
 
 
 def sampling(item: Admission, index: int, ends: frozenset[int]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sysconfig
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from models.chat.share import (
     lora_bytes,
     working_bytes,
 )
+from models.chat.vllm.lora_room import lora_room
 from models.device.hardware import Device
 from models.device.kept import kept, key
 from models.device.memory import free_memory
@@ -35,7 +36,6 @@ _CPU_CACHE_GIB = 1
 _CPU_SHARE = 0.9
 _MOST_SHARE = 0.95  # of a GPU: vLLM wants all of its share free, and its context comes on top
 _BLOCK_TOKENS = 32
-_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has kernels for
 _GIB = 1 << 30
 # What vLLM's server takes by itself, by the GPU's memory (EngineArgs.get_batch_defaults).
 _USUAL_STEPS = ((160 * _GIB, Steps(16_384, 1024)), (70 * _GIB, Steps(8192, 1024)))
@@ -101,8 +101,9 @@ def arguments(folder: Path, row: Row, device: Device) -> dict[str, Any]:
         "disable_log_stats": True,
         "load_format": row.options.get("load_format", "auto"),
         "worker_extension_cls": "models.chat.vllm.worker.Times",
+        **({"enable_sleep_mode": True} if row.options.get("sleeps") else {}),
         **_pictures(row),
-        **_lora(row),
+        **lora_room(row),
     }
     wanted = row.options.get("vllm_args", {})
     if on_cpu:
@@ -120,7 +121,7 @@ def _on_gpu(folder: Path, row: Row, device: Device) -> dict[str, Any]:
         (steps for least, steps in _USUAL_STEPS if device.memory_bytes >= least), _USUAL_STEPS_BELOW
     )
     dtype_bytes = 4 if row.options.get("dtype", device.dtype) == "float32" else 2
-    held = _lora(row)
+    held = lora_room(row)
     adapters_bytes = lora_bytes(config, held["max_loras"], held["max_lora_rank"]) if held else 0
     weights_bytes = (files_bytes(folder) or row.weights_bytes) + adapters_bytes
     model = Model(config, weights_bytes, dtype_bytes)
@@ -173,32 +174,6 @@ def _pictures(row: Row) -> dict[str, Any]:
     """How many pictures a request may have, for which vLLM keeps room."""
     limits: PictureLimits | None = row.options.get("pictures")
     return {} if limits is None else {"limit_mm_per_prompt": {"image": limits.count, "video": 0}}
-
-
-def _lora(row: Row) -> dict[str, Any]:
-    """Room for the adapters, as large as the largest of them."""
-    adapters: Mapping[str, Path] = row.options.get("adapters", {})
-    brought = int(row.options.get("loras", 0))  # by requests
-    if not adapters and not brought:
-        return {}
-    ranks = [*_adapter_ranks(row.slug, adapters), *([row.options["lora_rank"]] if brought else [])]
-    largest = max(ranks)
-    rank = next((known for known in _RANKS if known >= largest), None)
-    if rank is None:
-        raise ModelLoadFailed(
-            f"{row.slug}: an adapter has the rank {largest}; vllm holds {_RANKS[-1]} at most."
-        )
-    # One more place, that stays empty: beside others, the build for a CPU takes a request without
-    # an adapter for one of the last place's.
-    return {"enable_lora": True, "max_loras": len(adapters) + brought + 1, "max_lora_rank": rank}
-
-
-def _adapter_ranks(slug: str, adapters: Mapping[str, Path]) -> Iterator[int]:
-    for name, folder in adapters.items():
-        config = config_of(folder, "adapter_config.json")
-        if "r" not in config:
-            raise ModelLoadFailed(f"{slug}: {name} is no LoRA adapter in peft's form.")
-        yield int(config["r"])
 
 
 def started(folder: Path, row: Row, device: Device, is_broken: Callable[[], bool]) -> Any:

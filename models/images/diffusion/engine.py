@@ -62,7 +62,10 @@ class DiffusersImages(BatchEngine):
         width, height = map(int, row.defaults["size"].split("x"))
         self.capacity = max(1, self.budget // (width * height))
         tokenizer = getattr(pipeline, "tokenizer_2", None) or pipeline.tokenizer
-        self._plan = ImagePlan(row, TokenCounter(tokenizer, self._family.thinks))
+        around = getattr(pipeline, "prompt_template_encode", None)
+        dropped = getattr(pipeline, "prompt_template_encode_start_idx", 0)
+        counter = TokenCounter(tokenizer, self._family.thinks, around, dropped)
+        self._plan = ImagePlan(row, counter)
         self._scheduler = pipeline.scheduler
         self._first = pipeline
         self._prompts = PromptCache(pipeline.encode_prompt)

@@ -32,6 +32,14 @@ def _normalised(pipeline: Any, latents: Any, width: int, height: int) -> Any:
     return pipeline._unpatchify_latents(whole)
 
 
+def _framed(pipeline: Any, latents: Any, width: int, height: int) -> Any:
+    """Unpack latents of a decoder of videos, of one frame, normalised per channel."""
+    config = pipeline.vae.config
+    whole = pipeline._unpack_latents(latents, height, width, pipeline.vae_scale_factor).squeeze(2)
+    mean, deviation = map(latents.new_tensor, (config.latents_mean, config.latents_std))
+    return whole * deviation.view(1, -1, 1, 1) + mean.view(1, -1, 1, 1)
+
+
 @dataclass(frozen=True)
 class Family:
     """How the pipelines of a model are called.
@@ -40,6 +48,7 @@ class Family:
         pipelines: diffusers' class for each task; all share one set of weights.
         negative: the argument that switches a negative prompt on; None = not supported.
         guided: whether guidance has an effect without a negative prompt.
+        blank: the negative prompt where a request has none, None = there is none then.
         unguided: guidance up to this value is off.
         whole: whether img2img conditions on entire pictures: several, and without a strength.
         prompt_limit: whether the pipelines take ``max_sequence_length``.
@@ -54,6 +63,7 @@ class Family:
     pipelines: Mapping[str, str]
     negative: str | None = None
     guided: bool = False
+    blank: str | None = None
     unguided: float = 1.0
     whole: bool = False
     prompt_limit: bool = True
@@ -97,6 +107,18 @@ FAMILIES = {
         guided=True,
         unguided=0.0,
         thinks=True,
+    ),
+    # Its makers guide it by a negative prompt of one space.
+    "qwen-image": Family(
+        {
+            "txt2img": "QwenImagePipeline",
+            "img2img": "QwenImageImg2ImgPipeline",
+            "inpaint": "QwenImageInpaintPipeline",
+        },
+        negative="true_cfg_scale",
+        guided=True,
+        blank=" ",
+        unpacked=_framed,
     ),
     "sdxl": Family(
         {

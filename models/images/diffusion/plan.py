@@ -124,8 +124,9 @@ class ImagePlan:
             "width": size[0],
             "height": size[1],
             "num_inference_steps": self._steps(request),
-            "guidance_scale": self._row.defaults["guidance"],
         }
+        if self._family.blank is None:
+            arguments["guidance_scale"] = self._row.defaults["guidance"]
         if self._family.prompt_limit:
             arguments["max_sequence_length"] = self._row.options["prompt_tokens"]
         return arguments
@@ -166,6 +167,12 @@ class ImagePlan:
             leniency.leave_out(
                 "negative_prompt", f"{slug} is distilled and takes no negative_prompt"
             )
+        if not request.negative_prompt and family.blank is not None and family.negative:
+            given = request.guidance
+            scale = float(self._row.defaults["guidance"]) if given is None else given
+            if scale <= family.unguided:
+                return None, {family.negative: family.unguided}
+            return family.blank, {family.negative: scale}
         if not request.negative_prompt or family.negative is None:
             if request.guidance in (None, self._row.defaults["guidance"]):
                 return None, {}

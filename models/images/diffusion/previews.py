@@ -83,8 +83,11 @@ def _fitted(vae: Any, device: Any) -> Any:
 
     patterns = _patterns()
     with torch.inference_mode():
-        encoded = vae.encode((patterns * 2 - 1).to(device, vae.dtype)).latent_dist
-        latents = encoded.mode().float().cpu()
+        seen_by = (patterns * 2 - 1).to(device, vae.dtype)
+        if frames := hasattr(vae.config, "temperal_downsample"):  # of videos: one frame each
+            seen_by = seen_by.unsqueeze(2)
+        latents = vae.encode(seen_by).latent_dist.mode().float().cpu()
+        latents = latents.squeeze(2) if frames else latents
         seen = torch.nn.functional.interpolate(patterns, latents.shape[-2:], mode="area")
         known = _with_one(latents.movedim(1, -1).flatten(0, 2)).double()
         wanted = seen.movedim(1, -1).flatten(0, 2).double()

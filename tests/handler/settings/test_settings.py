@@ -560,6 +560,9 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_room_for_adapters_of_requests(alone, engine, env, held):
     options = chat_row("Qwen3_4B_Instruct", alone=alone, engine=engine, **env).options
     assert (options.get("loras"), options.get("lora_rank")) == (held or (None, None))
+    sleepy = chat_row("Qwen3_4B_Instruct", alone=alone, engine=engine, CHAT_SLEEP="true", **env)
+    assert sleepy.options.get("sleeps", False) is (engine == VLLM)
+    assert "sleeps" not in options
 
 
 @pytest.mark.usefixtures("installed")

@@ -13,8 +13,10 @@ from models.catalog import CATALOG
 from models.chat.printed.components import components
 from models.chat.printed.rectangles import around
 from models.errors import InvalidValue, MediaUndecodable
+from models.pictures import pdf
 from models.pictures.request import InputPicture, Page, PictureLimits, ReadRequest
 from tests.conftest import needs
+from tests.support.documents import pdf as written
 from tests.support.printed import drawn
 
 SLUG = "PP_OCRv6_Small"
@@ -158,3 +160,17 @@ def test_the_smallest_rectangle(degrees):
     assert np.degrees(found.angle) == pytest.approx(degrees, abs=0.1)
     top_left = np.array(found.corners()[0])
     assert top_left == pytest.approx(np.array([-50, -5]) @ turn + 100, abs=0.2)
+
+
+@needs(SLUG)
+@pytest.mark.anyio
+async def test_small_print_of_a_pdf(engine, tmp_path):
+    """40 lines of 8 points, drawn as they are for reading."""
+    want = lines(40)
+    escaped = [line.replace("(", "\\(").replace(")", "\\)") for line in want]
+    path = tmp_path / "a.pdf"
+    path.write_bytes(written(escaped, points=8))
+    async with pdf.opened(path, "image") as document:
+        content = await document.page(1, PictureLimits().page_pixels)
+    with Image.open(io.BytesIO(content)) as page:
+        assert wrong(want, read(engine, page)) <= 0.01

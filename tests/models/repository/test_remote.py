@@ -237,6 +237,7 @@ class Site:
         self.dies = False  # after an answer that ends early
         self.moved: dict[str, str] = {}
         self.any_name = False
+        self.shift = 0  # of the part that is sent, in bytes
         self.ranges = True
 
     async def file(self, request: web.Request) -> web.StreamResponse:
@@ -254,7 +255,8 @@ class Site:
         if part and self.ranges:
             start, _, end = part.removeprefix("bytes=").partition("-")
             last = min(int(end) if end else len(content), len(content) - 1)
-            headers["Content-Range"] = f"bytes {start}-{last}/{len(content)}"
+            first = int(start) + self.shift
+            headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
             content, status = content[int(start) : last + 1], 206
         if self.breaks and len(content) > 10_000:
             self.breaks -= 1
@@ -500,6 +502,14 @@ async def test_nothing_is_downloaded_that_does_not_fit_the_memory(
     assert running.asked == []
 
 
+def test_a_host_that_sends_another_part(site, painter, tmp_path):
+    running, url = site
+    shutil.copy(painter / "x.safetensors", running.root)
+    running.shift = 1
+    with pytest.raises(WeightsUnavailable, match="sends another part of the file"):
+        single(f"{url}/x.safetensors", painter, places(tmp_path))
+
+
 def test_a_host_that_is_not_trusted(site, painter, tmp_path, monkeypatch):
     _, url = site
     monkeypatch.delenv("SSL_CERT_FILE")
@@ -518,12 +528,14 @@ def test_a_host_that_is_not_trusted(site, painter, tmp_path, monkeypatch):
         ("s3://bucket/../x", "has no .. and no . in it"),
         ("https://host/a/../x.safetensors", "has no .. and no . in it"),
         ("https://host/x.safetensors#sha256=1", "must have 64 hexadecimal digits"),
+        ("https://host/x.safetensors#version=../../../etc", "must have 16 hexadecimal digits"),
+        ("https://host/folder#version=0123456789abcdef&convert=x", "#convert is not yours to set"),
         ("https://host/x.safetensors#sha=1", "#sha is none of"),
         ("https://host/x#file=x.ckpt", "a single file must be a .safetensors; got 'x.ckpt'"),
         ("https://host/x#file=../x.safetensors", "a single file must be a .safetensors"),
         ("https://host/folder?token=hush", "the address of a folder has no query"),
         (f"https://host/folder#sha256={'0' * 64}", "no #sha256"),
-        ("https://host/x.safetensors + hf://a/b@main", "is no address of a model"),
+        ("https://host/x.safetensors + hf://a/b@main", "has spaces, or no host"),
         ("https:///x", "has spaces, or no host"),
         ("ftp://host/x.safetensors", "is no address of a model"),
     ],
@@ -546,13 +558,15 @@ def test_forms_of_an_address():
     )
     assert addresses.parse("https://host/a%20b.safetensors").name == "a-b"
     assert listed_addresses(
-        "x=https://h/a?b=c#file=d.safetensors, https://h/e.safetensors#version=1"
+        "x=https://h/a?b=c#file=d.safetensors, https://h/e.safetensors#version=0123456789abcdef"
     ) == [
         Wanted("https://h/a?b=c#file=d.safetensors", "x", variable="V"),
-        Wanted("https://h/e.safetensors#version=1", variable="V"),
+        Wanted("https://h/e.safetensors#version=0123456789abcdef", variable="V"),
     ]
-    key = parse("https://h/a?b=c#file=d.safetensors&version=1").key
-    assert key == parse("https://h/a#file=d.safetensors&version=1").key, "a secret is no part of it"
+    key = parse("https://h/a?b=c#file=d.safetensors&version=0123456789abcdef").key
+    assert key == parse("https://h/a#file=d.safetensors&version=0123456789abcdef").key, (
+        "a secret is no part of it"
+    )
 
 
 def listed_addresses(text: str) -> list[Wanted]:
