@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from models.images.diffusion.prompt_cache import PromptCache
 from models.images.request import ImageRequest
 from models.leniency import Leniency
+from models.pipelines.prompt_cache import PromptCache
 from tests.conftest import tiny
 from tests.support.driving import Ticket, run
 
