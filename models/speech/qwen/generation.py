@@ -102,8 +102,10 @@ class Generation:
             hidden = last_states(self._talker.model, embeds, cache, positions, mask)
             positions, counts = positions + 1, counts + 1
         self._apart(lines, cache, steps, hidden, used)
-        for index, line in enumerate(lines):
-            self._add(line, [codes[index] for codes in made], [bool(end[index]) for end in ends])
+        for index, (line, its_ends) in enumerate(
+            zip(lines, torch.stack(ends, 1).tolist(), strict=True)
+        ):
+            self._add(line, [codes[index] for codes in made], its_ends)
 
     def _frame(
         self, hidden: torch.Tensor, first: torch.Tensor, sources: Sequence[torch.Generator]
@@ -144,12 +146,13 @@ class Generation:
         self, lines: Sequence[Generated], cache: DynamicCache, steps: Sequence[int],
         hidden: torch.Tensor, used: torch.Tensor,
     ) -> None:  # fmt: skip
-        """Give each line its own again."""
+        """Give each line its own again, copied: else each would keep the memory of all."""
         most = max(steps)
         for index, (line, own) in enumerate(zip(lines, steps, strict=True)):
             row, start = slice(index, index + 1), most - own
             line.layers = [
-                (keys[row, :, start:], values[row, :, start:]) for keys, values, _ in cache
+                (keys[row, :, start:].clone(), values[row, :, start:].clone())
+                for keys, values, _ in cache
             ]
             line.hidden, line.used = hidden[row], used[row]
 
