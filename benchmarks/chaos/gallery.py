@@ -36,10 +36,7 @@ def _sentence(surface: str, number: int) -> str:
 
 
 def _chat(number: int) -> dict[str, Any]:
-    content = _sentence("chat", number)
-    # long enough to be cancelled, or to meet a fault, in the middle
-    content = content * 12 if number % 4 == 3 else content
-    message = {"role": "user", "content": content}
+    message = {"role": "user", "content": _sentence("chat", number)}
     return {"messages": [message], "max_tokens": 1024, "temperature": 0}
 
 
@@ -78,6 +75,11 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 
 
+# An engine without weights repeats them: long enough to be cancelled, or to meet a fault, in the
+# middle of the answer.
+_LONG = frozenset({"chat 3", "chat 7", "chat 11"})
+
+
 def body(name: str, media_url: str, most_tokens: int | None = None) -> dict[str, Any]:
     """Return a body of the gallery, with the media server's address.
 
@@ -89,6 +91,9 @@ def body(name: str, media_url: str, most_tokens: int | None = None) -> dict[str,
     content = dict(BODIES[name])
     if most_tokens is not None and "max_tokens" in content:
         content["max_tokens"] = most_tokens
+    elif name in _LONG:
+        [message] = content["messages"]
+        content["messages"] = [{**message, "content": message["content"] * 12}]
     if str(content.get("audioUrl", "")).startswith("MEDIA/"):
         content["audioUrl"] = media_url + content["audioUrl"].removeprefix("MEDIA")
     return content

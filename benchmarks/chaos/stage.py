@@ -25,7 +25,7 @@ from benchmarks.chaos.proxy import Link
 from local.environment import clean
 
 _START_S = 240.0
-_SLOT_JOBS = 24
+_SLOT_JOBS, _SMALL_SLOT_JOBS = 24, 8
 _TOKENS = 16  # of an answer of a small model
 _SLOT_WAIT_S = 10.0
 _QUIET_S = 180.0
@@ -151,12 +151,13 @@ class Stage:
     async def slot(self) -> Slot:
         """Cancel jobs that run, and measure how long workers keep them."""
         content = "x" * 4000 if self._options.fake else "Count to a thousand."
+        jobs = _SLOT_JOBS if self._options.fake else _SMALL_SLOT_JOBS
         body = {"messages": [{"role": "user", "content": content}], "max_tokens": 1500}
         async with httpx.AsyncClient(base_url=self.platform.url, headers=KEY, timeout=30) as http:
-            sent = [http.post("/v2/chat/run", json={"input": body}) for _ in range(_SLOT_JOBS)]
+            sent = [http.post("/v2/chat/run", json={"input": body}) for _ in range(jobs)]
             ids = [answer.json()["id"] for answer in await asyncio.gather(*sent)]
             async with asyncio.timeout(_SLOT_WAIT_S):
-                while await self._in_flight(http) < _SLOT_JOBS:  # noqa: ASYNC110
+                while await self._in_flight(http) < jobs:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             await asyncio.gather(*(http.post(f"/v2/chat/cancel/{job_id}") for job_id in ids))
             cancelled_s = self.client.now_s()

@@ -67,6 +67,7 @@ def adapter() -> Iterator[Feed]:
     env["QUARTET_CACHE"] = os.environ.get("QUARTET_CACHE", "")
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder, asyncio.Runner() as runner:
         worker = assemble(Settings.from_env({**env, "LORA_ALLOW": f"file://{folder}/*"}))
+        runner.run(worker.warm())
 
         def feed(content: bytes) -> None:
             path = Path(folder) / f"{uuid.uuid4().hex}.safetensors"

@@ -51,12 +51,11 @@ def test_recordings_of_the_corpus_are_decoded():
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", ["audio", "adapter"])
 def test_changes_of_what_is_dear_break_nothing(name):
-    feed, pool, chance = fed(TARGETS[name]), seeds(name), random.Random(1)
-    for content in [
-        *pool,
-        *(TARGETS[name].change(chance.choice(pool), chance) for _ in range(200)),
-    ]:
-        feed(content)
+    pool, chance = seeds(name), random.Random(1)
+    changes = [TARGETS[name].change(chance.choice(pool), chance) for _ in range(200)]
+    with fed(TARGETS[name]) as feed:
+        for content in [*pool, *changes]:
+            feed(content)
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (CORPUS / "pointers").iterdir()))
