@@ -31,7 +31,7 @@ from local.process import free_port
 from models.transcribe.whisper.selftest import CLIP
 
 GOAL = 2.0
-_SMALL = 30
+_SMALL = 12
 _WORDS = "The quick brown fox jumps over the lazy dog near the bank of the river. "
 
 

@@ -26,6 +26,10 @@ def report(record: Record, violations: list[Violation], seed: int, seconds: floa
     rows = [[way, ways[way], *(ends[way, kind] for kind in kinds)] for way in sorted(ways)]
     table(["client", "jobs", *kinds], rows)
     print()
+    freed = (
+        None if slot.free_s is None else slot.free_s - slot.cancelled_s for slot in record.slots
+    )
+    print("cancelled jobs freed their slots after", *(f"{after or -1:.2f} s" for after in freed))
     rules = Counter(violation.rule for violation in violations)
     table(["violation", "times"], [[rule, count] for rule, count in rules.items()] or [["none", 0]])
     for violation in violations[:40]:

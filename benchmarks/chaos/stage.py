@@ -26,7 +26,7 @@ from local.environment import clean
 
 _START_S = 240.0
 _SLOT_JOBS, _SMALL_SLOT_JOBS = 24, 8
-_TOKENS = 16  # of an answer of a small model
+_TOKENS = 8  # of an answer of a small model; in a long one, rounding decides between two words
 _SLOT_WAIT_S = 10.0
 _QUIET_S = 180.0
 
