@@ -63,34 +63,18 @@ async def decode(path: Path, param: str, rate_hz: int, most_s: float) -> Any:
 
 async def _by_child(path: Path, rate_hz: int, limit: int) -> tuple[str | None, bytes]:
     """Return why a file is of no use, or its samples."""
-    import asyncio
-    import tempfile
-
     from models import child
 
-    with tempfile.TemporaryFile() as samples, tempfile.TemporaryFile() as report:
-        decoding = child.running(
-            "models.music.recording",
-            *(str(path), str(rate_hz), str(limit), str(report.fileno())),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=samples,
-            stderr=asyncio.subprocess.DEVNULL,
-            pass_fds=(report.fileno(),),
-        )
-        async with decoding as process:
-            try:
-                async with asyncio.timeout(_TIMEOUT_S):
-                    await process.wait()
-            except TimeoutError:
-                return "media_decode_timeout", b""
-        report.seek(0)
-        content = report.read()
-        if process.returncode != 0 or not content:
-            return "media_undecodable", b""
-        if (code := json.loads(content)["code"]) is not None:
-            return str(code), b""
-        samples.seek(0)
-        return None, samples.read()
+    arguments = (str(path), str(rate_hz), str(limit))
+    work = child.spooled("models.music.recording", *arguments, timeout_s=_TIMEOUT_S)
+    try:
+        async with work as (samples, report):
+            if report is None:
+                return "media_undecodable", b""
+            code: str | None = report["code"]
+            return code, samples.read() if code is None else b""
+    except TimeoutError:
+        return "media_decode_timeout", b""
 
 
 # In the child process ----------------------------------------------------------------------------

@@ -101,39 +101,21 @@ async def decode(path: Path, timeout_s: float, limit_s: float, *, amplify: bool 
     Raises:
         Undecodable: no audio, an empty file, broken data, too long or too slow.
     """
-    # Imported here: the child process reads this module too, and does not need them.
-    import asyncio
-    import tempfile
+    from models import child  # not for the child process, which reads this module too
 
-    from models import child
-
-    # Both files are unnamed: however either process ends, their disk space is freed.
-    with tempfile.TemporaryFile() as spool, tempfile.TemporaryFile() as report:
-        decoding = child.running(
-            "models.transcribe.audio.decoding",
-            *(str(path), str(int(limit_s * RATE_HZ)), str(int(amplify)), str(report.fileno())),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=spool,
-            stderr=asyncio.subprocess.DEVNULL,
-            pass_fds=(report.fileno(),),
-        )
-        async with decoding as process:
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await process.wait()
-            except TimeoutError as error:
-                raise Undecodable(
-                    "media_decode_timeout", f"decoding it took longer than {timeout_s:g} s"
-                ) from error
-        report.seek(0)
-        return _read(process.returncode, spool, report.read(), limit_s)
+    arguments = (str(path), str(int(limit_s * RATE_HZ)), str(int(amplify)))
+    work = child.spooled("models.transcribe.audio.decoding", *arguments, timeout_s=timeout_s)
+    try:
+        async with work as (spool, report):
+            return _read(spool, report or {"error": "media_undecodable"})
+    except TimeoutError as error:
+        raise Undecodable(
+            "media_decode_timeout", f"decoding it took longer than {timeout_s:g} s"
+        ) from error
 
 
-def _read(status: int | None, spool: Any, report: bytes, limit_s: float) -> Audio:
+def _read(spool: Any, result: dict[str, Any]) -> Audio:
     size_bytes = spool.seek(0, 2)
-    result: dict[str, Any] = {"error": "media_undecodable"}
-    if status == 0 and report:
-        result = json.loads(report)
     error = result.get("error") or ("media_empty" if size_bytes < 2 else None)
     if error == "media_too_long":
         raise Undecodable(error, f"it is longer than {result['most_s'] / 3600:.2g} h")
