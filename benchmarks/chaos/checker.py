@@ -16,6 +16,7 @@ from benchmarks.chaos.history import Event, History, Record, Violation
 FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"})
 SLOT_S = 1.0
 _GRACE_S = 45.0  # how long after a fault a job may still feel it: retries, and a lost worker
+_DELIVERY_S = 15.0  # how long a webhook may be under way
 _LOST_TRIES = 3  # a job fails when this many workers were lost on it
 _WORKER_FAULTS = frozenset({"kill", "stop", "term", "cut", "stall", "slow", "half", "lost"})
 _CODES = {  # what a job may fail with, and the fault that it needs
@@ -134,7 +135,7 @@ def _tells_of_its_end(record: Record, history: History) -> Iterator[str]:
     yield from _told_twice(history, hooks)
     ends = [event.value["status"] for event in history.of("ended")]
     final = [hook.value["status"] for hook in hooks if hook.value["status"] in FINAL]
-    if not history.plan.webhook or not ends or _restarted(record, history):
+    if not history.plan.webhook or not ends or _restarted(record, history, _DELIVERY_S):
         return  # deliveries that are under way are lost with the platform
     if ends[-1] not in final:
         yield f"it is {ends[-1]}, and no webhook says so"
@@ -194,14 +195,15 @@ def _lost_with_platform(record: Record, history: History) -> bool:
     return bool(history.of("gone", "left")) and _restarted(record, history)
 
 
-def _restarted(record: Record, history: History) -> bool:
-    return _felt(record, history, {"platform"})
+def _restarted(record: Record, history: History, after_s: float = 0.0) -> bool:
+    """Whether the platform was lost during the life of a job, or so long after it."""
+    return _felt(record, history, {"platform"}, after_s)
 
 
-def _felt(record: Record, history: History, targets: set[str]) -> bool:
+def _felt(record: Record, history: History, targets: set[str], after_s: float = 0.0) -> bool:
     """Whether a fault of a target touches the life of a job."""
     return any(
-        span.fault.target in targets and _touches(history, span.begin_s, span.end_s)
+        span.fault.target in targets and _touches(history, span.begin_s - after_s, span.end_s)
         for span in record.spans
     )
 

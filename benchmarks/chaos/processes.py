@@ -8,6 +8,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -145,6 +146,15 @@ def mounted(folder: Path) -> bool:
         return subprocess.run(["mount", *options], capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
         return False
+
+
+def may_mount() -> bool:
+    """Whether a file system may be mounted here, without which no disk can be filled."""
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+        allowed = mounted(Path(folder))
+        if allowed:
+            unmount(Path(folder))
+        return allowed
 
 
 def unmount(folder: Path) -> None:

@@ -137,6 +137,13 @@ def test_an_unsigned_webhook_is_caught():
     assert rules(record(job)) == {"webhook"}, "none came"
 
 
+def test_a_webhook_that_is_under_way_may_be_lost_with_the_platform():
+    job = without(history(), "webhook")
+    for begin_s, allowed in ((5.0, True), (30.0, False)):
+        spans = [Span(Fault(begin_s, "crash", "platform", 1), begin_s, begin_s + 1)]
+        assert (rules(record(job, spans=spans)) == set()) is allowed
+
+
 def test_a_job_fails_for_a_reason_only():
     error = '{"code": "storage_failed"}'
     job = with_event(
