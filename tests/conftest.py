@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,14 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 def pytest_configure(config: pytest.Config) -> None:
     if not config.pluginmanager.hasplugin("timeout"):
         config.addinivalue_line("markers", "timeout: pytest-timeout is not installed: nothing")
+    if find_spec("hypothesis"):
+        from hypothesis import HealthCheck, settings
+
+        # How fast a machine is decides no test of values; pytest-timeout ends what hangs.
+        settings.register_profile(
+            "quartet", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+        )
+        settings.load_profile("quartet")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

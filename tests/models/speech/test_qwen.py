@@ -253,7 +253,7 @@ def test_seeds(engine):
     assert twice[-start:] != once[-start:], "the next has chance of its own"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.sampled_from([(0, 40), (1, 3), (1, 200), (0, 500), (1, 700)]), max_size=8),
     st.integers(1, 900), st.booleans(),

@@ -75,7 +75,7 @@ def test_sentences_end_where_a_reader_ends_them(text, sentences):
     assert [one.text for one in split(text)] == sentences
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(alphabet=st.sampled_from("aB1 .!?,;。！\n\t'\"()é世́"), max_size=900))
 def test_together_the_pieces_are_the_text(text):
     pieces = split(text)
