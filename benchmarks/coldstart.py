@@ -62,8 +62,8 @@ BARE = {
         from safetensors.torch import load_file
         from tokenizers import Tokenizer
         Tokenizer.from_file(folder + "/tokenizer.json")
-        for one in load_file(folder + "/model.safetensors").values():
-            one.sum()
+        for tensor in load_file(folder + "/model.safetensors").values():
+            tensor.sum()
         """,
     "images": """
         from diffusers import FluxPipeline

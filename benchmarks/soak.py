@@ -133,7 +133,10 @@ async def main() -> int:
     samples, per_s = await soak(given.surface, given.jobs, fake=given.fake)
     head = ["jobs", "MB", "files", "threads"]
     shown = samples[:: max(1, len(samples) // 10)]
-    table(head, [[one.jobs, f"{one.rss_mb:.1f}", one.files, one.threads] for one in shown])
+    table(
+        head,
+        [[sample.jobs, f"{sample.rss_mb:.1f}", sample.files, sample.threads] for sample in shown],
+    )
     grown = growth(samples)
     figures({
         "surface": given.surface, "jobs": given.jobs, "per_second": per_s,

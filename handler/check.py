@@ -242,4 +242,4 @@ async def _bucket(worker: Worker) -> list[Finding]:
 def _size_bytes(place: Path) -> int:
     if place.is_file():
         return place.stat().st_size
-    return sum(one.stat().st_size for one in place.rglob("*") if one.is_file())
+    return sum(path.stat().st_size for path in place.rglob("*") if path.is_file())

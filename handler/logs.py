@@ -55,7 +55,7 @@ class Plain(JsonLines):
         line = json.loads(super().format(record))
         text = f"{line['level'].lower():8}{line['message']}"
         if "error" in line:
-            text += f" ({line['error']})\n" + "\n".join(f"  {one}" for one in line["frames"])
+            text += f" ({line['error']})\n" + "\n".join(f"  {frame}" for frame in line["frames"])
         return text
 
 

@@ -51,7 +51,11 @@ async def _held_by(http: httpx.AsyncClient, worker: WorkerSlot) -> list[str]:
         requests = await in_flight(http, life)
         process = psutil.Process(life.process.pid)
         open_files = [file.path for file in process.open_files() if str(life.folder) in file.path]
-        closing = [one for one in process.net_connections() if one.status == psutil.CONN_CLOSE_WAIT]
+        closing = [
+            connection
+            for connection in process.net_connections()
+            if connection.status == psutil.CONN_CLOSE_WAIT
+        ]
         children = [child for child in process.children(recursive=True) if not _belongs(child)]
     except (httpx.HTTPError, psutil.Error) as error:
         return [f"{name} does not answer: {type(error).__name__}"]

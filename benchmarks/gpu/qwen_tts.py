@@ -108,8 +108,8 @@ def _engine(run: Run) -> Any:
         made = randomly(lambda: Talker(settings.talker), run.device, dtype)
         codec = randomly(lambda: Codec(settings.codec), run.device, torch.float32)
         for network in (made, codec):
-            for one in network.parameters():
-                one.normal_(0, _SPREAD)
+            for parameter in network.parameters():
+                parameter.normal_(0, _SPREAD)
             network.turn_anew(run.device.kind)
         generation = Generation(made, settings, reader.role)
     return QwenSpeaker(row, reader, generation, codec)

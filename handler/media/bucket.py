@@ -117,7 +117,7 @@ def read_s3_config(raw: object) -> BucketConfig | BucketChoice:
     try:
         return kind.model_validate(given)
     except ValidationError as error:
-        wrong = sorted({str(one["loc"][0]) for one in error.errors() if one["loc"]})
+        wrong = sorted({str(fault["loc"][0]) for fault in error.errors() if fault["loc"]})
         raise InvalidValue(
             "s3Config needs accessId, accessSecret, bucketName and endpointUrl, or for a bucket of "
             "the endpoint's own store bucket alone, with or without region; wrong or missing: "

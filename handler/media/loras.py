@@ -145,8 +145,10 @@ class LoraShelf:
         for path, name in zip(fetched, FOLDER_FILES, strict=True):
             shutil.move(path, unfinished / name)
         unfinished.rename(folder)
-        folders = (one for one in self.folder.iterdir() if one.is_dir() and not one.suffix)
-        kept = sorted(folders, key=lambda one: one.stat().st_mtime)
+        folders = (
+            folder for folder in self.folder.iterdir() if folder.is_dir() and not folder.suffix
+        )
+        kept = sorted(folders, key=lambda folder: folder.stat().st_mtime)
         for old in kept[: -self.kept_files]:
             if old.stat().st_mtime < time.time() - _IN_USE_S:
                 shutil.rmtree(old, ignore_errors=True)

@@ -154,7 +154,7 @@ ROUTES: Mapping[str, Described] = {
         "createSpeech",
         "Speak a text.",
         event=SpeechEvent,
-        binary=tuple(dict.fromkeys(one.media_type for one in FORMATS.values())),
+        binary=tuple(dict.fromkeys(kind.media_type for kind in FORMATS.values())),
         example={"input": "Hello. How are you?", "response_format": "mp3"},
     ),
     "/v1/audio/music": Described(

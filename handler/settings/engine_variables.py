@@ -214,8 +214,8 @@ class EngineVariables(ModelVariables):
     @field_validator("lora_adapters")
     @classmethod
     def _addresses(cls, given: tuple[str, ...]) -> tuple[str, ...]:
-        for one in given:
-            if not _ADAPTER.fullmatch(one):
+        for address in given:
+            if not _ADAPTER.fullmatch(address):
                 raise ValueError("must be name=hf://repo@revision or name=file:///folder")
         return given
 

@@ -220,7 +220,8 @@ def _joined(first: Any, second: Any) -> Any:
     if isinstance(first, str) and isinstance(second, str):
         return f"{first}\n\n{second}"
     lists = [
-        [{"type": "text", "text": one}] if isinstance(one, str) else one for one in (first, second)
+        [{"type": "text", "text": content}] if isinstance(content, str) else content
+        for content in (first, second)
     ]
     return [*lists[0], *lists[1]]
 

@@ -100,7 +100,9 @@ def _decoded(path: str, rate_hz: int, limit: int) -> str | None:
         return "media_empty"
     try:
         with av.open(path, options=dict(OPEN_OPTIONS), metadata_errors="ignore") as container:
-            readable = [one for one in container.streams.audio if one.codec_context is not None]
+            readable = [
+                stream for stream in container.streams.audio if stream.codec_context is not None
+            ]
             if not readable:
                 return "media_undecodable" if container.streams.audio else "media_no_audio"
             return _written(container, readable[0], rate_hz, limit)

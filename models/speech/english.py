@@ -27,8 +27,11 @@ def phrase(text: str, rules: Callable[[str], str], vocabulary: Mapping[str, int]
     pieces = bounded(rules(readable))
     if not any(set(piece) - _PUNCTUATION for piece in pieces):
         return None
-    ids = [[0, *(vocabulary[one] for one in piece if one in vocabulary), 0] for piece in pieces]
-    count = sum(len(one) - 2 for one in ids)
+    ids = [
+        [0, *(vocabulary[letter] for letter in piece if letter in vocabulary), 0]
+        for piece in pieces
+    ]
+    count = sum(len(piece) - 2 for piece in ids)
     return Phrase(ids, count, count * _PHONEME_S, unread)
 
 
@@ -36,7 +39,7 @@ def readable_letters(text: str) -> tuple[str, int]:
     """A text without letters that English has no reading for, and how many those are."""
     text = _RUN.sub(r"\1", _DIGITS.sub(lambda run: " ".join(run[0]), text))
     text = unicodedata.normalize("NFKC", text)
-    kept = [one for one in text if not one.isalnum() or _is_readable(one)]
+    kept = [letter for letter in text if not letter.isalnum() or _is_readable(letter)]
     return "".join(kept), len(text) - len(kept)
 
 

@@ -49,7 +49,9 @@ class KokoroSpeaker(Speaker):
         self._styles = styles
         self._american, self._british, self._vocabulary = rules
         # Exports call them input_ids or tokens.
-        self._ids = next(one.name for one in session.get_inputs() if one.type == "tensor(int64)")
+        self._ids = next(
+            tensor.name for tensor in session.get_inputs() if tensor.type == "tensor(int64)"
+        )
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> KokoroSpeaker:

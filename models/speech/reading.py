@@ -58,9 +58,9 @@ def read_lines(
             Line(reading, len(sentence.text), reading.count, sentence.number, sentence.pause_s)
         )
     if not lines:
+        spoken = [language.name for language in languages_of(row) if language.slug != "auto"]
         raise InvalidValue(
-            f"input holds nothing that {row.slug} can say; it speaks "
-            f"{', '.join(one.name for one in languages_of(row) if one.slug != 'auto')}.",
+            f"input holds nothing that {row.slug} can say; it speaks {', '.join(spoken)}.",
             param="input",
             code="nothing_to_speak",
         )

@@ -170,7 +170,7 @@ def _layers(prefix: str, config: dict[str, Any], *, scaled: bool = False) -> dic
         }
         own = ("self_attn_layer_scale.scale", "mlp_layer_scale.scale") if scaled else (
             "self_attn.q_norm.weight", "self_attn.k_norm.weight")  # fmt: skip
-        made |= {f"{layer}.{one}": _SHARP * _near_one(width if scaled else head) for one in own}
+        made |= {f"{layer}.{norm}": _SHARP * _near_one(width if scaled else head) for norm in own}
     return made
 
 

@@ -19,7 +19,7 @@ def check_room(row: Row, source: Source, into: Path) -> None:
         WeightsUnavailable: it does not; says how much is free.
     """
     partial = into / f".{source.key}.partial"
-    begun_bytes = sum(one.stat().st_size for one in partial.rglob("*") if one.is_file())
+    begun_bytes = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
     if isinstance(source, FileSource) and source.convert is None:
         begun_bytes = Path(source.path).stat().st_size  # it stays where it is
     elif not isinstance(source, RESUMED):

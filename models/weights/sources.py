@@ -170,7 +170,9 @@ class TinySource:
 
 
 def _key(own: Iterable[str | None], others: Iterable[HubSource | FileSource]) -> str:
-    return "+".join(dict.fromkeys(["--".join(filter(None, own)), *(one.key for one in others)]))
+    return "+".join(
+        dict.fromkeys(["--".join(filter(None, own)), *(source.key for source in others)])
+    )
 
 
 Source = HubSource | WheelSource | FileSource | RemoteSource | TinySource

@@ -116,8 +116,8 @@ def _choice(index: int, parts: Sequence[Delta]) -> dict[str, Any]:
     if told["calls"]:
         message["content"] = told["text"] or None
         message["tool_calls"] = [
-            {"id": call_id(), "type": "function", "function": _function(one)}
-            for one in told["calls"]
+            {"id": call_id(), "type": "function", "function": _function(call)}
+            for call in told["calls"]
         ]
     return {
         "index": index,
@@ -217,10 +217,10 @@ def _logprobs(told: Sequence[Spelled]) -> dict[str, Any] | None:
         return None
     content = [
         {
-            **_token(one.content, one.logprob),
-            "top_logprobs": [_token(content, logprob) for content, logprob in one.top],
+            **_token(token.content, token.logprob),
+            "top_logprobs": [_token(content, logprob) for content, logprob in token.top],
         }
-        for one in told
+        for token in told
     ]
     return {"content": content, "refusal": None}
 

@@ -45,11 +45,11 @@ async def _deltas(
     async with call.lease() as model:
         text = engine_of(model).text
         prompts = await asyncio.to_thread(_prompts_of, text, request)
-        asked = [replace(one, adapter=adapter, left_out=warnings) for one in prompts]
+        asked = [replace(prompt, adapter=adapter, left_out=warnings) for prompt in prompts]
         answers = _nothing if request.max_tokens == 0 else deltas
         streams = [
-            answers(call, model, one, known, request.stops)
-            for one, known in zip(asked, progress, strict=True)
+            answers(call, model, prompt, known, request.stops)
+            for prompt, known in zip(asked, progress, strict=True)
         ]
         async with aclosing(together(streams)) as events:
             begun: set[int] = set()
@@ -95,7 +95,7 @@ def _prompts_of(text: Text, request: CompletionRequest) -> list[Asked]:
 def _encode(text: Text, prompt: str | list[int], param: str) -> list[int]:
     if isinstance(prompt, str):
         return text.encode_text(prompt) if prompt else text.beginning
-    unknown = next((one for one in prompt if one >= text.vocabulary), None)
+    unknown = next((token for token in prompt if token >= text.vocabulary), None)
     if unknown is not None:
         raise InvalidValue(
             f"{param} holds token {unknown}; the model's vocabulary ends at {text.vocabulary - 1}.",
@@ -156,14 +156,14 @@ def _logprobs(told: Sequence[Spelled], request: CompletionRequest) -> dict[str, 
     if request.logprobs is None or not told:
         return None
     return {
-        "tokens": [_word(one.content) for one in told],
-        "token_logprobs": [one.logprob for one in told],
+        "tokens": [_word(token.content) for token in told],
+        "token_logprobs": [token.logprob for token in told],
         # The token itself is told even where others were likelier.
         "top_logprobs": [
-            {_word(word): value for word, value in (*one.top, (one.content, one.logprob))}
-            for one in told
+            {_word(word): value for word, value in (*token.top, (token.content, token.logprob))}
+            for token in told
         ],
-        "text_offset": [one.at for one in told],
+        "text_offset": [token.at for token in told],
     }
 
 

@@ -155,7 +155,7 @@ class GenerationRequest(Request):
         if name == "guided_regex":
             return Grammar("regex", given, name)
         if name == "guided_choice":
-            choices = " | ".join(_lark_string(one) for one in given)
+            choices = " | ".join(_lark_string(choice) for choice in given)
             return Grammar("lark", f"start: {choices}", name)
         schema = given.schema_text()
         return None if schema is None else Grammar("json_schema", *schema)

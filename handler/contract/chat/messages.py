@@ -77,9 +77,9 @@ class Message(BaseModel):
         if isinstance(content, str):
             content = [TextPart(type="text", text=content)] if content else []
         parts = [IMAGE] * further
-        for one in content:
-            seen = isinstance(one, ImagePart | FilePart)
-            parts += [IMAGE] * next(counts) if seen else [{"type": "text", "text": one.text}]
+        for part in content:
+            seen = isinstance(part, ImagePart | FilePart)
+            parts += [IMAGE] * next(counts) if seen else [{"type": "text", "text": part.text}]
         if self.role != "tool" or IMAGE not in parts:
             return [self._turn(parts)]
         # A template writes what a call gave as text.

@@ -23,8 +23,8 @@ def chosen_pages(wanted: str | Sequence[int], count: int) -> list[int]:
     if not wanted:
         return list(range(1, count + 1))
     numbers = set[int]()
-    for one in wanted.split(",") if isinstance(wanted, str) else map(str, wanted):
-        match = _RANGE.fullmatch(one)
+    for pages in wanted.split(",") if isinstance(wanted, str) else map(str, wanted):
+        match = _RANGE.fullmatch(pages)
         if match is None:
             raise InvalidValue(
                 "pages must be numbers and ranges of pages, as 1-3,7 or [1, 2, 3, 7].",
@@ -34,7 +34,7 @@ def chosen_pages(wanted: str | Sequence[int], count: int) -> list[int]:
         last = first if match[2] is None else int(match[3] or count)
         if not 1 <= first <= last <= count:
             raise InvalidValue(
-                f"pages: {one.strip()} is none of the document's pages, which count from 1 to "
+                f"pages: {pages.strip()} is none of the document's pages, which count from 1 to "
                 f"{count}.",
                 param="pages",
             )

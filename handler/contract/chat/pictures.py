@@ -95,12 +95,15 @@ async def files(call: Call, given: Sequence[Reference]) -> list[File]:
         )
     paths: dict[str, Path] = {}
     left_bytes = limits.size_bytes
-    for one in given:
-        if one.address not in paths:
-            path = await call.door.fetch(one.address, one.param, max(1, left_bytes))
+    for reference in given:
+        if reference.address not in paths:
+            path = await call.door.fetch(reference.address, reference.param, max(1, left_bytes))
             left_bytes -= path.stat().st_size
-            paths[one.address] = path
-    return [File(paths[one.address], one, pdf.is_pdf(paths[one.address])) for one in given]
+            paths[reference.address] = path
+    return [
+        File(paths[reference.address], reference, pdf.is_pdf(paths[reference.address]))
+        for reference in given
+    ]
 
 
 async def fetched(call: Call, given: Sequence[Reference]) -> Seen:

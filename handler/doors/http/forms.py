@@ -161,7 +161,7 @@ def _path(name: str) -> Path_:
 def _check_files(body: Mapping[str, Any], uploads: Mapping[str, Path], kind: type[Request]) -> None:
     for name, field in kind.files.items():
         names = [alias for alias, of in kind.aliases.items() if of == field]
-        given = next((body[one] for one in (*names, field) if one in body), None)
+        given = next((body[name] for name in (*names, field) if name in body), None)
         # ``-F file=speech.wav`` sends the name of the file; its content needs an @.
         is_name = isinstance(given, str) and len(given) < _NAME_LENGTH and ":" not in given
         if given is None or (is_name and given not in uploads):

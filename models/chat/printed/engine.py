@@ -78,7 +78,7 @@ class PrintedText(BatchEngine):
                 break
             page, turned = page.rotate(turn, expand=True), (turned + turn) % 360
             found = lines(self._find, page)
-        said = read(self._read, self._letters, [cut(page, one) for one in found])
+        said = read(self._read, self._letters, [cut(page, box) for box in found])
         told = tuple(
             Line(text, tuple((round(x), round(y)) for x, y in where.corners()), sure)
             for where, (text, sure) in zip(found, said, strict=True)
@@ -90,9 +90,9 @@ class PrintedText(BatchEngine):
         """By how many degrees a page is to be turned, so that most of its lines are upright."""
         if not found:
             return 0
-        standing = [one for one in found if one.height > one.width]
+        standing = [box for box in found if box.height > box.width]
         if len(standing) * 2 > len(found):
             return 90
-        longest = sorted(found, key=lambda one: -one.width)[:_SAMPLE]
-        turned = upside_down(self._flip, [cut(page, one) for one in longest])
+        longest = sorted(found, key=lambda box: -box.width)[:_SAMPLE]
+        turned = upside_down(self._flip, [cut(page, box) for box in longest])
         return 180 if turned * 2 > len(longest) else 0

@@ -123,7 +123,7 @@ class VllmChat(LanguageModel):
         if not self._going:
             self._heard_at = time.monotonic()
         going = self._going[key] = Running(item)
-        in_use = [one.prompt.adapter for one in self._going.values()]
+        in_use = [item.prompt.adapter for item in self._going.values()]
         adapter = self._loras.request(item.prompt.adapter, in_use)
         try:
             for index in range(item.prompt.n):

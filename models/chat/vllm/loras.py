@@ -71,8 +71,8 @@ class Loras:
         if adapter.folder not in self._brought:
             self._load(adapter)
         self._brought.move_to_end(adapter.folder)
-        kept = {one.folder for one in in_use if isinstance(one, Adapter)} | {adapter.folder}
-        for folder in [one for one in self._brought if one not in kept]:
+        kept = {used.folder for used in in_use if isinstance(used, Adapter)} | {adapter.folder}
+        for folder in [folder for folder in self._brought if folder not in kept]:
             if len(self._brought) <= self._count:
                 break
             with Alive():

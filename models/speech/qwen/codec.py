@@ -108,14 +108,14 @@ class Stage(nn.Module):  # type: ignore[misc]  # torch is not read by mypy
     def __init__(self, channels: int, factor: int) -> None:
         super().__init__()
         half = channels // 2
-        units = [Qwen3OmniMoeCode2WavDecoderResidualUnit(half, one) for one in _DILATIONS]
+        units = [Qwen3OmniMoeCode2WavDecoderResidualUnit(half, dilation) for dilation in _DILATIONS]
         up = Upsampling(channels, half, 2 * factor, factor)
         self.block = nn.ModuleList([Qwen3OmniMoeSnakeBeta(channels), up, *units])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[1, channels, steps] to [1, channels / 2, steps × factor]."""
-        for one in self.block:
-            x = one(x)
+        for layer in self.block:
+            x = layer(x)
         return x
 
 
@@ -135,8 +135,10 @@ class Codec(nn.Module):  # type: ignore[misc]  # torch is not read by mypy
         self.pre_conv = Qwen3OmniMoeCausalConvNet(wide, latent, kernel_size=3)
         self.pre_transformer = Transformer(config)
         self.upsample = nn.ModuleList(
-            nn.ModuleList([Upsampling(latent, latent, one, one), Qwen3OmniMoeConvNeXtBlock(latent)])
-            for one in early
+            nn.ModuleList(
+                [Upsampling(latent, latent, factor, factor), Qwen3OmniMoeConvNeXtBlock(latent)]
+            )
+            for factor in early
         )
         width = config["decoder_dim"]
         stages = [Stage(width // 2**index, factor) for index, factor in enumerate(late)]
@@ -173,8 +175,8 @@ class Codec(nn.Module):  # type: ignore[misc]  # torch is not read by mypy
         """[1, channels, frames] to samples."""
         for up, block in self.upsample:
             x = block(up(x))
-        for one in self.decoder:
-            x = one(x)
+        for layer in self.decoder:
+            x = layer(x)
         result: torch.Tensor = x.clamp(-1, 1).flatten()
         return result
 

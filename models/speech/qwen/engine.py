@@ -45,7 +45,7 @@ class QwenSpeaker(Speaker):
         super().__init__(row)
         self.budget = self.capacity
         self._reader, self._generation, self._codec = reader, generation, codec
-        self._names = {one.slug: one.name.lower() for one in languages_of(row)}
+        self._names = {language.slug: language.name.lower() for language in languages_of(row)}
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> QwenSpeaker:

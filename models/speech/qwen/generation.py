@@ -134,12 +134,12 @@ class Generation:
         cache = DynamicCache(config=self._talker.model.config)
         for layer in range(len(lines[0].layers)):
             pairs = zip(*(line.layers[layer] for line in lines), strict=True)
-            keys, values = (torch.cat([_padded(one, most) for one in kind]) for kind in pairs)
+            keys, values = (torch.cat([_padded(part, most) for part in kind]) for kind in pairs)
             cache.update(keys, values, layer)
         if min(steps) == most:
             return cache, None
         places = torch.arange(most, device=self._device)
-        missing = torch.tensor([most - one for one in steps], device=self._device)
+        missing = torch.tensor([most - count for count in steps], device=self._device)
         return cache, places >= missing[:, None, None, None]
 
     def _apart(

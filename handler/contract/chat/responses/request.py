@@ -142,7 +142,7 @@ class ResponsesRequest(Request):
                 return "input"
             items, field = self._items[place], _FIELDS.get(of_message[3], of_message[3])
             # What is called comes after what is said.
-            calls = [one for one in items if self.input[one].get("type") == "function_call"]
+            calls = [index for index in items if self.input[index].get("type") == "function_call"]
             item = items[0] if of_message[2] is None else calls[int(of_message[2])]
             given = self.input[item].get("type") == "function_call_output"
             content = "output" if given else "content"
