@@ -163,9 +163,14 @@ class DriverTooOld(WorkerError):
 
 
 class WeightsUnavailable(WorkerError):
-    """The weights are in no known place and could not be downloaded."""
+    """The weights are in no known place and could not be downloaded.
+
+    Attributes:
+        is_missing: whether the host answers that it has no such file.
+    """
 
     code = "weights_unavailable"
+    is_missing = False
 
 
 class WeightsGated(WeightsUnavailable):

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks.gpu.made import Run, forget, randomly, wait
-from benchmarks.gpu.told import Figure, Told
+from benchmarks.gpu.outcomes import Figure, Outcome
 from models import tiny
 from models.catalog import CATALOG
 from models.speech.request import Output, SpeakRequest
@@ -51,7 +51,7 @@ class _Ticket:
         """Nobody listens."""
 
 
-def measure(run: Run) -> Iterator[Told]:
+def measure(run: Run) -> Iterator[Outcome]:
     """Yield how fast it speaks, and how soon, alone and eight at once."""
     engine = _engine(run)
     _spoken(engine, run, 1)  # kernels are loaded

@@ -22,6 +22,7 @@ from models.networks import is_public
 _TIMEOUT_S = 60.0  # of a connection, and of each read
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MISSING = frozenset({403, 404, 410, 416})  # a host may hide by 403 what it has not
 # Characters that stay as they are: those that delimit, and percent signs of what is quoted already.
 _KEPT = "/%:@!$&'()*+,;=~-._?"
 
@@ -32,10 +33,6 @@ class Entry:
 
     size_bytes: int
     tag: str
-
-
-class Missing(WeightsUnavailable):
-    """The host has no such file, or none that has a first byte, or does not say so."""
 
 
 class Busy(OSError):
@@ -112,8 +109,9 @@ def _check(answer: http.client.HTTPResponse, url: SplitResult, start: int) -> No
     if status not in (200, 206):
         why = {401: "needs credentials", 403: "forbids it", 404: "has no such file"}
         why |= {410: "has it no more", 412: "has changed it", 416: "has an empty or shorter file"}
-        kind = Missing if status in (403, 404, 410, 416) else WeightsUnavailable
-        raise kind(f"{host} {why.get(status, 'refuses')} (status {status}).")
+        refusal = WeightsUnavailable(f"{host} {why.get(status, 'refuses')} (status {status}).")
+        refusal.is_missing = status in _MISSING
+        raise refusal
     part = answer.headers.get("Content-Range", "")
     if status == 206 and not part.startswith(f"bytes {start}-"):
         raise WeightsUnavailable(f"{host} sends another part of the file than it was asked for.")

@@ -172,8 +172,10 @@ def _entry(url: str) -> Entry:
 def _entry_if_there(url: str) -> Entry | None:
     try:
         return _entry(url)
-    except web.Missing:
-        return None
+    except WeightsUnavailable as error:
+        if error.is_missing:
+            return None
+        raise
 
 
 @contextmanager

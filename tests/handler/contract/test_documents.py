@@ -11,12 +11,12 @@ import openai
 import pypdfium2
 import pytest
 from langchain_core.messages import HumanMessage
-from langchain_openai import ChatOpenAI
 
 from handler.contract.chat.page_numbers import chosen_pages
 from models.errors import InvalidValue
 from tests.conftest import decoded, error_of, needs
 from tests.support.documents import encrypted, pdf
+from tests.support.langchain import langchain_chat
 from tests.support.running import serve_worker
 from tests.support.seeing import RED, SLUG, uri
 
@@ -262,12 +262,10 @@ def test_real_clients_send_documents():
                 temperature=0,
             )
             assert given.output_text.startswith(text)
-        chat = ChatOpenAI(
-            base_url=f"{url}/v1", api_key="any", model=SLUG, max_tokens=8, temperature=0
-        )
         data = base64.b64encode(BOTH).decode()
         part = {"type": "file", "base64": data, "mime_type": "application/pdf", "filename": "a.pdf"}
-        assert chat.invoke([HumanMessage([part, WORD])]).content == text
+        with langchain_chat(f"{url}/v1", model=SLUG, max_tokens=8, temperature=0) as chat:
+            assert chat.invoke([HumanMessage([part, WORD])]).content == text
         with anthropic.Anthropic(base_url=url, api_key="any", max_retries=0) as client:
             answer = client.messages.create(
                 model=SLUG,

@@ -6,7 +6,7 @@ import asyncio
 import io
 import sys
 from dataclasses import replace
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -246,6 +246,7 @@ class Averaging:
     """An encoder whose latents are colours, mixed and an eighth as large: what a map can find."""
 
     dtype, device = torch.float32, torch.device("cpu")
+    config = SimpleNamespace(latent_channels=5)
 
     def __init__(self) -> None:
         self.mix = torch.randn(5, 3, generator=torch.Generator().manual_seed(3))
