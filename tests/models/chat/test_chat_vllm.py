@@ -111,6 +111,7 @@ def test_every_setting_arrives(folder):
         config = engine._engine.vllm_config
         found = {
             "model": config.model_config.model,
+            "trust_remote_code": config.model_config.trust_remote_code,
             "dtype": str(config.model_config.dtype).removeprefix("torch."),
             "tensor_parallel_size": config.parallel_config.tensor_parallel_size,
             "enable_prefix_caching": config.cache_config.enable_prefix_caching,
@@ -140,9 +141,9 @@ def test_every_setting_arrives(folder):
 @pytest.mark.parametrize("share", [0.9, 0.3])
 def test_vllm_knows_every_argument_for_a_gpu(folder, device, share):
     """Each is a field of its arguments, and the attention one that it has."""
-    from engine.config import AttentionConfig
-    from engine.v1.attention.backends.registry import AttentionBackendEnum
     from vllm import EngineArgs
+    from vllm.config import AttentionConfig
+    from vllm.v1.attention.backends.registry import AttentionBackendEnum
 
     from models.chat.vllm.start import arguments
 
@@ -158,19 +159,19 @@ def test_vllm_knows_every_argument_for_a_gpu(folder, device, share):
 
 
 def test_the_limits_of_its_worker_are_those_that_are_checked():
-    from engine.v1.worker.gpu.sample import logit_bias
+    from vllm.v1.worker.gpu.sample import logit_bias
 
-    from models.chat.vllm import engine
+    from models.chat.vllm import sampling
 
-    assert logit_bias.MAX_NUM_LOGIT_BIAS_TOKENS == engine._MOST_BIASES
-    assert logit_bias.MAX_NUM_STOP_TOKEN_IDS == engine._MOST_ENDS
+    assert logit_bias.MAX_NUM_LOGIT_BIAS_TOKENS == sampling._MOST_BIASES
+    assert logit_bias.MAX_NUM_STOP_TOKEN_IDS == sampling._MOST_ENDS
 
 
 def test_its_servers_batches_are_the_larger_ones(monkeypatch):
     """On an H100 8,192 tokens and 1,024 requests; for a client as ours it takes neither by itself."""
-    from engine.engine import arg_utils
-    from engine.usage.usage_lib import UsageContext
     from vllm import EngineArgs
+    from vllm.engine import arg_utils
+    from vllm.usage.usage_lib import UsageContext
 
     from models.chat.vllm.start import _USUAL_STEPS, _USUAL_STEPS_BELOW
 
