@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from models.chat.admission import Limits
-from models.chat.request import Prompt, Sampling, Tokens
+from models.chat.request import Adapter, Prompt, Sampling, Tokens
 from models.device.hardware import Device
 from models.errors import DeviceLost, ModelLoadFailed
 from models.stages import recording
@@ -297,5 +298,33 @@ def test_adapters_are_chosen_per_request_and_leak_nowhere(folder, adapter):
         assert mine.tokens[0] == adapted.answer(list(same), **rules)[0]
         assert plain.tokens != mine.tokens
         assert [one.tokens for one in again] == [plain.tokens, mine.tokens]
+    finally:
+        engine.close()
+
+
+@pytest.mark.timeout(300)
+def test_adapters_that_requests_bring_are_loaded_and_leak_nowhere(folder, adapter):
+    """There is room for one: the second takes the place of the first, which is loaded again."""
+    from models.chat.vllm.engine import VllmChat
+
+    where, adapted = adapter
+    copied = where.parent / f"{where.name}-copied"
+    shutil.copytree(where, copied)
+    options = {"family": "llama3", "cache_tokens": 8192, "loras": 1, "lora_rank": 8}
+    small = replace(row("Tiny_Llama"), options=options)
+    engine = VllmChat.load(folder, small, Device("cpu", 8 * 10**9, bf16=False))
+    try:
+        rules = {"temperature": 0.0, "max_tokens": 16}
+        same = tuple(letters(40, 3))
+        wanted = adapted.answer(list(same), **rules)[0]
+        made = []
+        for folder_ in (None, where, copied, None, where):
+            brought = None if folder_ is None else Adapter("me/mine", folder_)
+            [answer] = together(engine, [Prompt(same, Sampling(**rules), adapter=brought)])
+            made.append(answer.tokens)
+        plain, first, second, plain_again, again = made
+        assert first[0] == second[0] == again[0] == wanted
+        assert plain == plain_again
+        assert plain[0] != wanted
     finally:
         engine.close()
