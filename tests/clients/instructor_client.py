@@ -22,7 +22,7 @@ for mode in (instructor.Mode.TOOLS, instructor.Mode.TOOLS_STRICT, instructor.Mod
         openai.OpenAI(base_url=os.environ["BASE_URL"], api_key="any"), mode=mode
     )
     animal = client.chat.completions.create(
-        model="SmolLM2_135M_Instruct", response_model=Animal, max_tokens=100, max_retries=0,
+        model="SmolLM2_135M_Instruct", response_model=Animal, max_tokens=100, max_retries=0, temperature=0,
         messages=[{"role": "user", "content": "Name an animal."}],
     )  # fmt: skip
     assert isinstance(animal, Animal)
