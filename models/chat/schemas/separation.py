@@ -46,7 +46,7 @@ class Separation:
         for union in others:
             for other in union:
                 if other.kind == case.kind:
-                    left = [part for one in left for part in self._without(one, other, trouble)]
+                    left = [part for rest in left for part in self._without(rest, other, trouble)]
         return left
 
     def _without(self, case: Case, other: Case, trouble: str) -> list[Case]:
@@ -137,7 +137,9 @@ class Separation:
         if key not in self._disjoint:
             of_left, of_right = (self._expansion.cases(n, outer=True) for n in (left, right))
             self._disjoint[key] = all(
-                self._are_disjoint(one, other, depth - 1) for one in of_left for other in of_right
+                self._are_disjoint(first, second, depth - 1)
+                for first in of_left
+                for second in of_right
             )
         return self._disjoint[key]
 
