@@ -4,7 +4,6 @@ graph      sessions of onnxruntime
 hardware   detects the device: kind, memory and number type
 driver     checks whether the driver and the GPU support the installed torch and ctranslate2
 trial      tries in a child process whether the GPU computes at all
-ram        how much of the machine's memory is free
 memory     keeps freed memory for the next run, and releases it
 budget     measures how large a run should be
 rounding   rounds sizes for a run

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+_MEMINFO, _CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 _HEADROOM = 0.9  # share of the memory for models; the rest is for the driver, activations, the OS
 
 
@@ -120,17 +121,17 @@ def driver_version() -> str:
         pynvml.nvmlShutdown()
 
 
-def available_bytes() -> int:
+def available_bytes(meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> int:
     """Return the RAM that can be allocated without swapping, on the machine and in its container.
 
     Memory of the page cache counts as free: the kernel drops it on demand.
     """
-    limits = [_available_on_machine()]
+    limits = [_available_on_machine(meminfo)]
     for group in _CGROUPS:
-        with suppress(OSError, ValueError, KeyError):
-            stat = dict(line.split() for line in Path(group.stat).read_text().splitlines())
-            taken = int(Path(group.used).read_text()) - int(stat[group.cached])
-            limits.append(int(Path(group.limit).read_text()) - taken)
+        with suppress(OSError, ValueError):
+            stat = dict(line.split() for line in (cgroup / group.stat).read_text().splitlines())
+            taken = int((cgroup / group.used).read_text()) - int(stat.get(group.cached, 0))
+            limits.append(int((cgroup / group.limit).read_text()) - taken)
     return max(0, min(limits))
 
 
@@ -139,7 +140,8 @@ class _Group:
     """The files of a control group that state its memory limit and use.
 
     Attributes:
-        limit, used: files with a number of bytes, or with a word if there is no limit.
+        limit, used: files with a number of bytes, or with a word if there is no limit; they and
+            ``stat`` lie in the folder of control groups.
         stat: a file of names and numbers.
         cached: the name in ``stat`` of the inactive part of the page cache.
     """
@@ -150,18 +152,17 @@ class _Group:
     cached: str
 
 
-_FOLDER = "/sys/fs/cgroup"
 _CGROUPS = (  # version 2, version 1
     _Group(
-        limit=f"{_FOLDER}/memory.max",
-        used=f"{_FOLDER}/memory.current",
-        stat=f"{_FOLDER}/memory.stat",
+        limit="memory.max",
+        used="memory.current",
+        stat="memory.stat",
         cached="inactive_file",
     ),
     _Group(
-        limit=f"{_FOLDER}/memory/memory.limit_in_bytes",
-        used=f"{_FOLDER}/memory/memory.usage_in_bytes",
-        stat=f"{_FOLDER}/memory/memory.stat",
+        limit="memory/memory.limit_in_bytes",
+        used="memory/memory.usage_in_bytes",
+        stat="memory/memory.stat",
         cached="total_inactive_file",
     ),
 )
@@ -172,16 +173,18 @@ def _ram_bytes() -> int:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for group in _CGROUPS:
         with suppress(OSError, ValueError):
-            return min(total, int(Path(group.limit).read_text()))
+            return min(total, int((_CGROUP / group.limit).read_text()))
     return total
 
 
-def _available_on_machine() -> int:
+def _available_on_machine(meminfo: Path) -> int:
     """Return Linux's ``MemAvailable`` in bytes; elsewhere the free pages by ``sysconf``, or 0."""
     with suppress(OSError, ValueError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
+        for line in meminfo.read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
+    if meminfo.parent.is_dir():  # a Linux that does not say
+        return 0
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
     except (ValueError, OSError):

@@ -73,7 +73,7 @@ def chosen(
     Raises:
         InvalidValue: an answer does not hold them in any quality.
     """
-    rate_hz = _rate(output.format, source_hz)
+    rate_hz = FORMATS[output.format].rate_for(source_hz)
     rates = _ladder(output.format, rate_hz)
     share = _BASE64 if output.as_base64 else 1.0
     total_s = seconds * songs
@@ -106,12 +106,6 @@ def _ladder(format_: str, rate_hz: int) -> list[int]:
         return [16 * CHANNELS * rate_hz]
     most = _MOST_BITS_PER_HZ * rate_hz * CHANNELS
     return list(dict.fromkeys(min(bits, most) for bits in LADDERS[format_]))
-
-
-def _rate(format_: str, source_hz: int) -> int:
-    """Return the rate of a file: the model's, or the next that the format has."""
-    rates = FORMATS[format_].rates_hz
-    return min((rate for rate in rates if rate >= source_hz), default=max(rates))
 
 
 def _room(limit_bytes: int | None) -> float | None:

@@ -30,6 +30,12 @@ class Format:
     bits: int | None = None
     share: float = 1.0
 
+    def rate_for(self, source_hz: int) -> int:
+        """Return the rate of a file whose client names none: the source's, or the next it has."""
+        return min(
+            (rate for rate in self.rates_hz if rate >= source_hz), default=max(self.rates_hz)
+        )
+
     def bits_at(self, rate_hz: int) -> int:
         """Bits a second; a low rate has no use for many."""
         return int(16 * rate_hz * self.share) if self.bits is None else min(self.bits, 4 * rate_hz)

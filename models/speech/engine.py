@@ -118,7 +118,7 @@ class Speaker(BatchEngine):
         readings = read_lines(
             text, lambda line: self.read(line, voice.slug, language.slug), self.row, leniency
         )
-        rate_hz = request.output.rate_hz or self._rate(request.output.format)
+        rate_hz = request.output.rate_hz or FORMATS[request.output.format].rate_for(self.rate_hz)
         seconds = sum(line.reading.seconds + line.pause_s for line in readings) / request.speed
         check_size(request, rate_hz, seconds)
         output = request.output
@@ -194,11 +194,6 @@ class Speaker(BatchEngine):
                 param="input",
                 code="string_above_max_length",
             )
-
-    def _rate(self, format_: str) -> int:
-        """The rate of a file whose client names none: the model's, or the next that there is."""
-        rates = FORMATS[format_].rates_hz
-        return min((rate for rate in rates if rate >= self.rate_hz), default=max(rates))
 
 
 _ATTRIBUTES = {"max_new_tokens": "max_tokens"}

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import PrivateAttr, model_validator
 
-from handler.contract.chat.pictures import Reference
+from handler.contract.chat.pictures import Reference, references_of
 from handler.contract.chat.request import MAX_IMAGES, ChatRequest
 from handler.contract.request import Integer, Items, JsonObject, NonEmpty, Request, Text
 from handler.contract.unsupported import Unsupported, alike
@@ -103,9 +103,7 @@ class OcrRequest(Request):
     @property
     def references(self) -> list[Reference]:
         """The pictures and documents."""
-        if isinstance(self.image, str):
-            return [Reference(self.image, "image")]
-        return [Reference(one, f"image[{at}]") for at, one in enumerate(self.image)]
+        return references_of(self.image)
 
     def asking(self, reading: Mapping[str, str]) -> ChatRequest:
         """Return the conversation about one page, which has the page's place in it.

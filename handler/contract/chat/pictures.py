@@ -65,6 +65,13 @@ class Seen:
     counts: tuple[int, ...] = ()
 
 
+def references_of(image: str | Sequence[str]) -> list[Reference]:
+    """Return what the field ``image`` refers to, one address or several."""
+    if isinstance(image, str):
+        return [Reference(image, "image")]
+    return [Reference(address, f"image[{index}]") for index, address in enumerate(image)]
+
+
 def limits_of(call: Call) -> PictureLimits:
     """Return the limits for the pictures of a request."""
     limits: PictureLimits = call.row.options.get("pictures", PictureLimits())

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from handler.contract.chat.generation_request import MAX_TOP_LOGPROBS, GenerationRequest
 from handler.contract.chat.messages import MAX_MESSAGES, Message, check
-from handler.contract.chat.pictures import Reference
+from handler.contract.chat.pictures import Reference, references_of
 from handler.contract.chat.reasoning import Effort, Reasoning, Thinking, Wish
 from handler.contract.chat.tools import MAX_TOOLS, Tool, ToolChoice, chosen, must_call
 from handler.contract.request import Integer, Items, JsonObject, NonEmpty, Text
@@ -207,9 +207,7 @@ class ChatRequest(GenerationRequest):
     @property
     def _further(self) -> list[Reference]:
         """The pictures beside the messages."""
-        if isinstance(self.image, str):
-            return [Reference(self.image, "image")]
-        return [Reference(one, f"image[{at}]") for at, one in enumerate(self.image)]
+        return references_of(self.image)
 
     @property
     def _shown_at(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from models.chat.vllm.running import Alive
-from models.device.ram import free_ram
+from models.device.hardware import available_bytes
 from models.row import Row
 
 _LEFT_BYTES = 4 * 10**9  # for all else, beside the weights of a model that sleeps
@@ -22,7 +22,9 @@ class Nap:
         free_bytes: says how much of the RAM is free.
     """
 
-    def __init__(self, engine: Any, row: Row, free_bytes: Callable[[], int] = free_ram) -> None:
+    def __init__(
+        self, engine: Any, row: Row, free_bytes: Callable[[], int] = available_bytes
+    ) -> None:
         self._engine = engine
         self._free_bytes = free_bytes
         self._may = bool(row.options.get("sleeps"))

@@ -10,7 +10,7 @@ import pytest
 
 from models.chat.vllm.engine import VllmChat
 from models.chat.vllm.nap import Nap
-from models.device.ram import free_ram
+from models.device.hardware import available_bytes
 from models.errors import DeviceLost
 from models.warm.pool import Pool
 from tests.conftest import tiny
@@ -91,5 +91,5 @@ def test_the_ram_that_is_free(tmp_path, files, expected):
     (tmp_path / "memory").mkdir()
     for name, content in files.items():
         (tmp_path / name).write_text(content)
-    assert free_ram(tmp_path / "meminfo", tmp_path) // 1024 == expected
-    assert free_ram(tmp_path / "none", tmp_path) == 0
+    assert available_bytes(tmp_path / "meminfo", tmp_path) // 1024 == expected
+    assert available_bytes(tmp_path / "none", tmp_path) == 0
