@@ -3,16 +3,10 @@
 import { bytes, button, clock, download, el, freshId } from "./dom.js";
 import { DropZone } from "./files.js";
 import { ask, base } from "./server.js";
+import { decoded, discard, soundFile } from "./sounds.js";
 import { remarks, Workbench } from "./workbench.js";
 
 const KEPT = 8; // results shown
-const TYPES = {
-  mp3: "audio/mpeg",
-  opus: "audio/ogg",
-  aac: "audio/aac",
-  flac: "audio/flac",
-  wav: "audio/wav",
-};
 
 export class Music {
   constructor() {
@@ -89,7 +83,7 @@ async function received(response) {
 
 function figure(song, told, caption) {
   const { format } = told;
-  const blob = song.blob ?? (song.b64_json && decoded(song.b64_json, format));
+  const blob = song.blob ?? (song.b64_json && soundFile([decoded(song.b64_json)], format));
   const src = blob ? URL.createObjectURL(blob) : song.url;
   const name = `${freshId("song")}.${format}`;
   const facts = [clock(told.duration), `${told.sample_rate} Hz`, `seed ${song.seed}`];
@@ -103,14 +97,4 @@ function figure(song, told, caption) {
     el("audio", { src, controls: true, "aria-label": caption }),
     el("figcaption", {}, el("span", {}, facts.join(" · ")), save),
   );
-}
-
-function decoded(content, format) {
-  const raw = Uint8Array.from(atob(content), (one) => one.charCodeAt(0));
-  return new Blob([raw], { type: TYPES[format] });
-}
-
-function discard(element) {
-  for (const one of element.querySelectorAll("audio")) URL.revokeObjectURL(one.src);
-  element.remove();
 }

@@ -3,18 +3,11 @@
 import { button, bytes, clock, download, el, freshId, labelled } from "./dom.js";
 import { FieldError } from "./fields.js";
 import { base, events } from "./server.js";
+import { decoded, discard, soundFile } from "./sounds.js";
 import { remarks, Workbench } from "./workbench.js";
 
 const TEXT = "Hello. On March 3rd, Dr. Smith paid $9.99 for a cup of tea.";
 const KEPT = 8; // results shown
-const TYPES = {
-  mp3: "audio/mpeg",
-  opus: "audio/ogg",
-  aac: "audio/aac",
-  flac: "audio/flac",
-  wav: "audio/wav",
-  pcm: "application/octet-stream",
-};
 
 export class Speech {
   constructor() {
@@ -63,7 +56,7 @@ export class Speech {
     for await (const event of events(base("speech") + route, { body, signal })) {
       if (event.type === "speech.audio.delta") {
         first ??= performance.now() - start;
-        parts.push(Uint8Array.from(atob(event.audio), (one) => one.charCodeAt(0)));
+        parts.push(decoded(event.audio));
       } else if (event.type === "speech.audio.done") done = event;
     }
     if (!done) throw new Error("The sound broke off.");
@@ -78,7 +71,7 @@ const numbered = ({ sample_rate: rate, ...values }) =>
   rate === undefined ? values : { ...values, sample_rate: Number(rate) };
 
 function result(parts, done, text, notice) {
-  const blob = new Blob(parts, { type: TYPES[done.format] });
+  const blob = soundFile(parts, done.format);
   const name = `${freshId("speech")}.${done.format}`;
   const plays = done.format !== "pcm";
   const player = plays
@@ -97,9 +90,4 @@ function result(parts, done, text, notice) {
     ),
     remarks(done, notice),
   );
-}
-
-function discard(element) {
-  for (const one of element.querySelectorAll("audio")) URL.revokeObjectURL(one.src);
-  element.remove();
 }
