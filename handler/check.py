@@ -26,6 +26,7 @@ from models.catalog import GB
 from models.errors import QuartetError
 from models.row import Row
 from models.warm.loader import missing_libraries
+from models.weights.places import size_of
 from models.weights.sources import HubSource, parse, shown
 from models.weights.store import WeightsStore
 
@@ -143,7 +144,7 @@ def _weights(settings: Settings, row: Row, weigh: bool) -> Iterator[Finding]:
     store = WeightsStore(settings.places())
     place = store.locate(row)
     if place is not None:
-        size = f"{_size_bytes(place) / GB:.1f} GB " if weigh else ""
+        size = f"{size_of(place) / GB:.1f} GB " if weigh else ""
         yield Finding(OK, "weights", f"{size}{store.places.kind(place)}: {place}")
         return
     source = shown(row.weights.partition("?")[0])
@@ -237,9 +238,3 @@ async def _bucket(worker: Worker) -> list[Finding]:
         found = f"{where}: {error_object(error)['message']}"
         return [Finding(ERROR, "bucket", found, do)]
     return [Finding(OK, "bucket", f"{where} can be written")]
-
-
-def _size_bytes(place: Path) -> int:
-    if place.is_file():
-        return place.stat().st_size
-    return sum(path.stat().st_size for path in place.rglob("*") if path.is_file())

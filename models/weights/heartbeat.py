@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from models.row import Row
+from models.weights.places import size_of
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ def heartbeat(row: Row, folder: Path) -> Iterator[None]:
     def beat() -> None:
         while not done.wait(_HEARTBEAT_S):
             with suppress(OSError):  # a file may be renamed meanwhile
-                size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+                size = size_of(folder)
                 after_s = time.monotonic() - start
                 log.info("%s: %.1f GB on disk after %.0f s", row.slug, size / 1e9, after_s)
 

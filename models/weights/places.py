@@ -64,3 +64,10 @@ class Places:
         except OSError:
             return self.cache
         return self.volume if os.access(self.volume, os.W_OK) else self.cache
+
+
+def size_of(place: Path) -> int:
+    """Return the bytes of a file, or of all files in a folder; 0 where there is nothing."""
+    if place.is_file():
+        return place.stat().st_size
+    return sum(path.stat().st_size for path in place.rglob("*") if path.is_file())

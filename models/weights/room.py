@@ -7,6 +7,7 @@ from pathlib import Path
 
 from models.errors import WeightsUnavailable
 from models.row import Row
+from models.weights.places import size_of
 from models.weights.sources import FileSource, HubSource, RemoteSource, Source
 
 RESUMED = (HubSource, RemoteSource)  # downloads that go on where they were interrupted
@@ -19,7 +20,7 @@ def check_room(row: Row, source: Source, into: Path) -> None:
         WeightsUnavailable: it does not; says how much is free.
     """
     partial = into / f".{source.key}.partial"
-    begun_bytes = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
+    begun_bytes = size_of(partial)
     if isinstance(source, FileSource) and source.convert is None:
         begun_bytes = Path(source.path).stat().st_size  # it stays where it is
     elif not isinstance(source, RESUMED):
