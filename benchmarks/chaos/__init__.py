@@ -8,6 +8,9 @@ answers    an answer without its ids and times, and the comparison of two answer
 proxy      a TCP proxy that cuts, delays and halves connections
 servers    the media server, the bucket and the receiver of webhooks
 platform   the platform's process, which can be started again with the same workers
+control    the file that says which faults there are inside a process
+worker     the worker's process, with those faults
+device     engines whose device runs out of memory or is lost
 processes  starts, signals and replaces the platform and the workers
 observer   the requests of clients, and the notes of what they see
 client     brings a job to its end, as the clients of each route do

@@ -18,15 +18,18 @@ SLOT_S = 1.0
 _GRACE_S = 45.0  # how long after a fault a job may still feel it: retries, and a lost worker
 _DELIVERY_S = 15.0  # how long a webhook may be under way
 _LOST_TRIES = 3  # a job fails when this many workers were lost on it
-_WORKER_FAULTS = frozenset({"kill", "stop", "term", "cut", "stall", "slow", "half", "lost"})
-_CODES = {  # what a job may fail with, and the fault that it needs
+_WORKER_FAULTS = frozenset(
+    {"kill", "stop", "term", "cut", "stall", "slow", "half", "lost", "device"}
+)
+_TARGETS = {  # what a job may fail with, and of what there must have been a fault
     "storage_failed": "bucket",
     "media_unreachable": "media",
     "media_timeout": "media",
     "media_refused": "media",
     "media_undecodable": "media",
-    "disk_full": "disk",
 }
+_KINDS = {"disk_full": "disk", "out_of_memory": "memory", "device_lost": "device"}
+_UNNOTICED = frozenset({"tight"})  # the kinds that no client may notice
 
 Rule = Callable[[Record, History], Iterator[str]]
 
@@ -175,11 +178,10 @@ def _may_fail(record: Record, history: History, event: Event) -> bool:
         code = json.loads(error)["code"]
     except (TypeError, ValueError, KeyError):
         return _lost_workers(record, history) >= _LOST_TRIES and "worker" in str(error)
-    needed = _CODES.get(code)
-    if needed == "disk":
+    if code in _KINDS:
         return any(_touches(history, span.begin_s, span.end_s) for span in record.spans
-                   if span.fault.kind == "disk")  # fmt: skip
-    return needed is not None and _felt(record, history, {needed})
+                   if span.fault.kind == _KINDS[code])  # fmt: skip
+    return code in _TARGETS and _felt(record, history, {_TARGETS[code]})
 
 
 def _lost_workers(record: Record, history: History) -> int:
@@ -205,6 +207,7 @@ def _felt(record: Record, history: History, targets: set[str], after_s: float = 
     return any(
         span.fault.target in targets and _touches(history, span.begin_s - after_s, span.end_s)
         for span in record.spans
+        if span.fault.kind not in _UNNOTICED
     )
 
 

@@ -12,10 +12,13 @@ from benchmarks.chaos.gallery import BODIES, SURFACES
 
 LINKS = ("client", "bucket", "media")
 PROCESS_FAULTS = ("kill", "stop", "term", "disk")
+INSIDE_FAULTS = ("tight", "memory", "device")  # in a worker's process, which runs on at first
 LINK_FAULTS = ("cut", "stall", "slow", "half", "lost", "429", "503")
 PLATFORM_FAULTS = ("crash", "restart")
 _WAYS = ("run", "runpod", "runsync", "stream", "openai", "openai stream", "gateway")
 _MEAN_PAUSE_S = 2.5  # between two faults
+_SHARES = (0.3, 0.2, 0.5)  # of faults of processes, inside of them, and of links
+_AT_ONCE = frozenset({"kill", "term", "device"})
 
 
 @dataclass(frozen=True)
@@ -107,15 +110,15 @@ def schedule(seed: int, seconds: float, workers: int) -> list[Fault]:
 def _fault(chance: random.Random, at_s: float, workers: int) -> Fault:
     worker = f"worker {chance.randrange(workers)}"
     begins_s, lasts_s = round(at_s, 3), round(chance.uniform(0.5, 6), 3)
-    if chance.random() < 0.4:
-        kind = chance.choice(PROCESS_FAULTS)
-        if kind in {"kill", "term"}:
-            lasts_s = 0.0
-        elif kind == "stop":
-            lasts_s = round(chance.choice((lasts_s, chance.uniform(5, 60))), 3)
-        return Fault(begins_s, kind, worker, lasts_s)
-    target = chance.choice((worker, worker, *LINKS))
-    return Fault(begins_s, chance.choice(LINK_FAULTS), target, lasts_s)
+    kind = chance.choice(chance.choices((PROCESS_FAULTS, INSIDE_FAULTS, LINK_FAULTS), _SHARES)[0])
+    if kind in LINK_FAULTS:
+        target = chance.choice((worker, worker, *LINKS))
+        return Fault(begins_s, kind, target, lasts_s)
+    if kind in _AT_ONCE:
+        lasts_s = 0.0
+    elif kind == "stop":
+        lasts_s = round(chance.choice((lasts_s, chance.uniform(5, 60))), 3)
+    return Fault(begins_s, kind, worker, lasts_s)
 
 
 def write(path: Path, faults: Sequence[Fault]) -> None:

@@ -12,10 +12,12 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import httpx
 
+from benchmarks.chaos.control import VARIABLE, Control
 from benchmarks.chaos.proxy import Link
 from local.environment import clean, variables
 from local.process import end_with_parent, free_port
@@ -66,6 +68,7 @@ class Life:
     """One process of a worker, from its start to its end."""
 
     process: subprocess.Popen[bytes]
+    worker_id: str
     metrics_port: int
     folder: Path
     killed: bool = False
@@ -97,6 +100,11 @@ class WorkerSlot:
         """What the faults call it."""
         return f"worker {self.number}"
 
+    @cached_property
+    def control(self) -> Control:
+        """The faults inside its processes."""
+        return Control(self.folder / f"worker-{self.number}.json")
+
     async def keep(self) -> None:
         """Run a process, and another after its end, until ``ended`` is set."""
         while not self.ended.is_set():
@@ -122,13 +130,14 @@ class WorkerSlot:
         worker_id = f"chaos-{self.number}-{len(self.lives)}"
         with (self.folder / f"worker-{self.number}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-u", "-m", "handler"],
+                [sys.executable, "-u", "-m", "benchmarks.chaos.worker"],
                 cwd=ROOT,
                 env={
                     **self.env,
                     **variables(self.link.url, "all", worker_id, self.token),
                     "METRICS_PORT": str(port),
                     "TMPDIR": str(folder),
+                    VARIABLE: str(self.control.path),
                 },
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -136,7 +145,7 @@ class WorkerSlot:
                 start_new_session=True,
                 preexec_fn=end_with_parent,
             )
-        return Life(process, port, folder)
+        return Life(process, worker_id, port, folder)
 
 
 def mounted(folder: Path) -> bool:

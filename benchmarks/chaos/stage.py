@@ -211,7 +211,7 @@ async def play(options: Options, plans: Sequence[Plan], schedule: Sequence[Fault
         record.histories = await stage.load(plans)
         breaking.cancel()
         await asyncio.gather(breaking, return_exceptions=True)
-        record.spans = injector.spans
+        record.spans, record.leftovers = injector.spans, injector.unended
         await stage.ready()
         record.open_jobs = await stage.open_jobs()
         for history in record.histories:
@@ -219,7 +219,7 @@ async def play(options: Options, plans: Sequence[Plan], schedule: Sequence[Fault
         await asyncio.sleep(4)  # the last webhooks, tries included
         slots.append(await stage.slot())
         record.slots = slots
-        record.leftovers = await leftovers.held(stage.workers)
+        record.leftovers = [*record.leftovers, *await leftovers.held(stage.workers)]
     finally:
         record.leftovers = [*record.leftovers, *await stage.close()]
     return record

@@ -1,0 +1,136 @@
+"""The faults inside a worker's process: each does what it is called, and what follows is right."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.chaos.control import VARIABLE, Control
+from benchmarks.chaos.device import Device
+from models import fake
+from models.chat.request import Prompt, Sampling
+from models.device.hardware import Device as Hardware
+from models.embeddings.request import EmbedRequest
+from models.errors import DeviceLost, OutOfMemory
+from models.warm.batch import Batcher
+from models.warm.loader import engine_class
+from models.warm.steps import Steps
+from tests.conftest import ROOT
+from tests.support.bodies import CHAT, EMBEDDINGS
+
+
+@pytest.fixture
+def control(tmp_path) -> Control:
+    return Control(tmp_path / "control.json")
+
+
+def engine(surface: str, control: Control, worker: str = "worker-1") -> Any:
+    """An engine without weights whose device the control file rules."""
+    row = next(row for row in fake.rows() if row.surface == surface)
+    loaded = engine_class(row).load(Path(), row, Hardware("cpu", 1, bf16=False))
+    return Device(control, worker).holds(loaded)
+
+
+async def embed(batcher: Batcher, engine: Any, text: str) -> Any:
+    work = await engine.prepare(EmbedRequest((text,)))
+    return await batcher.submit(work)
+
+
+async def embed_all(control: Control, count: int) -> tuple[list[Any], int]:
+    """Embed texts at once; returns the outcomes, and how many parts a run holds at most then."""
+    embeddings = engine("embeddings", control)
+    embeddings.budget, embeddings.packs = 1000, True
+    batcher = Batcher(embeddings, 64)
+    try:
+        texts = [embed(batcher, embeddings, f"text {n}") for n in range(count)]
+        return await asyncio.gather(*texts, return_exceptions=True), int(batcher.budget)
+    finally:
+        await batcher.close()
+
+
+def test_where_memory_is_tight_a_run_is_divided_and_no_request_fails(control):
+    control.write(memory="tight")
+    outcomes, budget = asyncio.run(embed_all(control, 9))
+    assert not [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+    assert budget < 1000, "later runs are smaller"
+
+
+def test_without_memory_each_request_fails_by_name_and_the_next_succeeds(control):
+    control.write(memory="none")
+    outcomes, _ = asyncio.run(embed_all(control, 5))
+    assert {type(outcome) for outcome in outcomes} == {OutOfMemory}
+    control.write(memory=None)
+    outcomes, _ = asyncio.run(embed_all(control, 5))
+    assert not [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+
+
+def test_a_lost_device_is_the_loss_of_one_worker(control):
+    control.write(device="worker-1")
+    outcomes, _ = asyncio.run(embed_all(control, 3))
+    assert {type(outcome) for outcome in outcomes} == {DeviceLost}
+    control.write(device="worker-0")
+    outcomes, _ = asyncio.run(embed_all(control, 3))
+    assert not [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+
+
+async def chat(steps: Steps, text: str, begun: Callable[[], None] = lambda: None) -> int:
+    """Return the number of events of a conversation."""
+    count = 0
+    async for _ in steps.stream(Prompt(tuple(text.encode()), Sampling(max_tokens=500))):
+        count += 1
+        begun()
+    return count
+
+
+def test_a_conversation_that_has_begun_goes_on_though_the_next_has_no_memory(control):
+    async def both() -> tuple[int, BaseException | int]:
+        fake_chat = engine("chat", control)
+        fake_chat.delay_s = 0.002
+        steps, begun = Steps(fake_chat), asyncio.Event()
+        try:
+            first = asyncio.ensure_future(chat(steps, "x" * 200, begun.set))
+            await begun.wait()
+            control.write(memory="none")
+            second = await asyncio.gather(chat(steps, "y"), return_exceptions=True)
+            return await first, second[0]
+        finally:
+            await steps.close()
+
+    first, second = asyncio.run(both())
+    assert first > 200
+    assert isinstance(second, OutOfMemory)
+
+
+def run_job(body: dict[str, Any], control: Control, **env: str) -> tuple[int, dict[str, Any]]:
+    """Run one job in the worker's process; returns the exit status and the answer."""
+    job = json.dumps({"input": body})
+    ran = subprocess.run(
+        [sys.executable, "-m", "benchmarks.chaos.worker", "--test_input", job],
+        cwd=ROOT,
+        env={
+            "PATH": "/usr/bin:/bin", "FAKE_ENGINES": "1", "RUNPOD_POD_ID": "worker-1",
+            VARIABLE: str(control.path), **env,
+        },
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    return ran.returncode, json.loads(ran.stdout)
+
+
+@pytest.mark.parametrize(("entries", "body", "code"), [
+    ({"memory": "none"}, EMBEDDINGS, "out_of_memory"),
+    ({"memory": "none"}, CHAT, "out_of_memory"),
+    ({"device": "worker-1"}, CHAT, "device_lost"),
+    ({"memory": "tight", "device": "another"}, EMBEDDINGS, None),
+])  # fmt: skip
+def test_the_worker_of_a_run_has_the_faults_of_its_file(control, entries, body, code):
+    control.write(**entries)
+    status, answer = run_job(body, control)
+    assert answer.get("error", {}).get("code") == code
+    assert status == (code is not None)
