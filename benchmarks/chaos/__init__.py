@@ -10,6 +10,7 @@ servers    the media server, the bucket and the receiver of webhooks
 platform   the platform's process, which can be started again with the same workers
 control    the file that says which faults there are inside a process
 worker     the worker's process, with those faults
+clock      a wall clock that jumps
 device     engines whose device runs out of memory or is lost
 processes  starts, signals and replaces the platform and the workers
 observer   the requests of clients, and the notes of what they see

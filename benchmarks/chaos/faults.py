@@ -71,6 +71,7 @@ class Injector:
             "tight": self._has_little_memory,
             "memory": self._has_little_memory,
             "device": self._device_is_lost,
+            "clock": self._clock_is_wrong,
         }
         if fault.kind not in kinds:
             raise ValueError(f"no fault is called {fault.kind}")
@@ -120,6 +121,17 @@ class Injector:
             yield
         finally:
             control.write(memory=None)
+
+    @asynccontextmanager
+    async def _clock_is_wrong(self, fault: Fault) -> AsyncIterator[None]:
+        """Let a clock jump there, and back."""
+        on_platform = fault.target == "platform"
+        control = (self.platform if on_platform else self.workers[fault.target]).control
+        control.write(clock_s=fault.jump_s)
+        try:
+            yield
+        finally:
+            control.write(clock_s=None)
 
     @asynccontextmanager
     async def _device_is_lost(self, fault: Fault) -> AsyncIterator[None]:

@@ -12,12 +12,13 @@ from benchmarks.chaos.gallery import BODIES, SURFACES
 
 LINKS = ("client", "bucket", "media")
 PROCESS_FAULTS = ("kill", "stop", "term", "disk")
-INSIDE_FAULTS = ("tight", "memory", "device")  # in a worker's process, which runs on at first
+INSIDE_FAULTS = ("tight", "memory", "device", "clock")  # in a process, which runs on at first
 LINK_FAULTS = ("cut", "stall", "slow", "half", "lost", "429", "503")
 PLATFORM_FAULTS = ("crash", "restart")
 _WAYS = ("run", "runpod", "runsync", "stream", "openai", "openai stream", "gateway")
 _MEAN_PAUSE_S = 2.5  # between two faults
 _SHARES = (0.3, 0.2, 0.5)  # of faults of processes, inside of them, and of links
+_LONGEST_JUMP_S = 4 * 3600
 _AT_ONCE = frozenset({"kill", "term", "device"})
 
 
@@ -53,12 +54,14 @@ class Fault:
         kind: one of the kinds above.
         target: a link, ``platform``, or the number of a worker: ``worker 2``.
         seconds: how long it lasts; 0 = it is over at once.
+        jump_s: by how many seconds a clock jumps.
     """
 
     at_s: float
     kind: str
     target: str
     seconds: float = 0.0
+    jump_s: float = 0.0
 
 
 def plans(seed: int, jobs: int, ways: Sequence[str] = _WAYS) -> list[Plan]:
@@ -116,6 +119,10 @@ def _fault(chance: random.Random, at_s: float, workers: int) -> Fault:
         return Fault(begins_s, kind, target, lasts_s)
     if kind in _AT_ONCE:
         lasts_s = 0.0
+    elif kind == "clock":
+        target = chance.choice((worker, worker, "platform"))
+        jump_s = chance.choice((-1, 1)) * chance.uniform(60, _LONGEST_JUMP_S)
+        return Fault(begins_s, kind, target, lasts_s, round(jump_s, 1))
     elif kind == "stop":
         lasts_s = round(chance.choice((lasts_s, chance.uniform(5, 60))), 3)
     return Fault(begins_s, kind, worker, lasts_s)

@@ -33,6 +33,7 @@ class PlatformProcess:
     def __init__(self, log: Path) -> None:
         self.port = free_port()
         self.token = secrets.token_urlsafe(16)
+        self.control = Control(log.with_suffix(".json"))
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -44,7 +45,7 @@ class PlatformProcess:
     async def start(self) -> None:
         """Start it and wait until it answers."""
         command = [sys.executable, "-m", "benchmarks.chaos.platform", str(self.port)]
-        env = {**clean(os.environ), "CHAOS_TOKEN": self.token}
+        env = {**clean(os.environ), "CHAOS_TOKEN": self.token, VARIABLE: str(self.control.path)}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - it takes milliseconds
                 command, cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True

@@ -64,9 +64,9 @@ class Stage:
     async def start(self) -> None:
         """Start everything, and wait until all workers take jobs."""
         await self.platform.start()
-        store, store_port = servers.bucket()
+        store = servers.Bucket()
         self._stack.callback(store.stop)
-        ports = {"client": self.platform.port, "bucket": store_port}
+        ports = {"client": self.platform.port, "bucket": store.port}
         ports["media"] = await self._serve(servers.media())
         hooks = servers.Receiver(lambda job_id, value: self.client.hook(job_id, value))
         hook_port = await self._serve(hooks.application())

@@ -16,10 +16,12 @@ from handler.ending import end_at_sigterm
 def main() -> int:
     """Run; returns the exit status."""
     end_at_sigterm()
+    from benchmarks.chaos.clock import shift
     from benchmarks.chaos.control import VARIABLE, Control
     from benchmarks.chaos.device import Device
 
     control = Control(Path(os.environ[VARIABLE]))
+    shift(control)
     Device(control, os.environ.get("RUNPOD_POD_ID", "")).install()
     return run()
 

@@ -23,16 +23,19 @@ _TAKEN = frozenset({200, 201, 204})
 _MAY_PASS = frozenset({408, 429, *range(500, 600)})
 _ERROR_BYTES = 4096  # S3's answers are shorter, and name their code first
 _CODE = re.compile(rb"<Code>([A-Za-z0-9.]{1,64})</Code>")
+_OF_ANOTHER_TIME = re.compile(rb"<Message>Request (has expired|is not (valid yet|yet valid))")
 
 _ELSEWHERE = "it is in another region or at another address; correct the region or the endpoint"
 _NOT_ALLOWED = "the keys are not allowed to write to it; allow them s3:PutObject"
 _NO_BUCKET = "there is no such bucket; create it or correct its name"
+_CLOCKS = "the clocks of the worker and of the store differ"
 _BY_CODE = {
     "AuthorizationHeaderMalformed": _ELSEWHERE,
     "AuthorizationQueryParametersError": _ELSEWHERE,
     "InvalidAccessKeyId": "the store does not know the access key",
     "NoSuchBucket": _NO_BUCKET,
-    "RequestTimeTooSkewed": "the clocks of the worker and of the store differ",
+    "RequestExpired": _CLOCKS,
+    "RequestTimeTooSkewed": _CLOCKS,
     "SignatureDoesNotMatch": "the secret key is not that of the access key",
 }
 _BY_STATUS = {
@@ -102,6 +105,8 @@ def _refusal(status: int, body: bytes) -> _Failure:
     code = found[1].decode() if found else ""
     reason = f"the bucket answered with status {status}{code and f' ({code})'}"
     meaning = _BY_CODE.get(code) or _BY_STATUS.get(status)
+    if code == "AccessDenied" and _OF_ANOTHER_TIME.search(body):
+        meaning = _CLOCKS  # the signature is new, and valid for an hour
     return _Failure(
         f"{reason}: {meaning}" if meaning else reason,
         may_pass=status in _MAY_PASS or code == "RequestTimeout",  # which S3 says with a 400

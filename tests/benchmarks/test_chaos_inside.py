@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from benchmarks.chaos.control import VARIABLE, Control
 from benchmarks.chaos.device import Device
+from benchmarks.chaos.servers import BUCKET, Bucket
 from models import fake
 from models.chat.request import Prompt, Sampling
 from models.device.hardware import Device as Hardware
@@ -23,7 +25,7 @@ from models.warm.batch import Batcher
 from models.warm.loader import engine_class
 from models.warm.steps import Steps
 from tests.conftest import ROOT
-from tests.support.bodies import CHAT, EMBEDDINGS
+from tests.support.bodies import CHAT, EMBEDDINGS, IMAGES
 
 
 @pytest.fixture
@@ -121,6 +123,55 @@ def run_job(body: dict[str, Any], control: Control, **env: str) -> tuple[int, di
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     return ran.returncode, json.loads(ran.stdout)
+
+
+@pytest.mark.parametrize("jump_s", [7200.0, -7200.0])
+def test_a_clock_jumps_and_the_answer_is_of_its_time(control, jump_s):
+    control.write(clock_s=jump_s)
+    status, answer = run_job(CHAT, control)
+    assert status == 0
+    assert answer["created"] == pytest.approx(time.time() + jump_s, abs=60)
+
+
+def test_a_store_refuses_what_is_signed_at_another_time(control):
+    keys = {
+        "BUCKET_ACCESS_KEY_ID": "key-id", "BUCKET_SECRET_ACCESS_KEY": "hush",
+        "BUCKET_NAME": BUCKET,
+    }  # fmt: skip
+    store = Bucket()
+    try:
+        keys["BUCKET_ENDPOINT_URL"] = f"http://127.0.0.1:{store.port}"
+        for jump_s, right in ((600, True), (-1800, True), (7200, False), (-7200, False)):
+            control.write(clock_s=jump_s)
+            status, answer = run_job(IMAGES, control, **keys)
+            assert (status == 0) is right, answer
+            if not right:
+                assert answer["error"]["code"] == "storage_failed"
+                assert "the clocks of the worker and of the store differ" in str(answer)
+    finally:
+        store.stop()
+
+
+def test_every_reader_of_the_wall_clock_sees_the_jump_and_none_of_the_monotonic_one(control):
+    """In a process of its own, since the classes of ``datetime`` are changed."""
+    code = (
+        "import json, pathlib, sys, time, datetime as d\n"
+        "from benchmarks.chaos import clock, control\n"
+        "clock.shift(control.Control(pathlib.Path(sys.argv[1])))\n"
+        "zone = d.timezone.utc\n"
+        "print(json.dumps([time.time(), time.time_ns() / 1e9, d.datetime.now(zone).timestamp(),"
+        "d.datetime.now().timestamp(), d.datetime.utcnow().replace(tzinfo=zone).timestamp(),"
+        "time.mktime(time.localtime()), time.clock_gettime(time.CLOCK_REALTIME),"
+        "time.mktime(time.strptime(time.ctime())), time.monotonic(), time.gmtime(0).tm_year]))"
+    )
+    control.write(clock_s=-86400.0)
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(control.path)], cwd=ROOT, capture_output=True, check=True
+    )
+    *walls, monotonic, epoch = json.loads(ran.stdout)
+    assert walls == [pytest.approx(time.time() - 86400, abs=30)] * len(walls)
+    assert monotonic == pytest.approx(time.monotonic(), abs=30)
+    assert epoch == 1970
 
 
 @pytest.mark.parametrize(("entries", "body", "code"), [
