@@ -28,12 +28,7 @@ _TARGETS = {  # what a job may fail with, and of what there must have been a fau
     "media_refused": "media",
     "media_undecodable": "media",
 }
-_KINDS = {
-    "disk_full": "disk",
-    "out_of_memory": "memory",
-    "device_lost": "device",
-    "another time": "clock",
-}
+_KINDS = {"disk_full": "disk", "out_of_memory": "memory", "device_lost": "device"}
 _UNNOTICED = frozenset({"tight", "clock"})  # the kinds that no client may notice
 
 Rule = Callable[[Record, History], Iterator[str]]
@@ -183,8 +178,6 @@ def _may_fail(record: Record, history: History, event: Event) -> bool:
         code = json.loads(error)["code"]
     except (TypeError, ValueError, KeyError):
         return _lost_workers(record, history) >= _LOST_TRIES and "worker" in str(error)
-    if code == "storage_failed" and "the clocks of the worker and of the store differ" in error:
-        code = "another time"
     if code in _KINDS:
         return any(_touches(history, span.begin_s, span.end_s) for span in record.spans
                    if span.fault.kind == _KINDS[code])  # fmt: skip

@@ -7,7 +7,7 @@ import io
 import logging
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from handler.errors import StorageFailed
@@ -46,6 +46,16 @@ _BY_STATUS = {
 }
 
 
+class OfAnotherTime(StorageFailed):
+    """The store refuses the time of the signature.
+
+    Attributes:
+        date: the store's time, as its answer has it; empty if it has none.
+    """
+
+    date = ""
+
+
 @dataclass(frozen=True)
 class _Failure:
     """Why a try did not store the object, and whether another one may."""
@@ -53,12 +63,21 @@ class _Failure:
     reason: str
     may_pass: bool
     cause: Exception | None = None
+    kind: type[StorageFailed] = StorageFailed
+    date: str = ""
+
+    def error(self) -> StorageFailed:
+        error = self.kind(f"The result could not be stored: {self.reason}.")
+        if isinstance(error, OfAnotherTime):
+            error.date = self.date
+        return error
 
 
 async def put(session: aiohttp.ClientSession, url: URL, content: bytes, content_type: str) -> None:
     """Upload ``content``; what is tried again writes the same object, so that twice does no harm.
 
     Raises:
+        OfAnotherTime: the clocks of the worker and of the store differ.
         StorageFailed: the store refuses, or cannot be reached after four tries.
     """
     for pause_s in (*_PAUSES_S, None):
@@ -66,9 +85,7 @@ async def put(session: aiohttp.ClientSession, url: URL, content: bytes, content_
         if failure is None:
             return
         if pause_s is None or not failure.may_pass:
-            raise StorageFailed(
-                f"The result could not be stored: {failure.reason}."
-            ) from failure.cause
+            raise failure.error() from failure.cause
         pause_s *= random.uniform(0.8, 1.2)
         log.warning("an upload failed, %s; again in %.1f s", failure.reason, pause_s)
         await asyncio.sleep(pause_s)
@@ -86,7 +103,8 @@ async def _try(
         async with session.put(url, data=body, headers=headers, allow_redirects=False) as response:
             if response.status in _TAKEN:
                 return None
-            return _refusal(response.status, await _head(response.content))
+            refusal = _refusal(response.status, await _head(response.content))
+            return replace(refusal, date=response.headers.get("Date", ""))
     except (aiohttp.ClientError, OSError) as error:  # a time that is over is an OSError too
         reason = f"the bucket cannot be reached ({type(error).__name__})"
         return _Failure(reason, may_pass=True, cause=error)
@@ -110,4 +128,5 @@ def _refusal(status: int, body: bytes) -> _Failure:
     return _Failure(
         f"{reason}: {meaning}" if meaning else reason,
         may_pass=status in _MAY_PASS or code == "RequestTimeout",  # which S3 says with a 400
+        kind=OfAnotherTime if meaning == _CLOCKS else StorageFailed,
     )

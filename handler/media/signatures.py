@@ -1,0 +1,99 @@
+"""Presigned URLs by the store's clock, where this machine's is wrong.
+
+S3 refuses a signature whose time is more than a quarter of an hour ahead, or more than its validity
+ago. botocore signs by the machine's clock only. A refusal has the store's time in its ``Date``
+header (RFC 9110, section 6.6.1). It is kept relative to the monotonic clock, so that later jumps of
+the wall clock, and its correction, change nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from handler.media.bucket import BucketConfig
+
+log = logging.getLogger(__name__)
+
+_LEAST_S = 60.0  # clocks that are closer agree
+_MOST_STORES = 64
+
+
+class StoreClocks:
+    """The clocks of stores that have refused a time, by their endpoints."""
+
+    def __init__(self) -> None:
+        self._ahead_s: dict[str, float] = {}  # of the monotonic clock
+
+    def learn(self, endpoint: str, date: str) -> bool:
+        """Note a store's time; return whether another signature may now be accepted.
+
+        Args:
+            endpoint: the store's URL.
+            date: the ``Date`` header of its refusal; empty if it sent none.
+        """
+        try:
+            moment_s = parsedate_to_datetime(date).timestamp()
+        except (ValueError, TypeError):
+            return False
+        if abs(moment_s - self.now_s(endpoint)) < _LEAST_S:
+            return False
+        if len(self._ahead_s) >= _MOST_STORES:
+            self._ahead_s.clear()
+        log.warning(
+            "the store's clock is %.0f s ahead of this machine's; signatures follow the store's",
+            moment_s - time.time(),
+        )
+        self._ahead_s[endpoint] = moment_s - time.monotonic()
+        return True
+
+    def knows(self, endpoint: str) -> bool:
+        """Whether a store's clock is known."""
+        return endpoint in self._ahead_s
+
+    def now_s(self, endpoint: str) -> float:
+        """Return the time of a store in seconds since 1970; this machine's if none is known."""
+        ahead_s = self._ahead_s.get(endpoint)
+        return time.time() if ahead_s is None else time.monotonic() + ahead_s
+
+
+def signed_at(
+    moment_s: float,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    expires_s: int,
+    config: BucketConfig,
+) -> str:
+    """Return a presigned URL as botocore makes it, of another time than the machine's.
+
+    Args:
+        moment_s: the time, in seconds since 1970.
+        method: the only one that it is valid for.
+        url: what it names; a query is removed.
+        headers: those that must be sent with it.
+        expires_s: how long it is valid.
+        config: the keys and the region.
+    """
+    from botocore.auth import SIGV4_TIMESTAMP, S3SigV4QueryAuth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials
+
+    class AtThatTime(S3SigV4QueryAuth):  # type: ignore[misc]
+        """Signs for a given time: the hook runs between the reading of the clock and its use."""
+
+        def _modify_request_before_signing(self, request: AWSRequest) -> None:
+            at = datetime.fromtimestamp(moment_s, UTC)
+            request.context["timestamp"] = at.strftime(SIGV4_TIMESTAMP)
+            super()._modify_request_before_signing(request)
+
+    request = AWSRequest(method, urlsplit(url)._replace(query="").geturl(), headers=dict(headers))
+    keys = Credentials(config.access_key_id, config.secret_access_key)
+    AtThatTime(keys, "s3", config.address.region, expires=expires_s).add_auth(request)
+    return str(request.url)
