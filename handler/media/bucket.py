@@ -22,7 +22,7 @@ from yarl import URL
 
 from handler.errors import MediaForbidden, MediaInvalid, StorageFailed
 from handler.media.guard import Guard, forbidden
-from handler.media.signatures import StoreClocks, signed_at
+from handler.media.signatures import Signature, StoreClocks
 from handler.media.upload import OfAnotherTime, put
 from models.errors import InvalidValue
 from models.weights.regions import Address, address_of
@@ -73,6 +73,11 @@ class BucketConfig(BaseModel):
         """The bucket's address, and the region to sign for."""
         known = address_of(self.endpoint_url, self.name)
         return known if self.region is None else replace(known, region=self.region)
+
+    @property
+    def signature(self) -> Signature:
+        """Signs for the bucket at any time."""
+        return Signature(self.access_key_id, self.secret_access_key, self.address.region)
 
 
 class BucketChoice(BaseModel):
@@ -230,7 +235,7 @@ class Bucket:
         if not _CLOCKS.knows(store):
             return str(url)
         headers = {} if content_type is None else {"Content-Type": content_type}
-        return signed_at(_CLOCKS.now_s(store), method, url, headers, expires_s, self.config)
+        return self.config.signature.at(_CLOCKS.now_s(store), method, url, headers, expires_s)
 
 
 @functools.lru_cache(maxsize=16)

@@ -11,13 +11,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-if TYPE_CHECKING:
-    from handler.media.bucket import BucketConfig
 
 log = logging.getLogger(__name__)
 
@@ -63,37 +60,40 @@ class StoreClocks:
         return time.time() if ahead_s is None else time.monotonic() + ahead_s
 
 
-def signed_at(
-    moment_s: float,
-    method: str,
-    url: str,
-    headers: Mapping[str, str],
-    expires_s: int,
-    config: BucketConfig,
-) -> str:
-    """Return a presigned URL as botocore makes it, of another time than the machine's.
+@dataclass(frozen=True)
+class Signature:
+    """Signs as botocore does, at another time than the machine's."""
 
-    Args:
-        moment_s: the time, in seconds since 1970.
-        method: the only one that it is valid for.
-        url: what it names; a query is removed.
-        headers: those that must be sent with it.
-        expires_s: how long it is valid.
-        config: the keys and the region.
-    """
-    from botocore.auth import SIGV4_TIMESTAMP, S3SigV4QueryAuth
-    from botocore.awsrequest import AWSRequest
-    from botocore.credentials import Credentials
+    key_id: str
+    secret: str = field(repr=False)
+    region: str
 
-    class AtThatTime(S3SigV4QueryAuth):  # type: ignore[misc]
-        """Signs for a given time: the hook runs between the reading of the clock and its use."""
+    def at(
+        self, moment_s: float, method: str, url: str, headers: Mapping[str, str], expires_s: int
+    ) -> str:
+        """Return a presigned URL.
 
-        def _modify_request_before_signing(self, request: AWSRequest) -> None:
-            at = datetime.fromtimestamp(moment_s, UTC)
-            request.context["timestamp"] = at.strftime(SIGV4_TIMESTAMP)
-            super()._modify_request_before_signing(request)
+        Args:
+            moment_s: the time, in seconds since 1970.
+            method: the only one that it is valid for.
+            url: what it names; a query is removed.
+            headers: those that must be sent with it.
+            expires_s: how long it is valid.
+        """
+        from botocore.auth import SIGV4_TIMESTAMP, S3SigV4QueryAuth
+        from botocore.awsrequest import AWSRequest
+        from botocore.credentials import Credentials
 
-    request = AWSRequest(method, urlsplit(url)._replace(query="").geturl(), headers=dict(headers))
-    keys = Credentials(config.access_key_id, config.secret_access_key)
-    AtThatTime(keys, "s3", config.address.region, expires=expires_s).add_auth(request)
-    return str(request.url)
+        class AtThatTime(S3SigV4QueryAuth):  # type: ignore[misc]
+            """Replaces the time between the reading of the clock and its use."""
+
+            def _modify_request_before_signing(self, request: AWSRequest) -> None:
+                moment = datetime.fromtimestamp(moment_s, UTC)
+                request.context["timestamp"] = moment.strftime(SIGV4_TIMESTAMP)
+                super()._modify_request_before_signing(request)
+
+        bare = urlsplit(url)._replace(query="").geturl()
+        request = AWSRequest(method, bare, headers=dict(headers))
+        keys = Credentials(self.key_id, self.secret)
+        AtThatTime(keys, "s3", self.region, expires=expires_s).add_auth(request)
+        return str(request.url)

@@ -18,7 +18,6 @@ from benchmarks.chaos.control import VARIABLE, Control
 from benchmarks.chaos.device import Device
 from benchmarks.chaos.servers import BUCKET, Bucket
 from handler.media.bucket import BucketConfig
-from handler.media.signatures import signed_at
 from models import fake
 from models.chat.request import Prompt, Sampling
 from models.device.hardware import Device as Hardware
@@ -147,7 +146,7 @@ def test_the_store_of_a_run_refuses_what_is_signed_at_another_time(ahead_s, stat
             secret_access_key="hush", name=BUCKET,
         )  # fmt: skip
         url = f"{config.endpoint_url}/{BUCKET}/key"
-        signed = signed_at(time.time() + ahead_s, "PUT", url, {}, 3600, config)
+        signed = config.signature.at(time.time() + ahead_s, "PUT", url, {}, 3600)
         assert httpx.put(signed, content=b"x").status_code == status
     finally:
         store.stop()

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from handler.media.bucket import BucketConfig, signer
-from handler.media.signatures import StoreClocks, signed_at
+from handler.media.signatures import StoreClocks
 from tests.conftest import decoded, error_of
 from tests.support.servers import serve
 
@@ -102,10 +102,10 @@ def test_a_signature_is_botocores(method, key, endpoint):
         given["ContentType"] = "image/png"
     operation = f"{method.lower()}_object"
     url = signer(config).generate_presigned_url(operation, given, ExpiresIn=77)
-    again = signed_at(moment(url), method, url, headers, 77, config)
+    again = config.signature.at(moment(url), method, url, headers, 77)
     assert parse_qs(urlsplit(again).query) == parse_qs(urlsplit(url).query)
     assert urlsplit(again)[:3] == urlsplit(url)[:3]
-    assert signed_at(moment(url) + 1, method, url, headers, 77, config) != url
+    assert config.signature.at(moment(url) + 1, method, url, headers, 77) != url
 
 
 def test_clocks_that_agree_are_not_the_reason():
