@@ -71,6 +71,8 @@ class Injector:
             "tight": self._has_little_memory,
             "memory": self._has_little_memory,
             "device": self._device_is_lost,
+            "dns": self._name_is_unknown,
+            "dns late": self._name_is_unknown,
             "clock": self._clock_is_wrong,
         }
         if fault.kind not in kinds:
@@ -132,6 +134,22 @@ class Injector:
             yield
         finally:
             control.write(clock_s=None)
+
+    @asynccontextmanager
+    async def _name_is_unknown(self, fault: Fault) -> AsyncIterator[None]:
+        """Let a worker not find the platform, or all workers not find a server."""
+        alone = self.workers.get(fault.target)
+        controls = [worker.control for worker in ([alone] if alone else self.workers.values())]
+        port, mode = str(self.links[fault.target].port), "fail" if fault.kind == "dns" else "late"
+        for control in controls:
+            control.write(names={**control.read().get("names", {}), port: mode})
+        try:
+            yield
+        finally:
+            for control in controls:
+                names = dict(control.read().get("names", {}))
+                names.pop(port, None)
+                control.write(names=names)
 
     @asynccontextmanager
     async def _device_is_lost(self, fault: Fault) -> AsyncIterator[None]:

@@ -13,11 +13,13 @@ from benchmarks.chaos.gallery import BODIES, SURFACES
 LINKS = ("client", "bucket", "media")
 PROCESS_FAULTS = ("kill", "stop", "term", "disk")
 INSIDE_FAULTS = ("tight", "memory", "device", "clock")  # in a process, which runs on at first
-LINK_FAULTS = ("cut", "stall", "slow", "half", "lost", "429", "503")
+NAME_FAULTS = ("dns", "dns late")
+LINK_FAULTS = ("cut", "stall", "slow", "half", "lost", "reorder", "429", "503")
 PLATFORM_FAULTS = ("crash", "restart")
 _WAYS = ("run", "runpod", "runsync", "stream", "openai", "openai stream", "gateway")
 _MEAN_PAUSE_S = 2.5  # between two faults
-_SHARES = (0.3, 0.2, 0.5)  # of faults of processes, inside of them, and of links
+_GROUPS = (PROCESS_FAULTS, INSIDE_FAULTS, NAME_FAULTS, LINK_FAULTS)
+_SHARES = (0.3, 0.2, 0.1, 0.4)  # of these groups
 _LONGEST_JUMP_S = 4 * 3600
 _AT_ONCE = frozenset({"kill", "term", "device"})
 
@@ -113,10 +115,12 @@ def schedule(seed: int, seconds: float, workers: int) -> list[Fault]:
 def _fault(chance: random.Random, at_s: float, workers: int) -> Fault:
     worker = f"worker {chance.randrange(workers)}"
     begins_s, lasts_s = round(at_s, 3), round(chance.uniform(0.5, 6), 3)
-    kind = chance.choice(chance.choices((PROCESS_FAULTS, INSIDE_FAULTS, LINK_FAULTS), _SHARES)[0])
+    kind = chance.choice(chance.choices(_GROUPS, _SHARES)[0])
     if kind in LINK_FAULTS:
         target = chance.choice((worker, worker, *LINKS))
         return Fault(begins_s, kind, target, lasts_s)
+    if kind in NAME_FAULTS:
+        return Fault(begins_s, kind, chance.choice((worker, "bucket", "media")), lasts_s)
     if kind in _AT_ONCE:
         lasts_s = 0.0
     elif kind == "clock":

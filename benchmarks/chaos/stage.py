@@ -102,7 +102,7 @@ class Stage:
             "DEVICE": "cpu",
             "SURFACE": ",".join(SURFACES),
             "CONCURRENCY": "16",
-            "MEDIA_PRIVATE_HOSTS": "127.0.0.1",
+            "MEDIA_PRIVATE_HOSTS": "localhost",
             "OMP_NUM_THREADS": "1",
             "BUCKET_ENDPOINT_URL": self.links["bucket"].url,
             "BUCKET_ACCESS_KEY_ID": "key-id",

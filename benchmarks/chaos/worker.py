@@ -19,9 +19,11 @@ def main() -> int:
     from benchmarks.chaos.clock import shift
     from benchmarks.chaos.control import VARIABLE, Control
     from benchmarks.chaos.device import Device
+    from benchmarks.chaos.names import resolve
 
     control = Control(Path(os.environ[VARIABLE]))
     shift(control)
+    resolve(control)
     Device(control, os.environ.get("RUNPOD_POD_ID", "")).install()
     return run()
 

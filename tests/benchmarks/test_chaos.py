@@ -190,7 +190,8 @@ def test_a_schedule_is_a_function_of_its_seed(tmp_path):
     assert plans.plans(7, 50) == plans.plans(7, 50) != plans.plans(8, 50)
     kinds = {fault.kind for seed in range(20) for fault in plans.schedule(seed, 300, 4)}
     groups = (
-        plans.PROCESS_FAULTS, plans.INSIDE_FAULTS, plans.LINK_FAULTS, plans.PLATFORM_FAULTS
+        plans.PROCESS_FAULTS, plans.INSIDE_FAULTS, plans.NAME_FAULTS, plans.LINK_FAULTS,
+        plans.PLATFORM_FAULTS,
     )  # fmt: skip
     assert kinds == set().union(*groups)
     plans.write(tmp_path / "faults.json", first)
@@ -199,7 +200,7 @@ def test_a_schedule_is_a_function_of_its_seed(tmp_path):
 
 @pytest.mark.parametrize(("mode", "seen"), [
     ("pass", b"HTTP/1.1 200 OK"), ("429", b"HTTP/1.1 429 "), ("503", b"HTTP/1.1 503 "),
-    ("cut", None), ("lost", None), ("slow", b"HTTP/1.1 200 OK"),
+    ("cut", None), ("lost", None), ("slow", b"HTTP/1.1 200 OK"), ("reorder", b"HTTP/1.1 200 OK"),
 ])  # fmt: skip
 def test_the_proxy_does_what_its_mode_says(mode, seen):
     arrived = []
@@ -229,7 +230,43 @@ def test_the_proxy_does_what_its_mode_says(mode, seen):
 
     answered = asyncio.run(asyncio.wait_for(ask(), 10))
     assert answered is None if seen is None else answered.startswith(seen)
-    assert bool(arrived) == (mode in {"pass", "lost", "slow"})
+    assert bool(arrived) == (mode in {"pass", "lost", "slow", "reorder"})
+
+
+def test_a_later_connections_request_arrives_before_an_earlier_ones():
+    arrived: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while piece := await reader.read(100):
+            arrived.append(piece)
+            writer.write(b"seen")
+            await writer.drain()
+        writer.close()
+
+    async def send() -> None:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        link = Link("worker 0", server.sockets[0].getsockname()[1], seed=1)
+        await link.start()
+        link.set_mode("reorder")
+        connections = [await asyncio.open_connection("127.0.0.1", link.port) for _ in range(8)]
+        for part in (b"a", b"b"):
+            for number, (_, writer) in enumerate(connections):
+                writer.write(part + str(number).encode())
+                await asyncio.sleep(0.01)
+            assert [await reader.read(4) for reader, _ in connections] == [b"seen"] * 8
+        for _, writer in connections:
+            writer.close()
+        await link.close()
+        server.close()
+        await server.wait_closed()
+        assert link.happened["reorder"] > 4
+
+    asyncio.run(asyncio.wait_for(send(), 10))
+    for number in range(8):
+        assert [piece for piece in arrived if piece.endswith(b"%d" % number)] == [
+            b"a%d" % number, b"b%d" % number,
+        ], "a connection keeps its order"  # fmt: skip
+    assert arrived[:8] != sorted(arrived[:8])
 
 
 @pytest.mark.chaos

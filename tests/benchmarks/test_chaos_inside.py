@@ -168,6 +168,41 @@ def test_a_picture_is_stored_though_the_clock_of_its_worker_is_wrong(control, ju
         store.stop()
 
 
+def test_a_name_that_does_not_resolve_is_a_host_that_is_not_reached(control):
+    body = {"audioUrl": "http://localhost:9/a.wav"}
+    control.write(names={"9": "fail"})
+    started = time.monotonic()
+    status, answer = run_job(body, control, MEDIA_PRIVATE_HOSTS="localhost", SURFACE="transcribe")
+    assert (status, answer["error"]["code"]) == (1, "media_unreachable")
+    assert time.monotonic() - started < 30
+
+
+def test_names_fail_or_are_late_by_their_port_and_addresses_are_not_looked_up(control):
+    """In a process of its own, since the function of ``socket`` is changed."""
+    code = (
+        "import json, pathlib, socket, sys, time\n"
+        "from benchmarks.chaos import control, names\n"
+        "names.resolve(control.Control(pathlib.Path(sys.argv[1])))\n"
+        "def look_up(host, port):\n"
+        "    start = time.monotonic()\n"
+        "    try:\n"
+        "        socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)\n"
+        "    except socket.gaierror as error:\n"
+        "        return error.errno == socket.EAI_AGAIN\n"
+        "    return time.monotonic() - start\n"
+        "print(json.dumps([look_up('localhost', 7), look_up('localhost', 8),"
+        "look_up('localhost', 9), look_up('127.0.0.1', 7), look_up('::1', 8)]))"
+    )
+    control.write(names={"7": "fail", "8": "late"})
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(control.path)], cwd=ROOT, capture_output=True, check=True
+    )
+    failed, late_s, *others_s = json.loads(ran.stdout)
+    assert failed is True
+    assert late_s > 0.4
+    assert max(others_s) < 0.3
+
+
 def test_every_reader_of_the_wall_clock_sees_the_jump_and_none_of_the_monotonic_one(control):
     """In a process of its own, since the classes of ``datetime`` are changed."""
     code = (
