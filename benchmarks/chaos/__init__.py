@@ -5,6 +5,7 @@ gallery    the bodies of the jobs
 history    the record of a run: each job's events, the faults, and the state at the end
 checker    compares the record with the contract
 answers    an answer without its ids and times, and the comparison of two answers
+network    packets that are dropped
 shuffle    turns in another order than that in which they were asked for
 proxy      a TCP proxy that cuts, delays and halves connections
 servers    the media server, the bucket and the receiver of webhooks

@@ -19,7 +19,7 @@ _GRACE_S = 45.0  # how long after a fault a job may still feel it: retries, and 
 _DELIVERY_S = 15.0  # how long a webhook may be under way
 _LOST_TRIES = 3  # a job fails when this many workers were lost on it
 _WORKER_FAULTS = frozenset(
-    {"kill", "stop", "term", "device", "dns", "cut", "stall", "slow", "half", "lost"}
+    {"kill", "stop", "term", "device", "dns", "partition", "cut", "stall", "slow", "half", "lost"}
 )
 _TARGETS = {  # what a job may fail with, and of what there must have been a fault
     "storage_failed": "bucket",

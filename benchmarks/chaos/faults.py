@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
 from benchmarks.chaos.history import Span
+from benchmarks.chaos.network import drop, let_pass
 from benchmarks.chaos.plans import LINK_FAULTS, Fault
 from benchmarks.chaos.processes import PlatformProcess, WorkerSlot, fill
 from benchmarks.chaos.proxy import Link
@@ -73,6 +74,7 @@ class Injector:
             "device": self._device_is_lost,
             "dns": self._name_is_unknown,
             "dns late": self._name_is_unknown,
+            "partition": self._packets_are_dropped,
             "clock": self._clock_is_wrong,
         }
         if fault.kind not in kinds:
@@ -150,6 +152,15 @@ class Injector:
                 names = dict(control.read().get("names", {}))
                 names.pop(port, None)
                 control.write(names=names)
+
+    @asynccontextmanager
+    async def _packets_are_dropped(self, fault: Fault) -> AsyncIterator[None]:
+        port = self.links[fault.target].port
+        drop(port)
+        try:
+            yield
+        finally:
+            let_pass(port)
 
     @asynccontextmanager
     async def _device_is_lost(self, fault: Fault) -> AsyncIterator[None]:

@@ -13,13 +13,13 @@ from benchmarks.chaos.gallery import BODIES, SURFACES
 LINKS = ("client", "bucket", "media")
 PROCESS_FAULTS = ("kill", "stop", "term", "disk")
 INSIDE_FAULTS = ("tight", "memory", "device", "clock")  # in a process, which runs on at first
-NAME_FAULTS = ("dns", "dns late")
+NETWORK_FAULTS = ("dns", "dns late", "partition")
 LINK_FAULTS = ("cut", "stall", "slow", "half", "lost", "reorder", "429", "503")
 PLATFORM_FAULTS = ("crash", "restart")
 _WAYS = ("run", "runpod", "runsync", "stream", "openai", "openai stream", "gateway")
 _MEAN_PAUSE_S = 2.5  # between two faults
-_GROUPS = (PROCESS_FAULTS, INSIDE_FAULTS, NAME_FAULTS, LINK_FAULTS)
-_SHARES = (0.3, 0.2, 0.1, 0.4)  # of these groups
+_GROUPS = (PROCESS_FAULTS, INSIDE_FAULTS, NETWORK_FAULTS, LINK_FAULTS)
+_SHARES = (0.3, 0.2, 0.15, 0.35)  # of these groups
 _LONGEST_JUMP_S = 4 * 3600
 _AT_ONCE = frozenset({"kill", "term", "device"})
 
@@ -119,7 +119,9 @@ def _fault(chance: random.Random, at_s: float, workers: int) -> Fault:
     if kind in LINK_FAULTS:
         target = chance.choice((worker, worker, *LINKS))
         return Fault(begins_s, kind, target, lasts_s)
-    if kind in NAME_FAULTS:
+    if kind in NETWORK_FAULTS:
+        if kind == "partition":
+            lasts_s = round(chance.choice((lasts_s, chance.uniform(5, 20))), 3)
         return Fault(begins_s, kind, chance.choice((worker, "bucket", "media")), lasts_s)
     if kind in _AT_ONCE:
         lasts_s = 0.0

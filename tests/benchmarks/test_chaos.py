@@ -190,7 +190,7 @@ def test_a_schedule_is_a_function_of_its_seed(tmp_path):
     assert plans.plans(7, 50) == plans.plans(7, 50) != plans.plans(8, 50)
     kinds = {fault.kind for seed in range(20) for fault in plans.schedule(seed, 300, 4)}
     groups = (
-        plans.PROCESS_FAULTS, plans.INSIDE_FAULTS, plans.NAME_FAULTS, plans.LINK_FAULTS,
+        plans.PROCESS_FAULTS, plans.INSIDE_FAULTS, plans.NETWORK_FAULTS, plans.LINK_FAULTS,
         plans.PLATFORM_FAULTS,
     )  # fmt: skip
     assert kinds == set().union(*groups)
@@ -267,6 +267,18 @@ def test_a_later_connections_request_arrives_before_an_earlier_ones():
             b"a%d" % number, b"b%d" % number,
         ], "a connection keeps its order"  # fmt: skip
     assert arrived[:8] != sorted(arrived[:8])
+
+
+def test_a_partition_is_silence_and_what_was_sent_arrives_later():
+    """In a process of its own, whose network is its own."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.cut_off"],
+        cwd=ROOT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    if ran.stdout.strip() == "not allowed":
+        pytest.skip("a network of its own is not allowed here, or iptables is missing")
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.split() == ["silent", "arrived"]
 
 
 @pytest.mark.chaos
