@@ -1,8 +1,8 @@
 """``python -m benchmarks.chaos.platform PORT``: the local platform, without workers of its own.
 
 It has the token of ``CHAOS_TOKEN``, so that workers go on with a platform that was started again.
-Its limits of time are short, and it keeps all results until the end of the run. Its clock follows
-the file of ``CHAOS_CONTROL``.
+It keeps its jobs in the file of ``CHAOS_STATE``. Its limits of time are short, and it keeps all
+results until the end of the run. Its clock follows the file of ``CHAOS_CONTROL``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,12 @@ LIMITS = Limits(
 def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     shift(Control(Path(os.environ[VARIABLE])))
-    options = Options(token=os.environ["CHAOS_TOKEN"], limits=LIMITS, webhook_secret=SECRET)
+    options = Options(
+        token=os.environ["CHAOS_TOKEN"],
+        limits=LIMITS,
+        webhook_secret=SECRET,
+        state=Path(os.environ["CHAOS_STATE"]),
+    )
     application, _ = build(options)
     uvicorn.run(
         application,

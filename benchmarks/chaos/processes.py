@@ -45,7 +45,12 @@ class PlatformProcess:
     async def start(self) -> None:
         """Start it and wait until it answers."""
         command = [sys.executable, "-m", "benchmarks.chaos.platform", str(self.port)]
-        env = {**clean(os.environ), "CHAOS_TOKEN": self.token, VARIABLE: str(self.control.path)}
+        env = {
+            **clean(os.environ),
+            "CHAOS_TOKEN": self.token,
+            "CHAOS_STATE": str(self._log.with_suffix(".sqlite")),
+            VARIABLE: str(self.control.path),
+        }
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - it takes milliseconds
                 command, cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True

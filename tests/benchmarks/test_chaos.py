@@ -137,11 +137,11 @@ def test_an_unsigned_webhook_is_caught():
     assert rules(record(job)) == {"webhook"}, "none came"
 
 
-def test_a_webhook_that_is_under_way_may_be_lost_with_the_platform():
-    job = without(history(), "webhook")
-    for begin_s, allowed in ((5.0, True), (30.0, False)):
-        spans = [Span(Fault(begin_s, "crash", "platform", 1), begin_s, begin_s + 1)]
-        assert (rules(record(job, spans=spans)) == set()) is allowed
+def test_neither_a_job_nor_a_webhook_may_be_lost_with_the_platform():
+    spans = [Span(Fault(0.3, "crash", "platform", 1), 0.3, 1.3)]
+    assert rules(record(without(history(), "webhook"), spans=spans)) == {"webhook"}
+    gone = with_event(without(history(), "ended", "webhook"), "gone", None)
+    assert rules(record(gone, spans=spans)) == {"one ending"}
 
 
 def test_a_job_fails_for_a_reason_only():

@@ -25,6 +25,7 @@ from handler.errors import (
     MediaTimeout,
     MediaTooLarge,
     MediaUnreachable,
+    error_object,
 )
 from handler.media.files import MediaDoor
 from handler.media.guard import Guard, is_public
@@ -299,6 +300,15 @@ async def test_files_are_removed_whatever_happens(site):
         await task
     assert len(folders) == 2
     assert not any(folder.exists() for folder in folders)
+
+
+async def test_a_disk_that_is_full_is_not_the_hosts_failure(site):
+    async with door(LOOPBACK) as one:
+        first = await one.fetch(f"{site}/file", "audioUrl", 10_000_000)
+        (first.parent / "2.bin").symlink_to("/dev/full")  # the place of the next file
+        with pytest.raises(OSError, match="No space left") as failure:
+            await one.fetch(f"{site}/file", "audioUrl", 10_000_000)
+    assert error_object(failure.value)["code"] == "disk_full"
 
 
 async def test_proxies_of_the_environment_are_not_used(site, monkeypatch):
