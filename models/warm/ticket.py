@@ -33,7 +33,7 @@ NEVER = Deadline()
 
 
 class Pulse:
-    """A device's heartbeat: its engine reads ``cancelled`` or emits an event at every step."""
+    """The heartbeat of a run: its engine reads ``cancelled`` or emits an event at every step."""
 
     def __init__(self) -> None:
         self.last = time.monotonic()
@@ -59,13 +59,12 @@ class Submission:
         events: the queue of a streamed request's events; None if the request is not streamed.
     """
 
-    def __init__(self, work: Work, deadline: Deadline = NEVER, pulse: Pulse | None = None) -> None:
+    def __init__(self, work: Work, deadline: Deadline = NEVER) -> None:
         sizes = work.sizes or (1,) * len(work.parts)
         self._work, self._sizes = work, sizes
         self.sliced = work.total is not None
         self.total = sum(sizes) if work.total is None else work.total
         self.deadline = deadline
-        self.pulse = pulse or Pulse()
         self.cancelled = False
         self.loop = asyncio.get_running_loop()
         self.result: asyncio.Future[list[Any]] = self.loop.create_future()
@@ -112,7 +111,11 @@ class Submission:
 
 
 class Ticket:
-    """One part of a request, as the engine sees it."""
+    """One part of a request, as the engine sees it.
+
+    Attributes:
+        pulse: the heartbeat of its run.
+    """
 
     __slots__ = (
         "emitted",
@@ -120,6 +123,7 @@ class Ticket:
         "item",
         "kind",
         "number",
+        "pulse",
         "size",
         "submission",
         "taken",
@@ -135,11 +139,12 @@ class Ticket:
         self.taken = False
         self.turn = self.number = 0
         self.emitted = False
+        self.pulse = Pulse()
 
     @property
     def cancelled(self) -> bool:
         """Whether the request is cancelled; reading this counts as the engine's heartbeat."""
-        self.submission.pulse.beat()
+        self.pulse.beat()
         return self.submission.cancelled
 
     @property
@@ -152,8 +157,8 @@ class Ticket:
 
         After a ``lasting`` event the part cannot start again.
         """
+        self.pulse.beat()
         submission = self.submission
-        submission.pulse.beat()
         if submission.cancelled or submission.events is None:
             return  # the request has no reader, and its event loop may be closed
         self.emitted = self.emitted or lasting
