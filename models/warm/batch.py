@@ -35,7 +35,7 @@ from models.warm.ticket import NEVER, Deadline, Submission, Ticket
 from models.warm.watch import HUNG_AFTER_S, RunWatch
 from models.work import Unfinished, Work
 
-_SHORT = 1 / 2  # of the size of a request that runs; smaller ones may run beside it
+_SHORT = 1 / 2  # of the work of a request that runs; one with less may run beside it
 _EXPRESS_RUN = 1 / 8  # of the budget: the largest run of the express lane
 
 

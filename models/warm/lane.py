@@ -26,7 +26,7 @@ class Lane:
 
     @property
     def longest(self) -> float:
-        """The size of the largest request that has a part in the run; 0 between two runs."""
+        """The most work of a request that has a part in the run; 0 between two runs."""
         return max((ticket.submission.total for ticket in self.running), default=0)
 
     def start(self, work: Callable[[], Coroutine[None, None, None]]) -> None:

@@ -1,7 +1,7 @@
 """The queue of tickets, and the choice of those for the next run.
 
 Small requests go before large ones, but a large one is not delayed indefinitely. A request's turn
-is the work done before it arrived, plus its own size; the lowest turn goes first. So the later
+is the work done before it arrived, plus its own; the lowest turn goes first. So the later
 requests that pass a request are no more work than its own, except for those that fill up a run.
 Requests of the same size run in order of arrival.
 
@@ -48,10 +48,10 @@ class Scheduler:
 
     def __init__(self, packs: bool = False) -> None:
         self._packs = packs
-        self._requests: list[tuple[int, int, deque[tuple[int, Ticket]]]] = []  # a heap, by turn
+        self._requests: list[tuple[float, int, deque[tuple[int, Ticket]]]] = []  # a heap, by turn
         self._lines: dict[Hashable, _Line] = {}
         self._count = count()
-        self._done_size = 0
+        self._done = 0.0
 
     def __iter__(self) -> Iterator[Ticket]:
         """Iterate over the queued tickets that are still wanted, in no particular order."""
@@ -63,7 +63,7 @@ class Scheduler:
         for ticket in tickets:
             ticket.number = next(self._count)
         total = tickets[0].submission.total if tickets else 0
-        self._queue(tickets, self._done_size + total)
+        self._queue(tickets, self._done + total)
 
     def requeue(self, ticket: Ticket) -> None:
         """Queue a partly processed ticket again; it keeps its turn.
@@ -72,10 +72,10 @@ class Scheduler:
         and others run between two slices.
         """
         ticket.taken = False
-        soon = self._done_size + _SLICES_BETWEEN if ticket.submission.sliced else 0
+        soon = self._done + _SLICES_BETWEEN if ticket.submission.sliced else 0
         self._queue([ticket], max(ticket.turn, soon))
 
-    def _queue(self, tickets: Sequence[Ticket], turn: int) -> None:
+    def _queue(self, tickets: Sequence[Ticket], turn: float) -> None:
         numbered = deque((ticket.number, ticket) for ticket in tickets)
         heappush(self._requests, (turn, next(self._count), numbered))
         for number, ticket in numbered:
@@ -89,7 +89,7 @@ class Scheduler:
         Args:
             budget: the run's largest size, padding included; a larger ticket runs alone.
             max_jobs: how many requests the tickets may belong to.
-            longest: the largest size of a request whose tickets are taken.
+            longest: the most work of a request whose tickets are taken.
         """
         limits = _Limits(budget, max_jobs, longest)
         while (tickets := self._lowest(longest)) is not None:
@@ -104,7 +104,7 @@ class Scheduler:
             for ticket in batch:
                 ticket.taken = True
             if live := [ticket for ticket in batch if not ticket.unwanted]:
-                self._done_size += sum(ticket.size for ticket in live)
+                self._done += sum(ticket.effort for ticket in live)
                 return live
         return []
 

@@ -54,7 +54,7 @@ class Submission:
     """One request on the device: its parts, their outputs and its events.
 
     Attributes:
-        total: the size of all its work, in the unit of the parts' sizes.
+        total: all its work; requests with less go first.
         sliced: whether its parts run in slices.
         events: the queue of a streamed request's events; None if the request is not streamed.
     """
@@ -62,7 +62,7 @@ class Submission:
     def __init__(self, work: Work, deadline: Deadline = NEVER) -> None:
         sizes = work.sizes or (1,) * len(work.parts)
         self._work, self._sizes = work, sizes
-        self.sliced = work.total is not None
+        self.sliced = work.sliced
         self.total = sum(sizes) if work.total is None else work.total
         self.deadline = deadline
         self.cancelled = False
@@ -81,8 +81,10 @@ class Submission:
         parts' data (minutes of sound, an open file) until a full garbage collection.
         """
         parts = zip(self._work.parts, self._sizes, strict=True)
+        # A slice is as much work as its size.
+        rate = 1 if self.sliced else self.total / max(1, sum(self._sizes))
         return [
-            Ticket(self, index, part, size, self._work.kind)
+            Ticket(self, index, part, size, self._work.kind, size * rate)
             for index, (part, size) in enumerate(parts)
         ]
 
@@ -114,10 +116,13 @@ class Ticket:
     """One part of a request, as the engine sees it.
 
     Attributes:
+        size: in the unit of the engine's budget.
+        effort: its share of the request's work, or that of its next slice.
         pulse: the heartbeat of its run.
     """
 
     __slots__ = (
+        "effort",
         "emitted",
         "index",
         "item",
@@ -130,14 +135,18 @@ class Ticket:
         "turn",
     )
 
-    def __init__(self, submission: Submission, index: int, item: Any, size: int, kind: Any) -> None:
+    def __init__(
+        self, submission: Submission, index: int, item: Any, size: int, kind: Any, effort: float
+    ) -> None:
         self.submission = submission
         self.index = index
         self.item = item
         self.size = size
+        self.effort = effort
         self.kind = kind
         self.taken = False
-        self.turn = self.number = 0
+        self.turn = 0.0
+        self.number = 0
         self.emitted = False
         self.pulse = Pulse()
 

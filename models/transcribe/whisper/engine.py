@@ -184,7 +184,7 @@ class FasterWhisper(BatchEngine):
             mel = Mel(recording.samples, extractor, lambda: None)
             mel.prepare()
             whole = Whole(recording, mel)
-            return Work((whole,), total=whole.windows, finish=finish)
+            return Work((whole,), total=whole.windows, sliced=True, finish=finish)
         parts = windows(recording, recording.spoken or ())
         settings = recording.options
         kind = (
