@@ -126,7 +126,7 @@ class Speaker(BatchEngine):
             request, voice, language, readings, tuple(leniency.left_out), rate_hz, self.rate_hz,
             encoder(output.format, self.rate_hz, rate_hz, streamed=output.streamed),
         )  # fmt: skip
-        return Work((utterance,), kind=self.kind(utterance), total=len(readings))
+        return Work((utterance,), kind=self.kind(utterance), total=len(readings), sliced=True)
 
     def kind(self, utterance: Utterance) -> Any:
         """Return what lines that are spoken together share; None = each is spoken alone."""
