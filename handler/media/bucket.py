@@ -184,10 +184,12 @@ class Bucket:
                 pass
 
     async def _put(self, place: Mapping[str, str], content: bytes, content_type: str) -> str:
+        store = self.config.endpoint_url
+        signed_s = _CLOCKS.now_s(store)
         try:
             return await self._put_signed(place, content, content_type)
         except OfAnotherTime as refusal:
-            if not _CLOCKS.learn(self.config.endpoint_url, refusal.date):
+            if not _CLOCKS.learn(store, refusal.date, signed_s):
                 raise
         return await self._put_signed(place, content, content_type)
 

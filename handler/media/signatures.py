@@ -28,25 +28,25 @@ class StoreClocks:
     def __init__(self) -> None:
         self._ahead_s: dict[str, float] = {}  # of the monotonic clock
 
-    def learn(self, endpoint: str, date: str) -> bool:
-        """Note a store's time; return whether another signature may now be accepted.
+    def learn(self, endpoint: str, date: str, signed_s: float) -> bool:
+        """Note a store's time; return whether a signature of that time may be accepted.
 
         Args:
             endpoint: the store's URL.
             date: the ``Date`` header of its refusal; empty if it sent none.
+            signed_s: the time of the signature that it refused, in seconds since 1970.
         """
         try:
             moment_s = parsedate_to_datetime(date).timestamp()
         except (ValueError, TypeError):
             return False
-        if abs(moment_s - self.now_s(endpoint)) < _LEAST_S:
+        if abs(moment_s - signed_s) < _LEAST_S:
             return False
+        if abs(moment_s - self.now_s(endpoint)) >= _LEAST_S:  # no other upload has learnt it
+            ahead_s = moment_s - time.time()
+            log.warning("the store's clock is %.0f s ahead; signatures follow it", ahead_s)
         if len(self._ahead_s) >= _MOST_STORES:
             self._ahead_s.clear()
-        log.warning(
-            "the store's clock is %.0f s ahead of this machine's; signatures follow the store's",
-            moment_s - time.time(),
-        )
         self._ahead_s[endpoint] = moment_s - time.monotonic()
         return True
 

@@ -67,6 +67,7 @@ class _Failure:
     date: str = ""
 
     def error(self) -> StorageFailed:
+        """Return the error for the job."""
         error = self.kind(f"The result could not be stored: {self.reason}.")
         if isinstance(error, OfAnotherTime):
             error.date = self.date

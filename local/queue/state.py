@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sqlite3
 from contextlib import suppress
 from dataclasses import asdict
@@ -89,6 +90,8 @@ class State:
 
 def _opened(path: Path) -> sqlite3.Connection:
     """Return a connection that has the file for itself; used in one thread, made in any."""
+    with suppress(OSError):  # SQLite says better what is wrong
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # jobs may bring keys
     file = sqlite3.connect(path, isolation_level=None, timeout=1, check_same_thread=False)
     try:
         for line in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):

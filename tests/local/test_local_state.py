@@ -218,6 +218,7 @@ def test_a_webhook_that_was_not_delivered_is_delivered_later_with_the_same_id(pa
 def test_a_file_serves_one_platform(path, tmp_path):
     state = State(path)
     try:
+        assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o600}
         with pytest.raises(StateUnusable, match="in use"):
             State(path)
     finally:

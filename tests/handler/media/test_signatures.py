@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from email.utils import formatdate
 from typing import Any
@@ -76,6 +77,16 @@ async def test_a_worker_whose_clock_is_wrong_signs_by_the_stores(make_worker, ah
         assert moment(picture["url"]) == pytest.approx(time.time() + ahead_s, abs=60)
 
 
+async def test_uploads_that_are_refused_together_are_all_signed_again(make_worker):
+    store = Store(7200, EXPIRED)
+    with serve(application(store)) as url:
+        worker = make_worker(**variables(url))
+        jobs = [worker.answer({"input": {**BODY, "n": 4}}) for _ in range(4)]
+        answers = [decoded(answer) for answer in await asyncio.gather(*jobs)]
+    assert [len(answer["data"]) for answer in answers] == [4] * 4
+    assert store.puts.count(200) == 16
+
+
 async def test_a_store_that_does_not_say_its_time_is_named_as_the_reason(make_worker):
     store = Store(7200, EXPIRED, has_date=False)
     with serve(application(store)) as url:
@@ -110,10 +121,10 @@ def test_a_signature_is_botocores(method, key, endpoint):
 
 def test_clocks_that_agree_are_not_the_reason():
     clocks = StoreClocks()
-    assert not clocks.learn("https://store", formatdate(usegmt=True))
-    assert not clocks.learn("https://store", "")
+    assert not clocks.learn("https://store", formatdate(usegmt=True), time.time())
+    assert not clocks.learn("https://store", "", time.time())
     assert not clocks.knows("https://store")
-    assert clocks.learn("https://store", formatdate(time.time() + 3600, usegmt=True))
+    assert clocks.learn("https://store", formatdate(time.time() + 3600, usegmt=True), time.time())
     assert clocks.now_s("https://store") == pytest.approx(time.time() + 3600, abs=5)
     assert clocks.now_s("https://another") == pytest.approx(time.time(), abs=5)
 
@@ -122,5 +133,5 @@ def test_as_many_clocks_are_kept_as_there_are_stores_of_one_worker():
     clocks = StoreClocks()
     date = formatdate(time.time() + 3600, usegmt=True)
     for number in range(1000):
-        clocks.learn(f"https://store-{number}", date)
+        clocks.learn(f"https://store-{number}", date, time.time())
     assert sum(clocks.knows(f"https://store-{number}") for number in range(1000)) <= 64
