@@ -191,11 +191,7 @@ def _lost_workers(record: Record, history: History) -> int:
     )
 
 
-def _felt(
-    record: Record,
-    history: History,
-    targets: set[str],
-) -> bool:
+def _felt(record: Record, history: History, targets: set[str]) -> bool:
     """Whether a fault of a target touches the life of a job."""
     return any(
         span.fault.target in targets and _touches(history, span.begin_s, span.end_s)

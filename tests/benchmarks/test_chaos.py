@@ -156,6 +156,30 @@ def test_a_job_fails_for_a_reason_only():
     assert check(record(job, spans=spans)) == []
 
 
+@pytest.mark.parametrize(("kind", "code", "allowed"), [
+    ("memory", "out_of_memory", True), ("tight", "out_of_memory", False),
+    ("device", "device_lost", True), ("memory", "device_lost", False),
+    ("disk", "disk_full", True), ("clock", "storage_failed", False),
+    ("dns late", "media_unreachable", False), ("reorder", "media_unreachable", False),
+    ("dns", "media_unreachable", True), ("partition", "media_timeout", True),
+])  # fmt: skip
+def test_what_a_job_fails_with_is_what_the_fault_is(kind, code, allowed):
+    job = without(history(), "ended", "webhook", "event")
+    job = with_event(job, "ended", ended(None, "FAILED", json.dumps({"code": code})))
+    job = replace(job, plan=replace(job.plan, webhook=False))
+    target = "media" if code.startswith("media") else "worker 1"
+    spans = [Span(Fault(0, kind, target, 1), 0.0, 1.0)]
+    assert (rules(record(job, spans=spans)) == set()) is allowed
+
+
+@pytest.mark.parametrize("kind", ["tight", "clock", "dns late", "reorder"])
+def test_some_faults_are_no_reason_for_a_request_to_fail(kind):
+    job = with_event(history(), "broken", "503")
+    for target in ("client", "platform", "worker 1"):
+        spans = [Span(Fault(0, kind, target, 1), 0.0, 1.0)]
+        assert rules(record(job, spans=spans)) == {"served"}
+
+
 def test_nobody_cancels_but_the_client():
     job = with_event(
         without(history(), "ended", "webhook", "event"), "ended", ended(None, "CANCELLED")
