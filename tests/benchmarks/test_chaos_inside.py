@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 
 from benchmarks.chaos.control import VARIABLE, Control
 from benchmarks.chaos.device import Device
+from benchmarks.chaos.faults import Injector
+from benchmarks.chaos.plans import Fault
+from benchmarks.chaos.processes import Life, PlatformProcess, WorkerSlot
+from benchmarks.chaos.proxy import Link
 from benchmarks.chaos.servers import BUCKET, Bucket
 from handler.media.bucket import BucketConfig
 from models import fake
@@ -236,3 +241,65 @@ def test_the_worker_of_a_run_has_the_faults_of_its_file(control, entries, body, 
     status, answer = run_job(body, control)
     assert answer.get("error", {}).get("code") == code
     assert status == (code is not None)
+
+
+class Process:
+    """A worker's process, as the injector sees it: it ends when its device is lost."""
+
+    def __init__(self, control: Control, *, ends: bool) -> None:
+        self._control = control
+        self._ends = ends
+
+    def poll(self) -> int | None:
+        return 1 if self._ends and "device" in self._control.read() else None
+
+
+async def entries_during(
+    injector: Injector, schedule: list[Fault], controls: list[Control]
+) -> list[list[dict[str, Any]]]:
+    """The control files in the middle of a schedule, after it, and when one was cancelled."""
+    running = asyncio.ensure_future(injector.carry_out(schedule))
+    await asyncio.sleep(0.15)
+    seen = [[dict(control.read()) for control in controls]]
+    await running
+    seen.append([dict(control.read()) for control in controls])
+    again = asyncio.ensure_future(injector.carry_out(schedule))
+    await asyncio.sleep(0.15)
+    again.cancel()
+    await asyncio.gather(again, return_exceptions=True)
+    return [*seen, [dict(control.read()) for control in controls]]
+
+
+def test_the_faults_of_a_schedule_are_in_the_files_while_they_last(tmp_path):
+    links = {name: Link(name, 1, 1) for name in ("bucket", "worker 0")}
+    links["bucket"].port, links["worker 0"].port = 7, 8
+    slots = [WorkerSlot(n, links["worker 0"], tmp_path, {}, "token") for n in range(2)]
+    platform = PlatformProcess(tmp_path / "platform.log")
+    injector = Injector(links, {slot.name: slot for slot in slots}, platform, time.monotonic)
+    schedule = [
+        Fault(0, "tight", "worker 0", 0.4), Fault(0, "clock", "worker 1", 0.4, -60.0),
+        Fault(0, "clock", "platform", 0.4, 90.0), Fault(0, "dns", "bucket", 0.4),
+        Fault(0, "dns late", "worker 0", 0.4),
+    ]  # fmt: skip
+    controls = [*(slot.control for slot in slots), platform.control]
+    during, after, cancelled = asyncio.run(entries_during(injector, schedule, controls))
+    assert during == [
+        {"memory": "tight", "names": {"7": "fail", "8": "late"}},
+        {"clock_s": -60.0, "names": {"7": "fail"}},
+        {"clock_s": 90.0},
+    ]
+    assert not any(value for entries in (*after, *cancelled) for value in entries.values())
+    assert len(injector.spans) == 2 * len(schedule)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_worker_that_runs_on_without_its_device_is_left_over(tmp_path, ends):
+    slot = WorkerSlot(0, Link("worker 0", 1, 1), tmp_path, {}, "token")
+    process = cast("Any", Process(slot.control, ends=ends))
+    slot.lives.append(Life(process, "chaos-0-0", 1, tmp_path))
+    ticks = itertools.count(step=30)
+    platform = PlatformProcess(tmp_path / "platform.log")
+    injector = Injector({}, {slot.name: slot}, platform, lambda: next(ticks))
+    asyncio.run(injector.carry_out([Fault(0, "device", "worker 0")]))
+    assert injector.unended == ([] if ends else ["chaos-0-0 runs on without its device"])
+    assert slot.control.read() == {}
