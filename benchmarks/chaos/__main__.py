@@ -46,6 +46,9 @@ def main() -> int:
         logging.getLogger(name).setLevel(logging.ERROR)
     folder = given.logs or Path(tempfile.mkdtemp(prefix="chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        print(f"{folder} has files of another run: choose another one with --logs")
+        return 2
     print(
         f"seed {given.seed}, {given.jobs} jobs, {len(faults)} faults; logs in {folder}", flush=True
     )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import io
 import json
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 
 from benchmarks.chaos import plans
+from benchmarks.chaos.answers import normal, same
 from benchmarks.chaos.checker import check
 from benchmarks.chaos.history import Event, History, Record, Slot, Span
 from benchmarks.chaos.plans import Fault, Plan
@@ -194,6 +198,21 @@ def test_a_request_fails_with_a_fault_only():
     assert rules(record(job)) == {"served"}
     spans = [Span(Fault(0, "503", "client", 1), 0.0, 1.0)]
     assert check(record(job, spans=spans)) == []
+
+
+def test_a_picture_may_differ_by_rounding_and_no_further():
+    """In a run with other pictures, a value of a picture may be one more or less."""
+
+    def answer(red: int) -> object:
+        picture = Image.new("RGB", (64, 48), (200, 10, 10))
+        picture.putpixel((5, 5), (red, 10, 10))
+        picture.paste((red, 10, 10), (20, 20, 30, 30) if abs(red - 200) > 1 else (0, 0, 0, 0))
+        with io.BytesIO() as file:
+            picture.save(file, "PNG")
+            return normal({"data": [{"b64_json": base64.b64encode(file.getvalue()).decode()}]})
+
+    assert same(answer(200), answer(201))
+    assert not same(answer(200), answer(150))
 
 
 def test_what_processes_leave_is_a_violation():
