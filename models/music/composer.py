@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
+from models.counts import Counts
 from models.engine import BatchEngine, Differences
 from models.leniency import LeftOut, Leniency
 from models.music.plan import Model, Plan, SongItem, planned
@@ -40,7 +41,7 @@ class Composer(BatchEngine):
     def __init__(self, row: Row, model: Model) -> None:
         self.row = row
         self._model = model
-        self._counts = dict.fromkeys(("songs", "sound_seconds", "run_seconds"), 0.0)
+        self._counts = Counts("music", "songs", "sound_seconds", "run_seconds")
 
     @classmethod
     def honours(cls, row: Row) -> Differences:
@@ -50,7 +51,7 @@ class Composer(BatchEngine):
     @property
     def counters(self) -> Mapping[str, float]:
         """Songs and seconds so far; see ``Engine``."""
-        return {f"music_{name}": value for name, value in self._counts.items()}
+        return self._counts.values
 
     @abstractmethod
     def compose(self, ticket: Ticket[SongItem]) -> Any:
@@ -64,7 +65,8 @@ class Composer(BatchEngine):
         leniency = Leniency(request.strict)
         plan = await planned(request, self.row, self._model, leniency)
         finish = partial(_finish, plan, tuple(leniency.left_out), self._model)
-        return Work(plan.items, finish=finish, in_thread=True)
+        work = sum(item.work for item in plan.items)
+        return Work(plan.items, finish=finish, in_thread=True, total=work)
 
     def run(self, batch: Sequence[Ticket[SongItem]]) -> list[Any]:
         """Make a song; stop at the next step once nobody waits for it."""
@@ -74,9 +76,11 @@ class Composer(BatchEngine):
             sound = self.compose(ticket)[:, : ticket.item.samples]
         except Stopped:
             return [None]
-        self._counts["songs"] += 1
-        self._counts["sound_seconds"] += sound.shape[1] / self._model.rate_hz
-        self._counts["run_seconds"] += time.monotonic() - start
+        self._counts.add(
+            songs=1,
+            sound_seconds=sound.shape[1] / self._model.rate_hz,
+            run_seconds=time.monotonic() - start,
+        )
         return [sound]
 
 
