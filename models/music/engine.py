@@ -87,6 +87,11 @@ class AceStepMusic(Composer):
             )
         return made.audios[0]
 
+    @property
+    def pipeline(self) -> Any:
+        """A pipeline that no run uses; all share the same parts."""
+        return self._pipelines.idle(self._name)
+
     def close(self) -> None:
         """Drop the pipeline, and break its references to this engine's objects."""
         self._pipelines.close()

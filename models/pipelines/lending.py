@@ -16,11 +16,14 @@ class Lender:
     Args:
         pipeline: the first; others are made of its parts.
         encode_prompt: replaces that of every pipeline.
+
+    Attributes:
+        scheduler: the model's own; a run has another one, like it.
     """
 
     def __init__(self, pipeline: Any, encode_prompt: Callable[..., Any]) -> None:
         self._first = pipeline
-        self._scheduler = pipeline.scheduler
+        self.scheduler = pipeline.scheduler
         self._encode_prompt = encode_prompt
         self._idle = {type(pipeline).__name__: [self._equipped(pipeline)]}
 
@@ -39,16 +42,15 @@ class Lender:
             name: of diffusers' class.
             scheduler: for this run alone; None = one like the model's own.
         """
+        own = self.scheduler
         pipeline = self.idle(name)
         self._idle[name].remove(pipeline)
         try:
-            pipeline.scheduler = scheduler or type(self._scheduler).from_config(
-                self._scheduler.config
-            )
+            pipeline.scheduler = scheduler or type(own).from_config(own.config)
             yield pipeline
         finally:
             # The run's own scheduler may refer to the run.
-            pipeline.scheduler = self._scheduler
+            pipeline.scheduler = own
             self._idle[name].append(pipeline)
 
     def close(self) -> None:

@@ -68,7 +68,6 @@ class DiffusersImages(BatchEngine):
         dropped = getattr(pipeline, "prompt_template_encode_start_idx", 0)
         counter = TokenCounter(tokenizer, self._family.thinks, around, dropped)
         self._plan = ImagePlan(row, counter)
-        self._scheduler = pipeline.scheduler
         self._first = pipeline
         self._prompts = PromptCache(pipeline.encode_prompt)
         self._turns = Turns()
@@ -161,11 +160,25 @@ class DiffusersImages(BatchEngine):
         except Stopped:
             return [None] * len(batch)
 
+    def pipeline(self, task: str) -> Any:
+        """Return a pipeline of a task that no run uses; all share the same parts."""
+        return self._pipelines.idle(self._family.pipelines[task])
+
+    def scheduler(self, name: str | None) -> Any:
+        """Return a new scheduler by its name, so that no state of one run reaches the next."""
+        import diffusers
+
+        own = self._pipelines.scheduler
+        if name is None:
+            return type(own).from_config(own.config)
+        class_name, changes = self._family.schedulers[name]
+        return getattr(diffusers, class_name).from_config(own.config, **changes)
+
     def close(self) -> None:
         """Drop the pipelines, and break their references to this engine's objects."""
         self._pipelines.close()
         placement.unhooked(self._first, self._row)
-        del self._first, self._scheduler, self._prompts, self._previews, self._adapters
+        del self._first, self._prompts, self._previews, self._adapters
         del self._tiling, self._pipelines
 
     def _generate(self, batch: Sequence[Ticket[ImageItem]], turn: Turn) -> list[Any]:
@@ -174,7 +187,7 @@ class DiffusersImages(BatchEngine):
         items = [ticket.item for ticket in batch]
         first = items[0]
         generators = [torch.Generator(self._device).manual_seed(item.seed) for item in items]
-        name, scheduler = self._family.pipelines[first.task], self._new_scheduler(first.scheduler)
+        name, scheduler = self._family.pipelines[first.task], self.scheduler(first.scheduler)
         with self._pipelines.lend(name, scheduler) as pipeline, self._adapters.on(first.adapters):
             accepted = inspect.signature(pipeline.__call__).parameters
             arguments = {key: value for key, value in first.arguments.items() if key in accepted}
@@ -188,19 +201,6 @@ class DiffusersImages(BatchEngine):
                 **arguments,
             )
         return list(made.images)
-
-    def _pipeline(self, task: str) -> Any:
-        """Return a pipeline of a task that no run uses; all share the same parts."""
-        return self._pipelines.idle(self._family.pipelines[task])
-
-    def _new_scheduler(self, name: str | None) -> Any:
-        """Return a scheduler by its name; None if that is the model's own."""
-        import diffusers
-
-        if name is None:
-            return None
-        class_name, changes = self._family.schedulers[name]
-        return getattr(diffusers, class_name).from_config(self._scheduler.config, **changes)
 
 
 def _finish(
