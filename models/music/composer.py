@@ -20,6 +20,8 @@ from models.music.request import MusicRequest, Song, Songs
 from models.row import Row
 from models.work import Progress, Stopped, Ticket, Work
 
+_SHORT_S = 10.0
+
 
 class Composer(BatchEngine):
     """Makes songs; emits ``Progress``.
@@ -41,6 +43,8 @@ class Composer(BatchEngine):
     def __init__(self, row: Row, model: Model) -> None:
         self.row = row
         self._model = model
+        # Songs run alone; shorter ones go before a song with more work than this.
+        self.budget = round(_SHORT_S * model.rate_hz * row.defaults["inference_steps"])
         self._counts = Counts("music", "songs", "sound_seconds", "run_seconds")
 
     @classmethod
@@ -65,8 +69,8 @@ class Composer(BatchEngine):
         leniency = Leniency(request.strict)
         plan = await planned(request, self.row, self._model, leniency)
         finish = partial(_finish, plan, tuple(leniency.left_out), self._model)
-        work = sum(item.work for item in plan.items)
-        return Work(plan.items, finish=finish, in_thread=True, total=work)
+        sizes = [item.work for item in plan.items]
+        return Work(plan.items, sizes, finish=finish, in_thread=True)
 
     def run(self, batch: Sequence[Ticket[SongItem]]) -> list[Any]:
         """Make a song; stop at the next step once nobody waits for it."""

@@ -117,13 +117,26 @@ async def test_an_engine_that_forbids_it_runs_them_one_after_the_other():
 async def test_a_request_of_half_the_work_runs_beside_and_a_larger_one_waits():
     engine = Engine()
     batcher = Batcher(engine, max_jobs=8)
-    [task] = await begun(engine, batcher, request("long", 60))
-    larger = asyncio.create_task(batcher.submit(request("larger", 31)))
-    assert await batcher.submit(request("half", 30)) == ["HALF"]
+    [task] = await begun(engine, batcher, request("long", 30, 30, 30))
+    larger = asyncio.create_task(batcher.submit(request("larger", 46)))
+    assert await batcher.submit(request("half", 45)) == ["HALF"]
     assert not larger.done()
     engine.go_on.set()
     assert await larger == ["LARGER"]
     await task
+
+
+async def test_what_one_run_ends_holds_up_nobody_for_long():
+    """Requests that a run ends share the next one with others: two lanes would be slower."""
+    engine = Engine()
+    batcher = Batcher(engine, max_jobs=8)
+    [task] = await begun(engine, batcher, request("long", 60))
+    short = asyncio.create_task(batcher.submit(request("short", 4)))
+    await asyncio.sleep(0.05)
+    assert not short.done()
+    engine.go_on.set()
+    await asyncio.gather(task, short)
+    assert engine.at_once == 1
 
 
 async def test_two_long_requests_do_not_take_both_lanes_for_long():
@@ -228,7 +241,7 @@ async def test_closing_waits_for_both_lanes():
 
     engine = Slow()
     batcher = Batcher(engine, max_jobs=8)
-    [task] = await begun(engine, batcher, request("long", 60))
+    [task] = await begun(engine, batcher, request("long", 60, 60))
     short = asyncio.create_task(batcher.submit(request("short", 4)))
     while len(engine.runs) < 2:
         await asyncio.sleep(0.001)
