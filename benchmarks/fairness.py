@@ -4,8 +4,8 @@
 
 A worker over HTTP with small models. Small requests come one after the other, alone and then beside
 a large one that goes on all the while: 2,048 texts, a long recording, a long answer, eight
-pictures, a long text to be spoken. The goal is that a small request takes at most twice its time.
-On surfaces where the large one is soon over, it is sent again until there are enough small ones.
+pictures, a long text to be spoken, four songs. The goal is that a small request takes at most twice
+its time. Where the large one is soon over, it is sent again until there are enough small ones.
 """
 
 from __future__ import annotations
@@ -81,6 +81,11 @@ def cases() -> dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]]:
         "speech": (
             "Hibari_Heart", "/v1/audio/speech",
             {"input": "Hello there."}, {"input": _WORDS * 40},
+        ),
+        "music": (
+            "Tiny_AceStep", "/v1/audio/music",
+            {"caption": "Calm piano", "duration": 10, "inference_steps": 2},
+            {"caption": "Loud drums", "duration": 120, "inference_steps": 20, "batch_size": 4},
         ),
     }  # fmt: skip
 

@@ -35,7 +35,7 @@ from models.warm.ticket import NEVER, Deadline, Submission, Ticket
 from models.warm.watch import HUNG_AFTER_S, RunWatch
 from models.work import Unfinished, Work
 
-_SHORT = 1 / 2  # of the work of a request that runs; one with less may run beside it
+_SHORT = 1 / 2  # of the work of a long request that runs; one with less may run beside it
 _EXPRESS_RUN = 1 / 8  # of the budget: the largest run of the express lane
 
 
@@ -148,7 +148,7 @@ class Batcher(Feeder):
 
     def _take(self, lane: Lane) -> list[Ticket]:
         """Return the next batch of a lane; the express lane's are of short requests."""
-        longest = math.inf if lane is self._main else _SHORT * self._main.longest
+        longest = math.inf if lane is self._main else _SHORT * self._main.longest(self.budget)
         share = 1 if lane is self._main else _EXPRESS_RUN
         return self._waiting.take(share * self.budget, self._max_jobs, longest)
 

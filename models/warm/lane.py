@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -24,10 +25,20 @@ class Lane:
         self.running: Sequence[Ticket] = ()
         self._task: asyncio.Task[None] | None = None
 
-    @property
-    def longest(self) -> float:
-        """The most work of a request that has a part in the run; 0 between two runs."""
-        return max((ticket.submission.total for ticket in self.running), default=0)
+    def longest(self, budget: float) -> float:
+        """Return the most work of a long request in the run; 0 if there is none.
+
+        A long request is one that does not end with this run, or has more work than ``budget``.
+        """
+        parts = Counter(ticket.submission for ticket in self.running)
+        return max(
+            (
+                request.total
+                for request, count in parts.items()
+                if request.sliced or request.left > count or request.total > budget
+            ),
+            default=0.0,
+        )
 
     def start(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         """Start to run batches, unless the lane does so already."""

@@ -56,6 +56,7 @@ class Submission:
     Attributes:
         total: all its work; requests with less go first.
         sliced: whether its parts run in slices.
+        left: how many of its parts have no output yet.
         events: the queue of a streamed request's events; None if the request is not streamed.
     """
 
@@ -70,8 +71,8 @@ class Submission:
         self.result: asyncio.Future[list[Any]] = self.loop.create_future()
         self.events: asyncio.Queue[Any] | None = None
         self._outputs: list[Any] = [None] * len(work.parts)
-        self._left = len(work.parts)
-        if not self._left:
+        self.left = len(work.parts)
+        if not self.left:
             self.result.set_result([])
 
     def make_tickets(self) -> list[Ticket]:
@@ -101,8 +102,8 @@ class Submission:
             self.fail(outcome)
             return
         self._outputs[index] = outcome
-        self._left -= 1
-        if not self._left:
+        self.left -= 1
+        if not self.left:
             self.result.set_result(self._outputs)
 
     def fail(self, error: BaseException) -> None:

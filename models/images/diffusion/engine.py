@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from models.operator import Operator
 from models.pictures.resizing import crop
 from models.pictures.transparency import changed_where
 from models.pipelines import options, placement, quantized, single_file
+from models.pipelines.lending import Lender
 from models.pipelines.prompt_cache import PromptCache
 from models.pipelines.token_counter import TokenCounter
 from models.pipelines.turns import Turn, Turns
@@ -69,12 +68,10 @@ class DiffusersImages(BatchEngine):
         dropped = getattr(pipeline, "prompt_template_encode_start_idx", 0)
         counter = TokenCounter(tokenizer, self._family.thinks, around, dropped)
         self._plan = ImagePlan(row, counter)
-        self._scheduler = pipeline.scheduler
         self._first = pipeline
         self._prompts = PromptCache(pipeline.encode_prompt)
         self._turns = Turns()
-        # Of each class, those that no run uses: a pipeline keeps a run's arguments.
-        self._idle = {self._family.pipelines["txt2img"]: [self._with_cache(pipeline)]}
+        self._pipelines = Lender(pipeline, self._prompts)
         self._previews = Previews(pipeline, self._family.unpacked)
         compiled = row.options.get("compiled") is not None
         # A part that moves to the device and back, or a compiled one, serves a single run.
@@ -163,14 +160,26 @@ class DiffusersImages(BatchEngine):
         except Stopped:
             return [None] * len(batch)
 
+    def pipeline(self, task: str) -> Any:
+        """Return a pipeline of a task that no run uses; all share the same parts."""
+        return self._pipelines.idle(self._family.pipelines[task])
+
+    def scheduler(self, name: str | None) -> Any:
+        """Return a new scheduler by its name, so that no state of one run reaches the next."""
+        import diffusers
+
+        own = self._pipelines.scheduler
+        if name is None:
+            return type(own).from_config(own.config)
+        class_name, changes = self._family.schedulers[name]
+        return getattr(diffusers, class_name).from_config(own.config, **changes)
+
     def close(self) -> None:
         """Drop the pipelines, and break their references to this engine's objects."""
-        for pipeline in chain.from_iterable(self._idle.values()):
-            del pipeline.encode_prompt
+        self._pipelines.close()
         placement.unhooked(self._first, self._row)
-        del self._first, self._scheduler, self._prompts, self._previews, self._adapters
-        del self._tiling
-        self._idle = {}
+        del self._first, self._prompts, self._previews, self._adapters
+        del self._tiling, self._pipelines
 
     def _generate(self, batch: Sequence[Ticket[ImageItem]], turn: Turn) -> list[Any]:
         import torch
@@ -178,7 +187,8 @@ class DiffusersImages(BatchEngine):
         items = [ticket.item for ticket in batch]
         first = items[0]
         generators = [torch.Generator(self._device).manual_seed(item.seed) for item in items]
-        with self._lent(first) as pipeline, self._adapters.on(first.adapters):
+        name, scheduler = self._family.pipelines[first.task], self.scheduler(first.scheduler)
+        with self._pipelines.lend(name, scheduler) as pipeline, self._adapters.on(first.adapters):
             accepted = inspect.signature(pipeline.__call__).parameters
             arguments = {key: value for key, value in first.arguments.items() if key in accepted}
             if first.negative is not None:
@@ -191,43 +201,6 @@ class DiffusersImages(BatchEngine):
                 **arguments,
             )
         return list(made.images)
-
-    def _pipeline(self, task: str) -> Any:
-        """Return a pipeline of a task that no run uses; all share the same parts."""
-        name = self._family.pipelines[task]
-        idle = self._idle.setdefault(name, [])
-        if not idle:
-            idle.append(self._with_cache(placement.sibling(self._first, name)))
-        return idle[-1]
-
-    @contextmanager
-    def _lent(self, item: ImageItem) -> Iterator[Any]:
-        """Lend a pipeline to a run, with a scheduler of its own."""
-        pipeline = self._pipeline(item.task)
-        idle = self._idle[self._family.pipelines[item.task]]
-        idle.remove(pipeline)
-        try:
-            pipeline.scheduler = self._fresh_scheduler(item.scheduler)
-            yield pipeline
-        finally:
-            # The run's own scheduler refers to the watch, and the watch to the run.
-            pipeline.scheduler = self._scheduler
-            idle.append(pipeline)
-
-    def _with_cache(self, pipeline: Any) -> Any:
-        """Give a pipeline the prompt cache, and switch its progress bar off."""
-        pipeline.set_progress_bar_config(disable=True)
-        pipeline.encode_prompt = self._prompts
-        return pipeline
-
-    def _fresh_scheduler(self, name: str | None) -> Any:
-        """Return a new scheduler, so that no state of one run reaches the next."""
-        import diffusers
-
-        if name is None:
-            return type(self._scheduler).from_config(self._scheduler.config)
-        class_name, changes = self._family.schedulers[name]
-        return getattr(diffusers, class_name).from_config(self._scheduler.config, **changes)
 
 
 def _finish(
