@@ -238,10 +238,11 @@ def test_a_file_serves_one_platform(path, tmp_path):
 
 def test_a_job_that_cannot_be_written_goes_on(path, caplog):
     async def work() -> None:
-        async with platform_of(path) as platform:
-            platform.queues._state._file.close()
-            platform.queues.submit("chat", ORDER)
-            assert len(await taken(platform)) == 1
+        state = State(path)
+        platform = Platform(ENDPOINTS, LIMITS, state)
+        state.close()
+        platform.queues.submit("chat", ORDER)
+        assert len(await taken(platform)) == 1
         assert "is not kept in the state file" in caplog.text
 
     run(work)
