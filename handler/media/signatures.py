@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 log = logging.getLogger(__name__)
 
 _LEAST_S = 60.0  # clocks that are closer agree
+_EARLIEST_S, _LATEST_S = 946_684_800, 4_102_444_800  # the years 2000 and 2100
 _MOST_STORES = 64
 
 
@@ -38,9 +39,9 @@ class StoreClocks:
         """
         try:
             moment_s = parsedate_to_datetime(date).timestamp()
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return False
-        if abs(moment_s - signed_s) < _LEAST_S:
+        if abs(moment_s - signed_s) < _LEAST_S or not _EARLIEST_S < moment_s < _LATEST_S:
             return False
         if abs(moment_s - self.now_s(endpoint)) >= _LEAST_S:  # no other upload has learnt it
             ahead_s = moment_s - time.time()

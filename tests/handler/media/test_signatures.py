@@ -129,6 +129,17 @@ def test_clocks_that_agree_are_not_the_reason():
     assert clocks.now_s("https://another") == pytest.approx(time.time(), abs=5)
 
 
+@pytest.mark.parametrize("date", [
+    "Mon, 01 Jan 0001 00:00:00 -0000", "Fri, 31 Dec 9999 23:59:59 -0001", "x" * 100_000,
+    "Fri, 31 Dec 9999 23:59:59 +99999999", "Fri, 31 Dec 99999 23:59:59 GMT", "-1", "\x00",
+    "Thu, 01 Jan 1970 00:00:00 GMT",
+])  # fmt: skip
+def test_a_date_that_is_none_is_not_learnt(date):
+    clocks = StoreClocks()
+    assert not clocks.learn("https://store", date, time.time())
+    assert not clocks.knows("https://store")
+
+
 def test_as_many_clocks_are_kept_as_there_are_stores_of_one_worker():
     clocks = StoreClocks()
     date = formatdate(time.time() + 3600, usegmt=True)
