@@ -130,7 +130,7 @@ def test_clocks_that_agree_are_not_the_reason():
 
 
 @pytest.mark.parametrize("date", [
-    "Mon, 01 Jan 0001 00:00:00 -0000", "Fri, 31 Dec 9999 23:59:59 -0001", "x" * 100_000,
+    "Mon, 01 Jan 1900 00:00:00 -0000", "Fri, 31 Dec 9999 23:59:59 -0001", "x" * 100_000,
     "Fri, 31 Dec 9999 23:59:59 +99999999", "Fri, 31 Dec 99999 23:59:59 GMT", "-1", "\x00",
     "Thu, 01 Jan 1970 00:00:00 GMT",
 ])  # fmt: skip
