@@ -152,12 +152,12 @@ class ErrorObject(TypedDict):
     code: str
 
 
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def error_object(error: BaseException) -> ErrorObject:
     """Return OpenAI's error object; an unknown error says only that it was one."""
-    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
         error = DiskFull(
             "The worker's disk is full. Send the request again; if that fails too, the operator "
             "needs a larger container disk."

@@ -30,6 +30,7 @@ from local.process import WorkerDied
 from local.processes import Workers
 from local.queue.endpoints import EVERYTHING
 from local.queue.platform import Platform
+from local.queue.state import StateUnusable
 
 _ANY = "0.0.0.0"  # noqa: S104 - used only if the operator asks for it
 _LOOK_S = 0.05
@@ -48,7 +49,7 @@ def main() -> int:
         listener = _listen(arguments.host, arguments.port)
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
         asyncio.run(_run(arguments, listener, env))
-    except (Usage, WorkerDied) as error:
+    except (Usage, WorkerDied, StateUnusable) as error:
         print(f"local: {error}", file=sys.stderr)
         return 1
     return 0

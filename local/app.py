@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, WebSocket
@@ -32,6 +33,7 @@ from local.queue.endpoints import Endpoints, Served
 from local.queue.limits import Limits, TooLarge
 from local.queue.platform import Platform
 from local.queue.scale import Scale
+from local.queue.state import State
 from local.queue.watch import watch
 from local.webhooks import Webhooks
 
@@ -52,6 +54,7 @@ class Options:
         names: further host names of this server.
         limits: the platform's limits.
         faults: faults to inject into workers' requests, for tests; None = none.
+        state: the file that keeps the jobs; None = they are kept in memory alone.
     """
 
     surfaces: Sequence[str] = SURFACES
@@ -63,23 +66,33 @@ class Options:
     names: frozenset[str] = frozenset()
     limits: Limits = field(default_factory=Limits)
     faults: Faults | None = None
+    state: Path | None = None
 
 
 def build(options: Options) -> tuple[ASGIApp, Platform]:
-    """Create the server and its platform."""
+    """Create the server and its platform.
+
+    Raises:
+        StateUnusable: the state file cannot be used.
+    """
     apart = options.scale is not None
     endpoints = Endpoints(tuple(options.surfaces), options.further, apart)
-    platform = Platform(endpoints, options.limits)
-    webhooks = Webhooks(options.limits, options.webhook_secret)
+    state = None if options.state is None else State(options.state)
+    platform = Platform(endpoints, options.limits, state)
+    webhooks = Webhooks(options.limits, options.webhook_secret, platform.queues.keep)
     client = ClientRoutes(platform, webhooks, options.key)
     front = Front(platform, client, webhooks, options.key)
 
     @asynccontextmanager
     async def lifespan(application: FastAPI) -> AsyncIterator[None]:
+        for job in platform.restore():
+            webhooks.resume(job)
         watching = asyncio.create_task(watch(platform))
         yield
         watching.cancel()
         await webhooks.close()
+        if state is not None:
+            state.close()
 
     application = _framework()(
         title="Quartet, locally",

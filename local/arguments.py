@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from local.app import SURFACES, Options
 from local.queue.endpoints import EVERYTHING, Served, read_further
@@ -54,6 +55,7 @@ def read_arguments() -> Arguments:
         key=os.environ.get("LOCAL_API_KEY", "").strip() or None,
         webhook_secret=os.environ.get("WEBHOOK_SIGNING_SECRET") or Options.webhook_secret,
         names=frozenset(name.lower() for name in given.name),
+        state=given.state,
     )
     none_shared = given.no_worker or scale is not None
     return Arguments(options, given.host, given.port, 0 if none_shared else given.workers or 1)
@@ -99,6 +101,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--no-worker", action="store_true", help="start none, and print how to start one by hand"
+    )
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="FILE",
+        help="keep the jobs in this file, from which the next start takes them; default: in memory",
     )
     _add_scaling(parser)
     return parser

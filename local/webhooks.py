@@ -12,14 +12,14 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 
-from local.queue.jobs import Job, Status
+from local.queue.jobs import Hook, Job, Status
 from local.queue.limits import Limits
 
 log = logging.getLogger(__name__)
@@ -34,31 +34,58 @@ class Webhooks:
     Args:
         limits: how often a delivery is retried.
         secret: signs the gateway's webhooks.
+        keep: called with a job whose deliveries have changed.
     """
 
-    def __init__(self, limits: Limits, secret: str) -> None:
+    def __init__(
+        self, limits: Limits, secret: str, keep: Callable[[Job], None] = lambda _: None
+    ) -> None:
         self._limits = limits
         self._secret = secret
+        self._keep = keep
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def on_end(self, job: Job, url: str) -> None:
-        """Send RunPod's webhook: the job's status, once it is final."""
-        job.follow(lambda: self._start(self._send_end(job, url)))
+    def follow(self, job: Job, hook: Hook) -> None:
+        """Send RunPod's webhook, the job's status once it is final; or the gateway's.
 
-    def on_steps(self, job: Job, url: str, surface: str) -> None:
-        """Send the gateway's: ``job.processing`` now, then ``job.completed`` or ``job.failed``."""
+        The gateway's are ``job.processing`` now, then ``job.completed`` or ``job.failed``.
+        """
+        job.hooks.append(hook)
+        self._begin(job, hook)
 
-        def start() -> None:
-            now = {"id": job.id, "status": str(job.status)}
-            self._start(self._send_steps(job, url, surface, now))
+    def follow_again(self, job: Job) -> None:
+        """Send all webhooks of a job that was retried."""
+        for hook in job.hooks:
+            hook.deliveries = {}
+            self._begin(job, hook)
 
-        job.follow(start)
+    def resume(self, job: Job) -> None:
+        """Send the webhooks of a restored job that are not delivered."""
+        for hook in job.hooks:
+            if hook.pending:
+                hook.pending = 0
+                self._begin(job, hook)
+
+    def _begin(self, job: Job, hook: Hook) -> None:
+        hook.pending += 1
+        self._keep(job)
+        now = {"id": job.id, "status": str(job.status)}
+        self._start(self._send_all(job, hook, now))
+
+    async def _send_all(self, job: Job, hook: Hook, now: dict[str, Any]) -> None:
+        if hook.surface is None:
+            await self._send_end(job, hook.url)
+        else:
+            await self._send_steps(job, hook, hook.surface, now)
+        hook.pending -= 1
+        self._keep(job)
 
     async def test(self, url: str, event: str, data: dict[str, Any] | None) -> str:
         """Send an event without a job, to test an address; return the job id in the event."""
         job_id = f"test_{uuid.uuid4()}"
         status = {"job.completed": "COMPLETED", "job.failed": "FAILED"}.get(event, "IN_PROGRESS")
-        content, headers = self._event(event, job_id, status, "chat", data or {"test": True})
+        result, delivery = data or {"test": True}, str(uuid.uuid4())
+        content, headers = self._event(event, job_id, status, "chat", result, delivery)
         async with _session(headers, _GATEWAY_ANSWER_S) as session:
             if refusal := await _post(session, url, content, _TAKEN_BY_GATEWAY):
                 log.warning("webhook to %s: %s", _host(url), refusal)
@@ -81,29 +108,38 @@ class Webhooks:
         session = _session({}, _ANSWER_S)
         await self._deliver(session, url, json.dumps(job.view()).encode(), range(200, 201))
 
-    async def _send_steps(self, job: Job, url: str, surface: str, first: dict[str, Any]) -> None:
+    async def _send_steps(self, job: Job, hook: Hook, surface: str, first: dict[str, Any]) -> None:
         if _EVENTS[first["status"]] == "job.processing":
-            await self._deliver_event(job, url, surface, first)
+            await self._deliver_event(job, hook, surface, first)
             await job.end()
         view = job.view()
         if _is_readable(view):
-            await self._deliver_event(job, url, surface, view)
+            await self._deliver_event(job, hook, surface, view)
         else:
             log.warning("%s: the gateway needs an object as output, so it sends no event", job.id)
 
     async def _deliver_event(
-        self, job: Job, url: str, surface: str, result: dict[str, Any]
+        self, job: Job, hook: Hook, surface: str, result: dict[str, Any]
     ) -> None:
         status = result["status"]
-        content, headers = self._event(_EVENTS[status], job.id, status, surface, result)
+        event = _EVENTS[status]
+        delivery = hook.deliveries.setdefault(event, str(uuid.uuid4()))
+        self._keep(job)  # the same event has the same id, also after the end of this process
+        content, headers = self._event(event, job.id, status, surface, result, delivery)
         session = _session(headers, _GATEWAY_ANSWER_S)
-        await self._deliver(session, url, content, _TAKEN_BY_GATEWAY)
+        await self._deliver(session, hook.url, content, _TAKEN_BY_GATEWAY)
 
     def _event(
-        self, event: str, job_id: str, status: str, surface: str, result: dict[str, Any]
+        self,
+        event: str,
+        job_id: str,
+        status: str,
+        surface: str,
+        result: dict[str, Any],
+        delivery: str,
     ) -> tuple[bytes, dict[str, str]]:
         """Return the body and the headers of one delivery, the same for every attempt."""
-        now_s, delivery = int(time.time()), str(uuid.uuid4())
+        now_s = int(time.time())
         body = {
             "event": event,
             "delivery_id": delivery,

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 from benchmarks.chaos.checker import check
+from benchmarks.chaos.network import enter, may_drop
 from benchmarks.chaos.plans import plans, read, schedule, write
 from benchmarks.chaos.processes import may_mount
 from benchmarks.chaos.report import keep, report
@@ -34,6 +35,10 @@ def main() -> int:
     if given.save:
         write(given.save, faults)
         return 0
+    enter("benchmarks.chaos", sys.argv[1:])
+    if not may_drop():
+        print("a network of its own is not allowed here, or iptables is missing: no partitions")
+        faults = [fault for fault in faults if fault.kind != "partition"]
     if not may_mount():
         print("no file system may be mounted here: no disk is filled")
         faults = [fault for fault in faults if fault.kind != "disk"]
@@ -41,6 +46,9 @@ def main() -> int:
         logging.getLogger(name).setLevel(logging.ERROR)
     folder = given.logs or Path(tempfile.mkdtemp(prefix="chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        print(f"{folder} has files of another run: choose another one with --logs")
+        return 2
     print(
         f"seed {given.seed}, {given.jobs} jobs, {len(faults)} faults; logs in {folder}", flush=True
     )

@@ -16,17 +16,19 @@ from benchmarks.chaos.history import Event, History, Record, Violation
 FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"})
 SLOT_S = 1.0
 _GRACE_S = 45.0  # how long after a fault a job may still feel it: retries, and a lost worker
-_DELIVERY_S = 15.0  # how long a webhook may be under way
 _LOST_TRIES = 3  # a job fails when this many workers were lost on it
-_WORKER_FAULTS = frozenset({"kill", "stop", "term", "cut", "stall", "slow", "half", "lost"})
-_CODES = {  # what a job may fail with, and the fault that it needs
+_WORKER_FAULTS = frozenset(
+    {"kill", "stop", "term", "device", "dns", "partition", "cut", "stall", "slow", "half", "lost"}
+)
+_TARGETS = {  # what a job may fail with, and of what there must have been a fault
     "storage_failed": "bucket",
     "media_unreachable": "media",
     "media_timeout": "media",
     "media_refused": "media",
     "media_undecodable": "media",
-    "disk_full": "disk",
 }
+_KINDS = {"disk_full": "disk", "out_of_memory": "memory", "device_lost": "device"}
+_UNNOTICED = frozenset({"tight", "clock", "dns late", "reorder"})  # no client may notice them
 
 Rule = Callable[[Record, History], Iterator[str]]
 
@@ -61,7 +63,7 @@ def _has_one_ending(record: Record, history: History) -> Iterator[str]:
         if ended is not None and status != ended:
             yield f"{status} after {ended}"
         ended = status if status in FINAL else None
-    if ended is None and not history.of("text") and not _lost_with_platform(record, history):
+    if ended is None and not history.of("text"):
         yield f"it did not end: {_last(history)}"
 
 
@@ -71,7 +73,7 @@ def _ends_as_it_may(record: Record, history: History) -> Iterator[str]:
         status, error = event.value["status"], event.value.get("error")
         if status == "TIMED_OUT":
             yield "it timed out"
-        if status == "CANCELLED" and not (history.of("cancel") or _restarted(record, history)):
+        if status == "CANCELLED" and not history.of("cancel"):
             yield "it was cancelled, and not by its client"
         if status == "FAILED" and not _may_fail(record, history, event):
             yield f"it failed with {error}"
@@ -135,8 +137,8 @@ def _tells_of_its_end(record: Record, history: History) -> Iterator[str]:
     yield from _told_twice(history, hooks)
     ends = [event.value["status"] for event in history.of("ended")]
     final = [hook.value["status"] for hook in hooks if hook.value["status"] in FINAL]
-    if not history.plan.webhook or not ends or _restarted(record, history, _DELIVERY_S):
-        return  # deliveries that are under way are lost with the platform
+    if not history.plan.webhook or not ends:
+        return
     if ends[-1] not in final:
         yield f"it is {ends[-1]}, and no webhook says so"
     if set(final) - set(ends) and not history.of("retry"):
@@ -175,11 +177,10 @@ def _may_fail(record: Record, history: History, event: Event) -> bool:
         code = json.loads(error)["code"]
     except (TypeError, ValueError, KeyError):
         return _lost_workers(record, history) >= _LOST_TRIES and "worker" in str(error)
-    needed = _CODES.get(code)
-    if needed == "disk":
+    if code in _KINDS:
         return any(_touches(history, span.begin_s, span.end_s) for span in record.spans
-                   if span.fault.kind == "disk")  # fmt: skip
-    return needed is not None and _felt(record, history, {needed})
+                   if span.fault.kind == _KINDS[code])  # fmt: skip
+    return code in _TARGETS and _felt(record, history, {_TARGETS[code]})
 
 
 def _lost_workers(record: Record, history: History) -> int:
@@ -190,21 +191,12 @@ def _lost_workers(record: Record, history: History) -> int:
     )
 
 
-def _lost_with_platform(record: Record, history: History) -> bool:
-    """Whether a job may be lost because the platform, which keeps its queue in memory, was."""
-    return bool(history.of("gone", "left")) and _restarted(record, history)
-
-
-def _restarted(record: Record, history: History, after_s: float = 0.0) -> bool:
-    """Whether the platform was lost during the life of a job, or so long after it."""
-    return _felt(record, history, {"platform"}, after_s)
-
-
-def _felt(record: Record, history: History, targets: set[str], after_s: float = 0.0) -> bool:
+def _felt(record: Record, history: History, targets: set[str]) -> bool:
     """Whether a fault of a target touches the life of a job."""
     return any(
-        span.fault.target in targets and _touches(history, span.begin_s - after_s, span.end_s)
+        span.fault.target in targets and _touches(history, span.begin_s, span.end_s)
         for span in record.spans
+        if span.fault.kind not in _UNNOTICED
     )
 
 

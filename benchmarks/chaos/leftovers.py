@@ -72,7 +72,7 @@ async def _held_by(http: httpx.AsyncClient, worker: WorkerSlot) -> list[str]:
 def _belongs(child: psutil.Process) -> bool:
     """Whether a worker keeps a child as long as it runs: its pings, and Python's trackers."""
     words = " ".join(child.cmdline())
-    return "multiprocessing" in words or "-m handler" in words or "pool_worker" in words
+    return "multiprocessing" in words or "chaos.worker" in words or "pool_worker" in words
 
 
 async def end_all(workers: Sequence[WorkerSlot]) -> list[str]:

@@ -12,10 +12,16 @@ from benchmarks.chaos.gallery import BODIES, SURFACES
 
 LINKS = ("client", "bucket", "media")
 PROCESS_FAULTS = ("kill", "stop", "term", "disk")
-LINK_FAULTS = ("cut", "stall", "slow", "half", "lost", "429", "503")
+INSIDE_FAULTS = ("tight", "memory", "device", "clock")  # in a process, which runs on at first
+NETWORK_FAULTS = ("dns", "dns late", "partition")
+LINK_FAULTS = ("cut", "stall", "slow", "half", "lost", "reorder", "429", "503")
 PLATFORM_FAULTS = ("crash", "restart")
 _WAYS = ("run", "runpod", "runsync", "stream", "openai", "openai stream", "gateway")
 _MEAN_PAUSE_S = 2.5  # between two faults
+_GROUPS = (PROCESS_FAULTS, INSIDE_FAULTS, NETWORK_FAULTS, LINK_FAULTS)
+_SHARES = (0.3, 0.2, 0.15, 0.35)  # of these groups
+_LONGEST_JUMP_S = 4 * 3600
+_AT_ONCE = frozenset({"kill", "term", "device"})
 
 
 @dataclass(frozen=True)
@@ -50,12 +56,14 @@ class Fault:
         kind: one of the kinds above.
         target: a link, ``platform``, or the number of a worker: ``worker 2``.
         seconds: how long it lasts; 0 = it is over at once.
+        jump_s: by how many seconds a clock jumps.
     """
 
     at_s: float
     kind: str
     target: str
     seconds: float = 0.0
+    jump_s: float = 0.0
 
 
 def plans(seed: int, jobs: int, ways: Sequence[str] = _WAYS) -> list[Plan]:
@@ -107,15 +115,23 @@ def schedule(seed: int, seconds: float, workers: int) -> list[Fault]:
 def _fault(chance: random.Random, at_s: float, workers: int) -> Fault:
     worker = f"worker {chance.randrange(workers)}"
     begins_s, lasts_s = round(at_s, 3), round(chance.uniform(0.5, 6), 3)
-    if chance.random() < 0.4:
-        kind = chance.choice(PROCESS_FAULTS)
-        if kind in {"kill", "term"}:
-            lasts_s = 0.0
-        elif kind == "stop":
-            lasts_s = round(chance.choice((lasts_s, chance.uniform(5, 60))), 3)
-        return Fault(begins_s, kind, worker, lasts_s)
-    target = chance.choice((worker, worker, *LINKS))
-    return Fault(begins_s, chance.choice(LINK_FAULTS), target, lasts_s)
+    kind = chance.choice(chance.choices(_GROUPS, _SHARES)[0])
+    if kind in LINK_FAULTS:
+        target = chance.choice((worker, worker, *LINKS))
+        return Fault(begins_s, kind, target, lasts_s)
+    if kind in NETWORK_FAULTS:
+        if kind == "partition":
+            lasts_s = round(chance.choice((lasts_s, chance.uniform(5, 20))), 3)
+        return Fault(begins_s, kind, chance.choice((worker, "bucket", "media")), lasts_s)
+    if kind in _AT_ONCE:
+        lasts_s = 0.0
+    elif kind == "clock":
+        target = chance.choice((worker, worker, "platform"))
+        jump_s = chance.choice((-1, 1)) * chance.uniform(60, _LONGEST_JUMP_S)
+        return Fault(begins_s, kind, target, lasts_s, round(jump_s, 1))
+    elif kind == "stop":
+        lasts_s = round(chance.choice((lasts_s, chance.uniform(5, 60))), 3)
+    return Fault(begins_s, kind, worker, lasts_s)
 
 
 def write(path: Path, faults: Sequence[Fault]) -> None:

@@ -1,7 +1,8 @@
 """``python -m benchmarks.chaos.platform PORT``: the local platform, without workers of its own.
 
 It has the token of ``CHAOS_TOKEN``, so that workers go on with a platform that was started again.
-Its limits of time are short, and it keeps all results until the end of the run.
+It keeps its jobs in the file of ``CHAOS_STATE``. Its limits of time are short, and it keeps all
+results until the end of the run. Its clock follows the file of ``CHAOS_CONTROL``.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from pathlib import Path
 
 import uvicorn
 
+from benchmarks.chaos.clock import shift
+from benchmarks.chaos.control import VARIABLE, Control
 from benchmarks.chaos.servers import SECRET
 from local.__main__ import KEEP_ALIVE_S
 from local.app import Options, build
@@ -29,7 +33,13 @@ LIMITS = Limits(
 
 def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
-    options = Options(token=os.environ["CHAOS_TOKEN"], limits=LIMITS, webhook_secret=SECRET)
+    shift(Control(Path(os.environ[VARIABLE])))
+    options = Options(
+        token=os.environ["CHAOS_TOKEN"],
+        limits=LIMITS,
+        webhook_secret=SECRET,
+        state=Path(os.environ["CHAOS_STATE"]),
+    )
     application, _ = build(options)
     uvicorn.run(
         application,

@@ -12,10 +12,12 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import httpx
 
+from benchmarks.chaos.control import VARIABLE, Control
 from benchmarks.chaos.proxy import Link
 from local.environment import clean, variables
 from local.process import end_with_parent, free_port
@@ -31,6 +33,7 @@ class PlatformProcess:
     def __init__(self, log: Path) -> None:
         self.port = free_port()
         self.token = secrets.token_urlsafe(16)
+        self.control = Control(log.with_suffix(".json"))
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -42,10 +45,21 @@ class PlatformProcess:
     async def start(self) -> None:
         """Start it and wait until it answers."""
         command = [sys.executable, "-m", "benchmarks.chaos.platform", str(self.port)]
-        env = {**clean(os.environ), "CHAOS_TOKEN": self.token}
+        env = {
+            **clean(os.environ),
+            "CHAOS_TOKEN": self.token,
+            "CHAOS_STATE": str(self._log.with_suffix(".sqlite")),
+            VARIABLE: str(self.control.path),
+        }
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - it takes milliseconds
-                command, cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd=ROOT,
+                env=env,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=end_with_parent,
             )
         async with httpx.AsyncClient() as http:
             while True:
@@ -66,6 +80,7 @@ class Life:
     """One process of a worker, from its start to its end."""
 
     process: subprocess.Popen[bytes]
+    worker_id: str
     metrics_port: int
     folder: Path
     killed: bool = False
@@ -97,6 +112,11 @@ class WorkerSlot:
         """What the faults call it."""
         return f"worker {self.number}"
 
+    @cached_property
+    def control(self) -> Control:
+        """The faults inside its processes."""
+        return Control(self.folder / f"worker-{self.number}.json")
+
     async def keep(self) -> None:
         """Run a process, and another after its end, until ``ended`` is set."""
         while not self.ended.is_set():
@@ -122,13 +142,14 @@ class WorkerSlot:
         worker_id = f"chaos-{self.number}-{len(self.lives)}"
         with (self.folder / f"worker-{self.number}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-u", "-m", "handler"],
+                [sys.executable, "-u", "-m", "benchmarks.chaos.worker"],
                 cwd=ROOT,
                 env={
                     **self.env,
                     **variables(self.link.url, "all", worker_id, self.token),
                     "METRICS_PORT": str(port),
                     "TMPDIR": str(folder),
+                    VARIABLE: str(self.control.path),
                 },
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -136,7 +157,7 @@ class WorkerSlot:
                 start_new_session=True,
                 preexec_fn=end_with_parent,
             )
-        return Life(process, port, folder)
+        return Life(process, worker_id, port, folder)
 
 
 def mounted(folder: Path) -> bool:

@@ -7,6 +7,8 @@ import random
 from collections import Counter
 from contextlib import suppress
 
+from benchmarks.chaos.shuffle import Shuffle
+
 _PIECE = 65536
 _ANSWERS = {
     "429": b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\n",
@@ -20,7 +22,8 @@ class Link:
 
     Modes: ``pass``; ``cut`` (each connection is reset), ``stall`` (nothing passes), ``slow`` (each
     piece is late), ``half`` (a connection is reset in the middle of an answer), ``lost`` (a request
-    arrives and its answer does not), ``429`` and ``503`` (the proxy answers).
+    arrives and its answer does not), ``reorder`` (pieces of different connections pass in another
+    order than they came), ``429`` and ``503`` (the proxy answers).
 
     Args:
         name: what its faults call it.
@@ -35,14 +38,15 @@ class Link:
         self.mode = "pass"
         self.happened: Counter[str] = Counter()
         self._chance = random.Random(f"{name} {seed}")
+        self._shuffle = Shuffle(self._chance, self.happened)
         self._open: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self._changed = asyncio.Event()
 
     @property
     def url(self) -> str:
-        """The address of the port."""
-        return f"http://127.0.0.1:{self.port}"
+        """The address of the port, by a name that has to be looked up."""
+        return f"http://localhost:{self.port}"
 
     async def start(self) -> None:
         """Listen on a free port."""
@@ -117,6 +121,8 @@ class Link:
             if self.mode == "slow":
                 self.happened["slow"] += 1
                 await asyncio.sleep(self._chance.uniform(0.02, 0.6))
+            if self.mode == "reorder":
+                await self._shuffle.turn()
             if answer and self.mode == "lost":
                 self.happened["lost"] += 1
                 return

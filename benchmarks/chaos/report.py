@@ -60,4 +60,4 @@ def _end(history: History) -> str:
         return str(ended[-1].value["status"])
     if history.of("text"):
         return "COMPLETED"
-    return "lost with the platform" if history.of("gone") else "no end"
+    return "unknown to the platform" if history.of("gone") else "no end"

@@ -5,18 +5,30 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qs
 
 import boto3
+import httpx
 from aiohttp import web
-from moto.server import ThreadedMotoServer
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    MotoRequestHandler,
+    create_backend_app,
+)
+from werkzeug.serving import make_server
 
 from benchmarks.chaos.gallery import sound
 
 SECRET = "chaos"
 BUCKET = "results"
+_SKEW_S = 900.0  # how far ahead a signature's time may be
 _STORM = 4  # one in so many first deliveries is refused
+
+Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 async def serve(application: web.Application) -> tuple[web.AppRunner, int]:
@@ -82,15 +94,57 @@ def read_webhook(content: bytes, headers: dict[str, str]) -> tuple[str, dict[str
     return body["data"]["job_request_id"], value
 
 
-def bucket() -> tuple[ThreadedMotoServer, int]:
-    """Start a store with the bucket in it."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    keys = {"aws_access_key_id": "key-id", "aws_secret_access_key": "hush"}
-    store = boto3.client(
-        "s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1", **keys
-    )
-    store.create_bucket(Bucket=BUCKET)
-    store.close()
-    return server, port
+class Bucket:
+    """A store with the bucket in it, on a port of loopback.
+
+    It is moto, and looks at the times of signatures besides, as S3 does.
+    """
+
+    def __init__(self) -> None:
+        application = in_its_time(DomainDispatcherApplication(create_backend_app))
+        self._server = make_server(
+            "127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler
+        )
+        self.port = self._server.server_port
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        keys = {"aws_access_key_id": "key-id", "aws_secret_access_key": "hush"}
+        store = boto3.client(
+            "s3", endpoint_url=f"http://127.0.0.1:{self.port}", region_name="us-east-1", **keys
+        )
+        store.create_bucket(Bucket=BUCKET)
+        store.close()
+
+    def stop(self) -> None:
+        """Empty the store, which moto keeps for the whole process, and stop it."""
+        httpx.post(f"http://127.0.0.1:{self.port}/moto-api/reset")
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def in_its_time(application: Wsgi) -> Wsgi:
+    """Return a store that refuses presigned requests before and after their time."""
+
+    def checked(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        refusal = _of_another_time(environ.get("QUERY_STRING", ""))
+        if refusal is None:
+            return application(environ, start)
+        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        start("403 Forbidden", [("Content-Type", "application/xml"), ("Connection", "close")])
+        message = f"<Message>{refusal}</Message>"
+        return [f"<Error><Code>AccessDenied</Code>{message}</Error>".encode()]
+
+    return checked
+
+
+def _of_another_time(query: str) -> str | None:
+    """Return why a presigned request is refused now; None if it is not."""
+    fields = parse_qs(query)
+    if "X-Amz-Date" not in fields:
+        return None
+    signed = datetime.strptime(fields["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    age_s = (datetime.now(UTC) - signed).total_seconds()
+    if age_s < -_SKEW_S:
+        return "Request is not valid yet"
+    return "Request has expired" if age_s > float(fields["X-Amz-Expires"][0]) else None

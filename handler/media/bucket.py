@@ -22,7 +22,8 @@ from yarl import URL
 
 from handler.errors import MediaForbidden, MediaInvalid, StorageFailed
 from handler.media.guard import Guard, forbidden
-from handler.media.upload import put
+from handler.media.signatures import Signature, StoreClocks
+from handler.media.upload import OfAnotherTime, put
 from models.errors import InvalidValue
 from models.weights.regions import Address, address_of
 
@@ -32,6 +33,8 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 _LONGEST_ID = 128
 MAX_TTL_S = 7 * 24 * 3600  # the longest that Signature Version 4 allows
 _TRIES_WITHIN = 2  # times what one transfer may take: all tries of an upload together
+_UPLOAD_S = 3600
+_CLOCKS = StoreClocks()
 _MAKING = threading.Lock()  # boto3 may not make two clients at once
 
 
@@ -70,6 +73,11 @@ class BucketConfig(BaseModel):
         """The bucket's address, and the region to sign for."""
         known = address_of(self.endpoint_url, self.name)
         return known if self.region is None else replace(known, region=self.region)
+
+    @property
+    def signature(self) -> Signature:
+        """Signs for the bucket at any time."""
+        return Signature(self.access_key_id, self.secret_access_key, self.address.region)
 
 
 class BucketChoice(BaseModel):
@@ -164,9 +172,8 @@ class Bucket:
         """
         place = {"Bucket": self.config.name, "Key": f"quartet-check/{uuid.uuid4().hex}"}
         await self._put(place, b"quartet", "text/plain")
-        away = await asyncio.to_thread(
-            signer(self.config).generate_presigned_url, "delete_object", place, ExpiresIn=3600
-        )
+        client = await asyncio.to_thread(signer, self.config)
+        away = self._signed(client, "DELETE", place, _UPLOAD_S)
         url = self.guard.check_url(away, "s3Config")
         with suppress(aiohttp.ClientError, TimeoutError):
             async with (
@@ -177,6 +184,16 @@ class Bucket:
                 pass
 
     async def _put(self, place: Mapping[str, str], content: bytes, content_type: str) -> str:
+        store = self.config.endpoint_url
+        signed_s = _CLOCKS.now_s(store)
+        try:
+            return await self._put_signed(place, content, content_type)
+        except OfAnotherTime as refusal:
+            if not _CLOCKS.learn(store, refusal.date, signed_s):
+                raise
+        return await self._put_signed(place, content, content_type)
+
+    async def _put_signed(self, place: Mapping[str, str], content: bytes, content_type: str) -> str:
         from botocore.exceptions import BotoCoreError
 
         try:
@@ -200,11 +217,27 @@ class Bucket:
 
     def _presign(self, place: Mapping[str, str], content_type: str) -> tuple[str, str]:
         client = signer(self.config)
-        upload = client.generate_presigned_url(
-            "put_object", {**place, "ContentType": content_type}, ExpiresIn=3600
-        )
-        download = client.generate_presigned_url("get_object", place, ExpiresIn=self.config.ttl_s)
-        return str(upload), str(download)
+        upload = self._signed(client, "PUT", place, _UPLOAD_S, content_type)
+        return upload, self._signed(client, "GET", place, self.config.ttl_s)
+
+    def _signed(
+        self,
+        client: Any,
+        method: str,
+        place: Mapping[str, str],
+        expires_s: int,
+        content_type: str | None = None,
+    ) -> str:
+        """Return a presigned URL, by the store's clock if that is known to be another."""
+        operation, given = f"{method.lower()}_object", dict(place)
+        if content_type is not None:
+            given["ContentType"] = content_type
+        url = client.generate_presigned_url(operation, given, ExpiresIn=expires_s)
+        store = self.config.endpoint_url
+        if not _CLOCKS.knows(store):
+            return str(url)
+        headers = {} if content_type is None else {"Content-Type": content_type}
+        return self.config.signature.at(_CLOCKS.now_s(store), method, url, headers, expires_s)
 
 
 @functools.lru_cache(maxsize=16)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote, unquote_to_bytes, urljoin
 
 from handler.errors import (
+    NO_ROOM,
     MediaForbidden,
     MediaInvalid,
     MediaRefused,
@@ -113,6 +114,8 @@ class MediaDoor:
                 param=param,
             ) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
+            if getattr(error, "errno", None) in NO_ROOM:  # here, not at the host
+                raise
             raise MediaUnreachable(
                 f"The host of {param} cannot be reached, or broke off.", param=param
             ) from error

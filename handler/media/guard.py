@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from handler.errors import MediaForbidden, MediaInvalid
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from yarl import URL
 
 _CONNECT_TIMEOUT_S = 10.0
+# The threads of look-ups: a name server that does not answer holds one for half a minute, and the
+# event loop's own threads have work of other jobs.
+_LOOK_UPS = ThreadPoolExecutor(32, "names")
 
 
 class Guard:
@@ -57,8 +62,8 @@ class Guard:
 
     async def lookup(self, host: str, port: int, family: int) -> list[Any]:
         """Resolve a name, as ``socket.getaddrinfo`` answers."""
-        loop = asyncio.get_running_loop()
-        return await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
+        look_up = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+        return await asyncio.get_running_loop().run_in_executor(_LOOK_UPS, look_up)
 
     def check_url(self, url: str, param: str) -> URL:
         """Parse a URL of http or https whose host is no private address.

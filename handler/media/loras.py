@@ -61,6 +61,7 @@ class LoraShelf:
     _turns: defaultdict[str, asyncio.Lock] = field(
         default_factory=lambda: defaultdict(asyncio.Lock), compare=False, repr=False
     )
+    _used: dict[str, float] = field(default_factory=dict, compare=False, repr=False)  # monotonic
 
     async def fetch(self, name: str, param: str, door: MediaDoor) -> Path:
         """The safetensors file of an adapter.
@@ -125,6 +126,7 @@ class LoraShelf:
     async def _downloaded_folder(self, url: str, param: str, door: MediaDoor) -> Path:
         folder = self.folder / sha256(url.encode()).hexdigest()
         async with self._turns[folder.name]:
+            self._used[folder.name] = time.monotonic()
             if folder.is_dir():
                 os.utime(folder)
                 return folder
@@ -150,7 +152,9 @@ class LoraShelf:
         )
         kept = sorted(folders, key=lambda folder: folder.stat().st_mtime)
         for old in kept[: -self.kept_files]:
-            if old.stat().st_mtime < time.time() - _IN_USE_S:
+            here_s = time.monotonic() - self._used.get(old.name, -_IN_USE_S)
+            # A file's time is that of other workers' use, and wrong after a jump of the clock.
+            if min(here_s, time.time() - old.stat().st_mtime) > _IN_USE_S:
                 shutil.rmtree(old, ignore_errors=True)
 
     async def _downloaded(self, url: str, param: str, door: MediaDoor) -> Path:

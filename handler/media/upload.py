@@ -7,7 +7,7 @@ import io
 import logging
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from handler.errors import StorageFailed
@@ -23,16 +23,19 @@ _TAKEN = frozenset({200, 201, 204})
 _MAY_PASS = frozenset({408, 429, *range(500, 600)})
 _ERROR_BYTES = 4096  # S3's answers are shorter, and name their code first
 _CODE = re.compile(rb"<Code>([A-Za-z0-9.]{1,64})</Code>")
+_OF_ANOTHER_TIME = re.compile(rb"<Message>Request (has expired|is not (valid yet|yet valid))")
 
 _ELSEWHERE = "it is in another region or at another address; correct the region or the endpoint"
 _NOT_ALLOWED = "the keys are not allowed to write to it; allow them s3:PutObject"
 _NO_BUCKET = "there is no such bucket; create it or correct its name"
+_CLOCKS = "the clocks of the worker and of the store differ"
 _BY_CODE = {
     "AuthorizationHeaderMalformed": _ELSEWHERE,
     "AuthorizationQueryParametersError": _ELSEWHERE,
     "InvalidAccessKeyId": "the store does not know the access key",
     "NoSuchBucket": _NO_BUCKET,
-    "RequestTimeTooSkewed": "the clocks of the worker and of the store differ",
+    "RequestExpired": _CLOCKS,
+    "RequestTimeTooSkewed": _CLOCKS,
     "SignatureDoesNotMatch": "the secret key is not that of the access key",
 }
 _BY_STATUS = {
@@ -43,6 +46,16 @@ _BY_STATUS = {
 }
 
 
+class OfAnotherTime(StorageFailed):
+    """The store refuses the time of the signature.
+
+    Attributes:
+        date: the store's time, as its answer has it; empty if it has none.
+    """
+
+    date = ""
+
+
 @dataclass(frozen=True)
 class _Failure:
     """Why a try did not store the object, and whether another one may."""
@@ -50,12 +63,22 @@ class _Failure:
     reason: str
     may_pass: bool
     cause: Exception | None = None
+    kind: type[StorageFailed] = StorageFailed
+    date: str = ""
+
+    def error(self) -> StorageFailed:
+        """Return the error for the job."""
+        error = self.kind(f"The result could not be stored: {self.reason}.")
+        if isinstance(error, OfAnotherTime):
+            error.date = self.date
+        return error
 
 
 async def put(session: aiohttp.ClientSession, url: URL, content: bytes, content_type: str) -> None:
     """Upload ``content``; what is tried again writes the same object, so that twice does no harm.
 
     Raises:
+        OfAnotherTime: the clocks of the worker and of the store differ.
         StorageFailed: the store refuses, or cannot be reached after four tries.
     """
     for pause_s in (*_PAUSES_S, None):
@@ -63,9 +86,7 @@ async def put(session: aiohttp.ClientSession, url: URL, content: bytes, content_
         if failure is None:
             return
         if pause_s is None or not failure.may_pass:
-            raise StorageFailed(
-                f"The result could not be stored: {failure.reason}."
-            ) from failure.cause
+            raise failure.error() from failure.cause
         pause_s *= random.uniform(0.8, 1.2)
         log.warning("an upload failed, %s; again in %.1f s", failure.reason, pause_s)
         await asyncio.sleep(pause_s)
@@ -83,7 +104,8 @@ async def _try(
         async with session.put(url, data=body, headers=headers, allow_redirects=False) as response:
             if response.status in _TAKEN:
                 return None
-            return _refusal(response.status, await _head(response.content))
+            refusal = _refusal(response.status, await _head(response.content))
+            return replace(refusal, date=response.headers.get("Date", ""))
     except (aiohttp.ClientError, OSError) as error:  # a time that is over is an OSError too
         reason = f"the bucket cannot be reached ({type(error).__name__})"
         return _Failure(reason, may_pass=True, cause=error)
@@ -102,7 +124,10 @@ def _refusal(status: int, body: bytes) -> _Failure:
     code = found[1].decode() if found else ""
     reason = f"the bucket answered with status {status}{code and f' ({code})'}"
     meaning = _BY_CODE.get(code) or _BY_STATUS.get(status)
+    if code == "AccessDenied" and _OF_ANOTHER_TIME.search(body):
+        meaning = _CLOCKS  # the signature is new, and valid for an hour
     return _Failure(
         f"{reason}: {meaning}" if meaning else reason,
         may_pass=status in _MAY_PASS or code == "RequestTimeout",  # which S3 says with a 400
+        kind=OfAnotherTime if meaning == _CLOCKS else StorageFailed,
     )

@@ -37,7 +37,8 @@ async def changes(platform: Platform) -> AsyncGenerator[dict[str, Any], None]:
             "workers": [_worker(worker) for worker in platform.workers.values()],
         }
         if fresh or gone or state != shown:
-            yield {"now": round(time.time() * 1000), "jobs": fresh, "gone": gone, **state}
+            seen = round((asyncio.get_running_loop().time() + ahead_s) * 1000)
+            yield {"now": seen, "jobs": fresh, "gone": gone, **state}
         jobs, shown = now, state
         await asyncio.sleep(_LOOK_S)
 

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from local.api.common import Refused, authorised, is_number, json_response, read_object
 from local.queue.health import health
-from local.queue.jobs import Job, Order, Status
+from local.queue.jobs import Hook, Job, Order, Status
 from local.queue.limits import Limits
 from local.queue.platform import Platform
 from local.webhooks import Webhooks
@@ -98,7 +98,7 @@ class ClientRoutes:
             raise Refused(503, "the platform is stopping")
         job = self._platform.queues.submit(endpoint, order)
         if order.webhook is not None:
-            self._webhooks.on_end(job, order.webhook)
+            self._webhooks.follow(job, Hook(order.webhook))
         return job
 
     def run(
@@ -153,8 +153,8 @@ class ClientRoutes:
         waits = job.status is Status.IN_QUEUE
         if not self._platform.queues.retry(job):
             raise Refused(400, f"a job that is {job.status} cannot be retried")
-        for follow in () if waits else job.followers:
-            follow()
+        if not waits:
+            self._webhooks.follow_again(job)
 
     async def _purge(self, http: Request, endpoint: str) -> Response:
         return json_response(self.purge(endpoint))

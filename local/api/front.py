@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from local.api.client import ClientRoutes
 from local.api.common import Refused, authorised, json_response
-from local.queue.jobs import Job
+from local.queue.jobs import Hook, Job
 from local.queue.platform import Platform
 from local.webhooks import Webhooks
 
@@ -118,4 +118,4 @@ class Front:
         certificates for tests.
         """
         if webhook_url is not None and is_delivered_to(webhook_url):
-            self.webhooks.on_steps(job, webhook_url, surface)
+            self.webhooks.follow(job, Hook(webhook_url, surface))

@@ -2,6 +2,7 @@
 
 endpoints   what an endpoint serves
 jobs        the platform's record of a job
+state       the jobs in a file
 queues      the lifecycle of a job: submitted, taken, ended, kept for a while
 workers     the platform's record of a worker
 platform    assigns jobs to workers

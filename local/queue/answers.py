@@ -58,6 +58,8 @@ class Answers:
         if sequence is not None:
             job.next_sequence = sequence + 1
         job.chunks.append(chunk)
+        if len(job.chunks) == 1:
+            self._queues.keep(job)
         job.touch()
 
     def finish(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -51,6 +51,23 @@ class Order:
 
 
 @dataclass(eq=False)
+class Hook:
+    """An address that is told of a job.
+
+    Attributes:
+        surface: in the gateway's events; None = RunPod's webhook.
+        pending: how many ends are not delivered yet, those to come included.
+        deliveries: the ids of the gateway's deliveries since the job was submitted or retried, by
+            their events.
+    """
+
+    url: str
+    surface: str | None = None
+    pending: int = 0
+    deliveries: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
 class Job:
     """One job, from its submission to the end of its retention. Times are the event loop's.
 
@@ -67,7 +84,7 @@ class Job:
         marks: how many of them, at the front, are the platform's own.
         next_sequence: the number of the next event of the worker's stream.
         read: how many chunks ``/stream`` has returned.
-        followers: functions that start to follow the job; called again at each retry.
+        hooks: the addresses that are told of it.
         timer: the next scheduled event of the job.
     """
 
@@ -90,7 +107,7 @@ class Job:
     marks: int = 0
     next_sequence: int = 0
     read: int = 0
-    followers: list[Callable[[], None]] = field(default_factory=list)
+    hooks: list[Hook] = field(default_factory=list)
     timer: asyncio.TimerHandle | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -147,11 +164,6 @@ class Job:
     def streamed(self) -> bool:
         """Whether the worker's stream has an event in this run."""
         return len(self.chunks) > self.marks
-
-    def follow(self, start: Callable[[], None]) -> None:
-        """Call ``start`` now and at each retry."""
-        self.followers.append(start)
-        start()
 
     def view(self) -> dict[str, Any]:
         """Return the answer of ``/status``; times in milliseconds."""

@@ -8,17 +8,21 @@ from typing import Any
 from local.queue.jobs import Job
 
 
-def restarted(job: Job) -> list[Any]:
-    """Return the first events of a job's next run, if the last run had events.
+def restarted(job: Job, attempt: int | None = None) -> list[Any]:
+    """Return the first events of a stream that begins anew, if the job had events before.
 
     The event has the format of those before it. It has no choices, for clients that read them.
+
+    Args:
+        job: the job.
+        attempt: the number of the run whose events follow; None = the next.
     """
     if not job.chunks:
         return []
     event = {
         "type": "stream.restarted",
         "choices": [],
-        "attempt": job.runs + 1,
+        "attempt": job.runs + 1 if attempt is None else attempt,
         "message": "The job runs again and its answer begins anew. Drop what came before.",
     }
     if not isinstance(job.chunks[0], str):

@@ -17,6 +17,7 @@ from local.queue.endpoints import EVERYTHING, Endpoints
 from local.queue.jobs import Job, Status
 from local.queue.limits import Limits
 from local.queue.queues import Queues
+from local.queue.state import State
 from local.queue.workers import Report, Taker, Worker
 
 log = logging.getLogger(__name__)
@@ -28,20 +29,32 @@ class Platform:
     Args:
         endpoints: the endpoints.
         limits: the platform's limits.
+        state: keeps the jobs in a file; None = they are kept in memory alone.
     """
 
-    def __init__(self, endpoints: Endpoints, limits: Limits | None = None) -> None:
+    def __init__(
+        self, endpoints: Endpoints, limits: Limits | None = None, state: State | None = None
+    ) -> None:
         self.limits = limits or Limits()
         self.endpoints = endpoints
         self.served = endpoints.served
-        self.queues = Queues(self.served, self.limits, self._on_change)
+        self.queues = Queues(self.served, self.limits, self._on_change, state)
         self.answers = Answers(self.queues, self.limits, self.dismiss)
         self.workers: dict[str, Worker] = {}
         self.draining = False
+        self._keeps_jobs = state is not None
         self.workers_changed = asyncio.Event()
         self._takers: list[Taker] = []
         self._stop_numbers = count(1)
         self._lost: dict[str, list[str]] = {}  # the jobs of lost workers, by worker id
+
+    def restore(self) -> list[Job]:
+        """Take the jobs of the state file over, and return them.
+
+        Workers that still run some of them are to stop these, as they are queued again.
+        """
+        jobs, self._lost = self.queues.restore()
+        return jobs
 
     def worker(self, endpoint_id: str, worker_id: str, *, joins: bool = False) -> Worker:
         """Return the worker with an id, and note that it is alive.
@@ -142,10 +155,15 @@ class Platform:
         self._announce()
 
     def drain(self) -> int:
-        """Assign no more jobs to any worker, and cancel queued jobs; return how many."""
+        """Assign no more jobs to any worker; return how many queued jobs are cancelled.
+
+        Those in a state file stay in the queue.
+        """
         self.draining = True
         for worker in self.workers.values():
             self.dismiss(worker)
+        if self._keeps_jobs:
+            return 0
         return sum(self.queues.purge(name) for name in self.queues.endpoints)
 
     @property

@@ -18,6 +18,7 @@ from typing import Any
 from local.queue.jobs import Job, Order, Status
 from local.queue.limits import Limits
 from local.queue.marks import restarted
+from local.queue.state import State
 
 _LATE = "The job did not end in time: its executionTimeout or ttl is over."
 
@@ -40,14 +41,20 @@ class Queues:
         names: the endpoints.
         limits: the platform's limits.
         on_change: called with each job that has changed its state, and its previous state.
+        state: keeps the jobs in a file; None = they are kept in memory alone.
     """
 
     def __init__(
-        self, names: Iterable[str], limits: Limits, on_change: Callable[[Job, Status | None], None]
+        self,
+        names: Iterable[str],
+        limits: Limits,
+        on_change: Callable[[Job, Status | None], None],
+        state: State | None = None,
     ) -> None:
         self.endpoints = {name: Endpoint(name) for name in names}
         self._limits = limits
         self._on_change = on_change
+        self._state = state
         self._numbers = count(1)
 
     def submit(self, endpoint_id: str, order: Order) -> Job:
@@ -57,6 +64,39 @@ class Queues:
         self.endpoints[endpoint_id].jobs[job.id] = job
         self._enqueue(job, None)
         return job
+
+    def keep(self, job: Job) -> None:
+        """Write a job to the state file, if there is one."""
+        if self._state is not None:
+            self._state.save(job)
+
+    def restore(self) -> tuple[list[Job], dict[str, list[str]]]:
+        """Take the jobs of the state file over; queue those again that workers had.
+
+        Returns:
+            The jobs, and the ids of those that workers had, by the workers' ids.
+        """
+        jobs = [] if self._state is None else self._state.load()
+        known = [job for job in jobs if job.endpoint in self.endpoints]
+        self._numbers = count(1 + max((job.run for job in known), default=0))
+        taken: dict[str, list[str]] = {}
+        for job in known:
+            self.endpoints[job.endpoint].jobs[job.id] = job
+            if job.final:
+                self._keep_final(job)
+            elif job.status is Status.IN_QUEUE:
+                job.marks = len(job.chunks)
+                self._enqueue(job, None)
+            else:
+                taken.setdefault(str(job.worker), []).append(job.id)
+                job.tries -= 1  # the worker was not lost
+                self._requeue(job)
+        return known, taken
+
+    def _keep_final(self, job: Job) -> None:
+        job.chunks = restarted(job, job.runs) + job.chunks  # nobody knows how much was read
+        self.endpoints[job.endpoint].ended[job.status] += 1
+        self._arm_end(job)
 
     def find(self, endpoint_id: str, job_id: str) -> Job | None:
         """Return a job, or None if it is unknown or has expired."""
@@ -127,12 +167,20 @@ class Queues:
     ) -> None:
         """End a job, and keep it for a while."""
         job.finished, job.output, job.error = _now(), output, error
-        endpoint = self.endpoints[job.endpoint]
-        endpoint.ended[status] += 1
-        limits = self._limits
-        kept_s = limits.runsync_retention_s if job.order.sync else limits.run_retention_s
-        self._arm(job, kept_s, lambda ended: endpoint.jobs.pop(ended.id, None))
+        self.endpoints[job.endpoint].ended[status] += 1
+        self._arm_end(job)
         self._set(job, status)
+
+    def _arm_end(self, job: Job) -> None:
+        """Schedule the end of a final job's retention."""
+        limits, since_s = self._limits, _now() - (job.finished or 0.0)
+        kept_s = limits.runsync_retention_s if job.order.sync else limits.run_retention_s
+        self._arm(job, kept_s - since_s, self._forget)
+
+    def _forget(self, job: Job) -> None:
+        self.endpoints[job.endpoint].jobs.pop(job.id, None)
+        if self._state is not None:
+            self._state.drop(job.id)
 
     def _requeue(self, job: Job, *, in_front: bool = False) -> None:
         self.endpoints[job.endpoint].retried += 1
@@ -147,6 +195,7 @@ class Queues:
         self._arm(job, job.submitted + job.order.ttl_s - _now(), self._time_out)
         job.status, job.queued = Status.IN_QUEUE, _now()
         self._on_change(job, was)
+        self.keep(job)
         job.touch()
 
     def _time_out(self, job: Job) -> None:
@@ -160,6 +209,7 @@ class Queues:
     def _set(self, job: Job, status: Status) -> None:
         was, job.status = job.status, status
         self._on_change(job, was)
+        self.keep(job)
         job.touch()
 
     def _arm(self, job: Job, delay_s: float, then: Callable[[Job], object]) -> None:

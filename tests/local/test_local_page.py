@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +15,12 @@ import pytest
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
+from local.api.board import changes
 from local.environment import clean
+from local.queue.endpoints import Endpoints
+from local.queue.jobs import Order
+from local.queue.limits import Limits
+from local.queue.platform import Platform
 from playground.pages import STATIC
 from tests.support.bodies import CHAT, EMBEDDINGS
 from tests.support.pace import SLOW
@@ -263,3 +270,20 @@ def test_a_worker_serves_the_page_only_where_it_is_told_to():
         assert "negative_prompt" not in model["parameters"]
     with serve_worker() as url:
         assert httpx.get(f"{url}/playground").status_code == 404
+
+
+def test_the_times_of_the_page_agree_though_the_clock_jumps(monkeypatch):
+    async def both() -> list[dict[str, Any]]:
+        platform = Platform(Endpoints(("chat",)), Limits())
+        shown = [await anext(stream := changes(platform))]
+        real = time.time
+        monkeypatch.setattr(time, "time", lambda: real() + 7200)
+        platform.queues.submit("chat", Order({}, 600, 600))
+        shown.append(await anext(stream))
+        await stream.aclose()
+        return shown
+
+    first, second = asyncio.run(both())
+    [job] = second["jobs"]
+    assert 0 <= second["now"] - first["now"] < 60_000
+    assert 0 <= second["now"] - job["submitted"] < 60_000

@@ -215,6 +215,12 @@ async def test_a_store_that_stays_busy(worker_at, front, caplog):
     [
         (403, "<Error><Code>SignatureDoesNotMatch</Code><Message>hush</Message></Error>",
          "(SignatureDoesNotMatch): the secret key is not that of the access key."),
+        (403, "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>",
+         "(AccessDenied): the clocks of the worker and of the store differ."),
+        (403, "<Error><Code>AccessDenied</Code><Message>Request is not valid yet</Message></Error>",
+         "(AccessDenied): the clocks of the worker and of the store differ."),
+        (403, "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>",
+         "(AccessDenied): the keys are not allowed to write to it; allow them s3:PutObject."),
         (403, "hush", "403: the keys are not allowed to write to it; allow them s3:PutObject."),
         (404, "", "404: there is no such bucket; create it or correct its name."),
         (400, "<Code>hush hush</Code>" + 9000 * "hush", "status 400."),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -258,3 +260,21 @@ async def test_the_oldest_files_leave_the_shelf(tmp_path, files):
     assert calls == ["/a", "/b", "/c", "/a"]
     assert len(list(Path(tmp_path / "loras").iterdir())) == 2
     assert io.BytesIO(path.read_bytes()).read(8)
+
+
+async def test_a_folder_in_use_stays_on_the_shelf_though_the_clock_jumps(tmp_path, files):
+    """After a jump of the clock, the files' times are of long ago."""
+    from handler.media.files import MediaDoor
+    from handler.media.guard import Guard
+
+    url, _ = files
+    folder = tmp_path / "loras"
+    left_by_another = folder / "another"
+    left_by_another.mkdir(parents=True)
+    shelf = LoraShelf(Allowed((f"{url}/*",)), None, folder, kept_files=1)
+    async with MediaDoor(Guard(frozenset({"127.0.0.1"}), 10)) as door:
+        in_use = await shelf.fetch_folder(f"{url}/a", "p", door)
+        for path in (in_use, left_by_another):
+            os.utime(path, (time.time() - 7200,) * 2)
+        newest = await shelf.fetch_folder(f"{url}/b", "p", door)
+    assert {path.name for path in folder.iterdir()} == {in_use.name, newest.name}

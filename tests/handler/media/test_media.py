@@ -6,6 +6,8 @@ import asyncio
 import base64
 import gzip
 import socket
+import threading
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from handler.errors import (
     MediaTimeout,
     MediaTooLarge,
     MediaUnreachable,
+    error_object,
 )
 from handler.media.files import MediaDoor
 from handler.media.guard import Guard, is_public
@@ -249,6 +252,33 @@ async def test_one_private_address_among_several_is_enough_to_refuse(site):
             await one.fetch("http://mixed.example/file", "audioUrl", 1000)
 
 
+async def test_names_that_resolve_late_hold_up_nobody_else(monkeypatch):
+    """Of the event loop's own threads there are as few as six."""
+    answer, real = threading.Event(), socket.getaddrinfo
+
+    def late(host: str, *arguments: Any, **options: Any) -> Any:
+        if host == "late.example":
+            answer.wait(20)
+        return real("127.0.0.1", *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", late)
+    guard = Guard(frozenset({"late.example"}), timeout_s=5)
+
+    async def fetch_late() -> None:
+        async with MediaDoor(guard) as one:
+            await one.fetch("http://late.example:9/", "audioUrl", 1000)
+
+    fetches = [asyncio.ensure_future(fetch_late()) for _ in range(16)]
+    await asyncio.sleep(0.2)
+    start = time.monotonic()
+    await asyncio.to_thread(time.monotonic)
+    took_s = time.monotonic() - start
+    answer.set()
+    failures = await asyncio.gather(*fetches, return_exceptions=True)
+    assert took_s < 1
+    assert {type(failure) for failure in failures} == {MediaUnreachable}
+
+
 async def test_files_are_removed_whatever_happens(site):
     folders: list[Path] = []
 
@@ -270,6 +300,15 @@ async def test_files_are_removed_whatever_happens(site):
         await task
     assert len(folders) == 2
     assert not any(folder.exists() for folder in folders)
+
+
+async def test_a_disk_that_is_full_is_not_the_hosts_failure(site):
+    async with door(LOOPBACK) as one:
+        first = await one.fetch(f"{site}/file", "audioUrl", 10_000_000)
+        (first.parent / "2.bin").symlink_to("/dev/full")  # the place of the next file
+        with pytest.raises(OSError, match="No space left") as failure:
+            await one.fetch(f"{site}/file", "audioUrl", 10_000_000)
+    assert error_object(failure.value)["code"] == "disk_full"
 
 
 async def test_proxies_of_the_environment_are_not_used(site, monkeypatch):
