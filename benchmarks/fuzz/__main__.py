@@ -16,7 +16,9 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 from benchmarks.fuzz.corpus import CORPUS, keep, seeds
 from benchmarks.report import figures
@@ -31,8 +33,8 @@ else:
     with atheris.instrument_imports(include=["handler", "models", "local"]):
         from benchmarks.fuzz.targets import TARGETS, Target, fed
 
-_LONGEST = 200_000
 _KEPT, _POOL = 0.02, 4000
+_IN_MEMORY = Path("/dev/shm")  # noqa: S108 - its files have names that nobody can guess
 
 
 def main() -> int:
@@ -43,6 +45,9 @@ def main() -> int:
     parser.add_argument("--blind", action="store_true", help="without Atheris, if it is there")
     given = parser.parse_args()
     logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+    if _IN_MEMORY.is_dir():  # to make and remove a file for each input takes longer on a disk
+        tempfile.tempdir = str(_IN_MEMORY)
     if not given.blind and given.target != "all" and atheris is not None:
         return guided(given.target, given.runs, given.seed)
     names = list(TARGETS) if given.target == "all" else [given.target]
@@ -55,7 +60,7 @@ def blind(name: str, runs: int, seed: int) -> int:
     pool, begin = seeds(name), time.perf_counter()
     with fed(target) as feed:
         for _ in range(runs):
-            content = target.change(chance.choice(pool), chance)[:_LONGEST]
+            content = target.change(chance.choice(pool), chance)[: target.longest]
             if not _survives(name, feed, content):
                 return 1
             if chance.random() < _KEPT and len(pool) < _POOL:  # changes of changes
@@ -79,7 +84,7 @@ def guided(name: str, runs: int, seed: int) -> int:
     """Feed what Atheris makes of the corpus; it ends the process itself."""
     target = TARGETS[name]
     found = tempfile.mkdtemp(prefix=f"fuzz-{name}-")
-    arguments = [sys.argv[0], f"-runs={runs}", f"-seed={seed}", f"-max_len={_LONGEST}"]
+    arguments = [sys.argv[0], f"-runs={runs}", f"-seed={seed}", f"-max_len={target.longest}"]
     arguments += [f"-artifact_prefix={found}/", "-rss_limit_mb=6000", found, str(CORPUS / name)]
     with fed(target) as feed:
 

@@ -23,7 +23,9 @@ from handler.settings.variable import SettingsError
 from handler.settings.variables import Settings
 from local.api.uris import is_uri
 from models.errors import QuartetError
+from models.fake_chat import FakeChat
 
+_LONGEST_TOKENS = 256
 _OURS = frozenset({"internal_error", "engine_failed", "device_lost"})
 
 
@@ -58,6 +60,10 @@ def contract(surface: str) -> Iterator[Callable[[bytes], None]]:
     worker = assemble(Settings.from_env(env))
     object.__setattr__(worker.dispatcher, "guard", _NoNetwork(frozenset(), 1.0))
     with asyncio.Runner() as runner:
+        runner.run(worker.warm())
+        [model] = worker.dispatcher.pool.models()
+        if isinstance(model.engine, FakeChat):  # it repeats what it is sent, however long
+            model.engine.context = _LONGEST_TOKENS
 
         def feed(content: bytes) -> None:
             runner.run(_answered(worker, _json(content)))
@@ -84,43 +90,49 @@ async def _answered(worker: Worker, body: Any) -> None:
             raise Broken(f"{error['code']} in a stream")
 
 
-def form(content: bytes) -> None:
-    """Read a form; the first line is its content type."""
-    kind, _, body = content.partition(b"\n")
+@contextmanager
+def form() -> Iterator[Callable[[bytes], None]]:
+    """Lend the reader of forms; the first line is the content type."""
+    with asyncio.Runner() as runner:
+        yield lambda content: runner.run(_read_forms(*content.partition(b"\n")[::2]))
+
+
+async def _read_forms(kind: bytes, body: bytes) -> None:
     scope = {"type": "http", "method": "POST", "headers": [(b"content-type", kind)]}
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    async def read() -> None:
-        for request in (TranscriptionRequest, ImagesRequest):
-            try:
-                async with read_form(HttpRequest(scope, receive), request):
-                    pass
-            except QuartetError:
+    for request in (TranscriptionRequest, ImagesRequest):
+        with suppress(QuartetError):
+            async with read_form(HttpRequest(scope, receive), request):
                 pass
 
-    asyncio.run(read())
 
+@contextmanager
+def uri() -> Iterator[Callable[[bytes], None]]:
+    """Lend the door of clients' files, which is given whatever the text is; nothing is reached."""
+    guard = _NoNetwork(frozenset(), 1.0)
 
-def uri(content: bytes) -> None:
-    """Fetch a file by whatever the text is; nothing is reached."""
-    text = _text(content)
-    is_uri(text)
-
-    async def fetch() -> None:
-        guard = _NoNetwork(frozenset(), 1.0)
-        try:
-            url = guard.check_url(text, "audioUrl")
-        except QuartetError:
-            url = None
-        if url is not None and url.host and _is_private(url.host):
-            raise Broken(f"{url.host} is private")
+    async def fetch(text: str) -> None:
         async with MediaDoor(guard) as door:
             with suppress(QuartetError):
                 await door.fetch(text, "audioUrl", 100_000)
 
-    asyncio.run(fetch())
+    with asyncio.Runner() as runner:
+
+        def feed(content: bytes) -> None:
+            text = _text(content)
+            is_uri(text)
+            try:
+                host = guard.check_url(text, "audioUrl").host
+            except QuartetError:
+                host = None
+            if host and _is_private(host):
+                raise Broken(f"{host} is private")
+            runner.run(fetch(text))
+
+        yield feed
 
 
 def _text(content: bytes) -> str:

@@ -92,10 +92,10 @@ def parse_header(name: str, size_bytes: int, read: Callable[[int, int], bytes]) 
         raise _incomplete(name, "its header has an impossible length")
     try:
         content = json.loads(read(_LENGTH_BYTES, _LENGTH_BYTES + length))
-        metadata = content.pop("__metadata__", {})
+        metadata = {str(key): str(value) for key, value in content.pop("__metadata__", {}).items()}
         tensors = {key: _described(entry) for key, entry in content.items()}
         ends = [int(entry["data_offsets"][1]) for entry in content.values()]
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         raise _incomplete(name, "its header is invalid") from None
     if max(ends, default=0) != size_bytes - _LENGTH_BYTES - length:
         raise _incomplete(name, "its tensors do not cover the file")
@@ -103,8 +103,11 @@ def parse_header(name: str, size_bytes: int, read: Callable[[int, int], bytes]) 
 
 
 def _described(entry: Mapping[str, Any]) -> Tensor:
-    start, end = entry["data_offsets"]
-    return Tensor(str(entry["dtype"]), tuple(map(int, entry["shape"])), int(end) - int(start))
+    start, end = map(int, entry["data_offsets"])
+    shape = tuple(map(int, entry["shape"]))
+    if not 0 <= start <= end or min(shape, default=0) < 0:
+        raise ValueError
+    return Tensor(str(entry["dtype"]), shape, end - start)
 
 
 def _incomplete(name: str, reason: str) -> WeightsUnavailable:
