@@ -12,6 +12,8 @@ from typing import Any
 from models.errors import QuartetError
 from models.pictures.decoding import decode as decode_picture
 from models.pictures.decoding import mask_of
+from models.pictures.pdf_process import drawn, opened
+from models.transcribe.audio.decoder_process import Decoder
 from models.transcribe.audio.decoding import Undecodable, decode
 from models.transcribe.audio.rate import RATE_HZ
 
@@ -36,8 +38,6 @@ def audio() -> Iterator[Feed]:
     FFmpeg can read ends the child with FFmpeg's error, and is told as undecodable.
     """
     import av
-
-    from models.transcribe.audio.decoder_process import Decoder
 
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         path, samples = Path(folder) / "sound", Path(folder) / "samples"
@@ -71,8 +71,6 @@ def pdf() -> Iterator[Feed]:
     """Lend what the child process of a PDF does, in this process: open it, and draw its pages."""
     import pypdfium2
 
-    from models.pictures.pdf_process import drawn, opened
-
     task = {"dpi": 40, "pixels": _PAGE_PIXELS, "side": 1000}
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         path = Path(folder) / "document.pdf"
@@ -80,12 +78,12 @@ def pdf() -> Iterator[Feed]:
         def feed(content: bytes) -> None:
             path.write_bytes(content)
             with suppress(pypdfium2.PdfiumError):
-                _draw(opened(str(path)), task, drawn)
+                _draw(opened(str(path)), task)
 
         yield feed
 
 
-def _draw(document: Any, task: dict[str, Any], drawn: Callable[[Any, Any], bytes]) -> None:
+def _draw(document: Any, task: dict[str, Any]) -> None:
     with suppress(ValueError):  # as in the child process
         for page in range(1, min(len(document), _PAGES) + 1):
             drawn(document, {**task, "page": page})

@@ -20,7 +20,7 @@ from local.app import Options, build
 from local.queue.limits import Limits
 
 Application = Callable[..., Any]
-_TOKEN = "workers"  # noqa: S105 - of nobody
+_TOKEN = "workers"
 _MOST = 12  # exchanges of an input
 _TURN_S = 0.003  # until the next exchange begins
 _LEAVING_S = 2.0  # until an exchange whose client has left has ended
@@ -120,34 +120,39 @@ def _begun(exchange: Mapping[str, Any], job: str) -> tuple[Client, dict[str, Any
         text = value if isinstance(value, str) else json.dumps(value)
         return text.replace("{id}", job).replace("{token}", _TOKEN)
 
-    path, socket = filled("path"), exchange.get("messages")
-    kind = "http" if socket is None else "websocket"
-    given = exchange.get("headers")
-    headers = {"host": "127.0.0.1", **(given if isinstance(given, dict) else {})}
+    messages = exchange.get("messages")
+    path, query = filled("path"), quote(filled("query"), "=&", errors="replace")
     scope = {
-        "type": kind, "method": filled("method") or "GET", "path": path, "http_version": "1.1",
-        "raw_path": quote(path, errors="replace").encode(), "root_path": "",
-        "scheme": "http" if kind == "http" else "ws", "server": ("127.0.0.1", 80),
-        "client": ("127.0.0.1", 1), "query_string": quote(filled("query"), "=&", errors="replace").encode(),
-        "headers": [
-            (name.lower().encode("utf-8", "replace"), str(value).encode("utf-8", "replace"))
-            for name, value in headers.items()
-        ],
-        "subprotocols": [], "extensions": {"websocket.http.response": {}},
+        "method": filled("method") or "GET", "http_version": "1.1",
+        "path": path, "raw_path": quote(path, errors="replace").encode(), "root_path": "",
+        "query_string": query.encode(), "headers": _headers(exchange.get("headers")),
+        "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1),
     }  # fmt: skip
-    if kind == "http":
+    if messages is None:
         body = filled("body").encode("utf-8", "surrogatepass")
-        return Client([{"type": "http.request", "body": body, "more_body": False}], kind), scope
-    texts = socket if isinstance(socket, list) else [socket]
-    sent = [{"type": "websocket.receive", **_frame(text)} for text in texts]
-    return Client([{"type": "websocket.connect"}, *sent], kind), scope
+        request = {"type": "http.request", "body": body, "more_body": False}
+        return Client([request], "http"), {**scope, "type": "http", "scheme": "http"}
+    frames = [_frame(each) for each in (messages if isinstance(messages, list) else [messages])]
+    socket = {"type": "websocket", "scheme": "ws", "subprotocols": []}
+    denial = {"extensions": {"websocket.http.response": {}}}
+    connect = {"type": "websocket.connect"}
+    return Client([connect, *frames], "websocket"), {**scope, **socket, **denial}
+
+
+def _headers(given: Any) -> list[tuple[bytes, bytes]]:
+    named = {"host": "127.0.0.1", **(given if isinstance(given, dict) else {})}
+    return [
+        (name.lower().encode("utf-8", "replace"), str(value).encode("utf-8", "replace"))
+        for name, value in named.items()
+    ]
 
 
 def _frame(content: Any) -> dict[str, Any]:
     """Return a frame of text, or of bytes for what is no text."""
-    if isinstance(content, str):
-        return {"text": content}
-    return {"bytes": json.dumps(content).encode()}
+    data = (
+        {"text": content} if isinstance(content, str) else {"bytes": json.dumps(content).encode()}
+    )
+    return {"type": "websocket.receive", **data}
 
 
 def _job_of(client: Client) -> str | None:

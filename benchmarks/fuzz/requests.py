@@ -26,7 +26,7 @@ from models.errors import QuartetError
 from models.fake_chat import FakeChat
 
 _LONGEST_TOKENS = 256
-_OURS = frozenset({"internal_error", "engine_failed", "device_lost"})
+OURS = frozenset({"internal_error", "engine_failed", "device_lost"})
 
 
 class Broken(Exception):
@@ -76,7 +76,7 @@ async def _answered(worker: Worker, body: Any) -> None:
     answer = await worker.answer(job)
     error = error_of(answer)
     if error is not None:
-        if error["code"] in _OURS:
+        if error["code"] in OURS:
             raise Broken(f"{error['code']}: {error['message']}")
         json.dumps(error).encode()
         return
@@ -86,7 +86,7 @@ async def _answered(worker: Worker, body: Any) -> None:
         return
     async for event in answer:
         error = error_of(event)
-        if error is not None and error["code"] in _OURS:
+        if error is not None and error["code"] in OURS:
             raise Broken(f"{error['code']} in a stream")
 
 

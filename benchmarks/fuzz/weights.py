@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from benchmarks.fuzz.requests import OURS, Broken
+from handler.assemble import assemble
+from handler.errors import error_of
 from handler.settings.variables import Settings
 from models.catalog import CATALOG
 from models.chat.adapters import CONFIG, WEIGHTS, AdapterCheck
@@ -34,9 +39,7 @@ def safetensors() -> Iterator[Feed]:
             with suppress(WeightsUnavailable):
                 _looked_at(read_header(path))
             with suppress(WeightsUnavailable):
-                _looked_at(
-                    parse_header("a", len(content), lambda start, end: content[start:end])
-                )
+                _looked_at(parse_header("a", len(content), lambda start, end: content[start:end]))
 
         yield feed
 
@@ -65,6 +68,28 @@ def adapter() -> Iterator[Feed]:
                 pass
             with adapters.on([]):
                 pass
+
+        yield feed
+
+
+@contextmanager
+def adapter_of_a_picture() -> Iterator[Feed]:
+    """Lend a worker with that model, which makes a picture with the adapter."""
+    env = {"SURFACE": "images", "MODEL_SLUG": _MODEL, "DEVICE": "cpu"}
+    env["QUARTET_CACHE"] = os.environ.get("QUARTET_CACHE", "")
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder, asyncio.Runner() as runner:
+        worker = assemble(Settings.from_env({**env, "LORA_ALLOW": f"file://{folder}/*"}))
+        runner.run(worker.warm())
+
+        def feed(content: bytes) -> None:
+            path = Path(folder) / f"{uuid.uuid4().hex}.safetensors"
+            path.write_bytes(content)
+            loras = [{"path": f"file://{path}"}]
+            body = {"prompt": "x", "size": "64x64", "steps": 1, "loras": loras}
+            error = error_of(runner.run(worker.answer({"id": "fuzz", "input": body})))
+            path.unlink()
+            if error is not None and error["code"] in OURS:
+                raise Broken(f"{error['code']}: {error['message']}")
 
         yield feed
 

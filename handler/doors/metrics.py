@@ -51,9 +51,9 @@ class Metrics:
             "quartet_requests_in_flight", "Requests being answered.",
             ["route"], registry=self._registry,
         )  # fmt: skip
-        Gauge(
-            "quartet_tasks", "Tasks of the event loop.", registry=self._registry
-        ).set_function(_tasks)
+        Gauge("quartet_tasks", "Tasks of the event loop.", registry=self._registry).set_function(
+            _tasks
+        )
         self._registry.register(_PoolCollector(pool))
         ProcessCollector(registry=self._registry)
 

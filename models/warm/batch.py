@@ -30,7 +30,7 @@ from models.device.failures import (
     is_out_of_memory,
     translate,
 )
-from models.device.memory import free_memory
+from models.device.memory import Surplus, free_memory
 from models.device.rounding import rounded
 from models.engine import BatchEngine
 from models.errors import DeviceLost, EngineFailed
@@ -72,6 +72,7 @@ class Batcher(Feeder):
         self._largest: float = engine.budget or math.inf
         self._budget = self._largest
         self._waiting = Scheduler(packs=engine.packs)
+        self._surplus = Surplus()
         self._drain: asyncio.Task[None] | None = None
 
     async def submit(self, work: Work, deadline: Deadline = NEVER) -> list[Any]:
@@ -207,6 +208,7 @@ class Batcher(Feeder):
             return [None] * len(batch), None
         outputs = attempt(lambda: _checked(self._engine.run(batch), len(batch)))
         self._watch.pulse.beat()
+        self._surplus.look()
         if isinstance(outputs, Failure):
             return [], outputs.error
         self._count(batch)
