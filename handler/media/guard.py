@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from handler.errors import MediaForbidden, MediaInvalid
-from models.networks import is_public
+from models.networks import is_public, parse_url
 
 if TYPE_CHECKING:
     import aiohttp
@@ -72,7 +72,7 @@ class Guard:
         from yarl import URL
 
         try:
-            parsed = URL(url)  # as aiohttp reads it: ``http://①②⑦.1/`` is 127.1 to both
+            parsed = parse_url(url)
             host = parsed.host  # decodes an international name, which may be none
         except ValueError:
             parsed, host = URL(), None

@@ -49,6 +49,10 @@ NOBODY = frozenset[str]()
     "http://127.0.0.1:PORT#@example.org/", "http://127.0.0.1:PORT\\@example.org/",
     "gopher://127.0.0.1:PORT/_GET", "dict://127.0.0.1:PORT/", "file:///etc/passwd",
     "FILE:///etc/passwd", "ftp://127.0.0.1:PORT/", "http://xn--a\x80:PORT/", "jar:http://127.0.0.1:PORT!/", "//127.0.0.1:PORT/",
+    "http://[::ffff:7f00:1]:PORT/", "http://[::127.0.0.1]:PORT/", "http://127.1:PORT/", "http://0:PORT/",
+    "http://a@b@127.0.0.1:PORT/", "http://[]@127.0.0.1:PORT/", "http://[]@/", "http://127.0.0.1.:PORT./",
+    "http://127\uff0e0\uff0e0\uff0e1:PORT/", "http://127\uff610\uff610\uff611:PORT/", "http://[::1%25lo]:PORT/",
+    "http://\u2160.0.0.1:PORT/", "http:127.0.0.1:PORT/", "http:///127.0.0.1:PORT/", "http://127.0.0.1:PORT\t/",
 ])  # fmt: skip
 @pytest.mark.parametrize("redirected", [False, True])
 def test_no_spelling_leads_inside(url, redirected):

@@ -132,6 +132,7 @@ async def test_an_adapter_of_this_machine(make, tmp_path):
         ("https://host/myorg/*", "https://host/myorg/a/../b", True),
         ("https://host/myorg/*", "https://host/myorg/../evil/x", False),
         ("https://*/myorg/*", "https://xn--a\x80/myorg/x", False),
+        ("https://*/myorg/*", "https://[]@/myorg/x", False),
         ("https://host/myorg/*", "https://host/myorg/%2e%2e/evil/x", False),
         ("https://host/myorg/*", "https://host/myorg/..%2fevil/x", False),
         ("https://host/myorg/*", "https://host/myorg/%252e%252e/evil/x", False),
