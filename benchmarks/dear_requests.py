@@ -81,10 +81,10 @@ def _transcribe() -> list[Dear]:
     return [
         Dear("twenty seconds of noise, tried at ten temperatures", route,
              lambda: {"audioUrl": _noise(20), **tried}, "10 temperatures, `JOB_TIMEOUT_S`"),
-        Dear("six hours of silence in FLAC", route, lambda: {"audioUrl": _silence(6)},
+        Dear("an hour of silence in FLAC", route, lambda: {"audioUrl": _silence(1)},
              "a second for each 100 bytes, 12 hours, 180 s to decode"),
-        Dear("half a minute of speech, with words", route,
-             lambda: {"audioUrl": recording(0.45), "word_timestamps": True, **tried},
+        Dear("twenty seconds of speech, with words", route,
+             lambda: {"audioUrl": recording(0.35), "word_timestamps": True, **tried},
              "10 temperatures, `JOB_TIMEOUT_S`"),
     ]  # fmt: skip
 
