@@ -21,6 +21,7 @@ from handler.media.files import MediaDoor
 from handler.media.guard import Guard, is_public
 from handler.settings.variable import SettingsError
 from handler.settings.variables import Settings
+from handler.wire import encode
 from local.api.uris import is_uri
 from models.errors import QuartetError
 from models.fake_chat import FakeChat
@@ -78,7 +79,7 @@ async def _answered(worker: Worker, body: Any) -> None:
     if error is not None:
         if error["code"] in OURS:
             raise Broken(f"{error['code']}: {error['message']}")
-        json.dumps(error).encode()
+        encode(error)  # as HTTP sends it
         return
     content = getattr(answer, "content", None)
     if content is not None:
@@ -86,6 +87,7 @@ async def _answered(worker: Worker, body: Any) -> None:
         return
     async for event in answer:
         error = error_of(event)
+        encode(error)
         if error is not None and error["code"] in OURS:
             raise Broken(f"{error['code']} in a stream")
 
