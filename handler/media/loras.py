@@ -16,7 +16,6 @@ import os
 import re
 import shutil
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
+from weakref import WeakValueDictionary
 
 from handler.media.allowed import Allowed
 from handler.media.files import MediaDoor
@@ -58,8 +58,8 @@ class LoraShelf:
     _threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(4, "loras"), compare=False, repr=False
     )
-    _turns: defaultdict[str, asyncio.Lock] = field(
-        default_factory=lambda: defaultdict(asyncio.Lock), compare=False, repr=False
+    _turns: WeakValueDictionary[str, asyncio.Lock] = field(
+        default_factory=WeakValueDictionary, compare=False, repr=False
     )
 
     async def fetch(self, name: str, param: str, door: MediaDoor) -> Path:
@@ -122,9 +122,13 @@ class LoraShelf:
         )
         return _with_files(await resolved, param)
 
+    def _turn(self, name: str) -> asyncio.Lock:
+        """The turn of those who want the same file; it is forgotten when nobody does any more."""
+        return self._turns.setdefault(name, asyncio.Lock())
+
     async def _downloaded_folder(self, url: str, param: str, door: MediaDoor) -> Path:
         folder = self.folder / sha256(url.encode()).hexdigest()
-        async with self._turns[folder.name]:
+        async with self._turn(folder.name):
             if folder.is_dir():
                 os.utime(folder)
                 return folder
@@ -155,7 +159,7 @@ class LoraShelf:
 
     async def _downloaded(self, url: str, param: str, door: MediaDoor) -> Path:
         path = self.folder / f"{sha256(url.encode()).hexdigest()}.safetensors"
-        async with self._turns[path.name]:
+        async with self._turn(path.name):
             if path.exists():
                 path.touch()
                 return path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import io
 import json
 from pathlib import Path
@@ -14,6 +16,7 @@ from safetensors.torch import save
 
 from handler.media.allowed import Allowed
 from handler.media.loras import LoraShelf
+from models.errors import QuartetError
 from models.weights.places import Places
 from models.weights.store import WeightsStore
 from tests.conftest import error_of
@@ -259,3 +262,25 @@ async def test_the_oldest_files_leave_the_shelf(tmp_path, files):
     assert calls == ["/a", "/b", "/c", "/a"]
     assert len(list(Path(tmp_path / "loras").iterdir())) == 2
     assert io.BytesIO(path.read_bytes()).read(8)
+
+
+async def test_of_what_was_asked_for_nothing_is_kept_but_the_files(tmp_path, files):
+    """Whatever addresses clients think of; and those who want the same file wait for it."""
+    from handler.media.files import MediaDoor
+    from handler.media.guard import Guard
+
+    def locks() -> int:
+        gc.collect()
+        return sum(type(each) is asyncio.Lock for each in gc.get_objects())
+
+    url, calls = files
+    shelf = LoraShelf(Allowed((f"{url}/*",)), None, tmp_path / "loras", kept_files=2)
+    before = locks()
+    async with MediaDoor(Guard(frozenset({"127.0.0.1"}), 10)) as door:
+        for number in range(20):
+            with pytest.raises(QuartetError):
+                await shelf.fetch(f"{url}/gone.safetensors?{number}", "p", door)
+        del calls[:]
+        await asyncio.gather(*(shelf.fetch(f"{url}/same", "p", door) for _ in range(5)))
+    assert calls == ["/same"]
+    assert locks() - before < 5
