@@ -24,9 +24,7 @@ from handler.settings.variables import Settings
 from handler.wire import encode
 from local.api.uris import is_uri
 from models.errors import QuartetError
-from models.fake_chat import FakeChat
 
-_LONGEST_TOKENS = 256
 OURS = frozenset({"internal_error", "engine_failed", "device_lost"})
 
 
@@ -61,10 +59,6 @@ def contract(surface: str) -> Iterator[Callable[[bytes], None]]:
     worker = assemble(Settings.from_env(env))
     object.__setattr__(worker.dispatcher, "guard", _NoNetwork(frozenset(), 1.0))
     with asyncio.Runner() as runner:
-        runner.run(worker.warm())
-        [model] = worker.dispatcher.pool.models()
-        if isinstance(model.engine, FakeChat):  # it repeats what it is sent, however long
-            model.engine.context = _LONGEST_TOKENS
 
         def feed(content: bytes) -> None:
             runner.run(_answered(worker, _json(content)))
