@@ -99,11 +99,14 @@ class BatchEngine(Engine):
         packs: whether a run's size is the sum of its parts' sizes. If not, each part is padded to
             the largest, and parts of similar sizes run together.
         rounds: whether a run is padded to a round size.
+        express: whether ``run`` may be called on a second thread, too, so that a short request need
+            not wait for the end of a long one's run.
     """
 
     budget: int | None = None
     packs: bool = False
     rounds: bool = False
+    express: bool = False
 
     @abstractmethod
     def run(self, batch: Sequence[Ticket[Any]]) -> Sequence[Any]:

@@ -31,8 +31,9 @@ class Work:
         kind: parts share a run only with those of an equal kind; None = a part runs alone.
         finish: makes the engine's answer from the outputs, one per part and in their order.
         in_thread: whether ``finish`` takes long enough to run in a thread.
-        total: the size of the whole request, if its parts run in slices and ``sizes`` are those of
-            a slice; None = the sum of ``sizes``.
+        total: the work of the whole request, if that is not the sum of ``sizes``; requests with
+            less go first.
+        sliced: whether the parts run in slices; ``sizes`` are those of a slice.
     """
 
     parts: Sequence[Any]
@@ -40,7 +41,8 @@ class Work:
     kind: Hashable = None
     finish: Callable[[Sequence[Any]], Any] = only
     in_thread: bool = False
-    total: int | None = None
+    total: float | None = None
+    sliced: bool = False
 
 
 class Unfinished:

@@ -110,14 +110,14 @@ class Surplus:
         self._usual: int | None = None
 
     def look(self) -> None:
-        """Look at the memory of the process; call this after each run, on the engine's thread."""
+        """Look at the memory of the process; call this after each run, on any thread."""
         now_s = time.monotonic()
         if now_s < self._looked_at_s + self._pause_s:
             return
-        self._looked_at_s, resident = now_s, self._resident()
-        if self._usual is None:
+        self._looked_at_s, resident, usual = now_s, self._resident(), self._usual
+        if usual is None:
             self._usual = resident
-        elif resident > self._usual + self._most_bytes:
+        elif resident > usual + self._most_bytes:
             self._release()
             self._usual = None  # known once the next runs have what they need
 

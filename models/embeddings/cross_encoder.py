@@ -51,6 +51,7 @@ class CrossEncoder(BatchEngine):
         classifier = cls._classifier_of(folder, device, getattr(torch, device.dtype))
         texts = Texts(classifier.tokenizer, row.options["max_tokens"], row)
         engine = cls(classifier, texts, row)
+        engine.express = device.kind == "cpu"
 
         def probe(tokens: int) -> None:
             engine.forward(engine.texts.filler(tokens))

@@ -45,6 +45,7 @@ class OnnxEmbeddings(Embeddings):
     """
 
     libraries = ("onnxruntime", "tokenizers")
+    express = True
 
     def __init__(self, session: Any, texts: Texts, row: Row) -> None:
         super().__init__(texts, row)

@@ -40,6 +40,8 @@ class TorchEmbeddings(Embeddings):
         limit = min(encoder.longest, row.options.get("max_tokens", encoder.longest))
         texts = Texts(encoder.tokenizer, limit, row)
         engine = cls(encoder, _heads(folder, device.kind, dtype), texts, row)
+        # Code that a repository brings may keep state between two calls.
+        engine.express = device.kind == "cpu" and not trusts_code
         engine.measure_budget(encoder.weights_bytes)
         return engine
 

@@ -12,12 +12,15 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
+from models.counts import Counts
 from models.engine import BatchEngine, Differences
 from models.leniency import LeftOut, Leniency
 from models.music.plan import Model, Plan, SongItem, planned
 from models.music.request import MusicRequest, Song, Songs
 from models.row import Row
 from models.work import Progress, Stopped, Ticket, Work
+
+_SHORT_S = 10.0
 
 
 class Composer(BatchEngine):
@@ -40,7 +43,9 @@ class Composer(BatchEngine):
     def __init__(self, row: Row, model: Model) -> None:
         self.row = row
         self._model = model
-        self._counts = dict.fromkeys(("songs", "sound_seconds", "run_seconds"), 0.0)
+        # Songs run alone; shorter ones go before a song with more work than this.
+        self.budget = round(_SHORT_S * model.rate_hz * row.defaults["inference_steps"])
+        self._counts = Counts("music", "songs", "sound_seconds", "run_seconds")
 
     @classmethod
     def honours(cls, row: Row) -> Differences:
@@ -50,7 +55,7 @@ class Composer(BatchEngine):
     @property
     def counters(self) -> Mapping[str, float]:
         """Songs and seconds so far; see ``Engine``."""
-        return {f"music_{name}": value for name, value in self._counts.items()}
+        return self._counts.values
 
     @abstractmethod
     def compose(self, ticket: Ticket[SongItem]) -> Any:
@@ -64,7 +69,8 @@ class Composer(BatchEngine):
         leniency = Leniency(request.strict)
         plan = await planned(request, self.row, self._model, leniency)
         finish = partial(_finish, plan, tuple(leniency.left_out), self._model)
-        return Work(plan.items, finish=finish, in_thread=True)
+        sizes = [item.work for item in plan.items]
+        return Work(plan.items, sizes, finish=finish, in_thread=True)
 
     def run(self, batch: Sequence[Ticket[SongItem]]) -> list[Any]:
         """Make a song; stop at the next step once nobody waits for it."""
@@ -74,9 +80,11 @@ class Composer(BatchEngine):
             sound = self.compose(ticket)[:, : ticket.item.samples]
         except Stopped:
             return [None]
-        self._counts["songs"] += 1
-        self._counts["sound_seconds"] += sound.shape[1] / self._model.rate_hz
-        self._counts["run_seconds"] += time.monotonic() - start
+        self._counts.add(
+            songs=1,
+            sound_seconds=sound.shape[1] / self._model.rate_hz,
+            run_seconds=time.monotonic() - start,
+        )
         return [sound]
 
 

@@ -16,8 +16,10 @@ from models.music.checkpoint import pipeline_of
 from models.music.composer import Composer, after_step
 from models.music.plan import Model, SongItem
 from models.music.tiles import Tiles
+from models.pipelines.lending import Lender
 from models.pipelines.prompt_cache import PromptCache
 from models.pipelines.token_counter import TokenCounter
+from models.pipelines.turns import Turn, Turns
 from models.quiet import hush
 from models.row import Row
 from models.work import Ticket
@@ -27,6 +29,7 @@ class AceStepMusic(Composer):
     """A model of music; see ``Composer``."""
 
     libraries = ("torch", "diffusers", "transformers", "accelerate", "av")
+    express = True
 
     def __init__(self, pipeline: Any, row: Row) -> None:
         model = Model(
@@ -38,10 +41,10 @@ class AceStepMusic(Composer):
         )
         super().__init__(row, model)
         self._device = pipeline._execution_device
-        self._pipeline = pipeline
-        pipeline.set_progress_bar_config(disable=True)
-        pipeline.encode_prompt = PromptCache(pipeline.encode_prompt)
+        self._name = type(pipeline).__name__
+        self._pipelines = Lender(pipeline, PromptCache(pipeline.encode_prompt))
         self._tiles = Tiles(pipeline.vae)
+        self._turns = Turns()
 
     @classmethod
     def load(cls, folder: Path, row: Row, device: Device) -> AceStepMusic:
@@ -59,31 +62,47 @@ class AceStepMusic(Composer):
     def compose(self, ticket: Ticket[SongItem]) -> Any:
         """Return a song at -1 dB of full scale.
 
-        A song that ran out of memory is decoded in shorter tiles when it is made again.
+        Between two steps, shorter songs go first, but for songs with recordings: these draw from
+        torch's own generators. A song that ran out of memory is decoded in shorter tiles when it
+        is made again.
         """
         import torch
 
         item = ticket.item
         sounds = {name: torch.from_numpy(sound) for name, sound in item.sounds.items()}
         seeded = _seeded(item.seed, self._device) if sounds else nullcontext()
-        with self._tiles.run(), seeded:
-            made = self._pipeline(
+        state = object() if sounds or self._tiles.due else None
+        with (
+            self._turns.take(item.work, state) as turn,
+            self._pipelines.lend(self._name) as pipeline,
+            self._tiles.run(),
+            seeded,
+        ):
+            made = pipeline(
                 generator=torch.Generator(self._device).manual_seed(item.seed),
-                callback_on_step_end=partial(_callback, ticket),
+                callback_on_step_end=partial(_callback, ticket, turn),
                 output_type="np",
                 **item.arguments,
                 **sounds,
             )
         return made.audios[0]
 
+    @property
+    def pipeline(self) -> Any:
+        """A pipeline that no run uses; all share the same parts."""
+        return self._pipelines.idle(self._name)
+
     def close(self) -> None:
         """Drop the pipeline, and break its references to this engine's objects."""
-        del self._pipeline.encode_prompt
-        del self._pipeline, self._tiles, self._model
+        self._pipelines.close()
+        del self._pipelines, self._tiles, self._model
 
 
-def _callback(ticket: Ticket[SongItem], _pipeline: Any, step: int, _: Any, kwargs: Any) -> Any:
-    """Report progress, as diffusers' callback."""
+def _callback(
+    ticket: Ticket[SongItem], turn: Turn, _pipeline: Any, step: int, _: Any, kwargs: Any
+) -> Any:
+    """Report progress, and let a shorter song go first, as diffusers' callback."""
+    turn.after_step()
     after_step(ticket, step + 1)
     return kwargs
 

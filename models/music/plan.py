@@ -41,6 +41,11 @@ class SongItem:
     encoding: Encoding
     sounds: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def work(self) -> int:
+        """How much there is to do: samples times steps."""
+        return self.samples * self.steps
+
 
 @dataclass(frozen=True)
 class Model:

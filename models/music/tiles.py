@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,25 +28,33 @@ _SHORT = _Lengths(128, 32, 8.0, 1.0)
 class Tiles:
     """Remembers that a run was out of memory, so that its next try has shorter tiles.
 
+    The next try is the next run of the same thread.
+
     Args:
         vae: an ``AutoencoderOobleck``.
     """
 
     def __init__(self, vae: Any) -> None:
         self._vae = vae
-        self._next = _USUAL
+        self._next: set[int] = set()  # threads
         vae.enable_tiling()
+
+    @property
+    def due(self) -> bool:
+        """Whether this thread's next run has short tiles."""
+        return threading.get_ident() in self._next
 
     @contextmanager
     def run(self) -> Iterator[None]:
         """Wrap a run; its tiles are short if the last run was out of memory with the usual ones."""
-        lengths, self._next = self._next, _USUAL
+        lengths, thread = _SHORT if self.due else _USUAL, threading.get_ident()
+        self._next.discard(thread)
         self._set(lengths)
         try:
             yield
         except Exception as error:
             if lengths is _USUAL and is_out_of_memory(error):
-                self._next = _SHORT
+                self._next.add(thread)
             raise
 
     def _set(self, lengths: _Lengths) -> None:

@@ -6,6 +6,8 @@ single_file    loads a checkpoint in one file
 quantized      parts whose weights are stored in eight bits
 int8           linear layers with int8 weights
 vae_tiling     decodes in tiles after a run was out of memory
+lending        pipelines of the same parts, one for each run
+turns          a shorter run goes first, between two steps of a longer one
 prompt_cache   embeddings of prompts
 token_counter  counts a prompt's tokens without truncation
 """

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from models.counts import Counts
 from models.engine import BatchEngine, Differences
 from models.errors import EngineFailed, InvalidValue
 from models.leniency import Leniency
@@ -63,9 +64,13 @@ class Speaker(BatchEngine):
 
     def __init__(self, row: Row) -> None:
         self.row = row
-        self._counts = dict.fromkeys(
-            ("characters", "sound_seconds", "run_seconds", "first_sounds", "first_sound_seconds"),
-            0.0,
+        self._counts = Counts(
+            "speech",
+            "characters",
+            "sound_seconds",
+            "run_seconds",
+            "first_sounds",
+            "first_sound_seconds",
         )
 
     @classmethod
@@ -88,7 +93,7 @@ class Speaker(BatchEngine):
     @property
     def counters(self) -> Mapping[str, float]:
         """Characters and seconds so far; see ``Engine``."""
-        return {f"speech_{name}": value for name, value in self._counts.items()}
+        return self._counts.values
 
     @abstractmethod
     def read(self, text: str, voice: str, language: str) -> Phrase | None:
@@ -126,7 +131,7 @@ class Speaker(BatchEngine):
             request, voice, language, readings, tuple(leniency.left_out), rate_hz, self.rate_hz,
             encoder(output.format, self.rate_hz, rate_hz, streamed=output.streamed),
         )  # fmt: skip
-        return Work((utterance,), kind=self.kind(utterance), total=len(readings))
+        return Work((utterance,), kind=self.kind(utterance), total=len(readings), sliced=True)
 
     def kind(self, utterance: Utterance) -> Any:
         """Return what lines that are spoken together share; None = each is spoken alone."""
@@ -137,7 +142,7 @@ class Speaker(BatchEngine):
         wanted = [ticket for ticket in batch if not ticket.cancelled]
         start = time.monotonic()
         spoken = iter(self.speak([ticket.item for ticket in wanted]) if wanted else ())
-        self._counts["run_seconds"] += time.monotonic() - start
+        self._counts.add(run_seconds=time.monotonic() - start)
         return [self._add(ticket, next(spoken)) if ticket in wanted else None for ticket in batch]
 
     def _add(self, ticket: Ticket[Utterance], spoken: Spoken | Exception | None) -> Any:
@@ -165,15 +170,14 @@ class Speaker(BatchEngine):
         if first and streamed:
             ticket.emit(Begun(item.rate_hz, item.left_out))
         characters = item.line.characters
-        self._counts["sound_seconds"] += len(sound) / self.rate_hz
+        self._counts.add(sound_seconds=len(sound) / self.rate_hz)
         new = item.add(sound, begins=begins, ends=ends)
         if first:
-            self._counts["first_sounds"] += 1
-            self._counts["first_sound_seconds"] += time.monotonic() - item.begun
+            self._counts.add(first_sounds=1, first_sound_seconds=time.monotonic() - item.begun)
         if streamed:
             ticket.emit(new)
         if ends:
-            self._counts["characters"] += characters
+            self._counts.add(characters=characters)
             progress = Progress(0, item.spoken, item.characters, "characters")
             ticket.emit(progress, lasting=False)
 

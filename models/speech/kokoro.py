@@ -38,6 +38,7 @@ class KokoroSpeaker(Speaker):
     libraries: ClassVar = ("hibari", "onnxruntime", "av", "numpy")
     rate_hz = 24_000
     budget = 1  # a line at a time: requests take turns
+    express = True
     unused: ClassVar = {
         "instructions": "speaks in its voice's style, whatever the instructions",
         "max_new_tokens": "makes sound without tokens to count",

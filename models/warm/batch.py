@@ -1,13 +1,15 @@
 """Group requests into runs, run them on the device, and settle each request.
 
-Each warm batch engine has one ``Batcher``, which owns the engine's only device thread. The engine
+Each warm batch engine has one ``Batcher``, which owns the engine's device thread. The engine
 splits a request into parts. Parts queue while a run is on the device; when it ends, the scheduler
 chooses the parts of the next run (``models.warm.scheduler``). There is no batching timer: an idle
 device starts at once. A request is answered as soon as its own parts are done.
 
+If the engine allows it (``BatchEngine.express``), short requests do not wait for the end of a long
+one's run: a second thread, the express lane, runs them beside it.
+
 Every request is settled exactly once: with its answer, with its own error, or by cancellation. A
-run that fails is split in halves until the failing part is alone, so that a bad part fails its own
-request only. A run that is out of memory also lowers the budget of later runs.
+run that fails is halved (``models.warm.runner``).
 
 A device is lost after an error that persists, or when a run never returns (``models.warm.watch``).
 Pending requests then get the error, and new ones are refused.
@@ -16,34 +18,25 @@ Pending requests then get the error, and new ones are refused.
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from models.device.failures import (
-    Failure,
-    attempt,
-    is_device_lost,
-    is_out_of_memory,
-    translate,
-)
-from models.device.memory import Surplus, free_memory
-from models.device.rounding import rounded
 from models.engine import BatchEngine
 from models.errors import DeviceLost, EngineFailed
 from models.warm.feeder import Feeder
+from models.warm.lane import Lane
+from models.warm.runner import Runner
 from models.warm.scheduler import Scheduler
 from models.warm.threads import finished
 from models.warm.ticket import NEVER, Deadline, Submission, Ticket
 from models.warm.watch import HUNG_AFTER_S, RunWatch
 from models.work import Unfinished, Work
 
-log = logging.getLogger(__name__)
-
-_REGROWTH = 1.01  # factor by which a lowered budget grows after each large run that succeeds
+_SHORT = 1 / 2  # of the work of a long request that runs; one with less may run beside it
+_EXPRESS_RUN = 1 / 8  # of the budget: the largest run of the express lane
 
 
 class Batcher(Feeder):
@@ -69,11 +62,10 @@ class Batcher(Feeder):
     ) -> None:
         super().__init__(engine, device, RunWatch(partial(self._tell, on_lost), hung_after_s))
         self._max_jobs = max_jobs
-        self._largest: float = engine.budget or math.inf
-        self._budget = self._largest
+        self._runner = Runner(engine, self.load)
         self._waiting = Scheduler(packs=engine.packs)
-        self._surplus = Surplus()
-        self._drain: asyncio.Task[None] | None = None
+        self._main = Lane(self._device)
+        self._express = Lane(ThreadPoolExecutor(1)) if engine.express else None
 
     async def submit(self, work: Work, deadline: Deadline = NEVER) -> list[Any]:
         """Run the parts and return their outputs; cancelling the caller cancels the work.
@@ -126,29 +118,47 @@ class Batcher(Feeder):
     @property
     def budget(self) -> float:
         """The largest size of a run, padding included; infinite if there is no limit."""
-        return self._budget
+        return self._runner.budget
 
     def _enqueue(self, work: Work, deadline: Deadline) -> Submission:
         if self._watch.lost is not None:
             raise self._watch.lost
-        submission = Submission(work, deadline, self._watch.pulse)
+        submission = Submission(work, deadline)
         self._waiting.add(submission.make_tickets())
-        if self._drain is None or self._drain.done():
-            self._drain = asyncio.create_task(self._run_all())
+        self._start(self._main)
+        self._start_express()
         return submission
 
-    async def _run_all(self) -> None:
-        while self._watch.lost is None and (
-            batch := self._waiting.take(self._budget, self._max_jobs)
-        ):
-            outcomes = await self._watched(batch)
+    def _start(self, lane: Lane) -> None:
+        lane.start(partial(self._run_all, lane))
+
+    def _start_express(self) -> None:
+        if self._express is not None and self._main.running:
+            self._start(self._express)
+
+    async def _run_all(self, lane: Lane) -> None:
+        """Run batches while there are parts for the lane."""
+        while self._watch.lost is None and (batch := self._take(lane)):
+            lane.running = batch
+            self._start_express()
+            outcomes = await self._watched(lane, batch)
+            lane.running = ()
             for ticket, outcome in zip(batch, outcomes, strict=True):
-                if isinstance(outcome, Unfinished):
-                    self._requeue(ticket)
-                    continue
-                ticket.submission.settle(ticket.index, outcome)
-                if isinstance(outcome, DeviceLost):
-                    self.lose(outcome)
+                self._settle(ticket, outcome)
+
+    def _take(self, lane: Lane) -> list[Ticket]:
+        """Return the next batch of a lane; the express lane's are of short requests."""
+        longest = math.inf if lane is self._main else _SHORT * self._main.longest(self.budget)
+        share = 1 if lane is self._main else _EXPRESS_RUN
+        return self._waiting.take(share * self.budget, self._max_jobs, longest)
+
+    def _settle(self, ticket: Ticket, outcome: object) -> None:
+        if isinstance(outcome, Unfinished):
+            self._requeue(ticket)
+            return
+        ticket.submission.settle(ticket.index, outcome)
+        if isinstance(outcome, DeviceLost):
+            self.lose(outcome)
 
     def _requeue(self, ticket: Ticket) -> None:
         """Queue an unfinished part again, or fail its request if the device was lost meanwhile."""
@@ -157,10 +167,16 @@ class Batcher(Feeder):
         else:
             ticket.submission.fail(self._watch.lost)
 
-    async def _watched(self, batch: Sequence[Ticket]) -> Sequence[object]:
-        """Run a batch on the device thread, and watch that it returns."""
+    async def close(self) -> None:
+        """Close the engine once its threads are idle, and free its memory."""
+        if self._express is not None and self._watch.lost is None:
+            await self._express.close()
+        await super().close()
+
+    async def _watched(self, lane: Lane, batch: Sequence[Ticket]) -> Sequence[object]:
+        """Run a batch on a lane's thread, and watch that it returns."""
         try:
-            end = self._device.submit(self._run, batch)
+            end = lane.thread.submit(self._runner.run, batch)
         except RuntimeError:  # the device thread has ended; pending requests still get an error
             stopped = EngineFailed("The engine was stopped before it ran this request.")
             return [stopped] * len(batch)
@@ -172,72 +188,3 @@ class Batcher(Feeder):
         on_lost(error)
         for ticket in list(self._waiting):
             ticket.submission.fail(error)
-
-    def _run(self, batch: Sequence[Ticket]) -> list[object]:
-        """Run on the device thread; never raises, returns one outcome per ticket."""
-        if not batch:
-            return []
-        if len(batch) > 1 and self._size(batch) > self._budget:  # lowered since the run was chosen
-            return self._halves(batch)
-        outcomes, failure = self._try(batch)
-        if failure is not None and is_out_of_memory(failure):
-            self._back_off(batch)
-            # Retry once, now that memory is free. A part that has emitted events must not repeat.
-            if len(batch) == 1 and not batch[0].emitted:
-                outcomes, failure = self._try(batch)
-        if failure is None:
-            return outcomes
-        if len(batch) == 1 or is_device_lost(failure):
-            return [translate(failure)] * len(batch)
-        return self._run_halves(batch, failure)
-
-    def _run_halves(self, batch: Sequence[Ticket], failure: BaseException) -> list[object]:
-        """Run the halves of a failed batch; parts that have emitted events fail at once."""
-        log.warning("a run of %d failed (%s); halving it", len(batch), type(failure).__name__)
-        begun = {ticket for ticket in batch if ticket.emitted}
-        others = [ticket for ticket in batch if ticket not in begun]
-        outcomes = iter(self._run(others) if len(others) < 2 else self._halves(others))
-        return [translate(failure) if ticket in begun else next(outcomes) for ticket in batch]
-
-    def _halves(self, batch: Sequence[Ticket]) -> list[object]:
-        middle = len(batch) // 2
-        return self._run(batch[:middle]) + self._run(batch[middle:])
-
-    def _try(self, batch: Sequence[Ticket]) -> tuple[list[object], BaseException | None]:
-        if all(ticket.unwanted for ticket in batch):
-            return [None] * len(batch), None
-        outputs = attempt(lambda: _checked(self._engine.run(batch), len(batch)))
-        self._watch.pulse.beat()
-        self._surplus.look()
-        if isinstance(outputs, Failure):
-            return [], outputs.error
-        self._count(batch)
-        if self._size(batch) > self._budget / 2:  # a small run is no evidence about large ones
-            self._budget = min(self._largest, self._budget * _REGROWTH)
-        return [translate(o) if isinstance(o, BaseException) else o for o in outputs], None
-
-    def _back_off(self, batch: Sequence[Ticket]) -> None:
-        """Free memory after a run was out of memory, and halve the budget.
-
-        A single part does not lower the budget: it runs alone under any budget.
-        """
-        free_memory()  # called here, where no traceback holds the tensors any more
-        if len(batch) > 1:
-            self._budget = max(1, min(self._budget, self._size(batch) // 2))
-            log.warning("out of memory; a run now holds at most %d", self._budget)
-
-    def _size(self, batch: Sequence[Ticket]) -> int:
-        """The batch's size in the budget's unit, padding included."""
-        sizes = [ticket.size for ticket in batch]
-        return sum(sizes) if self._engine.packs else len(sizes) * max(sizes)
-
-    def _count(self, batch: Sequence[Ticket]) -> None:
-        size = self._size(batch)
-        padded = rounded(size) if self._engine.rounds else size
-        self.load.add(sum(ticket.size for ticket in batch), padded)
-
-
-def _checked(outputs: Sequence[object], expected: int) -> Sequence[object]:
-    if len(outputs) != expected:
-        raise EngineFailed(f"the engine returned {len(outputs)} outputs for {expected} requests")
-    return outputs

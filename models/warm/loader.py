@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from models.device.hardware import Device
+from models.device.threads import give_way
 from models.engine import Differences, Engine
 from models.errors import ModelLoadFailed
 from models.row import Row
@@ -51,6 +52,8 @@ class Loader:
 
     def __call__(self, row: Row) -> Engine:
         """Return a loaded engine."""
+        if self.device.kind == "cpu":
+            give_way()  # this thread is the one that will run the model
         try:
             return self._load(row)
         except ImportError as error:

@@ -1,7 +1,7 @@
 """The queue of tickets, and the choice of those for the next run.
 
 Small requests go before large ones, but a large one is not delayed indefinitely. A request's turn
-is the work done before it arrived, plus its own size; the lowest turn goes first. So the later
+is the work done before it arrived, plus its own; the lowest turn goes first. So the later
 requests that pass a request are no more work than its own, except for those that fill up a run.
 Requests of the same size run in order of arrival.
 
@@ -9,10 +9,14 @@ A run begins with a ticket of the request whose turn is lowest. If the engine pa
 takes tickets of the same kind in order of their turns. Once it is nearly full, it also takes later
 tickets that still fit, so that runs have about the same size. If the engine pads parts, the run
 takes the tickets that are closest in size, of any request, to keep the padding small.
+
+The express lane asks for short requests only. Their work counts, so that a long request's turn
+comes just as soon.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
@@ -44,10 +48,10 @@ class Scheduler:
 
     def __init__(self, packs: bool = False) -> None:
         self._packs = packs
-        self._requests: list[tuple[int, int, deque[tuple[int, Ticket]]]] = []  # a heap, by turn
+        self._requests: list[tuple[float, int, deque[tuple[int, Ticket]]]] = []  # a heap, by turn
         self._lines: dict[Hashable, _Line] = {}
         self._count = count()
-        self._done_size = 0
+        self._done = 0.0
 
     def __iter__(self) -> Iterator[Ticket]:
         """Iterate over the queued tickets that are still wanted, in no particular order."""
@@ -59,7 +63,7 @@ class Scheduler:
         for ticket in tickets:
             ticket.number = next(self._count)
         total = tickets[0].submission.total if tickets else 0
-        self._queue(tickets, self._done_size + total)
+        self._queue(tickets, self._done + total)
 
     def requeue(self, ticket: Ticket) -> None:
         """Queue a partly processed ticket again; it keeps its turn.
@@ -68,10 +72,10 @@ class Scheduler:
         and others run between two slices.
         """
         ticket.taken = False
-        soon = self._done_size + _SLICES_BETWEEN if ticket.submission.sliced else 0
+        soon = self._done + _SLICES_BETWEEN if ticket.submission.sliced else 0
         self._queue([ticket], max(ticket.turn, soon))
 
-    def _queue(self, tickets: Sequence[Ticket], turn: int) -> None:
+    def _queue(self, tickets: Sequence[Ticket], turn: float) -> None:
         numbered = deque((ticket.number, ticket) for ticket in tickets)
         heappush(self._requests, (turn, next(self._count), numbered))
         for number, ticket in numbered:
@@ -79,43 +83,55 @@ class Scheduler:
             if ticket.kind is not None and not self._packs:
                 insort(self._lines.setdefault(ticket.kind, []), (ticket.size, number, ticket))
 
-    def take(self, budget: float, max_jobs: int) -> list[Ticket]:
+    def take(self, budget: float, max_jobs: int, longest: float = math.inf) -> list[Ticket]:
         """Remove the tickets of the next run and return them by size; empty if none is queued.
 
         Args:
             budget: the run's largest size, padding included; a larger ticket runs alone.
             max_jobs: how many requests the tickets may belong to.
+            longest: the most work of a request whose tickets are taken.
         """
-        while self._requests:
-            _, _, tickets = self._requests[0]
-            if not tickets:
-                heappop(self._requests)
-                continue
+        limits = _Limits(budget, max_jobs, longest)
+        while (tickets := self._lowest(longest)) is not None:
             number, first = tickets.popleft()
             if first.taken:
                 continue
             batch = [first]
             if first.kind is not None and self._packs:
-                batch = sorted(self._next(first, budget, max_jobs), key=lambda ticket: ticket.size)
+                batch = sorted(self._next(first, limits), key=lambda ticket: ticket.size)
             elif first.kind is not None:
-                batch = self._with_neighbours(number, first, budget, max_jobs)
+                batch = self._with_neighbours(number, first, limits)
             for ticket in batch:
                 ticket.taken = True
             if live := [ticket for ticket in batch if not ticket.unwanted]:
-                self._done_size += sum(ticket.size for ticket in live)
+                self._done += sum(ticket.effort for ticket in live)
                 return live
         return []
 
-    def _next(self, first: Ticket, budget: float, max_jobs: int) -> list[Ticket]:
+    def _lowest(self, longest: float) -> deque[tuple[int, Ticket]] | None:
+        """Return the tickets of the request with the lowest turn, of those short enough."""
+        while self._requests and not self._requests[0][2]:
+            heappop(self._requests)
+        if math.isinf(longest):
+            return self._requests[0][2] if self._requests else None
+        short = [
+            request
+            for request in self._requests
+            if request[2] and request[2][0][1].submission.total <= longest
+        ]
+        return min(short)[2] if short else None
+
+    def _next(self, first: Ticket, limits: _Limits) -> list[Ticket]:
         """Return ``first`` and the tickets that run with it, in order of their turns."""
         run, batch, passed, misses = _Run.of(first), [first], [], 0
+        budget = limits.budget
         while self._requests and misses < _MISSES:
             passed.append(heappop(self._requests))
             tickets = passed[-1][2]
-            while tickets and tickets[0][1].kind == first.kind:
+            while tickets and tickets[0][1].kind == first.kind and limits.admit(tickets[0][1]):
                 ticket = tickets[0][1]
                 if not ticket.unwanted:
-                    if not run.admits(ticket, max_jobs) or run.total + ticket.size > budget:
+                    if not run.joins(ticket, limits) or run.total + ticket.size > budget:
                         misses += 1 if run.total > _NEARLY_FULL * budget else _MISSES
                         break
                     run.add(ticket)
@@ -126,12 +142,10 @@ class Scheduler:
                 heappush(self._requests, request)
         return batch
 
-    def _with_neighbours(
-        self, number: int, first: Ticket, budget: float, max_jobs: int
-    ) -> list[Ticket]:
+    def _with_neighbours(self, number: int, first: Ticket, limits: _Limits) -> list[Ticket]:
         line = self._lines[first.kind]
         at = bisect_left(line, (first.size, number))
-        chosen = [at] if first.unwanted else sorted(_choose(line, at, budget, max_jobs))
+        chosen = [at] if first.unwanted else sorted(_choose(line, at, limits))
         batch = [line[index][2] for index in chosen]
         for index in reversed(chosen):
             del line[index]
@@ -140,7 +154,20 @@ class Scheduler:
         return batch
 
 
-def _choose(line: _Line, at: int, budget: float, max_jobs: int) -> list[int]:
+@dataclass(frozen=True)
+class _Limits:
+    """The limits of a run; see ``Scheduler.take``."""
+
+    budget: float
+    max_jobs: int
+    longest: float
+
+    def admit(self, ticket: Ticket) -> bool:
+        """Whether the ticket's request is short enough."""
+        return ticket.submission.total <= self.longest
+
+
+def _choose(line: _Line, at: int, limits: _Limits) -> list[int]:
     """Return the places in line of the ticket at ``at`` and of those that run with it."""
     run = _Run.of(line[at][2])
     chosen, left, right = [at], at - 1, at + 1
@@ -154,9 +181,9 @@ def _choose(line: _Line, at: int, budget: float, max_jobs: int) -> list[int]:
         index = left if shorter <= longer else right
         left, right = (left - 1, right) if index == left else (left, right + 1)
         ticket = line[index][2]
-        if not run.holds(ticket.size, budget):
+        if not run.holds(ticket.size, limits.budget):
             break
-        if ticket.unwanted or not run.admits(ticket, max_jobs):
+        if ticket.unwanted or not run.joins(ticket, limits):
             continue
         run.add(ticket)
         chosen.append(index)
@@ -180,9 +207,10 @@ class _Run:
         """How much padding another ticket of this size adds."""
         return self.largest - size if size <= self.largest else (size - self.largest) * self.tickets
 
-    def admits(self, ticket: Ticket, max_jobs: int) -> bool:
+    def joins(self, ticket: Ticket, limits: _Limits) -> bool:
         """Whether the ticket's request is in the run already, or may join it."""
-        return id(ticket.submission) in self.submissions or len(self.submissions) < max_jobs
+        known = id(ticket.submission) in self.submissions
+        return known or (len(self.submissions) < limits.max_jobs and limits.admit(ticket))
 
     def holds(self, size: int, budget: float) -> bool:
         """Whether another ticket stays within the budget, and is worth its padding."""

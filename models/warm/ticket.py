@@ -33,7 +33,7 @@ NEVER = Deadline()
 
 
 class Pulse:
-    """A device's heartbeat: its engine reads ``cancelled`` or emits an event at every step."""
+    """The heartbeat of a run: its engine reads ``cancelled`` or emits an event at every step."""
 
     def __init__(self) -> None:
         self.last = time.monotonic()
@@ -54,25 +54,25 @@ class Submission:
     """One request on the device: its parts, their outputs and its events.
 
     Attributes:
-        total: the size of all its work, in the unit of the parts' sizes.
+        total: all its work; requests with less go first.
         sliced: whether its parts run in slices.
+        left: how many of its parts have no output yet.
         events: the queue of a streamed request's events; None if the request is not streamed.
     """
 
-    def __init__(self, work: Work, deadline: Deadline = NEVER, pulse: Pulse | None = None) -> None:
+    def __init__(self, work: Work, deadline: Deadline = NEVER) -> None:
         sizes = work.sizes or (1,) * len(work.parts)
         self._work, self._sizes = work, sizes
-        self.sliced = work.total is not None
+        self.sliced = work.sliced
         self.total = sum(sizes) if work.total is None else work.total
         self.deadline = deadline
-        self.pulse = pulse or Pulse()
         self.cancelled = False
         self.loop = asyncio.get_running_loop()
         self.result: asyncio.Future[list[Any]] = self.loop.create_future()
         self.events: asyncio.Queue[Any] | None = None
         self._outputs: list[Any] = [None] * len(work.parts)
-        self._left = len(work.parts)
-        if not self._left:
+        self.left = len(work.parts)
+        if not self.left:
             self.result.set_result([])
 
     def make_tickets(self) -> list[Ticket]:
@@ -82,8 +82,10 @@ class Submission:
         parts' data (minutes of sound, an open file) until a full garbage collection.
         """
         parts = zip(self._work.parts, self._sizes, strict=True)
+        # A slice is as much work as its size.
+        rate = 1 if self.sliced else self.total / max(1, sum(self._sizes))
         return [
-            Ticket(self, index, part, size, self._work.kind)
+            Ticket(self, index, part, size, self._work.kind, size * rate)
             for index, (part, size) in enumerate(parts)
         ]
 
@@ -100,8 +102,8 @@ class Submission:
             self.fail(outcome)
             return
         self._outputs[index] = outcome
-        self._left -= 1
-        if not self._left:
+        self.left -= 1
+        if not self.left:
             self.result.set_result(self._outputs)
 
     def fail(self, error: BaseException) -> None:
@@ -112,34 +114,47 @@ class Submission:
 
 
 class Ticket:
-    """One part of a request, as the engine sees it."""
+    """One part of a request, as the engine sees it.
+
+    Attributes:
+        size: in the unit of the engine's budget.
+        effort: its share of the request's work, or that of its next slice.
+        pulse: the heartbeat of its run.
+    """
 
     __slots__ = (
+        "effort",
         "emitted",
         "index",
         "item",
         "kind",
         "number",
+        "pulse",
         "size",
         "submission",
         "taken",
         "turn",
     )
 
-    def __init__(self, submission: Submission, index: int, item: Any, size: int, kind: Any) -> None:
+    def __init__(
+        self, submission: Submission, index: int, item: Any, size: int, kind: Any, effort: float
+    ) -> None:
         self.submission = submission
         self.index = index
         self.item = item
         self.size = size
+        self.effort = effort
         self.kind = kind
         self.taken = False
-        self.turn = self.number = 0
+        self.turn = 0.0
+        self.number = 0
         self.emitted = False
+        self.pulse = Pulse()
 
     @property
     def cancelled(self) -> bool:
         """Whether the request is cancelled; reading this counts as the engine's heartbeat."""
-        self.submission.pulse.beat()
+        self.pulse.beat()
         return self.submission.cancelled
 
     @property
@@ -152,8 +167,8 @@ class Ticket:
 
         After a ``lasting`` event the part cannot start again.
         """
+        self.pulse.beat()
         submission = self.submission
-        submission.pulse.beat()
         if submission.cancelled or submission.events is None:
             return  # the request has no reader, and its event loop may be closed
         self.emitted = self.emitted or lasting

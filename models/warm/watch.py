@@ -40,12 +40,14 @@ class Run:
 
     Attributes:
         submissions: the requests whose parts it contains.
+        pulse: its heartbeat.
         until: their last deadline, in seconds of ``time.monotonic``.
         grace_s: the grace period of that deadline.
         over: set when the run has ended or the device is lost.
     """
 
     submissions: Sequence[Submission]
+    pulse: Pulse
     until: float
     grace_s: float
     over: asyncio.Event = field(default_factory=asyncio.Event)
@@ -55,7 +57,10 @@ class Run:
         """Return the run of these tickets."""
         submissions = list({id(ticket.submission): ticket.submission for ticket in batch}.values())
         last = max((submission.deadline for submission in submissions), key=lambda due: due.at)
-        return cls(submissions, last.at, last.grace_s)
+        pulse = Pulse()
+        for ticket in batch:
+            ticket.pulse = pulse
+        return cls(submissions, pulse, last.at, last.grace_s)
 
 
 class DeviceWatch:
@@ -90,16 +95,27 @@ class DeviceWatch:
             self.lost = error
             self._on_lost(error)
 
-    def expect(self, over: Callable[[], bool], by: float) -> Expectation:
-        """Lose the device if ``over`` is false at ``by`` and the engine has no heartbeat."""
-        return Expectation(self, over, by)
+    def expect(
+        self, over: Callable[[], bool], by: float, pulse: Pulse | None = None
+    ) -> Expectation:
+        """Lose the device if ``over`` is false at ``by`` and there is no heartbeat.
+
+        Args:
+            over: whether the device has finished what it was to do.
+            by: when it should have, in seconds of ``time.monotonic``.
+            pulse: the heartbeat; None = the engine's.
+        """
+        return Expectation(self, over, by, pulse or self.pulse)
 
 
 class Expectation:
     """Checks at the due time whether the device has finished what it was to do."""
 
-    def __init__(self, watch: DeviceWatch, over: Callable[[], bool], by: float) -> None:
+    def __init__(
+        self, watch: DeviceWatch, over: Callable[[], bool], by: float, pulse: Pulse
+    ) -> None:
         self._watch = watch
+        self._pulse = pulse
         self._over = over
         self._by = by
         self._timer: asyncio.TimerHandle | None = None
@@ -115,8 +131,8 @@ class Expectation:
         if watch.lost is not None or self._over():
             return
         if now - due > _LATE_S:  # the device's thread may have been stopped, too
-            watch.pulse.start()
-        at = max(self._by, watch.pulse.last + watch.patience_s)
+            self._pulse.start()
+        at = max(self._by, self._pulse.last + watch.patience_s)
         if at > now:
             self._timer = asyncio.get_running_loop().call_later(at - now, self._look, at)
         else:
@@ -124,43 +140,54 @@ class Expectation:
 
 
 class RunWatch(DeviceWatch):
-    """Watches the runs of one device; takes the arguments of ``DeviceWatch``."""
+    """Watches the runs of one device; takes the arguments of ``DeviceWatch``.
+
+    Each run has a heartbeat of its own: one that goes on says nothing about another that hangs.
+    """
 
     def __init__(
         self, on_lost: Callable[[DeviceLost], None], hung_after_s: float = HUNG_AFTER_S
     ) -> None:
         super().__init__(on_lost, hung_after_s)
-        self._current: Run | None = None
+        self._current: list[Run] = []
+
+    @property
+    def patience_s(self) -> float:
+        """How long a run may be silent, in seconds."""
+        longest_s = max(run.pulse.longest_s for run in self._current) if self._current else 0.0
+        return max(super().patience_s, _LONG_STEPS * longest_s)
 
     @contextmanager
     def run(self, batch: Sequence[Ticket], end: Future[Any]) -> Iterator[None]:
-        """Watch a run while the block waits for it; ``end`` is the device thread's future."""
-        current = self._current = Run.of(batch)
-        self.pulse.start()
+        """Watch a run while the block waits for it; ``end`` is its thread's future."""
+        current = Run.of(batch)
+        self._current.append(current)
         timed = not math.isinf(current.until)
-        expected = self.expect(end.done, current.until + current.grace_s) if timed else None
+        due = current.until + current.grace_s
+        expected = self.expect(end.done, due, current.pulse) if timed else None
         try:
             yield
         finally:
             current.over.set()
-            self._current = None
+            self._current.remove(current)
+            self.pulse.longest_s = max(self.pulse.longest_s, current.pulse.longest_s)
             if expected is not None:  # its timer would keep the run and its data alive
                 expected.cancel()
 
     def lose(self, error: DeviceLost) -> None:
-        """Mark the device as lost, and fail the requests of the current run."""
+        """Mark the device as lost, and fail the requests of the current runs."""
         super().lose(error)
-        if self._current is not None:
-            for submission in self._current.submissions:
+        for run in self._current:
+            for submission in run.submissions:
                 submission.fail(error)
-            self._current.over.set()
+            run.over.set()
 
     async def late(self, submission: Submission) -> Exception:
         """Return the error of a request past its deadline: a timeout, or the lost device."""
         submission.cancelled = True
-        run = self._current
-        if run is not None and submission in run.submissions and run.until <= time.monotonic():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(submission.deadline.grace_s + _TURN_S):
-                    await run.over.wait()
+        for run in [run for run in self._current if submission in run.submissions]:
+            if run.until <= time.monotonic():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(submission.deadline.grace_s + _TURN_S):
+                        await run.over.wait()
         return self.lost or TimeoutError()

@@ -47,7 +47,7 @@ def paint(store: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[np.
 
     def painted(model: Row, kind: str, dtype: Any, *, at_once: bool = True) -> list[np.ndarray]:
         engine = _engine(store.resolve(model), model, kind, dtype)
-        module = sys.modules[type(engine._pipeline("txt2img")).__module__]
+        module = sys.modules[type(engine.pipeline("txt2img")).__module__]
         monkeypatch.setattr(module, "randn_tensor", _noise)
         made: list[Any] = []
         for seeds in [(7, 8)] if at_once else [(7,), (8,)]:

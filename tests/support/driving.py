@@ -14,8 +14,9 @@ Load = Callable[[Any], Any]
 class Ticket:
     """A ticket that remembers its events and can be cancelled at one of them."""
 
-    def __init__(self, item: Any, cancel_at: int | None = None) -> None:
+    def __init__(self, item: Any, cancel_at: int | None = None, kind: Any = None) -> None:
         self.item = item
+        self.kind = kind
         self.events: list[Any] = []
         self.cancel_at = cancel_at
 
@@ -38,7 +39,7 @@ def prepare(engine: Any, request: Any) -> Any:
 def run(engine: Any, request: Any) -> Any:
     work = engine.prepare(request)
     work = asyncio.run(work) if asyncio.iscoroutine(work) else work
-    return work.finish(through(engine, [Ticket(part) for part in work.parts]))
+    return work.finish(through(engine, [Ticket(part, kind=work.kind) for part in work.parts]))
 
 
 def through(engine: Any, tickets: list[Ticket]) -> list[Any]:

@@ -25,8 +25,10 @@ from models.operator import Operator
 from models.pictures.resizing import crop
 from models.pictures.transparency import changed_where
 from models.pipelines import options, placement, quantized, single_file
+from models.pipelines.lending import Lender
 from models.pipelines.prompt_cache import PromptCache
 from models.pipelines.token_counter import TokenCounter
+from models.pipelines.turns import Turn, Turns
 from models.pipelines.vae_tiling import VaeTiling
 from models.quiet import hush
 from models.row import Row
@@ -66,12 +68,14 @@ class DiffusersImages(BatchEngine):
         dropped = getattr(pipeline, "prompt_template_encode_start_idx", 0)
         counter = TokenCounter(tokenizer, self._family.thinks, around, dropped)
         self._plan = ImagePlan(row, counter)
-        self._scheduler = pipeline.scheduler
         self._first = pipeline
         self._prompts = PromptCache(pipeline.encode_prompt)
-        self._pipelines = {self._family.pipelines["txt2img"]: self._with_cache(pipeline)}
+        self._turns = Turns()
+        self._pipelines = Lender(pipeline, self._prompts)
         self._previews = Previews(pipeline, self._family.unpacked)
         compiled = row.options.get("compiled") is not None
+        # A part that moves to the device and back, or a compiled one, serves a single run.
+        self.express = not (compiled or row.options.get("offload"))
         kept_bytes = int(row.memory_bytes * _ADAPTERS_SHARE)
         self._adapters = (HotSwap if compiled else Adapters)(pipeline, row.slug, kept_bytes)
         self._tiling = VaeTiling(pipeline.vae)
@@ -132,6 +136,7 @@ class DiffusersImages(BatchEngine):
             items,
             sizes=[width * height] * len(items),
             kind=items[0].kind,
+            total=sum(item.work for item in items),
             finish=partial(_finish, images, items),
             in_thread=True,
         )
@@ -139,71 +144,63 @@ class DiffusersImages(BatchEngine):
     def run(self, batch: Sequence[Ticket[ImageItem]]) -> list[Any]:
         """Make the pictures in one go; stop at the next step once nobody waits for any of them.
 
-        A picture that ran out of memory is decoded in tiles when it is run again.
+        Between two steps, shorter runs go first. A picture that ran out of memory is decoded in
+        tiles when it is run again.
         """
+        adapters = tuple((adapter.name, adapter.scale) for adapter in batch[0].item.adapters)
+        state = object() if self._tiling.due else adapters
+        work = sum(ticket.item.work for ticket in batch)
         try:
-            with self._tiling.run(alone=len(batch) == 1):
-                return self._generate(batch)
+            with (
+                self._turns.take(work, state) as turn,
+                self._tiling.run(alone=len(batch) == 1),
+            ):
+                self._prompts.marked = adapters
+                return self._generate(batch, turn)
         except Stopped:
             return [None] * len(batch)
 
+    def pipeline(self, task: str) -> Any:
+        """Return a pipeline of a task that no run uses; all share the same parts."""
+        return self._pipelines.idle(self._family.pipelines[task])
+
+    def scheduler(self, name: str | None) -> Any:
+        """Return a new scheduler by its name, so that no state of one run reaches the next."""
+        import diffusers
+
+        own = self._pipelines.scheduler
+        if name is None:
+            return type(own).from_config(own.config)
+        class_name, changes = self._family.schedulers[name]
+        return getattr(diffusers, class_name).from_config(own.config, **changes)
+
     def close(self) -> None:
         """Drop the pipelines, and break their references to this engine's objects."""
-        for pipeline in self._pipelines.values():
-            del pipeline.encode_prompt
+        self._pipelines.close()
         placement.unhooked(self._first, self._row)
-        del self._first, self._scheduler, self._prompts, self._previews, self._adapters
-        del self._tiling
-        self._pipelines = {}
+        del self._first, self._prompts, self._previews, self._adapters
+        del self._tiling, self._pipelines
 
-    def _generate(self, batch: Sequence[Ticket[ImageItem]]) -> list[Any]:
+    def _generate(self, batch: Sequence[Ticket[ImageItem]], turn: Turn) -> list[Any]:
         import torch
 
         items = [ticket.item for ticket in batch]
         first = items[0]
-        pipeline = self._pipeline(first.task)
-        pipeline.scheduler = self._fresh_scheduler(first.scheduler)
-        accepted = inspect.signature(pipeline.__call__).parameters
-        arguments = {key: value for key, value in first.arguments.items() if key in accepted}
-        if first.negative is not None:
-            arguments["negative_prompt"] = [item.negative for item in items]
         generators = [torch.Generator(self._device).manual_seed(item.seed) for item in items]
-        watch = StepWatch(batch, pipeline, self._previews)
-        self._prompts.marked = tuple((adapter.name, adapter.scale) for adapter in first.adapters)
-        try:
-            with self._adapters.on(first.adapters):
-                made = pipeline(
-                    prompt=[item.prompt for item in items],
-                    generator=generators,
-                    callback_on_step_end=watch.after_step,
-                    **arguments,
-                )
-        finally:
-            # The run's own scheduler refers to the watch, and the watch to the run.
-            pipeline.scheduler = self._scheduler
+        name, scheduler = self._family.pipelines[first.task], self.scheduler(first.scheduler)
+        with self._pipelines.lend(name, scheduler) as pipeline, self._adapters.on(first.adapters):
+            accepted = inspect.signature(pipeline.__call__).parameters
+            arguments = {key: value for key, value in first.arguments.items() if key in accepted}
+            if first.negative is not None:
+                arguments["negative_prompt"] = [item.negative for item in items]
+            watch = StepWatch(batch, pipeline, self._previews, turn)
+            made = pipeline(
+                prompt=[item.prompt for item in items],
+                generator=generators,
+                callback_on_step_end=watch.after_step,
+                **arguments,
+            )
         return list(made.images)
-
-    def _pipeline(self, task: str) -> Any:
-        """Return the pipeline of a task; all share the same parts."""
-        name = self._family.pipelines[task]
-        if name not in self._pipelines:
-            self._pipelines[name] = self._with_cache(placement.sibling(self._first, name))
-        return self._pipelines[name]
-
-    def _with_cache(self, pipeline: Any) -> Any:
-        """Give a pipeline the prompt cache, and switch its progress bar off."""
-        pipeline.set_progress_bar_config(disable=True)
-        pipeline.encode_prompt = self._prompts
-        return pipeline
-
-    def _fresh_scheduler(self, name: str | None) -> Any:
-        """Return a new scheduler, so that no state of one run reaches the next."""
-        import diffusers
-
-        if name is None:
-            return type(self._scheduler).from_config(self._scheduler.config)
-        class_name, changes = self._family.schedulers[name]
-        return getattr(diffusers, class_name).from_config(self._scheduler.config, **changes)
 
 
 def _finish(

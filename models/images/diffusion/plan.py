@@ -49,6 +49,12 @@ class ImageItem:
     previews: int = 0
 
     @property
+    def work(self) -> int:
+        """How much there is to do: pixels times steps."""
+        width, height = self.generated_size
+        return width * height * int(self.arguments["num_inference_steps"])
+
+    @property
     def kind(self) -> Hashable:
         """Equal for pictures that may share a run; None = this picture runs alone."""
         if self.task != "txt2img":

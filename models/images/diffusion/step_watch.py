@@ -10,6 +10,7 @@ from models.images.diffusion.plan import ImageItem
 from models.images.diffusion.previews import Previews, estimate
 from models.images.encoding import preview
 from models.images.request import Preview
+from models.pipelines.turns import Turn
 from models.work import Progress, Stopped, Ticket
 
 
@@ -20,14 +21,16 @@ class StepWatch:
         batch: what runs.
         pipeline: with a scheduler of this run alone.
         previews: draws the latents.
+        turn: the run's turn on the model's parts.
     """
 
     def __init__(
-        self, batch: Sequence[Ticket[ImageItem]], pipeline: Any, previews: Previews
+        self, batch: Sequence[Ticket[ImageItem]], pipeline: Any, previews: Previews, turn: Turn
     ) -> None:
         self._batch = batch
         self._pipeline = pipeline
         self._previews = previews
+        self._turn = turn
         self._done = 0
         self._step = pipeline.scheduler.step
         if any(ticket.item.previews for ticket in batch):
@@ -35,7 +38,7 @@ class StepWatch:
             pipeline.scheduler.step = self._step_with_previews
 
     def after_step(self, _pipeline: Any, _step: int, _timestep: Any, kwargs: Any) -> Any:
-        """Report progress, as diffusers' callback.
+        """Report progress, and let a shorter run go first, as diffusers' callback.
 
         Raises:
             Stopped: nobody waits any more. diffusers' own switch would still decode the latents.
@@ -44,6 +47,7 @@ class StepWatch:
         for ticket in self._batch:
             total = self._pipeline.num_timesteps * ticket.item.parts
             ticket.emit(Progress(ticket.item.part, self._done, total, "steps"), lasting=False)
+        self._turn.after_step()
         if all(ticket.cancelled for ticket in self._batch):
             raise Stopped
         return kwargs

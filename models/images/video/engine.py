@@ -24,7 +24,9 @@ from models.images.video.weights import ltx_transformer
 from models.leniency import LeftOut, Leniency
 from models.operator import Operator
 from models.pipelines import options, placement
+from models.pipelines.lending import Lender
 from models.pipelines.token_counter import TokenCounter
+from models.pipelines.turns import Turn, Turns
 from models.pipelines.vae_tiling import VaeTiling
 from models.quiet import hush
 from models.row import Row
@@ -57,14 +59,18 @@ class LtxVideo(BatchEngine):
     """
 
     libraries = ("torch", "diffusers", "transformers", "accelerate", "av")
+    budget = 768 * 512 * 25  # a second; shorter videos go before longer ones
 
     def __init__(self, pipeline: Any, row: Row) -> None:
         self._row = row
         self._device = pipeline._execution_device.type
         self._plan = ClipPlan(row, TokenCounter(pipeline.tokenizer))
         self._first = pipeline
-        self._pipelines = {"words": _quiet(pipeline)}
+        self._pipelines = Lender(pipeline, pipeline.encode_prompt)
         self._tiling = VaeTiling(pipeline.vae)
+        self._turns = Turns()
+        compiled = row.options.get("compiled") is not None
+        self.express = not (compiled or row.options.get("offload"))
 
     @classmethod
     def honours(cls, row: Row) -> Differences:
@@ -98,27 +104,33 @@ class LtxVideo(BatchEngine):
         leniency = Leniency(request.strict)
         clip = self._plan(request, leniency)
         finish = partial(_finish, clip, request.output, tuple(leniency.left_out))
-        return Work((clip,), finish=finish, in_thread=True)
+        return Work((clip,), [clip.pixels], finish=finish, in_thread=True)
 
     def run(self, batch: Sequence[Ticket[Clip]]) -> list[Any]:
         """Make the video; stop at the next step once nobody waits for it.
 
-        A video that ran out of memory is decoded in tiles when it is run again.
+        Between two steps, shorter videos go first. A video that ran out of memory is decoded in
+        tiles when it is run again.
         """
         [ticket] = batch
+        state = object() if self._tiling.due else None
         try:
-            with self._tiling.run():
-                return [self._generate(ticket)]
+            with self._turns.take(ticket.item.pixels, state) as turn, self._tiling.run():
+                return [self._generate(ticket, turn)]
         except Stopped:
             return [None]
+
+    def pipeline(self, conditioning: str) -> Any:
+        """Return a pipeline for a kind of conditioning that no run uses; all share the parts."""
+        return self._pipelines.idle(_PIPELINES[conditioning])
 
     def close(self) -> None:
         """Drop the pipelines."""
         placement.unhooked(self._first, self._row)
-        del self._first, self._tiling
-        self._pipelines = {}
+        self._pipelines.close()
+        del self._first, self._tiling, self._pipelines
 
-    def _generate(self, ticket: Ticket[Clip]) -> tuple[Any, Any]:
+    def _generate(self, ticket: Ticket[Clip], turn: Turn) -> tuple[Any, Any]:
         """Return the frames, and the sound with its rate in Hz; a silent clip's sound is None.
 
         The frames are uint8 of shape (frames, height, width, 3).
@@ -128,37 +140,25 @@ class LtxVideo(BatchEngine):
         from diffusers.pipelines.ltx2.utils import DISTILLED_SIGMA_VALUES
 
         clip = ticket.item
-        pipeline = self._pipeline(clip.conditioning)
-        made = pipeline(
-            prompt=clip.prompt,
-            width=clip.width,
-            height=clip.height,
-            num_frames=clip.frames,
-            frame_rate=float(clip.fps),
-            num_inference_steps=STEPS,
-            sigmas=DISTILLED_SIGMA_VALUES,
-            generator=torch.Generator(self._device).manual_seed(clip.seed),
-            max_sequence_length=self._row.options["prompt_tokens"],
-            callback_on_step_end=partial(_after_step, ticket),
-            output_type="np",
-            **_UNGUIDED,
-            **_conditions(clip),
-        )
+        with self._pipelines.lend(_PIPELINES[clip.conditioning]) as pipeline:
+            made = pipeline(
+                prompt=clip.prompt,
+                width=clip.width,
+                height=clip.height,
+                num_frames=clip.frames,
+                frame_rate=float(clip.fps),
+                num_inference_steps=STEPS,
+                sigmas=DISTILLED_SIGMA_VALUES,
+                generator=torch.Generator(self._device).manual_seed(clip.seed),
+                max_sequence_length=self._row.options["prompt_tokens"],
+                callback_on_step_end=partial(_after_step, ticket, turn),
+                output_type="np",
+                **_UNGUIDED,
+                **_conditions(clip),
+            )
         frames: Any = np.rint(np.clip(made.frames[0], 0, 1) * 255).astype(np.uint8)
         sound = made.audio[0].float().cpu().numpy() if clip.sound else None
         return frames, (sound, self._first.vocoder.config.output_sampling_rate)
-
-    def _pipeline(self, conditioning: str) -> Any:
-        """Return the pipeline for a kind of conditioning; all share the same parts."""
-        if conditioning not in self._pipelines:
-            name = _PIPELINES[conditioning]
-            self._pipelines[conditioning] = _quiet(placement.sibling(self._first, name))
-        return self._pipelines[conditioning]
-
-
-def _quiet(pipeline: Any) -> Any:
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
 
 
 def _conditions(clip: Clip) -> dict[str, Any]:
@@ -176,13 +176,16 @@ def _conditions(clip: Clip) -> dict[str, Any]:
     return {"conditions": conditions}
 
 
-def _after_step(ticket: Ticket[Clip], pipeline: Any, step: int, _: Any, kwargs: Any) -> Any:
-    """Report progress, as diffusers' callback.
+def _after_step(
+    ticket: Ticket[Clip], turn: Turn, _pipeline: Any, step: int, _: Any, kwargs: Any
+) -> Any:
+    """Report progress, and let a shorter video go first, as diffusers' callback.
 
     Raises:
         Stopped: nobody waits any more.
     """
     ticket.emit(Progress(0, step + 1, STEPS, "steps"), lasting=False)
+    turn.after_step()
     if ticket.cancelled:
         raise Stopped
     return kwargs

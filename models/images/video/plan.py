@@ -46,6 +46,11 @@ class Clip:
     last: Any
 
     @property
+    def pixels(self) -> int:
+        """Those of all its frames."""
+        return self.width * self.height * self.frames
+
+    @property
     def conditioning(self) -> str:
         """What guides the video: ``words``, a ``first`` frame, or ``frames`` at its ends."""
         if self.last is not None:

@@ -51,6 +51,7 @@ _DECODE_TIMEOUT_S = 180.0
 # A shorter recording is not transcribed: no word is shorter, and Whisper would guess for ten
 # seconds. OpenAI refuses such files.
 _LEAST_S = 0.1
+_RUNS = {"cuda": 1, "cpu": 2}  # at the same time, of the same weights
 _AT_ONCE = {"cuda": 16, "cpu": 8}  # windows per run
 _AT_ONCE_LARGE = 4  # the same for a large model on a CPU: each takes half a gigabyte
 _LARGE_BYTES = 4 * 10**9
@@ -78,6 +79,7 @@ class FasterWhisper(BatchEngine):
         large = kind == "cpu" and row.memory_bytes >= _LARGE_BYTES
         self.budget = _AT_ONCE_LARGE if large else _AT_ONCE[kind]
         self.capacity = self.budget if self._batched else 1
+        self.express = kind == "cpu"
         self._windows = Batched(model, self._tokenizer, self._detect)
         self._sequential = Sequential(model, self._tokenizer, self._detect)
         self._options = Options(model, row)
@@ -106,7 +108,13 @@ class FasterWhisper(BatchEngine):
         from faster_whisper import WhisperModel
 
         compute_type = row.options.get("compute_type") or _COMPUTE_TYPES[device.kind]
-        make = partial(WhisperModel, str(folder), device=device.kind, compute_type=compute_type)
+        make = partial(
+            WhisperModel,
+            str(folder),
+            device=device.kind,
+            compute_type=compute_type,
+            num_workers=_RUNS[device.kind],
+        )
         model = selftest.checked(make, row) if device.kind == "cuda" else make()
         log.info("%s: computes in %s on %s", row.slug, model.model.compute_type, device.kind)
         return cls(model, row, device.kind)
@@ -176,7 +184,7 @@ class FasterWhisper(BatchEngine):
             mel = Mel(recording.samples, extractor, lambda: None)
             mel.prepare()
             whole = Whole(recording, mel)
-            return Work((whole,), total=whole.windows, finish=finish)
+            return Work((whole,), total=whole.windows, sliced=True, finish=finish)
         parts = windows(recording, recording.spoken or ())
         settings = recording.options
         kind = (

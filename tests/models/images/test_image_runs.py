@@ -327,7 +327,7 @@ def test_the_estimate_is_where_a_straight_line_ends(load, family, name):
     """It is what the scheduler says itself, or makes at its last step."""
     from models.images.diffusion.previews import estimate
 
-    scheduler = load(MODELS[family])._fresh_scheduler(name)
+    scheduler = load(MODELS[family]).scheduler(name)
     dice = torch.Generator().manual_seed(1)
     scheduler.set_timesteps(4)
     latents = torch.randn(1, 4, 8, 8, generator=dice) * getattr(scheduler, "init_noise_sigma", 1)

@@ -48,7 +48,7 @@ def test_images_are_diffusers(load):
     engine = load(FLUX)
     pictures = make(engine, ImageRequest("a red fox", seeds=(7, 8), width=96, height=64))
     for picture in pictures:
-        expected = engine._pipeline("txt2img")(
+        expected = engine.pipeline("txt2img")(
             "a red fox", width=96, height=64, num_inference_steps=4, guidance_scale=0.0,
             max_sequence_length=256, generator=torch.Generator().manual_seed(picture.seed),
         ).images[0]  # fmt: skip
@@ -105,7 +105,7 @@ def test_image_to_image_is_diffusers(klein):
     buffer = io.BytesIO()
     source.save(buffer, "PNG")
     [picture] = make(klein, ImageRequest("x", seeds=(3,), images=(buffer.getvalue(),), steps=2))
-    expected = klein._pipeline("img2img")(
+    expected = klein.pipeline("img2img")(
         prompt="x", image=source, width=80, height=64, num_inference_steps=2, guidance_scale=1.0,
         max_sequence_length=512, generator=torch.Generator().manual_seed(3),
     ).images[0]  # fmt: skip
@@ -221,7 +221,7 @@ def test_from_text_is_diffusers(painter):
     engine, arguments, steps = painter
     request = ImageRequest("a fox", seeds=(5, 9), width=96, height=80, steps=steps)
     for picture in make(engine, request):
-        expected = engine._pipeline("txt2img")(
+        expected = engine.pipeline("txt2img")(
             "a fox", width=96, height=80, num_inference_steps=steps,
             generator=torch.Generator().manual_seed(picture.seed), **arguments,
         ).images[0]  # fmt: skip
@@ -235,7 +235,7 @@ def test_a_picture_changed_by_its_strength_is_diffusers(painter, strength):
         "a fox", seeds=(3,), images=(png(source()),), strength=strength, steps=steps
     )
     [picture] = make(engine, request)
-    expected = engine._pipeline("img2img")(
+    expected = engine.pipeline("img2img")(
         prompt="a fox", image=source(), strength=strength, num_inference_steps=steps,
         generator=torch.Generator().manual_seed(3), **arguments,
         **({"width": 96, "height": 80} if "max_sequence_length" in arguments else {}),
@@ -252,7 +252,7 @@ def test_what_a_mask_leaves_out_is_kept_bit_by_bit(painter):
     [picture] = make(engine, request)
     got = pixels(picture.content)
     assert (got[:, :48] == np.asarray(source(), np.int16)[:, :48]).all()
-    expected = engine._pipeline("inpaint")(
+    expected = engine.pipeline("inpaint")(
         prompt="a fox", image=source(), mask_image=half_mask(), strength=1.0, width=96, height=80,
         num_inference_steps=steps, generator=torch.Generator().manual_seed(3), **arguments,
     ).images[0]  # fmt: skip
@@ -266,7 +266,7 @@ def test_what_a_mask_leaves_out_is_kept_bit_by_bit(painter):
 
 def test_one_set_of_weights_serves_all_tasks(painter):
     engine, _, _ = painter
-    first, *others = (engine._pipeline(task) for task in ("txt2img", "img2img", "inpaint"))
+    first, *others = (engine.pipeline(task) for task in ("txt2img", "img2img", "inpaint"))
     for other in others:
         for name, part in first.components.items():
             if isinstance(part, torch.nn.Module):
@@ -323,7 +323,7 @@ def test_several_pictures_for_a_model_that_reads_them_whole(klein):
     pictures = (source(64, 64), source(80, 64).transpose(Image.Transpose.FLIP_LEFT_RIGHT))
     request = ImageRequest("x", seeds=(3,), images=tuple(png(one) for one in pictures), steps=2)
     [picture] = make(klein, request)
-    expected = klein._pipeline("img2img")(
+    expected = klein.pipeline("img2img")(
         prompt="x", image=list(pictures), width=64, height=64, num_inference_steps=2,
         guidance_scale=1.0, max_sequence_length=512, generator=torch.Generator().manual_seed(3),
     ).images[0]  # fmt: skip
@@ -342,7 +342,7 @@ def test_a_mask_for_a_distilled_model_keeps_it_distilled(klein):
     )
     [picture] = make(klein, request)
     assert (pixels(picture.content)[:, :48] == np.asarray(source(), np.int16)[:, :48]).all()
-    assert klein._pipeline("inpaint").config.is_distilled is True
+    assert klein.pipeline("inpaint").config.is_distilled is True
 
 
 # Eight bits --------------------------------------------------------------------------------------
@@ -360,7 +360,7 @@ def test_eight_bits_are_the_weights_that_they_stand_for(load, store):
 
     model = tiny("ZImageTurbo_INT8", "z-image")
     engine = load(replace(model, slug="painter z-image"))
-    pipeline = engine._pipeline("txt2img")
+    pipeline = engine.pipeline("txt2img")
     for part in (pipeline.transformer, pipeline.text_encoder):
         assert sum(isinstance(one, Int8Linear) for one in part.modules()) > 10
     whole = store.places.cache / "z-image-whole"

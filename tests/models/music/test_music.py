@@ -246,7 +246,7 @@ def test_several_songs_are_those_of_their_seeds(engine, bare):
 
 def test_a_prompt_is_encoded_once(engine):
     calls: list[int] = []
-    hook = engine._pipeline.text_encoder.register_forward_pre_hook(lambda *_: calls.append(1))
+    hook = engine.pipeline.text_encoder.register_forward_pre_hook(lambda *_: calls.append(1))
     request = replace(ASKED, caption="a harp, once", seeds=(1, 2))
     run(engine, request)
     run(engine, request)
@@ -299,7 +299,7 @@ def test_progress_is_told_over_all_songs(engine):
 
 def test_a_song_that_nobody_waits_for_ends_at_the_next_step(engine, monkeypatch):
     decoded: list[int] = []
-    hook = engine._pipeline.vae.decoder.register_forward_pre_hook(lambda *_: decoded.append(1))
+    hook = engine.pipeline.vae.decoder.register_forward_pre_hook(lambda *_: decoded.append(1))
     ticket = Ticket(prepare(engine, replace(ASKED, steps=50)), cancel_at=3)
     before = engine.counters["music_songs"]
     assert engine.run([ticket]) == [None]
@@ -350,7 +350,7 @@ async def test_a_song_that_is_out_of_memory_is_decoded_in_shorter_tiles(engine, 
         if lengths[-1] > (128 if fits else 0):
             raise torch.OutOfMemoryError("out of memory")
 
-    hook = engine._pipeline.vae.decoder.register_forward_pre_hook(small)
+    hook = engine.pipeline.vae.decoder.register_forward_pre_hook(small)
     batcher = Batcher(engine, 1)
     request = replace(ASKED, duration_s=22.0, steps=1)
     try:
@@ -367,7 +367,7 @@ async def test_a_song_that_is_out_of_memory_is_decoded_in_shorter_tiles(engine, 
         hook.remove()
     work = await engine.prepare(replace(request, steps=2))
     assert (await batcher.submit(work))[0].shape == (2, 22 * RATE_HZ), "served on"
-    assert engine._pipeline.vae.tile_latent_min_length == 512
+    assert engine.pipeline.vae.tile_latent_min_length == 512
 
 
 # Recordings -------------------------------------------------------------------------------------

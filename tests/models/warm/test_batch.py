@@ -426,7 +426,7 @@ async def test_a_part_that_hands_the_device_back_goes_on_in_its_turn():
             return [ticket.item.upper()]
 
     batcher = Batcher(Slices(), max_jobs=1)
-    long = asyncio.create_task(batcher.submit(Work(["long"], total=4)))
+    long = asyncio.create_task(batcher.submit(Work(["long"], total=4, sliced=True)))
     await asyncio.sleep(0.005)  # its first slice runs
     late = [asyncio.create_task(batcher.submit(Work([f"s{n}"], [2]))) for n in range(3)]
     assert await long == ["LONG"]
@@ -448,7 +448,7 @@ async def test_what_comes_late_does_not_pass_a_part_that_is_under_way_for_ever()
             return [Unfinished() if ticket.item == "long" and done < 10 else "done"]
 
     batcher = Batcher(Slices(), max_jobs=1)
-    long = asyncio.create_task(batcher.submit(Work(["long"], total=10)))
+    long = asyncio.create_task(batcher.submit(Work(["long"], total=10, sliced=True)))
     await asyncio.sleep(0)
     while not long.done():  # another as soon as one is answered
         await batcher.submit(Work(["short"], [1]))
@@ -469,7 +469,10 @@ async def test_a_short_one_passes_long_ones_that_have_waited_for_each_other():
             return [Unfinished() if more else "done"]
 
     batcher = Batcher(Slices(), max_jobs=1)
-    both = [asyncio.create_task(batcher.submit(Work([name], total=40))) for name in ("a", "b")]
+    both = [
+        asyncio.create_task(batcher.submit(Work([name], total=40, sliced=True)))
+        for name in ("a", "b")
+    ]
     while len(order) < 50:
         await asyncio.sleep(0.001)
     before = len(order)

@@ -1,0 +1,134 @@
+"""Engines whose runs may be beside each other: the answers are those of runs alone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from models.embeddings.request import EmbedRequest, RankRequest
+from models.images.request import ImageRequest, Video
+from models.music.request import MusicRequest
+from models.music.request import Output as SongOutput
+from models.speech.request import Output, SpeakRequest
+from models.transcribe.request import TranscribeRequest
+from models.transcribe.whisper.selftest import CLIP
+from models.warm.loader import Loader
+from models.work import Progress
+from tests.conftest import CPU, needs, row
+from tests.support.driving import Ticket, run, through
+
+_TEXTS = tuple(f"{number} foxes jump over the lazy dog" * 4 for number in range(20))
+_CASES: dict[str, tuple[Any, Any]] = {
+    "All_MiniLM_L6_v2": (EmbedRequest(_TEXTS), EmbedRequest(("a fox",))),
+    "Tiny_BGE_M3": (EmbedRequest(_TEXTS), EmbedRequest(("a fox",))),
+    "Tiny_BGE_Reranker": (RankRequest("a fox", _TEXTS), RankRequest("a fox", ("a dog",))),
+    "Whisper_Base": (
+        TranscribeRequest(CLIP, mode="batched", temperatures=(0.0,)),
+        TranscribeRequest(CLIP, mode="sequential", temperatures=(0.0,)),
+    ),
+    "Hibari_Heart": (
+        SpeakRequest("The captain found a ring. " * 4, seed=3, output=Output("pcm")),
+        SpeakRequest("Hello there.", seed=2, output=Output("pcm")),
+    ),
+    "Tiny_Flux": (
+        ImageRequest("a fox", seeds=(7, 8), width=64, height=64, steps=6),
+        ImageRequest("two dogs", seeds=(9,), width=64, height=64, steps=2),
+    ),
+    "Tiny_Ltx2": (
+        ImageRequest("waves", (7,), width=96, height=64, video=Video(frames=17)),
+        ImageRequest("a fox", (8,), width=64, height=64, video=Video(frames=9)),
+    ),
+    "Tiny_AceStep": (
+        MusicRequest("loud drums", seeds=(7,), steps=5, duration_s=12.0, output=SongOutput("wav")),
+        MusicRequest("calm piano", seeds=(8,), steps=2, duration_s=10.0, output=SongOutput("wav")),
+    ),
+}
+
+
+def said(answer: Any) -> Any:
+    """What an answer says, in a form that can be compared."""
+    if hasattr(answer, "segments"):
+        return [(segment["text"], segment["start"]) for segment in answer.segments]
+    if hasattr(answer, "vectors"):
+        return [vectors.dense.tobytes() for vectors in answer.vectors]
+    if hasattr(answer, "pictures"):
+        return [picture.content for picture in answer.pictures]
+    if hasattr(answer, "songs"):
+        return [song.content for song in answer.songs]
+    return answer.scores if hasattr(answer, "scores") else answer
+
+
+@pytest.mark.parametrize("slug", [pytest.param(slug, marks=needs(slug)) for slug in _CASES])
+def test_two_runs_at_once_give_what_each_gives_alone(load, slug):
+    engine, requests = load(row(slug)), _CASES[slug]
+    assert engine.express
+    alone = [said(run(engine, request)) for request in requests]
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(3):
+            both = list(threads.map(lambda request: said(run(engine, request)), requests))
+            assert both == alone
+
+
+@pytest.mark.parametrize("slug", ["Tiny_Flux", "Tiny_AceStep", "Tiny_Ltx2"])
+def test_a_request_of_few_steps_runs_between_the_steps_of_one_of_many(load, slug):
+    engine, (long, short) = load(row(slug)), _CASES[slug]
+    steps, begun = list[str](), threading.Event()
+
+    class Watched(Ticket):
+        def __init__(self, item: Any, name: str, act: Callable[[], None]) -> None:
+            super().__init__(item)
+            self.name, self.act = name, act
+
+        def emit(self, event: Any, *, lasting: bool = True) -> None:
+            super().emit(event, lasting=lasting)
+            if isinstance(event, Progress):
+                steps.append(self.name)
+                self.act()
+
+    def wait() -> None:
+        begun.set()
+        while not (engine._turns._waiting or "short" in steps):
+            pass
+
+    def made(request: Any, name: str, act: Callable[[], None]) -> Any:
+        work = engine.prepare(request)
+        work = asyncio.run(work) if asyncio.iscoroutine(work) else work
+        return said(work.finish(through(engine, [Watched(p, name, act) for p in work.parts])))
+
+    long = replace(long, seeds=(7,))
+    alone = [said(run(engine, request)) for request in (long, short)]
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(made, long, "long", wait)
+        begun.wait(10)
+        second = threads.submit(made, short, "short", lambda: None)
+        assert [first.result(30), second.result(30)] == alone
+    count = steps.count("short")
+    assert steps[:-1][: count + 1] == ["long", *["short"] * count]
+    assert steps.count("long") == (8 if slug == "Tiny_Ltx2" else long.steps)
+
+
+def test_the_work_of_a_picture_is_its_pixels_times_its_steps(load):
+    engine = load(row("Tiny_Flux"))
+    work = engine.prepare(ImageRequest("a", seeds=(1, 2), width=64, height=128, steps=3))
+    assert work.total == 2 * 64 * 128 * 3
+    assert list(work.sizes) == [64 * 128] * 2
+
+
+@pytest.mark.skipif(not hasattr(os, "setpriority"), reason="no priorities here")
+def test_the_thread_of_a_model_on_the_cpu_gives_way_to_the_others(store):
+    def priorities() -> tuple[int, int]:
+        before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        Loader(store, CPU)(row("Tiny_BGE_M3")).close()
+        return before, os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    with ThreadPoolExecutor(1) as thread:
+        before, after = thread.submit(priorities).result(60)
+    assert after >= before
+    assert after >= 5
