@@ -1,6 +1,6 @@
 """Ten times the load that a worker can do: what is answered, what is refused, and what memory does.
 
-    .venv/bin/python -m benchmarks.overload
+    .venv/bin/python -m benchmarks.overload [--plot docs/pictures/overload.svg]
 
 First some clients that wait for their answers show what the worker can do. Then requests come at a
 fixed rate, whatever becomes of them: a part of that, and ten times as many. An answer counts if it
@@ -11,6 +11,7 @@ cores are left to the doors.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import statistics
@@ -20,6 +21,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import aiohttp
 import psutil
@@ -31,6 +33,7 @@ from local.process import free_port
 
 IN_TIME_S = 10.0
 TIMES = 10
+_LOADS = (0.25, 0.5, 0.75, 0.9, 1.5, 2, 4, TIMES)  # in what the worker can do
 _LAST_S = 10.0
 _CLIENTS = 8  # enough to keep the engine busy
 _ENV = {
@@ -126,18 +129,19 @@ async def closed(url: str, seconds: float) -> float:
     return count / seconds
 
 
-async def over_http() -> dict[str, float]:
+async def over_http(plot: Path | None) -> dict[str, float]:
     """Measure the door of HTTP."""
-    rows, goodput, memory = [], {}, {}
+    rows, goodput, refused, memory = [], {}, {}, {}
     async with served() as (url, process):
         await closed(url, 2)  # warm
         most = await closed(url, _LAST_S)
         before = process.memory_info().rss
-        for times in (0.5, 0.9, TIMES):
+        for times in _LOADS:
             begin = time.perf_counter()
             seen = await offer(url, times * most, _LAST_S)
             took = time.perf_counter() - begin
             goodput[times] = seen.good() / took
+            refused[times] = seen.statuses[429] / took
             memory[times] = (process.memory_info().rss - before) / 1e6
             rows.append([
                 f"{times:g}", sum(seen.statuses.values()), seen.statuses[200], seen.statuses[429],
@@ -147,7 +151,11 @@ async def over_http() -> dict[str, float]:
             ])  # fmt: skip
     head = ["load", "sent", "200", "429", "429 without Retry-After", "good/s", "p50 s", "max s"]
     table([*head, "MB more"], rows)
-    peak = max(most, goodput[0.5], goodput[0.9])
+    if plot is not None:
+        from benchmarks.plots import overload_plot
+
+        overload_plot(most, goodput, refused, plot)
+    peak = max(most, *(goodput[times] for times in _LOADS if times < 1))
     return {
         "http_peak_per_s": peak,
         "http_overload_per_s": goodput[TIMES],
@@ -185,9 +193,11 @@ async def behind_the_queue() -> dict[str, float]:
     return {"queue_most_taken": float(most), "queue_per_s": rate, "queue_mb_more": grown}
 
 
-async def main() -> None:
-    figures({**await over_http(), **await behind_the_queue()})
+async def main(plot: Path | None) -> None:
+    figures({**await over_http(plot), **await behind_the_queue()})
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.overload")
+    parser.add_argument("--plot", type=Path, help="of what is answered and refused at each load")
+    asyncio.run(main(parser.parse_args().plot))

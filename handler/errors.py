@@ -165,11 +165,19 @@ def error_object(error: BaseException) -> ErrorObject:
     if not isinstance(error, QuartetError):
         error = QuartetError("The worker failed on this job. Its log has the details.")
     return {
-        "message": error.message,
+        "message": _sendable(error.message),
         "type": error.kind,
-        "param": error.param,
+        "param": None if error.param is None else _sendable(error.param),
         "code": error.code,
     }
+
+
+def _sendable(text: str) -> str:
+    """Return a text whose unpaired surrogates, which UTF-8 cannot express, are escaped.
+
+    A message may repeat what a client has sent, and JSON can express them.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 # Where an error has a status of its own; the others are 400 and 500, by their type.

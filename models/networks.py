@@ -1,8 +1,12 @@
-"""Which IP addresses are public."""
+"""Which IP addresses are public, and what is a URL."""
 
 from __future__ import annotations
 
 import ipaddress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from yarl import URL
 
 # Ways to private addresses that Python calls global: carrier-grade NAT (RFC 6598), NAT64 (RFC 6052,
 # RFC 8215), IPv4-compatible and IPv4-translated (RFC 2765) addresses, site-local, SRv6 (RFC 9602).
@@ -26,3 +30,17 @@ def is_public(address: str) -> bool:
             return is_public(str(inner))
     inside = any(ip in network for network in _INNER_NETWORKS if network.version == ip.version)
     return ip.is_global and not ip.is_multicast and not inside
+
+
+def parse_url(text: str) -> URL:
+    """Parse a URL as aiohttp reads it: ``http://①②⑦.1/`` is 127.1 to both.
+
+    Raises:
+        ValueError: it is none.
+    """
+    from yarl import URL
+
+    try:
+        return URL(text)
+    except IndexError as error:  # yarl, of ``http://[]@/``
+        raise ValueError("a URL without a host") from error

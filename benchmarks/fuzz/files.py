@@ -1,26 +1,26 @@
-"""Targets that are files."""
+"""Targets that are files: pictures, recordings, documents."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from handler.assemble import assemble
-from handler.errors import error_of
-from handler.settings.variables import Settings
 from models.errors import QuartetError
 from models.pictures.decoding import decode as decode_picture
 from models.pictures.decoding import mask_of
+from models.pictures.pdf_process import drawn, opened
+from models.transcribe.audio.decoder_process import Decoder
 from models.transcribe.audio.decoding import Undecodable, decode
-from models.weights.header import read_header
+from models.transcribe.audio.rate import RATE_HZ
 
 Feed = Callable[[bytes], None]
-_OURS = frozenset({"internal_error", "device_lost"})
+_PAGES, _PAGE_PIXELS = 3, 100_000
+_LONGEST_S = 60
+_AGAIN_S = 1.0
 
 
 def picture(content: bytes) -> None:
@@ -32,7 +32,29 @@ def picture(content: bytes) -> None:
 
 @contextmanager
 def audio() -> Iterator[Feed]:
-    """Lend the decoder of recordings, with its child process."""
+    """Lend the decoder that runs in the child process of a recording, in this process.
+
+    A start of the process for each input would take nearly all of the time. A file that no part of
+    FFmpeg can read ends the child with FFmpeg's error, and is told as undecodable.
+    """
+    import av
+
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        path, samples = Path(folder) / "sound", Path(folder) / "samples"
+
+        def feed(content: bytes) -> None:
+            path.write_bytes(content)
+            with samples.open("w+b") as spool, suppress(av.error.FFmpegError):
+                decoder = Decoder(spool, _LONGEST_S * RATE_HZ, amplify=True, again_s=_AGAIN_S)
+                report = decoder.run(str(path))
+                assert report.get("error") or spool.tell() <= 2 * _LONGEST_S * RATE_HZ
+
+        yield feed
+
+
+@contextmanager
+def recording() -> Iterator[Feed]:
+    """Lend the decoder of recordings with its child process."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         path = Path(folder) / "sound"
 
@@ -45,38 +67,24 @@ def audio() -> Iterator[Feed]:
 
 
 @contextmanager
-def safetensors() -> Iterator[Feed]:
-    """Lend the reader of the headers of weights."""
+def pdf() -> Iterator[Feed]:
+    """Lend what the child process of a PDF does, in this process: open it, and draw its pages."""
+    import pypdfium2
+
+    task = {"dpi": 40, "pixels": _PAGE_PIXELS, "side": 1000}
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        path = Path(folder) / "weights.safetensors"
+        path = Path(folder) / "document.pdf"
 
         def feed(content: bytes) -> None:
             path.write_bytes(content)
-            with suppress(QuartetError):
-                header = read_header(path)
-                assert header.by_dtype is not None
-                assert header.by_part is not None
+            with suppress(pypdfium2.PdfiumError):
+                _draw(opened(str(path)), task)
 
         yield feed
 
 
-@contextmanager
-def adapter() -> Iterator[Feed]:
-    """Lend a worker with a small diffusion model, which is given adapters."""
-    env = {"SURFACE": "images", "MODEL_SLUG": "Tiny_Flux", "DEVICE": "cpu"}
-    env["QUARTET_CACHE"] = os.environ.get("QUARTET_CACHE", "")
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder, asyncio.Runner() as runner:
-        worker = assemble(Settings.from_env({**env, "LORA_ALLOW": f"file://{folder}/*"}))
-        runner.run(worker.warm())
-
-        def feed(content: bytes) -> None:
-            path = Path(folder) / f"{uuid.uuid4().hex}.safetensors"
-            path.write_bytes(content)
-            loras = [{"path": f"file://{path}"}]
-            body = {"prompt": "x", "size": "64x64", "steps": 1, "loras": loras}
-            error = error_of(runner.run(worker.answer({"id": "fuzz", "input": body})))
-            path.unlink()
-            if error is not None and error["code"] in _OURS:
-                raise RuntimeError(f"{error['code']}: {error['message']}")
-
-        yield feed
+def _draw(document: Any, task: dict[str, Any]) -> None:
+    with suppress(ValueError):  # as in the child process
+        for page in range(1, min(len(document), _PAGES) + 1):
+            drawn(document, {**task, "page": page})
+    document.close()

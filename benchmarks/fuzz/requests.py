@@ -21,10 +21,11 @@ from handler.media.files import MediaDoor
 from handler.media.guard import Guard, is_public
 from handler.settings.variable import SettingsError
 from handler.settings.variables import Settings
+from handler.wire import encode
 from local.api.uris import is_uri
 from models.errors import QuartetError
 
-_OURS = frozenset({"internal_error", "engine_failed", "device_lost"})
+OURS = frozenset({"internal_error", "engine_failed", "device_lost"})
 
 
 class Broken(Exception):
@@ -70,9 +71,9 @@ async def _answered(worker: Worker, body: Any) -> None:
     answer = await worker.answer(job)
     error = error_of(answer)
     if error is not None:
-        if error["code"] in _OURS:
+        if error["code"] in OURS:
             raise Broken(f"{error['code']}: {error['message']}")
-        json.dumps(error).encode()
+        encode(error)  # as HTTP sends it
         return
     content = getattr(answer, "content", None)
     if content is not None:
@@ -80,47 +81,54 @@ async def _answered(worker: Worker, body: Any) -> None:
         return
     async for event in answer:
         error = error_of(event)
-        if error is not None and error["code"] in _OURS:
+        encode(error)
+        if error is not None and error["code"] in OURS:
             raise Broken(f"{error['code']} in a stream")
 
 
-def form(content: bytes) -> None:
-    """Read a form; the first line is its content type."""
-    kind, _, body = content.partition(b"\n")
+@contextmanager
+def form() -> Iterator[Callable[[bytes], None]]:
+    """Lend the reader of forms; the first line is the content type."""
+    with asyncio.Runner() as runner:
+        yield lambda content: runner.run(_read_forms(*content.partition(b"\n")[::2]))
+
+
+async def _read_forms(kind: bytes, body: bytes) -> None:
     scope = {"type": "http", "method": "POST", "headers": [(b"content-type", kind)]}
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    async def read() -> None:
-        for request in (TranscriptionRequest, ImagesRequest):
-            try:
-                async with read_form(HttpRequest(scope, receive), request):
-                    pass
-            except QuartetError:
+    for request in (TranscriptionRequest, ImagesRequest):
+        with suppress(QuartetError):
+            async with read_form(HttpRequest(scope, receive), request):
                 pass
 
-    asyncio.run(read())
 
+@contextmanager
+def uri() -> Iterator[Callable[[bytes], None]]:
+    """Lend the door of clients' files, which is given whatever the text is; nothing is reached."""
+    guard = _NoNetwork(frozenset(), 1.0)
 
-def uri(content: bytes) -> None:
-    """Fetch a file by whatever the text is; nothing is reached."""
-    text = _text(content)
-    is_uri(text)
-
-    async def fetch() -> None:
-        guard = _NoNetwork(frozenset(), 1.0)
-        try:
-            url = guard.check_url(text, "audioUrl")
-        except QuartetError:
-            url = None
-        if url is not None and url.host and _is_private(url.host):
-            raise Broken(f"{url.host} is private")
+    async def fetch(text: str) -> None:
         async with MediaDoor(guard) as door:
             with suppress(QuartetError):
                 await door.fetch(text, "audioUrl", 100_000)
 
-    asyncio.run(fetch())
+    with asyncio.Runner() as runner:
+
+        def feed(content: bytes) -> None:
+            text = _text(content)
+            is_uri(text)
+            try:
+                host = guard.check_url(text, "audioUrl").host
+            except QuartetError:
+                host = None
+            if host and _is_private(host):
+                raise Broken(f"{host} is private")
+            runner.run(fetch(text))
+
+        yield feed
 
 
 def _text(content: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
@@ -50,6 +51,9 @@ class Metrics:
             "quartet_requests_in_flight", "Requests being answered.",
             ["route"], registry=self._registry,
         )  # fmt: skip
+        Gauge("quartet_tasks", "Tasks of the event loop.", registry=self._registry).set_function(
+            _tasks
+        )
         self._registry.register(_PoolCollector(pool))
         ProcessCollector(registry=self._registry)
 
@@ -73,6 +77,13 @@ class Metrics:
     def expose(self) -> bytes:
         """Everything, as text."""
         return generate_latest(self._registry)
+
+
+def _tasks() -> int:
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:  # nobody asks from an event loop
+        return 0
 
 
 class _PoolCollector:

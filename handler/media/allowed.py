@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from urllib.parse import unquote
 
+from models.networks import parse_url
+
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -42,10 +44,8 @@ class Allowed:
         return any(fnmatchcase(rest, _split(pattern)[1]) for pattern in same)
 
     def _allows_url(self, address: str) -> bool:
-        from yarl import URL
-
         try:
-            url = URL(address)
+            url = parse_url(address)
             host = url.host  # decodes an international name, which may be none
         except ValueError:
             return False

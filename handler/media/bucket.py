@@ -25,6 +25,7 @@ from handler.media.guard import Guard, forbidden
 from handler.media.signatures import Signature, StoreClocks
 from handler.media.upload import OfAnotherTime, put
 from models.errors import InvalidValue
+from models.networks import parse_url
 from models.weights.regions import Address, address_of
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{1,62}$"
@@ -57,7 +58,7 @@ class BucketConfig(BaseModel):
     @field_validator("endpoint_url")
     @classmethod
     def _has_a_host(cls, value: str) -> str:
-        url = URL(value)
+        url = parse_url(value)
         if url.scheme not in {"http", "https"} or not url.host or not url.port:
             raise ValueError("must be an http or https URL")
         return value

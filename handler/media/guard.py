@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from handler.errors import MediaForbidden, MediaInvalid
-from models.networks import is_public
+from models.networks import is_public, parse_url
 
 if TYPE_CHECKING:
     import aiohttp
@@ -77,7 +77,7 @@ class Guard:
         from yarl import URL
 
         try:
-            parsed = URL(url)  # as aiohttp reads it: ``http://①②⑦.1/`` is 127.1 to both
+            parsed = parse_url(url)
             host = parsed.host  # decodes an international name, which may be none
         except ValueError:
             parsed, host = URL(), None

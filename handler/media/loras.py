@@ -16,7 +16,6 @@ import os
 import re
 import shutil
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
+from weakref import WeakValueDictionary
 
 from handler.media.allowed import Allowed
 from handler.media.files import MediaDoor
@@ -58,8 +58,8 @@ class LoraShelf:
     _threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(4, "loras"), compare=False, repr=False
     )
-    _turns: defaultdict[str, asyncio.Lock] = field(
-        default_factory=lambda: defaultdict(asyncio.Lock), compare=False, repr=False
+    _turns: WeakValueDictionary[str, asyncio.Lock] = field(
+        default_factory=WeakValueDictionary, compare=False, repr=False
     )
     _used: dict[str, float] = field(default_factory=dict, compare=False, repr=False)  # monotonic
 
@@ -123,12 +123,16 @@ class LoraShelf:
         )
         return _with_files(await resolved, param)
 
+    def _turn(self, name: str) -> asyncio.Lock:
+        """The turn of those who want the same file; it is forgotten when nobody does any more."""
+        return self._turns.setdefault(name, asyncio.Lock())
+
     async def _downloaded_folder(self, url: str, param: str, door: MediaDoor) -> Path:
         folder = self.folder / sha256(url.encode()).hexdigest()
-        async with self._turns[folder.name]:
-            self._used[folder.name] = time.monotonic()
+        async with self._turn(folder.name):
             if folder.is_dir():
                 os.utime(folder)
+                self._used[folder.name] = time.monotonic()
                 return folder
             fetched = [
                 await door.fetch(address, param, limit_bytes, partial(self._hop, param))
@@ -147,6 +151,7 @@ class LoraShelf:
         for path, name in zip(fetched, FOLDER_FILES, strict=True):
             shutil.move(path, unfinished / name)
         unfinished.rename(folder)
+        self._used[folder.name] = time.monotonic()
         folders = (
             folder for folder in self.folder.iterdir() if folder.is_dir() and not folder.suffix
         )
@@ -156,10 +161,11 @@ class LoraShelf:
             # A file's time is that of other workers' use, and wrong after a jump of the clock.
             if min(here_s, time.time() - old.stat().st_mtime) > _IN_USE_S:
                 shutil.rmtree(old, ignore_errors=True)
+                self._used.pop(old.name, None)
 
     async def _downloaded(self, url: str, param: str, door: MediaDoor) -> Path:
         path = self.folder / f"{sha256(url.encode()).hexdigest()}.safetensors"
-        async with self._turns[path.name]:
+        async with self._turn(path.name):
             if path.exists():
                 path.touch()
                 return path

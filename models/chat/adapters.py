@@ -13,7 +13,7 @@ from typing import Any
 
 from models.chat.request import Adapter
 from models.errors import InvalidValue, WeightsUnavailable, shorten
-from models.weights.header import Tensor, read_header
+from models.weights.header import Tensor, check_adapter_header, read_header
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _MOST_CONFIG_BYTES = 1_000_000
@@ -67,6 +67,7 @@ class AdapterCheck:
             if config.get(name) is not None and config[name] not in neutral:
                 raise _invalid(adapter, f"{name} of its {CONFIG} is not supported")
         try:
+            check_adapter_header(adapter.folder / WEIGHTS)
             tensors = read_header(adapter.folder / WEIGHTS).tensors
         except WeightsUnavailable as error:
             raise _invalid(adapter, shorten(error.message.rstrip("."), 200)) from None

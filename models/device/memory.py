@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # glibc's malloc.h; see mallopt(3)
 _KEPT_BYTES = 1 << 28
 _KEPT_BYTES_BEFORE_2_35 = 1 << 25  # the maximum of older versions of glibc
+_SURPLUS_BYTES = 1 << 26
+_LOOKED_AT_S = 1.0
 _USUAL_THRESHOLDS = gc.get_threshold()
 
 
@@ -74,6 +80,55 @@ def release_kept() -> None:
     """Release the memory that the C library keeps, without a garbage collection."""
     if trim := getattr(_c_library(), "malloc_trim", None):
         trim(0)
+
+
+class Surplus:
+    """Releases the memory that the C library keeps, each time the process has grown by too much.
+
+    What stays, such as cached embeddings, lies among what is freed. Then runs find no room between
+    the blocks that stay, and the heap of ``keep_freed`` grows by far more than they take.
+
+    Args:
+        most_bytes: how much the process may grow after a release and the runs that follow it.
+        resident: returns the memory of this process in bytes.
+        release: releases what is kept.
+        pause_s: between two looks.
+    """
+
+    def __init__(
+        self,
+        most_bytes: int = _SURPLUS_BYTES,
+        resident: Callable[[], int] | None = None,
+        release: Callable[[], None] = release_kept,
+        pause_s: float = _LOOKED_AT_S,
+    ) -> None:
+        self._most_bytes = most_bytes
+        self._resident = resident or resident_bytes
+        self._release = release
+        self._pause_s = pause_s
+        self._looked_at_s = time.monotonic()
+        self._usual: int | None = None
+
+    def look(self) -> None:
+        """Look at the memory of the process; call this after each run, on any thread."""
+        now_s = time.monotonic()
+        if now_s < self._looked_at_s + self._pause_s:
+            return
+        self._looked_at_s, resident, usual = now_s, self._resident(), self._usual
+        if usual is None:
+            self._usual = resident
+        elif resident > usual + self._most_bytes:
+            self._release()
+            self._usual = None  # known once the next runs have what they need
+
+
+def resident_bytes() -> int:
+    """Return the memory of this process; 0 on a system that does not say."""
+    try:
+        pages = Path("/proc/self/statm").read_text().split()[1]
+    except OSError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _c_library() -> Any:

@@ -12,15 +12,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from models.sound.containers import NO_SUCH_RATE, OPEN_OPTIONS, RATES_HZ
+
 CHANNELS = 2
 _TIMEOUT_S = 60.0
-_LEAST_RATE_HZ = 2000  # below, a frame of a few bytes would become gigabytes of samples
 _LEAST_S = 1.0  # of a recording that has a timbre, or a melody
 _REASONS = {
     "media_no_audio": "it has no audio track",
     "media_empty": "there is nothing in it",
     "media_undecodable": "it is damaged, or of no known format",
-    "media_rate": "it has fewer than 2,000 samples a second",
+    "media_rate": NO_SUCH_RATE,
     "media_too_short": f"it has less than {_LEAST_S:g} s",
     "media_decode_timeout": f"decoding it takes longer than {_TIMEOUT_S:g} s",
 }
@@ -94,8 +95,6 @@ def _decoded(path: str, rate_hz: int, limit: int) -> str | None:
     """Write the samples; returns why they are of no use, None if they are."""
     import av
 
-    from models.sound.containers import OPEN_OPTIONS
-
     if Path(path).stat().st_size == 0:
         return "media_empty"
     try:
@@ -122,7 +121,7 @@ def _written(container: Any, stream: Any, rate_hz: int, limit: int) -> str | Non
         except av.error.FFmpegError:
             continue
         for frame in frames:
-            if frame.sample_rate < _LEAST_RATE_HZ:
+            if frame.sample_rate not in RATES_HZ:
                 return "media_rate"
             frame.pts = None
             for part in resampler.resample(frame):

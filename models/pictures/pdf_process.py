@@ -33,8 +33,8 @@ def _write(to: BinaryIO, message: Mapping[str, Any], content: bytes = b"") -> No
     to.flush()
 
 
-def _opened(path: str) -> Any:
-    """Return the document, with its forms filled in as they were saved."""
+def opened(path: str) -> Any:
+    """Return the document at a path, with its forms filled in as they were saved."""
     import pypdfium2
 
     document = pypdfium2.PdfDocument(path)
@@ -43,8 +43,8 @@ def _opened(path: str) -> Any:
     return document
 
 
-def _drawn(document: Any, task: Mapping[str, Any]) -> bytes:
-    """Return a page as a PNG, on white: as sharp as is asked for, within the limits."""
+def drawn(document: Any, task: Mapping[str, Any]) -> bytes:
+    """Return the page of a task as a PNG, on white: as sharp as it asks for, within its limits."""
     page = document[task["page"] - 1]
     width, height = page.get_size()
     scale = min(
@@ -69,7 +69,7 @@ def _main(path: str) -> None:
     _limit_memory()
     answers = sys.stdout.buffer
     try:
-        document = _opened(path)
+        document = opened(path)
     except pypdfium2.PdfiumError as error:
         if error.err_code == FPDF_ERR_SUCCESS:  # so PDFium says that there are no pages
             _write(answers, {"pages": 0})
@@ -81,7 +81,7 @@ def _main(path: str) -> None:
     _write(answers, {"pages": len(document)})
     for line in sys.stdin.buffer:
         try:
-            content = _drawn(document, json.loads(line))
+            content = drawn(document, json.loads(line))
         except (pypdfium2.PdfiumError, MemoryError, ValueError):
             _write(answers, {"error": "broken"})
         else:

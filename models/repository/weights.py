@@ -141,9 +141,18 @@ def _modules(file: Path) -> Iterator[str]:
 def _pickled(file: Path) -> bytes:
     if not zipfile.is_zipfile(file):
         return file.read_bytes()
-    with zipfile.ZipFile(file) as archive:
-        names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-        return b"".join(archive.read(name) for name in names)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+                raise RepositoryUnsuited(
+                    f"{file.name} is compressed, as torch's files are not: a few bytes may become "
+                    "gigabytes. Use a repository with safetensors."
+                )
+            names = [entry.filename for entry in entries if entry.filename.endswith("/data.pkl")]
+            return b"".join(archive.read(name) for name in names)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:  # also of encryption
+        raise RepositoryUnsuited(f"{file.name} is no checkpoint of torch's.") from error
 
 
 def stored_bytes(config: Mapping[str, Any]) -> int:

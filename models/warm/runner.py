@@ -17,7 +17,7 @@ from models.device.failures import (
     is_out_of_memory,
     translate,
 )
-from models.device.memory import free_memory
+from models.device.memory import Surplus, free_memory
 from models.device.rounding import rounded
 from models.engine import BatchEngine
 from models.errors import EngineFailed
@@ -45,6 +45,7 @@ class Runner:
         self._load = load
         self._largest: float = engine.budget or math.inf
         self.budget = self._largest
+        self._surplus = Surplus()
 
     def run(self, batch: Sequence[Ticket]) -> list[object]:
         """Run a batch; never raises, returns one outcome per ticket."""
@@ -81,6 +82,7 @@ class Runner:
             return [None] * len(batch), None
         outputs = attempt(lambda: _checked(self._engine.run(batch), len(batch)))
         batch[0].pulse.beat()
+        self._surplus.look()
         if isinstance(outputs, Failure):
             return [], outputs.error
         self._count(batch)

@@ -15,6 +15,9 @@ from models.errors import WeightsUnavailable, shorten
 
 _LENGTH_BYTES = 8
 _MOST_HEADER_BYTES = 100_000_000  # safetensors' own limit
+# Of an adapter, which a client may name: some fifty thousand tensors. A header of safetensors' own
+# limit takes a minute of a core and two gigabytes.
+_MOST_ADAPTER_HEADER_BYTES = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,25 @@ class Header:
         return dict(Counter(name.partition(".")[0] for name in self.tensors).most_common())
 
 
+def check_adapter_header(path: Path) -> None:
+    """Check that the header of an adapter's file is as long as that of an adapter may be.
+
+    Raises:
+        WeightsUnavailable: it is longer, or the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+    except OSError as error:
+        raise _unreadable(path.name, error) from error
+    if length > _MOST_ADAPTER_HEADER_BYTES:
+        raise _incomplete(
+            path.name,
+            f"its header has {length} bytes, and that of an adapter at most "
+            f"{_MOST_ADAPTER_HEADER_BYTES}",
+        )
+
+
 def read_header(path: Path) -> Header:
     """Read a file's header with ``safetensors.safe_open``, which checks that it covers the file.
 
@@ -68,7 +90,7 @@ def read_header(path: Path) -> Header:
             tensors = {name: _tensor(slice_) for name, slice_ in slices.items()}
             return Header(tensors, file.metadata() or {}, size_bytes)
     except OSError as error:
-        raise WeightsUnavailable(f"{path.name}: {error.strerror or 'cannot be read'}.") from error
+        raise _unreadable(path.name, error) from error
     except SafetensorError as error:
         reason = shorten(str(error).rpartition("deserializing header: ")[2], 200)
         raise _incomplete(path.name, reason) from error
@@ -92,10 +114,10 @@ def parse_header(name: str, size_bytes: int, read: Callable[[int, int], bytes]) 
         raise _incomplete(name, "its header has an impossible length")
     try:
         content = json.loads(read(_LENGTH_BYTES, _LENGTH_BYTES + length))
-        metadata = content.pop("__metadata__", {})
+        metadata = {str(key): str(value) for key, value in content.pop("__metadata__", {}).items()}
         tensors = {key: _described(entry) for key, entry in content.items()}
         ends = [int(entry["data_offsets"][1]) for entry in content.values()]
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         raise _incomplete(name, "its header is invalid") from None
     if max(ends, default=0) != size_bytes - _LENGTH_BYTES - length:
         raise _incomplete(name, "its tensors do not cover the file")
@@ -103,8 +125,15 @@ def parse_header(name: str, size_bytes: int, read: Callable[[int, int], bytes]) 
 
 
 def _described(entry: Mapping[str, Any]) -> Tensor:
-    start, end = entry["data_offsets"]
-    return Tensor(str(entry["dtype"]), tuple(map(int, entry["shape"])), int(end) - int(start))
+    start, end = map(int, entry["data_offsets"])
+    shape = tuple(map(int, entry["shape"]))
+    if not 0 <= start <= end or min(shape, default=0) < 0:
+        raise ValueError
+    return Tensor(str(entry["dtype"]), shape, end - start)
+
+
+def _unreadable(name: str, error: OSError) -> WeightsUnavailable:
+    return WeightsUnavailable(f"{name}: {error.strerror or 'cannot be read'}.")
 
 
 def _incomplete(name: str, reason: str) -> WeightsUnavailable:

@@ -8,6 +8,7 @@ import re
 import pytest
 import yaml
 
+from benchmarks.fuzz.targets import TARGETS
 from handler.contract import SURFACES
 from models.catalog import CATALOG
 from tests.conftest import ROOT
@@ -69,3 +70,7 @@ def test_no_workflow_may_write_what_it_need_not():
         if name == "ci":
             continue
         assert workflow["permissions"] == {"contents": "read"}, name
+
+
+def test_every_target_is_fuzzed_each_night():
+    assert set(WORKFLOWS["nightly"]["jobs"]["fuzz"]["strategy"]["matrix"]["target"]) == set(TARGETS)

@@ -13,8 +13,10 @@ import socket
 import ssl
 import tempfile
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -49,6 +51,10 @@ NOBODY = frozenset[str]()
     "http://127.0.0.1:PORT#@example.org/", "http://127.0.0.1:PORT\\@example.org/",
     "gopher://127.0.0.1:PORT/_GET", "dict://127.0.0.1:PORT/", "file:///etc/passwd",
     "FILE:///etc/passwd", "ftp://127.0.0.1:PORT/", "http://xn--a\x80:PORT/", "jar:http://127.0.0.1:PORT!/", "//127.0.0.1:PORT/",
+    "http://[::ffff:7f00:1]:PORT/", "http://[::127.0.0.1]:PORT/", "http://127.1:PORT/", "http://0:PORT/",
+    "http://a@b@127.0.0.1:PORT/", "http://[]@127.0.0.1:PORT/", "http://[]@/", "http://127.0.0.1.:PORT./",
+    "http://127\uff0e0\uff0e0\uff0e1:PORT/", "http://127\uff610\uff610\uff611:PORT/", "http://[::1%25lo]:PORT/",
+    "http://\u2160.0.0.1:PORT/", "http:127.0.0.1:PORT/", "http:///127.0.0.1:PORT/", "http://127.0.0.1:PORT\t/",
 ])  # fmt: skip
 @pytest.mark.parametrize("redirected", [False, True])
 def test_no_spelling_leads_inside(url, redirected):
@@ -306,6 +312,64 @@ def test_a_request_that_is_two_is_answered_once(length):
             except TimeoutError:
                 pass
     assert b'"object":"list"' not in answered.replace(b" ", b"")
+
+
+# Values that no field has --------------------------------------------------------------------------
+
+ODD_VALUES = {
+    "an unpaired surrogate": '"\\ud800"',
+    "more than a float holds": "1e400",
+    "an integer of 400 digits": "1" + 400 * "0",
+    "no number": "NaN",
+    "a deep list": 3000 * "[" + 3000 * "]",
+}
+ROUTES = {
+    "chat": "/v1/chat/completions",
+    "images": "/v1/images/generations",
+    "transcribe": "/v1/audio/transcriptions",
+    "speech": "/v1/audio/speech",
+    "embeddings": "/v1/embeddings",
+}
+
+
+def with_odd_values(body: Any) -> Iterator[str]:
+    """JSON of a body in which each place in turn has each of the values."""
+    text = json.dumps(body)
+    places, holders = [], [body]
+    while holders:
+        holder = holders.pop()
+        for key in holder if isinstance(holder, dict) else range(len(holder)):
+            places.append((holder, key))
+            if isinstance(holder[key], dict | list):
+                holders.append(holder[key])
+    for holder, key in places:
+        usual, holder[key] = holder[key], "@"
+        changed, holder[key] = json.dumps(body), usual
+        yield from (changed.replace('"@"', value) for value in ODD_VALUES.values())
+    assert json.dumps(body) == text
+
+
+@pytest.mark.parametrize("surface", ROUTES)
+async def test_no_value_of_any_field_is_a_fault(make_worker, surface):
+    """It is refused or honoured; an answer of status 500 would be a fault."""
+    worker = make_worker(SURFACE=surface, MEDIA_TIMEOUT_S="1")
+    async with in_process(worker, preload=False) as (_, client):
+        for file in sorted((ROOT / "tests/corpus" / surface).glob("*.json")):
+            body = json.loads(file.read_bytes())
+            route = body.get("openai_route", ROUTES[surface])
+            for text in with_odd_values(body.get("openai_input", body)):
+                headers = {"Content-Type": "application/json"}
+                answer = await client.post(route, content=text, headers=headers)
+                assert answer.status_code < 500, text[:500]
+
+
+async def test_an_error_that_repeats_half_a_letter_can_be_sent(make_worker):
+    content = [{"type": "\ud800", "text": "a"}]
+    body = {"max_tokens": 4, "messages": [{"role": "user", "content": content}]}
+    async with in_process(make_worker(SURFACE="chat"), preload=False) as (_, client):
+        answer = await client.post("/v1/messages", content=json.dumps(body))
+    assert answer.status_code == 400
+    assert "\\ud800" in answer.json()["error"]["message"]
 
 
 # The page ------------------------------------------------------------------------------------------

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any
 
-from models.errors import InvalidValue
+from models.errors import InvalidValue, WeightsUnavailable
 from models.images.request import Adapter
+from models.weights.header import check_adapter_header
 
 # Suffixes of a layer's two matrices, as peft and as diffusers name them.
 PAIRS = {".lora_A.weight": ".lora_B.weight", ".lora.down.weight": ".lora.up.weight"}
@@ -97,8 +98,9 @@ class Adapters:
         from safetensors.torch import load_file
 
         try:
+            check_adapter_header(adapter.path)
             weights: dict[str, Any] = load_file(adapter.path)
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, WeightsUnavailable) as error:
             raise InvalidValue(
                 f"{adapter.param} is no safetensors file.", param=adapter.param, code="lora_invalid"
             ) from error

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from models.sound.containers import NO_SUCH_RATE
 from models.transcribe.audio.rate import RATE_HZ as RATE_HZ  # re-exported
 
 _REASONS = {
     "media_no_audio": "it has no audio track",
     "media_empty": "there is nothing in it",
     "media_undecodable": "it is damaged, or of no known format",
-    "media_rate": "it has fewer than 2,000 samples a second",
+    "media_rate": NO_SUCH_RATE,
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
+from models.sound.containers import RATES_HZ
 from models.transcribe.audio import containers
 from models.transcribe.audio.levels import Level
 from models.transcribe.audio.mixing import Mixer
@@ -13,7 +14,6 @@ from models.transcribe.audio.rate import RATE_HZ
 from models.transcribe.audio.reading import Reader
 from models.transcribe.audio.timeline import Timeline
 
-_LEAST_RATE_HZ = 2000  # telephony has 8,000; at 1 Hz, 40 kB would last for eleven hours
 _MOST_STRETCHES = 1000  # damaged stretches that are recorded separately; a file may have millions
 _SECOND = bytes(2 * RATE_HZ)  # a second of silence
 
@@ -56,7 +56,7 @@ class Pass:
                 self._lose(item)
                 if timeline is not None:
                     timeline.lost(item)
-            elif item.sample_rate < _LEAST_RATE_HZ:
+            elif item.sample_rate not in RATES_HZ:
                 self.error = "media_rate"
             else:
                 hole_s = 0.0

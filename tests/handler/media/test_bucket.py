@@ -119,7 +119,7 @@ async def test_a_job_cannot_send_us_into_a_private_network(make_worker, store):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"bucketName": "a b"}, {"endpointUrl": "http://[::1"}, {"endpointUrl": "ftp://a.b"},
+        {"bucketName": "a b"}, {"endpointUrl": "http://[::1"}, {"endpointUrl": "http://[]@/"}, {"endpointUrl": "ftp://a.b"},
         {"endpointUrl": "http://a.b:99999"}, {"bucketName": ""}, {"accessId": 7}, {"region": "a b"},
     ],
 )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import io
 import json
 import os
@@ -16,6 +18,7 @@ from safetensors.torch import save
 
 from handler.media.allowed import Allowed
 from handler.media.loras import LoraShelf
+from models.errors import QuartetError
 from models.weights.places import Places
 from models.weights.store import WeightsStore
 from tests.conftest import error_of
@@ -134,6 +137,7 @@ async def test_an_adapter_of_this_machine(make, tmp_path):
         ("https://host/myorg/*", "https://host/myorg/a/../b", True),
         ("https://host/myorg/*", "https://host/myorg/../evil/x", False),
         ("https://*/myorg/*", "https://xn--a\x80/myorg/x", False),
+        ("https://*/myorg/*", "https://[]@/myorg/x", False),
         ("https://host/myorg/*", "https://host/myorg/%2e%2e/evil/x", False),
         ("https://host/myorg/*", "https://host/myorg/..%2fevil/x", False),
         ("https://host/myorg/*", "https://host/myorg/%252e%252e/evil/x", False),
@@ -278,3 +282,25 @@ async def test_a_folder_in_use_stays_on_the_shelf_though_the_clock_jumps(tmp_pat
             os.utime(path, (time.time() - 7200,) * 2)
         newest = await shelf.fetch_folder(f"{url}/b", "p", door)
     assert {path.name for path in folder.iterdir()} == {in_use.name, newest.name}
+
+
+async def test_of_what_was_asked_for_nothing_is_kept_but_the_files(tmp_path, files):
+    """Whatever addresses clients think of; and those who want the same file wait for it."""
+    from handler.media.files import MediaDoor
+    from handler.media.guard import Guard
+
+    def locks() -> int:
+        gc.collect()
+        return sum(type(each) is asyncio.Lock for each in gc.get_objects())
+
+    url, calls = files
+    shelf = LoraShelf(Allowed((f"{url}/*",)), None, tmp_path / "loras", kept_files=2)
+    before = locks()
+    async with MediaDoor(Guard(frozenset({"127.0.0.1"}), 10)) as door:
+        for number in range(20):
+            with pytest.raises(QuartetError):
+                await shelf.fetch(f"{url}/gone.safetensors?{number}", "p", door)
+        del calls[:]
+        await asyncio.gather(*(shelf.fetch(f"{url}/same", "p", door) for _ in range(5)))
+    assert calls == ["/same"]
+    assert locks() - before < 5

@@ -31,7 +31,7 @@ from models.music.request import MusicRequest, Output, Songs
 from models.sound.encoding import encoder
 from models.warm.batch import Batcher
 from models.work import Progress
-from tests.conftest import CPU, row
+from tests.conftest import CPU, ROOT, row
 from tests.support.driving import Ticket, prepare
 from tests.support.hostile_sounds import flac_of_large_frames, nothing_left, silent_flac
 
@@ -453,9 +453,15 @@ def test_recordings_that_want_to_cost_much_cost_little(tmp_path, monkeypatch):
 
     long = silent_flac(tmp_path / "long.flac", 12)
     slow = flac_of_large_frames(tmp_path / "slow.flac", rate=1, count=3)
+    fast = tmp_path / "fast.wav"
+    fast.write_bytes((ROOT / "tests/corpus/audio/rate.wav").read_bytes())
     assert long.stat().st_size < 2**20
-    for path, code in ((long, "media_too_long"), (slow, "media_undecodable")):
-        with nothing_left(tmp_path / code, monkeypatch), pytest.raises(MediaUndecodable) as caught:
+    refused = ((long, "media_too_long"), (fast, "media_undecodable"), (slow, "media_undecodable"))
+    for path, code in refused:
+        with (
+            nothing_left(tmp_path / path.stem, monkeypatch),
+            pytest.raises(MediaUndecodable) as caught,
+        ):
             asyncio.run(reading.decode(path, "src_audio", 48_000, 600))
         assert caught.value.code == code
     assert "fewer than 2,000 samples" in caught.value.message

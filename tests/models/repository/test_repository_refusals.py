@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -195,6 +196,21 @@ def test_a_pickle_of_tensors_alone_is_read(folder, tmp_path):
     row = describe(addresses.parse(f"file://{folder}"), nowhere(tmp_path), MACHINE).row
     assert "pytorch_model*.bin" in row.files
     assert row.weights_bytes == (folder / "pytorch_model.bin").stat().st_size
+
+
+@pytest.mark.parametrize("folder", ["encoder"], indirect=True)
+def test_a_pickle_that_a_few_bytes_would_make_huge_is_not_read(folder, tmp_path):
+    (folder / "model.safetensors").unlink()
+    with zipfile.ZipFile(folder / "pytorch_model.bin", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(50_000_000))
+    assert (folder / "pytorch_model.bin").stat().st_size < 100_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(RepositoryUnsuited, match="compressed"):
+            describe(addresses.parse(f"file://{folder}"), nowhere(tmp_path), MACHINE)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -257,6 +257,19 @@ def test_too_few_samples_a_second_are_no_sound(tmp_path, rate, traces):
     assert time.monotonic() - start < 5
 
 
+@pytest.mark.parametrize("rate", [3_000_001, 269_000_000, 2**31 - 1])
+def test_too_many_samples_a_second_are_no_sound(tmp_path, rate, traces):
+    """At 269 MHz, the filter of a WAV of 95 bytes took 13 s."""
+    path = write(tmp_path / "fast.wav", np.zeros(100), 16_000)
+    content = path.read_bytes()
+    path.write_bytes(content[:24] + struct.pack("<I", rate) + content[28:])
+    start = time.monotonic()
+    with pytest.raises(decoding.Undecodable, match="more than 3,000,000") as caught:
+        asyncio.run(decoding.decode(path, 30, 12 * 3600))
+    assert caught.value.code == "media_undecodable"
+    assert time.monotonic() - start < 5
+
+
 def test_few_bytes_hold_no_hours(tmp_path, traces):
     """Half an hour of silence is free; more needs a hundred bytes a second."""
     assert asyncio.run(decoding.decode(silent_flac(tmp_path / "a.flac", 25), 30, 12 * 3600))
