@@ -75,8 +75,8 @@ def workers_of(pid: int) -> list[int]:
 
 def test_a_platform_that_was_killed_comes_back_with_its_jobs(tmp_path):
     arguments = ("--port", "0", "--surfaces", "chat", "--state", str(tmp_path / "jobs"))
-    slow = {"input": {"messages": [{"role": "user", "content": "x" * 100}]}}
-    with command(*arguments, FAKE_DELAY_S="0.1", CONCURRENCY="1") as first:
+    slow = {"input": {"messages": [{"role": "user", "content": "x" * 40}]}}
+    with command(*arguments, FAKE_DELAY_S="0.05", CONCURRENCY="1") as first:
         wait_until(lambda: "ready: 1 worker" in first.text(), 60)
         with httpx.Client(base_url=first.url, headers=KEY) as http:
             ids = [http.post("/v2/chat/run", json=slow).json()["id"] for _ in range(3)]
@@ -91,24 +91,10 @@ def test_a_platform_that_was_killed_comes_back_with_its_jobs(tmp_path):
                 return http.get(f"/v2/chat/status/{job_id}").json()
 
             wait_until(lambda: all(status(one)["status"] == "COMPLETED" for one in ids), 60)
-            assert status(ids[0])["output"]["choices"][0]["message"]["content"] == "x" * 100
+            assert status(ids[0])["output"]["choices"][0]["message"]["content"] == "x" * 40
         used = Command(*arguments)
         assert used.wait() == 1
         assert "is in use" in used.text()
-    with command(*arguments, FAKE_DELAY_S="0.1", CONCURRENCY="1") as third:
-        wait_until(lambda: "ready: 1 worker" in third.text(), 60)
-        with httpx.Client(base_url=third.url, headers=KEY) as http:
-            assert http.get(f"/v2/chat/status/{ids[2]}").json()["status"] == "COMPLETED"
-            late = [http.post("/v2/chat/run", json=slow).json()["id"] for _ in range(2)]
-            wait_until(lambda: http.get("/v2/chat/health").json()["jobs"]["inProgress"] == 1)
-        third.process.send_signal(signal.SIGTERM)
-        assert third.wait() == 0
-        assert "are cancelled" not in third.text()
-    with command(*arguments) as fourth:
-        wait_until(lambda: "listening on" in fourth.text(), 60)
-        with httpx.Client(base_url=fourth.url, headers=KEY, timeout=60) as http:
-            ended = lambda job_id: http.get(f"/v2/chat/status/{job_id}").json()["status"]  # noqa: E731
-            wait_until(lambda: [ended(one) for one in late] == ["COMPLETED"] * 2, 60)
 
 
 def test_it_says_where_it_listens_then_ready_and_drains_on_ctrl_c():

@@ -133,6 +133,21 @@ def test_a_cancelled_job_stays_cancelled_and_may_be_retried(path):
     run(work)
 
 
+def test_a_platform_that_stops_cancels_no_job_that_is_in_its_file(path):
+    async def work() -> None:
+        async with platform_of(path) as first:
+            job = first.queues.submit("chat", ORDER)
+            assert first.drain() == 0
+            assert job.status is Status.IN_QUEUE
+        async with platform_of(path) as second:
+            assert [again.id for again in await taken(second)] == [job.id]
+        without = Platform(ENDPOINTS, LIMITS)
+        without.queues.submit("chat", ORDER)
+        assert without.drain() == 1
+
+    run(work)
+
+
 def test_three_workers_may_be_lost_on_a_job_however_often_the_platform_is(path):
     async def work() -> None:
         async with platform_of(path) as first:
