@@ -17,7 +17,6 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -124,15 +123,11 @@ def sample(process: psutil.Process, jobs: int, metrics: str) -> Sample:
     )  # fmt: skip
 
 
-async def soak(
-    surface: str, jobs: int, *, fake: bool = False, env: Mapping[str, str] | None = None
-) -> tuple[list[Sample], float]:
-    """Send the jobs; return the samples and the jobs a second."""
-    model, route, body = small_jobs()[surface]
-    engine = {"FAKE_ENGINES": "1"} if fake else {}
-    process, url = await started(
-        surface_of(surface), "" if fake else model, **engine, **(env or {})
-    )
+async def soak(name: str, jobs: int, *, fake: bool = False) -> tuple[list[Sample], float]:
+    """Send jobs of a kind; return the samples and the jobs a second."""
+    model, route, body = small_jobs()[name]
+    env = {"FAKE_ENGINES": "1"} if fake else {}
+    process, url = await started(surface_of(name), "" if fake else model, **env)
     worker, part, samples = psutil.Process(process.pid), max(1, jobs // _SAMPLES), list[Sample]()
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=600)) as session:
@@ -178,6 +173,7 @@ def shown(name: str, jobs: int, samples: list[Sample], per_s: float) -> Growth:
 
 async def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak")
+    # The empty list is what argparse takes none for: a plot of earlier samples alone.
     parser.add_argument("surfaces", nargs="*", choices=[*small_jobs(), []])
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--fake", action="store_true")
