@@ -65,6 +65,7 @@ def assemble(settings: Settings) -> Worker:
                 settings.max_batch_size,
                 settings.hung_after_s,
                 loader.prefetch,
+                loader.begin,
             ),
             guard=Guard(settings.media_private_hosts, settings.media_timeout_s),
             bucket=_bucket(settings),

@@ -191,8 +191,11 @@ class Bucket:
             return await self._put_signed(place, content, content_type)
         except OfAnotherTime as refusal:
             if not _CLOCKS.learn(store, refusal.date, signed_s):
-                raise
-        return await self._put_signed(place, content, content_type)
+                raise refusal.failure from refusal
+        try:
+            return await self._put_signed(place, content, content_type)
+        except OfAnotherTime as refusal:
+            raise refusal.failure from refusal
 
     async def _put_signed(self, place: Mapping[str, str], content: bytes, content_type: str) -> str:
         from botocore.exceptions import BotoCoreError

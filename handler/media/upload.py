@@ -46,14 +46,18 @@ _BY_STATUS = {
 }
 
 
-class OfAnotherTime(StorageFailed):
+class OfAnotherTime(Exception):
     """The store refuses the time of the signature.
 
     Attributes:
+        failure: the error for the job.
         date: the store's time, as its answer has it; empty if it has none.
     """
 
-    date = ""
+    def __init__(self, failure: StorageFailed, date: str) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+        self.date = date
 
 
 @dataclass(frozen=True)
@@ -63,15 +67,13 @@ class _Failure:
     reason: str
     may_pass: bool
     cause: Exception | None = None
-    kind: type[StorageFailed] = StorageFailed
+    of_another_time: bool = False
     date: str = ""
 
-    def error(self) -> StorageFailed:
-        """Return the error for the job."""
-        error = self.kind(f"The result could not be stored: {self.reason}.")
-        if isinstance(error, OfAnotherTime):
-            error.date = self.date
-        return error
+    def error(self) -> StorageFailed | OfAnotherTime:
+        """Return the error to raise."""
+        error = StorageFailed(f"The result could not be stored: {self.reason}.")
+        return OfAnotherTime(error, self.date) if self.of_another_time else error
 
 
 async def put(session: aiohttp.ClientSession, url: URL, content: bytes, content_type: str) -> None:
@@ -129,5 +131,5 @@ def _refusal(status: int, body: bytes) -> _Failure:
     return _Failure(
         f"{reason}: {meaning}" if meaning else reason,
         may_pass=status in _MAY_PASS or code == "RequestTimeout",  # which S3 says with a 400
-        kind=OfAnotherTime if meaning == _CLOCKS else StorageFailed,
+        of_another_time=meaning == _CLOCKS,
     )

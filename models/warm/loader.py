@@ -52,8 +52,6 @@ class Loader:
 
     def __call__(self, row: Row) -> Engine:
         """Return a loaded engine."""
-        if self.device.kind == "cpu":
-            give_way()  # this thread is the one that will run the model
         try:
             return self._load(row)
         except ImportError as error:
@@ -72,6 +70,11 @@ class Loader:
             engine = engine_class(row).load(folder, row, self.device)
         spent("read", self._read_s.pop(row.slug, 0.0))
         return engine
+
+    def begin(self) -> None:
+        """Prepare the thread that will load and run a model: on a CPU, it gives way to others."""
+        if self.device.kind == "cpu":
+            give_way()
 
     def prefetch(self, row: Row) -> None:
         """Start reading a row's local weights into the page cache before its load."""

@@ -70,6 +70,7 @@ class Pool:
         max_jobs: the largest number of jobs whose parts one run may mix.
         hung_after_s: how long an engine may be silent after its requests' deadlines.
         prefetch: starts to read the files that ``load`` needs, and returns at once.
+        begin: called first on each engine's thread.
 
     Attributes:
         budget_bytes: as passed in.
@@ -83,9 +84,11 @@ class Pool:
         max_jobs: int,
         hung_after_s: float = HUNG_AFTER_S,
         prefetch: Callable[[Row], None] = lambda _: None,
+        begin: Callable[[], None] = lambda: None,
     ) -> None:
         self._load = load
         self.prefetch = prefetch
+        self._begin = begin
         self.budget_bytes = budget_bytes
         self._max_jobs = max_jobs
         self._hung_after_s = hung_after_s
@@ -201,7 +204,7 @@ class Pool:
         # Load on the thread that will run the model. OpenMP keeps a team of threads for every
         # thread that has computed once, and when all the teams together outnumber the cores it
         # lets their threads sleep between two steps.
-        device = ThreadPoolExecutor(1, thread_name_prefix=f"device-{row.slug}")
+        device = ThreadPoolExecutor(1, f"device-{row.slug}", self._begin)
         load = partial(asyncio.get_running_loop().run_in_executor, device, self._recorded, row)
         try:
             try:
