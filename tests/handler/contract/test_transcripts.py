@@ -221,6 +221,7 @@ async def test_who_speaks_is_not_found_for_a_job_that_fails(make_worker, monkeyp
     monkeypatch.setattr("models.fake.FakeSpeakers.prepare", slow, raising=False)
     monkeypatch.setattr("models.fake.FakeTranscribe.answer_one", broken)
     for number, stream in enumerate((False, True), start=1):
+        begun.clear()
         body = {**TRANSCRIBE, "response_format": "diarized_json", "stream": stream}
         worker, job = make_worker(), {"input": body}
         answer = (await told(worker, job))[-1] if stream else decoded(await worker.answer(job))

@@ -26,6 +26,13 @@ from models.warm.ticket import Deadline
 
 pytestmark = pytest.mark.anyio
 
+
+@pytest.fixture(autouse=True)
+def no_collection(monkeypatch) -> None:
+    """Garbage of the whole session takes seconds to look for, and these models leave none."""
+    monkeypatch.setattr("models.warm.feeder.free_memory", lambda: None)
+
+
 ROW = next(row for row in fake.rows() if row.surface == "embeddings")
 
 
