@@ -133,22 +133,22 @@ class Batcher(Feeder):
         lane.start(partial(self._run_all, lane))
 
     def _start_express(self) -> None:
-        if self._express is not None and self._main.running:
+        if self._express is not None and self._main.longest:
             self._start(self._express)
 
     async def _run_all(self, lane: Lane) -> None:
         """Run batches while there are parts for the lane."""
         while self._watch.lost is None and (batch := self._take(lane)):
-            lane.running = batch
+            lane.begin(batch, self.budget)
             self._start_express()
             outcomes = await self._watched(lane, batch)
-            lane.running = ()
+            lane.end()
             for ticket, outcome in zip(batch, outcomes, strict=True):
                 self._settle(ticket, outcome)
 
     def _take(self, lane: Lane) -> list[Ticket]:
         """Return the next batch of a lane; the express lane's are of short requests."""
-        longest = math.inf if lane is self._main else _SHORT * self._main.longest(self.budget)
+        longest = math.inf if lane is self._main else _SHORT * self._main.longest
         share = 1 if lane is self._main else _EXPRESS_RUN
         return self._waiting.take(share * self.budget, self._max_jobs, longest)
 

@@ -17,21 +17,19 @@ class Lane:
         thread: runs the batches.
 
     Attributes:
-        running: the batch that is on the device; empty between two runs.
+        longest: the most work of a long request in the run: one that does not end with it, or has
+            more work than the budget; 0 without any, and between two runs.
     """
 
     def __init__(self, thread: ThreadPoolExecutor) -> None:
         self.thread = thread
-        self.running: Sequence[Ticket] = ()
+        self.longest = 0.0
         self._task: asyncio.Task[None] | None = None
 
-    def longest(self, budget: float) -> float:
-        """Return the most work of a long request in the run; 0 if there is none.
-
-        A long request is one that does not end with this run, or has more work than ``budget``.
-        """
-        parts = Counter(ticket.submission for ticket in self.running)
-        return max(
+    def begin(self, batch: Sequence[Ticket], budget: float) -> None:
+        """Note the batch that runs now."""
+        parts = Counter(ticket.submission for ticket in batch)
+        self.longest = max(
             (
                 request.total
                 for request, count in parts.items()
@@ -39,6 +37,10 @@ class Lane:
             ),
             default=0.0,
         )
+
+    def end(self) -> None:
+        """Note the end of a run."""
+        self.longest = 0.0
 
     def start(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         """Start to run batches, unless the lane does so already."""
