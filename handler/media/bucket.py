@@ -186,16 +186,15 @@ class Bucket:
 
     async def _put(self, place: Mapping[str, str], content: bytes, content_type: str) -> str:
         store = self.config.endpoint_url
-        signed_s = _CLOCKS.now_s(store)
-        try:
-            return await self._put_signed(place, content, content_type)
-        except OfAnotherTime as refusal:
-            if not _CLOCKS.learn(store, refusal.date, signed_s):
-                raise refusal.failure from refusal
-        try:
-            return await self._put_signed(place, content, content_type)
-        except OfAnotherTime as refusal:
-            raise refusal.failure from refusal
+        may_learn = True
+        while True:
+            signed_s = _CLOCKS.now_s(store)
+            try:
+                return await self._put_signed(place, content, content_type)
+            except OfAnotherTime as refusal:
+                if not (may_learn and _CLOCKS.learn(store, refusal.date, signed_s)):
+                    raise refusal.failure from refusal
+            may_learn = False
 
     async def _put_signed(self, place: Mapping[str, str], content: bytes, content_type: str) -> str:
         from botocore.exceptions import BotoCoreError

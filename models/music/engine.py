@@ -71,9 +71,9 @@ class AceStepMusic(Composer):
         item = ticket.item
         sounds = {name: torch.from_numpy(sound) for name, sound in item.sounds.items()}
         seeded = _seeded(item.seed, self._device) if sounds else nullcontext()
-        state = object() if sounds or self._tiles.due else None
+        alone = bool(sounds) or self._tiles.due
         with (
-            self._turns.take(item.work, state) as turn,
+            self._turns.take(item.work, alone=alone) as turn,
             self._pipelines.lend(self._name) as pipeline,
             self._tiles.run(),
             seeded,

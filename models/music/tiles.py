@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from models.device.failures import is_out_of_memory
+from models.pipelines.second_try import SecondTry
 
 
 @dataclass(frozen=True)
@@ -26,9 +25,7 @@ _SHORT = _Lengths(128, 32, 8.0, 1.0)
 
 
 class Tiles:
-    """Remembers that a run was out of memory, so that its next try has shorter tiles.
-
-    The next try is the next run of the same thread.
+    """Lets the second try of a run that was out of memory have shorter tiles.
 
     Args:
         vae: an ``AutoencoderOobleck``.
@@ -36,26 +33,20 @@ class Tiles:
 
     def __init__(self, vae: Any) -> None:
         self._vae = vae
-        self._next: set[int] = set()  # threads
+        self._tries = SecondTry()
         vae.enable_tiling()
 
     @property
     def due(self) -> bool:
         """Whether this thread's next run has short tiles."""
-        return threading.get_ident() in self._next
+        return self._tries.due
 
     @contextmanager
     def run(self) -> Iterator[None]:
         """Wrap a run; its tiles are short if the last run was out of memory with the usual ones."""
-        lengths, thread = _SHORT if self.due else _USUAL, threading.get_ident()
-        self._next.discard(thread)
-        self._set(lengths)
-        try:
+        with self._tries.run() as second:
+            self._set(_SHORT if second else _USUAL)
             yield
-        except Exception as error:
-            if lengths is _USUAL and is_out_of_memory(error):
-                self._next.add(thread)
-            raise
 
     def _set(self, lengths: _Lengths) -> None:
         rate_hz = self._vae.config.sampling_rate

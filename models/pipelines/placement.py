@@ -71,6 +71,14 @@ def unhooked(pipeline: Any, row: Row) -> None:
         module.__dict__.pop("_diffusers_hook", None)
 
 
+def serves_two_runs(row: Row) -> bool:
+    """Whether a run may go between the steps of another on the same parts.
+
+    Parts that move to the device and back serve a single run, and so do compiled ones.
+    """
+    return row.options.get("compiled") is None and not row.options.get("offload")
+
+
 def sibling(pipeline: Any, name: str) -> Any:
     """Return another of diffusers' pipelines, with the same parts and settings."""
     import diffusers

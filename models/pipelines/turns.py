@@ -22,15 +22,16 @@ class Turns:
         self._waiting: list[Turn] = []
 
     @contextmanager
-    def take(self, size: float, state: Hashable = None) -> Iterator[Turn]:
+    def take(self, size: float, state: Hashable = None, *, alone: bool = False) -> Iterator[Turn]:
         """Wait until the parts are free, and hold them in the block.
 
         Args:
             size: of the run's work.
             state: what the run has set on the parts, such as adapters. Only runs of the same state
                 go between each other's steps.
+            alone: whether it goes between nobody's steps, and nobody between its own.
         """
-        turn = Turn(self, size, state)
+        turn = Turn(self, size, state, alone)
         with self._changed:
             self._waiting.append(turn)
             if self._holder is None:
@@ -70,9 +71,12 @@ class Turn:
     turns: Turns
     size: float
     state: Hashable
+    alone: bool
 
     def goes_before(self, other: Turn) -> bool:
         """Whether this run may go between two steps of the other."""
+        if self.alone or other.alone:
+            return False
         return self.size < other.size and self.state == other.state
 
     def after_step(self) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from models.device.failures import is_out_of_memory
+from models.pipelines.second_try import SecondTry
 
 
 class VaeTiling:
-    """Remembers that a run was out of memory, so that its next try decodes in tiles.
-
-    The next try is the next run of the same thread.
+    """Lets the second try of a run that was out of memory decode in tiles.
 
     Args:
         vae: the decoder.
@@ -21,12 +18,12 @@ class VaeTiling:
 
     def __init__(self, vae: Any) -> None:
         self._vae = vae
-        self._next: set[int] = set()  # threads
+        self._tries = SecondTry()
 
     @property
     def due(self) -> bool:
         """Whether this thread's next run decodes in tiles."""
-        return threading.get_ident() in self._next
+        return self._tries.due
 
     @contextmanager
     def run(self, *, alone: bool = True) -> Iterator[None]:
@@ -35,16 +32,11 @@ class VaeTiling:
         Args:
             alone: whether the batch has a single part; larger batches are halved instead.
         """
-        tiled, thread = self.due, threading.get_ident()
-        self._next.discard(thread)
-        try:
-            if tiled:
-                self._vae.enable_tiling()
-            yield
-        except Exception as error:
-            if alone and not tiled and is_out_of_memory(error):
-                self._next.add(thread)
-            raise
-        finally:
-            if tiled:
-                self._vae.disable_tiling()
+        with self._tries.run(may_repeat=alone) as tiled:
+            try:
+                if tiled:
+                    self._vae.enable_tiling()
+                yield
+            finally:
+                if tiled:
+                    self._vae.disable_tiling()

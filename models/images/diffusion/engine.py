@@ -74,8 +74,7 @@ class DiffusersImages(BatchEngine):
         self._pipelines = Lender(pipeline, self._prompts)
         self._previews = Previews(pipeline, self._family.unpacked)
         compiled = row.options.get("compiled") is not None
-        # A part that moves to the device and back, or a compiled one, serves a single run.
-        self.express = not (compiled or row.options.get("offload"))
+        self.express = placement.serves_two_runs(row)
         kept_bytes = int(row.memory_bytes * _ADAPTERS_SHARE)
         self._adapters = (HotSwap if compiled else Adapters)(pipeline, row.slug, kept_bytes)
         self._tiling = VaeTiling(pipeline.vae)
@@ -148,11 +147,10 @@ class DiffusersImages(BatchEngine):
         tiles when it is run again.
         """
         adapters = tuple((adapter.name, adapter.scale) for adapter in batch[0].item.adapters)
-        state = object() if self._tiling.due else adapters
         work = sum(ticket.item.work for ticket in batch)
         try:
             with (
-                self._turns.take(work, state) as turn,
+                self._turns.take(work, adapters, alone=self._tiling.due) as turn,
                 self._tiling.run(alone=len(batch) == 1),
             ):
                 self._prompts.marked = adapters

@@ -69,8 +69,7 @@ class LtxVideo(BatchEngine):
         self._pipelines = Lender(pipeline, pipeline.encode_prompt)
         self._tiling = VaeTiling(pipeline.vae)
         self._turns = Turns()
-        compiled = row.options.get("compiled") is not None
-        self.express = not (compiled or row.options.get("offload"))
+        self.express = placement.serves_two_runs(row)
 
     @classmethod
     def honours(cls, row: Row) -> Differences:
@@ -113,9 +112,11 @@ class LtxVideo(BatchEngine):
         tiles when it is run again.
         """
         [ticket] = batch
-        state = object() if self._tiling.due else None
         try:
-            with self._turns.take(ticket.item.pixels, state) as turn, self._tiling.run():
+            with (
+                self._turns.take(ticket.item.pixels, alone=self._tiling.due) as turn,
+                self._tiling.run(),
+            ):
                 return [self._generate(ticket, turn)]
         except Stopped:
             return [None]
