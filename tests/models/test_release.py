@@ -30,6 +30,7 @@ from models.transcribe.request import TranscribeRequest
 from models.transcribe.whisper.selftest import CLIP
 from models.warm.loader import Loader, engine_class
 from tests.conftest import CPU, needs, row, tiny
+from tests.support import driving
 from tests.support.chatting import alone, letters
 from tests.support.drawings import drawing, encoded
 from tests.support.driving import run
@@ -61,7 +62,8 @@ def screen(engine: Any) -> None:
 
 
 def transcribe(engine: Any) -> None:
-    run(engine, TranscribeRequest(CLIP, language="en"))
+    for mode in ("sequential", "batched"):
+        run(engine, TranscribeRequest(CLIP, language="en", mode=mode))
 
 
 def embed(engine: Any) -> None:
@@ -189,6 +191,35 @@ def test_an_engine_that_was_settled_is_gone_once_it_is_closed(store, thawed, tmp
     free_memory()
     assert weights() is None
     assert at_once
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_request_is_gone_with_its_answer(store, tmp_path, monkeypatch, name):
+    """At once: what a part holds, as a file of sound, does not wait for a full collection."""
+    model, use = USES[name]
+    if name in MADE:
+        MADE[name](tmp_path, model)
+        model = replace(model, weights=tmp_path.as_uri())
+    held: list[weakref.ref[Any]] = []
+
+    class Watched(driving.Ticket):
+        def __init__(self, item: Any, **more: Any) -> None:
+            super().__init__(item, **more)
+            held.append(weakref.ref(self))
+            if hasattr(item, "__weakref__"):
+                held.append(weakref.ref(item))
+
+    monkeypatch.setattr(driving, "Ticket", Watched)
+    engine = Loader(store, CPU)(model)
+    gc.collect()
+    gc.disable()
+    try:
+        use(engine)
+        left = [each() for each in held if each() is not None]
+    finally:
+        gc.enable()
+    assert not left
+    engine.close()
 
 
 def test_what_hangs_in_a_circle_and_was_set_aside_is_given_back(thawed):

@@ -191,13 +191,13 @@ class DiffusersImages(BatchEngine):
             arguments = {key: value for key, value in first.arguments.items() if key in accepted}
             if first.negative is not None:
                 arguments["negative_prompt"] = [item.negative for item in items]
-            watch = StepWatch(batch, pipeline, self._previews, turn)
-            made = pipeline(
-                prompt=[item.prompt for item in items],
-                generator=generators,
-                callback_on_step_end=watch.after_step,
-                **arguments,
-            )
+            with StepWatch(batch, pipeline, self._previews, turn) as watch:
+                made = pipeline(
+                    prompt=[item.prompt for item in items],
+                    generator=generators,
+                    callback_on_step_end=watch.after_step,
+                    **arguments,
+                )
         return list(made.images)
 
 

@@ -15,7 +15,9 @@ from models.work import Progress, Stopped, Ticket
 
 
 class StepWatch:
-    """Watches one run of a pipeline; it replaces the ``step`` of the run's own scheduler.
+    """Watches one run of a pipeline, for as long as the block lasts.
+
+    If there are previews, it replaces the ``step`` of the run's own scheduler.
 
     Args:
         batch: what runs.
@@ -32,10 +34,19 @@ class StepWatch:
         self._previews = previews
         self._turn = turn
         self._done = 0
+        self._scheduler = pipeline.scheduler
         self._step = pipeline.scheduler.step
         if any(ticket.item.previews for ticket in batch):
             previews.prepare()
-            pipeline.scheduler.step = self._step_with_previews
+            self._scheduler.step = self._step_with_previews
+
+    def __enter__(self) -> StepWatch:
+        """Return the watch."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the scheduler its own ``step`` back: a cycle would keep the run's pictures."""
+        vars(self._scheduler).pop("step", None)
 
     def after_step(self, _pipeline: Any, _step: int, _timestep: Any, kwargs: Any) -> Any:
         """Report progress, and let a shorter run go first, as diffusers' callback.
@@ -59,7 +70,7 @@ class StepWatch:
         steps, now = self._pipeline.num_timesteps, self._done + 1
         due = [_preview_steps(steps, ticket.item.previews).get(now) for ticket in self._batch]
         if any(order is not None for order in due):
-            likely = estimate(self._pipeline.scheduler, output, timestep, latents)
+            likely = estimate(self._scheduler, output, timestep, latents)
             drawn = self._previews(likely, *self._batch[0].item.generated_size)
             for ticket, order, pixels in zip(self._batch, due, drawn, strict=True):
                 if order is not None:

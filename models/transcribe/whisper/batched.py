@@ -35,7 +35,7 @@ _LEAST_FRAMES = 40  # a shorter rest is dropped: a window ends with this much si
 class _State:
     """The state of a window that is partly transcribed."""
 
-    window: Window
+    recording: Recording
     samples: Samples
     mel: Mel
     placing: Placing
@@ -48,12 +48,12 @@ class _State:
     @property
     def request(self) -> TranscribeRequest:
         """The request that the window belongs to."""
-        return self.window.recording.request
+        return self.recording.request
 
     @property
     def options(self) -> Any:
         """The library's options for the request."""
-        return self.window.recording.options
+        return self.recording.options
 
     @property
     def left(self) -> int:
@@ -94,32 +94,25 @@ class Batched(Mode):
             for item in items:  # some have new segments already: every window starts again
                 item.going = None
             raise
-        return [
-            self._end(work, ticket.cancelled) for work, ticket in zip(begun, batch, strict=True)
-        ]
-
-    def _end(self, work: _State, cancelled: bool) -> list[dict[str, Any]] | Unfinished:
-        over = cancelled or work.left <= 0
-        work.window.going = None if over else work
-        return work.segments if over else Unfinished()
+        return [_end(ticket, work) for ticket, work in zip(batch, begun, strict=True)]
 
     def _begin(self, item: Window) -> _State:
         recording = item.recording
         samples = Samples(recording.audio.samples, item.spans)
-        mel = Mel(samples, self._model.feature_extractor, lambda: None)
+        mel = Mel(samples, self._model.feature_extractor)
         tokenizer = self._tokenizer(recording, self._spoken(recording, mel))
         options = recording.options
         before = tokenizer.encode(f" {options.initial_prompt}") if options.initial_prompt else []
         prompt = self._model.get_prompt(tokenizer, before, hotwords=options.hotwords)
         placing = Placing(recording.audio.samples, item.spans, recording.voiced)
-        return _State(item, samples, mel, placing, tokenizer, prompt)
+        return _State(recording, samples, mel, placing, tokenizer, prompt)
 
     def _spoken(self, recording: Recording, mel: Mel) -> Mel:
         """Return the spectrogram for language detection; a window may have little or no speech."""
         if recording.language is not None or not recording.speech:
             return mel
         first = Samples(recording.audio.samples, beginning(recording.speech, WINDOW_S))
-        return Mel(first, self._model.feature_extractor, lambda: None)
+        return Mel(first, self._model.feature_extractor)
 
     def _pass(self, active: Sequence[_State]) -> None:
         """Transcribe the next stretch of each window."""
@@ -231,6 +224,13 @@ class Batched(Mode):
             last_speech_timestamp=work.spoken_until,
         )
         work.spoken_until = work.spoken_until if last is None else last
+
+
+def _end(ticket: Ticket[Window], work: _State) -> list[dict[str, Any]] | Unfinished:
+    """Return a window's segments if it is finished or cancelled; keep its state otherwise."""
+    over = ticket.cancelled or work.left <= 0
+    ticket.item.going = None if over else work
+    return work.segments if over else Unfinished()
 
 
 def _kept_segments(

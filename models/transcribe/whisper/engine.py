@@ -181,7 +181,7 @@ class FasterWhisper(BatchEngine):
             recording.language, recording.probability = recording.language or "en", 0.0
             return Work((), finish=finish)
         if mode == "sequential":
-            mel = Mel(recording.samples, extractor, lambda: None)
+            mel = Mel(recording.samples, extractor)
             mel.prepare()
             whole = Whole(recording, mel)
             return Work((whole,), total=whole.windows, sliced=True, finish=finish)

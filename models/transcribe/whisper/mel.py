@@ -6,7 +6,8 @@ faster-whisper computes one array of all frames: 115 MB per hour, and more while
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from models.transcribe.audio.samples import Samples
@@ -20,11 +21,10 @@ class Mel:
     Args:
         samples: the recording.
         extractor: faster-whisper's feature extractor; its filters are used.
-        look: called before frames are computed; may raise to end the transcription.
     """
 
-    def __init__(self, samples: Samples, extractor: Any, look: Callable[[], None]) -> None:
-        self.look = look
+    def __init__(self, samples: Samples, extractor: Any) -> None:
+        self._look: Callable[[], None] | None = None
         self._samples = samples
         self._extractor = extractor
         self.hop: int = extractor.hop_length
@@ -32,6 +32,15 @@ class Mel:
         frames = len(samples) // self.hop + 1
         self.shape: tuple[int, int] = (extractor.mel_filters.shape[0], frames)
         self._floor: float | None = None
+
+    @contextmanager
+    def watched(self, look: Callable[[], None]) -> Iterator[None]:
+        """In the block, call ``look`` before frames are computed; it may raise to end the work."""
+        self._look = look
+        try:
+            yield
+        finally:
+            self._look = None  # it refers to the request, whose part has this spectrum: a cycle
 
     def prepare(self) -> None:
         """Find the largest value, from which the floor follows; reads the recording once."""
@@ -45,7 +54,8 @@ class Mel:
         """Return frames, as ``[:, first:last]``."""
         import numpy as np
 
-        self.look()
+        if self._look is not None:
+            self._look()
         start, stop, _ = where[1].indices(self.shape[1])
         if self._floor is None:
             self.prepare()

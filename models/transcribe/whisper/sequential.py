@@ -17,9 +17,10 @@ from typing import Any
 from models.transcribe.request import Heard
 from models.transcribe.whisper.alignment import aligned
 from models.transcribe.whisper.logprobs import log_probabilities
+from models.transcribe.whisper.mel import Mel
 from models.transcribe.whisper.mode import Mode
 from models.transcribe.whisper.placing import Placing
-from models.transcribe.whisper.recording import Whole, as_json, within
+from models.transcribe.whisper.recording import Recording, Whole, as_json, within
 from models.work import Progress, Stopped, Ticket, Unfinished
 
 
@@ -31,11 +32,11 @@ class Sequential(Mode):
     def run(self, ticket: Ticket[Whole]) -> list[dict[str, Any]] | Unfinished:
         """Transcribe a slice; return all segments after the last slice or after a cancellation."""
         part = ticket.item
-        part.mel.look = partial(_look, ticket)
         try:
-            if part.going is None:
-                part.going = self._segments(part)
-            over = self._slice(ticket, part.going)
+            with part.mel.watched(partial(_look, ticket)):
+                if part.going is None:
+                    part.going = self._segments(part.recording, part.mel)
+                over = self._slice(ticket, part.going)
         except Stopped:
             return part.forgotten()
         except Exception:
@@ -57,8 +58,7 @@ class Sequential(Mode):
                 return False
         return True
 
-    def _segments(self, part: Whole) -> Iterator[dict[str, Any]]:
-        recording, mel = part.recording, part.mel
+    def _segments(self, recording: Recording, mel: Mel) -> Iterator[dict[str, Any]]:
         tokenizer, logs = self._tokenizer(recording, mel), dict[int, Any]()
         segments = self._model.generate_segments(mel, tokenizer, recording.options, False)
         if recording.request.logprobs:

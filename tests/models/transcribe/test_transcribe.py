@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import json
 import math
 import re
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -28,7 +30,7 @@ from models.transcribe.audio import decoding, voice_activity
 from models.transcribe.audio.decoding import RATE_HZ
 from models.transcribe.audio.samples import Samples
 from models.transcribe.request import Heard, TranscribeRequest, Transcript
-from models.transcribe.whisper import logprobs, sequential
+from models.transcribe.whisper import batched, logprobs, sequential
 from models.transcribe.whisper.mel import Mel
 from models.transcribe.whisper.recording import Recording, Window, covering, windows
 from models.work import Progress, Unfinished
@@ -208,7 +210,7 @@ def test_the_spectrum_is_faster_whispers_wherever_it_is_looked_at(length):
     extractor = FeatureExtractor()
     noise = (np.random.default_rng(length).normal(size=length) * 3000).astype(np.int16)
     want = extractor(noise.astype(np.float32) / 32768)
-    mel = Mel(Samples(noise), extractor, lambda: None)
+    mel = Mel(Samples(noise), extractor)
     assert mel.shape == want.shape
     for part in (slice(None), slice(0, 3000), slice(100, 103), slice(2990, 6100)):
         assert np.allclose(mel[:, part], want[:, part], atol=1e-6)  # BLAS adds in its own order
@@ -446,6 +448,34 @@ def test_a_long_recording_lets_others_on_the_device(load, tmp_path, spoken, monk
         with pytest.raises(RuntimeError, match="out of memory"):
             through(engine, [again])
     assert work.finish(through(engine, [again])).segments == whole.segments
+
+
+@pytest.mark.parametrize("mode", ["sequential", "batched"])
+def test_a_recording_that_is_cancelled_between_two_runs_is_gone_at_once(
+    load, tmp_path, spoken, monkeypatch, mode
+):
+    """Its file is as long as it is, and stays open until then."""
+    monkeypatch.setattr(sequential.Sequential, "slice_s", 0.0)
+    monkeypatch.setattr(batched, "_end", lambda ticket, work: keep(ticket.item, work))
+    engine = load(WHISPER)
+    path = write(tmp_path / "a.wav", np.concatenate([spoken, silence(30)] * 3))
+    request = TranscribeRequest(path, mode=mode, **QUICK)
+    tickets = [Ticket(part) for part in asyncio.run(engine.prepare(request)).parts]
+    sound = weakref.ref(tickets[0].item.recording.audio.samples)
+    gc.disable()
+    try:
+        assert isinstance(engine.run(tickets)[0], Unfinished)
+        assert sound() is not None
+        tickets.clear()
+        assert sound() is None
+    finally:
+        gc.enable()
+
+
+def keep(item: Window, work: Any) -> Unfinished:
+    """As of a window whose first stretch ends before the window does."""
+    item.going = work
+    return Unfinished()
 
 
 def failing(*_: Any) -> None:
