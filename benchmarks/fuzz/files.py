@@ -6,9 +6,9 @@ import asyncio
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
+from benchmarks.fuzz.scratch import scratch
 from models.errors import QuartetError
 from models.pictures.decoding import decode as decode_picture
 from models.pictures.decoding import mask_of
@@ -39,12 +39,11 @@ def audio() -> Iterator[Feed]:
     """
     import av
 
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        path, samples = Path(folder) / "sound", Path(folder) / "samples"
+    with scratch("sound") as written:
 
         def feed(content: bytes) -> None:
-            path.write_bytes(content)
-            with samples.open("w+b") as spool, suppress(av.error.FFmpegError):
+            path = written(content)
+            with tempfile.TemporaryFile() as spool, suppress(av.error.FFmpegError):
                 decoder = Decoder(spool, _LONGEST_S * RATE_HZ, amplify=True, again_s=_AGAIN_S)
                 report = decoder.run(str(path))
                 assert report.get("error") or spool.tell() <= 2 * _LONGEST_S * RATE_HZ
@@ -55,13 +54,11 @@ def audio() -> Iterator[Feed]:
 @contextmanager
 def recording() -> Iterator[Feed]:
     """Lend the decoder of recordings with its child process."""
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        path = Path(folder) / "sound"
+    with scratch("sound") as written:
 
         def feed(content: bytes) -> None:
-            path.write_bytes(content)
             with suppress(Undecodable):
-                asyncio.run(decode(path, 20, 3600))
+                asyncio.run(decode(written(content), 20, 3600))
 
         yield feed
 
@@ -72,13 +69,11 @@ def pdf() -> Iterator[Feed]:
     import pypdfium2
 
     task = {"dpi": 40, "pixels": _PAGE_PIXELS, "side": 1000}
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        path = Path(folder) / "document.pdf"
+    with scratch("document.pdf") as written:
 
         def feed(content: bytes) -> None:
-            path.write_bytes(content)
             with suppress(pypdfium2.PdfiumError):
-                _draw(opened(str(path)), task)
+                _draw(opened(str(written(content))), task)
 
         yield feed
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from benchmarks.fuzz.requests import OURS, Broken
+from benchmarks.fuzz.scratch import scratch
 from handler.assemble import assemble
 from handler.errors import error_of
 from handler.settings.variables import Settings
@@ -31,13 +32,11 @@ _MODEL = "Tiny_Flux"
 @contextmanager
 def safetensors() -> Iterator[Feed]:
     """Lend both readers of the headers of weights: of a file here, and of one at another place."""
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        path = Path(folder) / "weights.safetensors"
+    with scratch("weights.safetensors") as written:
 
         def feed(content: bytes) -> None:
-            path.write_bytes(content)
             with suppress(WeightsUnavailable):
-                _looked_at(read_header(path))
+                _looked_at(read_header(written(content)))
             with suppress(WeightsUnavailable):
                 _looked_at(parse_header("a", len(content), lambda start, end: content[start:end]))
 
@@ -59,11 +58,10 @@ def adapter() -> Iterator[Feed]:
     folder = WeightsStore(Settings.from_env(os.environ).places()).resolve(CATALOG.find(_MODEL))
     pipeline = diffusers.FluxPipeline.from_pretrained(folder, local_files_only=True)
     adapters = Adapters(pipeline, _MODEL, kept_bytes=0)
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
-        path = Path(scratch) / "adapter.safetensors"
+    with scratch("adapter.safetensors") as written:
 
         def feed(content: bytes) -> None:
-            path.write_bytes(content)
+            path = written(content)
             with suppress(InvalidValue), adapters.on([Adapter("fuzz", path)]):
                 pass
             with adapters.on([]):
