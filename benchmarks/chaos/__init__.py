@@ -4,6 +4,7 @@ plans      the jobs of a run and the schedule of its faults, both functions of a
 gallery    the bodies of the jobs
 history    the record of a run: each job's events, the faults, and the state at the end
 checker    compares the record with the contract
+reading    a stream, as its client reads it
 answers    an answer without its ids and times, and the comparison of two answers
 network    packets that are dropped
 shuffle    turns in another order than that in which they were asked for

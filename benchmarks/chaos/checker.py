@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.chaos.answers import same, text_of
 from benchmarks.chaos.history import Event, History, Record, Violation
+from benchmarks.chaos.reading import Reading
 
 FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"})
 SLOT_S = 1.0
@@ -100,31 +101,19 @@ def _is_one_of(output: Any, answers: Sequence[Any]) -> bool:
 
 def _has_a_whole_stream(record: Record, history: History) -> Iterator[str]:
     """No event comes twice; a stream without a gap is the text of the answer."""
-    whole, text, last = True, "", -1
+    reading = Reading()
     for event in history.of("event"):
-        content = event.value
-        marked = content.get("type") == "stream.restarted"
-        if marked or (content.get("sequence") == 0 and _felt(record, history, {"client"})):
-            whole, text, last = True, "", -1  # the mark itself may be lost on its way
-        if content.get("type") == "stream.incomplete":
-            whole = False
-        number = content.get("sequence")
-        if number is None:
-            continue
-        if number <= last:
-            yield f"event {number} came again after {last}"
-        whole = whole and number == last + 1
-        last = number
-        for choice in content.get("choices", []):
-            text += (choice.get("delta") or {}).get("content") or ""
+        reading.read(event.value, lost=_felt(record, history, {"client"}))
+    yield from reading.broken
+    text = reading.text
     ends = history.of("ended")
     completed = bool(ends) and ends[-1].value["status"] == "COMPLETED"
     answers = [text_of(answer) or "" for answer in record.expected[history.plan.body]]
     # The end of a stream may be lost on its way: then the answer counts.
     cut = any(answer.startswith(text) for answer in answers) and _felt(record, history, {"client"})
-    if completed and last >= 0 and whole and text not in answers and not cut:
+    if completed and reading.last >= 0 and reading.whole and text not in answers and not cut:
         yield f"its stream ends with {text[-60:]!r}"
-    if not whole and not _felt(record, history, {"client"} | _workers(record)):
+    if not reading.whole and not _felt(record, history, {"client"} | _workers(record)):
         yield "its stream has a gap, and there was no fault"
 
 

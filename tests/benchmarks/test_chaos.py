@@ -106,6 +106,31 @@ def test_a_stream_may_begin_anew_if_it_says_so():
     assert check(record(job)) == []
 
 
+def of_runs(*runs: tuple[str, int]) -> History:
+    """A stream of more than one run, without marks; it ends as it should."""
+    job = without(history(), "event")
+    job.events[2:2] = [
+        Event(0.2, "event", {"id": run, "sequence": number, "choices": []}) for run, number in runs
+    ]
+    return job
+
+
+def test_a_beginning_may_be_lost_on_its_way_to_the_client_if_the_id_is_another():
+    spans = [Span(Fault(0, "half", "client", 1), 0.0, 1.0)]
+    anew = of_runs(("a", 0), ("a", 1), ("a", 2), ("b", 1), ("b", 2))
+    assert check(record(anew, spans=spans)) == []
+    assert rules(record(anew)) == {"its stream"}
+    again = of_runs(("a", 0), ("a", 1), ("a", 2), ("a", 1), ("a", 2))
+    assert rules(record(again, spans=spans)) == {"its stream"}
+
+
+def test_two_runs_that_share_a_stream_are_caught():
+    spans = [Span(Fault(0, "half", "client", 1), 0.0, 1.0)]
+    mixed = of_runs(("a", 0), ("b", 1), ("a", 2), ("b", 3))
+    assert rules(record(mixed, spans=spans)) == {"its stream"}
+    assert rules(record(of_runs(("a", 0), ("b", 1), ("b", 2)))) == {"its stream"}
+
+
 def test_a_swapped_result_is_caught():
     job = without(history(0), "ended")
     [violation] = check(record(with_event(job, "ended", ended(ANSWERS["chat 1"][0]))))
