@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from handler.acceptance import Accepted, Answered
-from handler.caught import Caught
+from handler.caught import Caught, let_go
 from handler.contract.base import Json, Operation, Surface
 from handler.contract.request import Request
 from handler.contract.streaming import Whole, sse
@@ -202,6 +202,7 @@ class Worker(Life):
             "%s failed with %s in %.0f ms", _surface(accepted), code, _since_ms(start),
             extra={"job_id": accepted.id}, exc_info=None if known else error,
         )  # fmt: skip
+        let_go(error)
         return wire(error)
 
 

@@ -8,6 +8,7 @@ Nothing is written about what is said.
 from __future__ import annotations
 
 import io
+import weakref
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -170,6 +171,8 @@ class Coded(Encoder):
         self._container = av.open(
             self._sink, "w", format=_CONTAINERS[format_], container_options=options
         )
+        # An open container and its stream refer to each other: one that nobody ends is closed, too.
+        weakref.finalize(self, self._container.close).atexit = False
         self._stream = self._container.add_stream(
             _CODECS[format_], rate=shape.rate_hz, layout=shape.layout
         )
