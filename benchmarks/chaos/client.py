@@ -26,6 +26,7 @@ _OPENAI = {
     "images": "/images/generations",
     "transcribe": "/audio/transcriptions",
     "speech": "/audio/speech",
+    "music": "/audio/music",
     "embeddings": "/embeddings",
 }
 

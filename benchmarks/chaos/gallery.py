@@ -9,7 +9,7 @@ import wave
 from collections.abc import Callable
 from typing import Any
 
-SURFACES = ("chat", "images", "transcribe", "speech", "embeddings")
+SURFACES = ("chat", "images", "transcribe", "speech", "music", "embeddings")
 _EACH = 12
 _WORDS = tuple(
     "amber birch cedar delta ember fjord grove harbor island jasmine kettle lantern "  # noqa: SIM905
@@ -57,6 +57,11 @@ def _speech(number: int) -> dict[str, Any]:
     return {"input": _sentence("speech", number)[:40], "response_format": "wav", "seed": 7}
 
 
+def _music(number: int) -> dict[str, Any]:
+    body = {"caption": _sentence("music", number), "duration": 10 + number, "seed": number}
+    return {**body, "inference_steps": 2, "audio_format": "wav"}
+
+
 def _embeddings(number: int) -> dict[str, Any]:
     return {"input": [_sentence(f"embeddings {part}", number) for part in range(1 + number % 3)]}
 
@@ -66,6 +71,7 @@ _MAKERS: dict[str, Callable[[int], dict[str, Any]]] = {
     "images": _images,
     "transcribe": _transcribe,
     "speech": _speech,
+    "music": _music,
     "embeddings": _embeddings,
 }
 BODIES: dict[str, dict[str, Any]] = {

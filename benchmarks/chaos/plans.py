@@ -17,6 +17,7 @@ NETWORK_FAULTS = ("dns", "dns late", "partition")
 LINK_FAULTS = ("cut", "stall", "slow", "half", "lost", "reorder", "429", "503")
 PLATFORM_FAULTS = ("crash", "restart")
 _WAYS = ("run", "runpod", "runsync", "stream", "openai", "openai stream", "gateway")
+_NOT_OF_THE_GATEWAY = frozenset({"speech", "music"})  # it has no route for them
 _MEAN_PAUSE_S = 2.5  # between two faults
 _GROUPS = (PROCESS_FAULTS, INSIDE_FAULTS, NETWORK_FAULTS, LINK_FAULTS)
 _SHARES = (0.3, 0.2, 0.15, 0.35)  # of these groups
@@ -79,7 +80,7 @@ def _plan(chance: random.Random, number: int, ways: Sequence[str]) -> Plan:
     if way in {"stream", "openai stream"}:  # the streams of chat are compared event by event
         surface = "chat"
         names = [name for name in BODIES if name.startswith("chat")]
-    if way == "gateway" and surface == "speech":  # the gateway has no route for it
+    if way == "gateway" and surface in _NOT_OF_THE_GATEWAY:
         way = "run"
     body = chance.choice(names)
     cancels = way in {"run", "stream"} and chance.random() < 0.15

@@ -152,16 +152,20 @@ class Stage:
         return histories
 
     async def slot(self) -> Slot:
-        """Cancel jobs that run, and measure how long workers keep them."""
+        """Cancel jobs that run, and measure how long workers keep them.
+
+        A worker of all surfaces loads a model at its first job. All jobs have begun to answer when
+        they are cancelled, so no worker loads one then.
+        """
         content = "x" * 4000 if self._options.fake else "Count to a thousand."
         jobs = _SLOT_JOBS if self._options.fake else _SMALL_SLOT_JOBS
-        body = {"messages": [{"role": "user", "content": content}], "max_tokens": 1500}
+        messages = [{"role": "user", "content": content}]
+        body = {"messages": messages, "max_tokens": 1500, "stream": True}
         async with httpx.AsyncClient(base_url=self.platform.url, headers=KEY, timeout=30) as http:
             sent = [http.post("/v2/chat/run", json={"input": body}) for _ in range(jobs)]
             ids = [answer.json()["id"] for answer in await asyncio.gather(*sent)]
-            async with asyncio.timeout(_SLOT_WAIT_S):
-                while await self._in_flight(http) < jobs:  # noqa: ASYNC110
-                    await asyncio.sleep(0.05)
+            async with asyncio.timeout(_START_S):
+                await asyncio.gather(*(_begun(http, job_id) for job_id in ids))
             await asyncio.gather(*(http.post(f"/v2/chat/cancel/{job_id}") for job_id in ids))
             cancelled_s = self.client.now_s()
             while await self._in_flight(http):
@@ -196,6 +200,12 @@ class Stage:
             for life in worker.lives:
                 unmount(life.folder)
         return left
+
+
+async def _begun(http: httpx.AsyncClient, job_id: str) -> None:
+    """Wait until a job of chat has had an event."""
+    while not (await http.get(f"/v2/chat/stream/{job_id}")).json()["stream"]:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
 
 
 async def play(options: Options, plans: Sequence[Plan], schedule: Sequence[Fault]) -> Record:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
-_NICE = 5  # of a thread that computes; a thread of 0 gets three times its share of a busy core
+_NICE = 5  # more than the process: the others get three times its share of a busy core
 
 
 def share_cores(env: MutableMapping[str, str], cores: int | None = None) -> None:
@@ -33,7 +33,7 @@ def share_cores(env: MutableMapping[str, str], cores: int | None = None) -> None
 
 
 def give_way() -> None:
-    """Lower the priority of this thread, and of the threads that it starts.
+    """Give this thread, and the threads that it starts, less priority than the process has.
 
     A model that computes on the CPU takes all cores. So the threads that answer requests, and those
     that run short requests beside long ones, need not wait for it. Linux has priorities of threads;
@@ -41,7 +41,8 @@ def give_way() -> None:
     """
     if sys.platform == "linux":
         with suppress(OSError):  # lowering needs no right, but a sandbox may forbid the call
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+            process = os.getpriority(os.PRIO_PROCESS, os.getpid())
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), process + _NICE)
 
 
 def usable_cores(cgroup: Path = _CGROUP) -> int:

@@ -11,6 +11,7 @@ from models.device.hardware import Device
 from models.device.threads import give_way
 from models.engine import Differences, Engine
 from models.errors import ModelLoadFailed
+from models.loading import alone
 from models.row import Row
 from models.stages import spent, stage
 from models.weights.prefetch import read_ahead
@@ -66,7 +67,7 @@ class Loader:
             adapters = {name: self._adapter(row, name, at) for name, at in sources.items()}
         if adapters:
             row = replace(row, options={**row.options, "adapters": adapters})
-        with stage("load"):
+        with alone(), stage("load"):
             engine = engine_class(row).load(folder, row, self.device)
         spent("read", self._read_s.pop(row.slug, 0.0))
         return engine

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import WeightsUnavailable
+from models.loading import alone
 from models.quiet import hush
 
 
@@ -18,7 +19,8 @@ def run(name: str, source: Path, into: Path) -> None:
     Raises:
         KeyError: no conversion has that name.
     """
-    CONVERSIONS[name](source, into)
+    with alone():
+        CONVERSIONS[name](source, into)
 
 
 def check(name: str, slug: str) -> None:

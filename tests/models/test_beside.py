@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
+import torch
 
 from handler.assemble import assemble
 from handler.settings.variables import Settings
@@ -25,6 +26,7 @@ from models.transcribe.request import TranscribeRequest
 from models.transcribe.whisper.selftest import CLIP
 from models.work import Progress
 from tests.conftest import needs, row
+from tests.support.chatting import alone, letters
 from tests.support.driving import Ticket, through
 
 _TEXTS = tuple(f"{number} foxes jump over the lazy dog" * 4 for number in range(20))
@@ -86,11 +88,39 @@ def said(answer: Any) -> Any:
 def test_two_runs_at_once_give_what_each_gives_alone(load, slug):
     engine, requests = load(row(slug)), _CASES[slug]
     assert engine.express
-    alone = [plain(engine, request) for request in requests]
+    single = [plain(engine, request) for request in requests]
     with ThreadPoolExecutor(2) as threads:
         for _ in range(3):
             both = list(threads.map(partial(plain, engine), requests))
-            assert both == alone
+            assert both == single
+
+
+@pytest.fixture
+def as_while_another_model_loads() -> Iterator[Callable[[], None]]:
+    """Sets the default type of torch, which transformers changes while it makes a model."""
+    usual = torch.get_default_dtype()
+    yield lambda: torch.set_default_dtype(torch.bfloat16)
+    torch.set_default_dtype(usual)
+
+
+@pytest.mark.parametrize("slug", [pytest.param(slug, marks=needs(slug)) for slug in _CASES])
+def test_a_run_is_the_same_while_another_model_loads(load, slug, as_while_another_model_loads):
+    engine, (_, request) = load(row(slug)), _CASES[slug]
+    usual = plain(engine, request)
+    as_while_another_model_loads()
+    assert plain(engine, request) == usual
+
+
+def test_a_chat_is_the_same_while_another_model_loads(load, as_while_another_model_loads):
+    engine = load(replace(row("Tiny_Llama"), options={"family": "llama3", "cache_tokens": 8192}))
+    ways: list[dict[str, Any]] = [
+        {"temperature": 0.0},
+        {"temperature": 1.0, "seed": 3, "top_p": 0.9},
+    ]
+    usual = [alone(engine, letters(20), max_tokens=12, ignore_eos=True, **way) for way in ways]
+    as_while_another_model_loads()
+    for way, answer in zip(ways, usual, strict=True):
+        assert alone(engine, letters(20), max_tokens=12, ignore_eos=True, **way) == answer
 
 
 @pytest.mark.parametrize("slug", ["Tiny_Flux", "Tiny_AceStep", "Tiny_Ltx2"])
@@ -115,12 +145,12 @@ def test_a_request_of_few_steps_runs_between_the_steps_of_one_of_many(load, slug
             pass
 
     long = replace(long, seeds=(7,))
-    alone = [plain(engine, request) for request in (long, short)]
+    single = [plain(engine, request) for request in (long, short)]
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(made, engine, long, partial(Watched, "long", wait))
         begun.wait(10)
         second = threads.submit(made, engine, short, partial(Watched, "short", lambda: None))
-        assert [first.result(30), second.result(30)] == alone
+        assert [first.result(30), second.result(30)] == single
     count = steps.count("short")
     assert steps[:-1][: count + 1] == ["long", *["short"] * count]
     assert steps.count("long") == (8 if slug == "Tiny_Ltx2" else long.steps)

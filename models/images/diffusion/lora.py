@@ -11,6 +11,7 @@ from typing import Any
 
 from models.errors import InvalidValue, WeightsUnavailable
 from models.images.request import Adapter
+from models.loading import alone
 from models.weights.header import check_adapter_header
 
 # Suffixes of a layer's two matrices, as peft and as diffusers name them.
@@ -75,7 +76,7 @@ class Adapters:
             InvalidValue: they are for another model.
         """
         try:
-            with warnings.catch_warnings():  # peft warns of every second adapter
+            with alone(), warnings.catch_warnings():  # peft warns of every second adapter
                 warnings.simplefilter("ignore", UserWarning)
                 self._pipeline.load_lora_weights(weights, adapter_name=name)
         except (KeyError, RuntimeError, ValueError) as error:
@@ -83,7 +84,8 @@ class Adapters:
             raise self._unfit(adapter) from error
 
     def _clear(self) -> None:
-        self._pipeline.unload_lora_weights()  # removes what was half loaded, too
+        with alone():
+            self._pipeline.unload_lora_weights()  # removes what was half loaded, too
         self._loaded.clear()
 
     def _checked(self, adapter: Adapter) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from models.images.diffusion.lora import PAIRS, Adapters
 from models.images.request import Adapter
+from models.loading import alone
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,8 @@ class HotSwap(Adapters):
         weights = _with_slot_rank(pairs, alphas, adapter.scale)
         if slot in self._held:
             try:
-                self._pipeline.load_lora_weights(weights, adapter_name=slot, hotswap=True)
+                with alone():
+                    self._pipeline.load_lora_weights(weights, adapter_name=slot, hotswap=True)
                 self._held[slot] = key
                 return slot
             except (KeyError, RuntimeError, ValueError):
