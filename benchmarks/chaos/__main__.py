@@ -25,13 +25,19 @@ from benchmarks.chaos.processes import may_mount
 from benchmarks.chaos.report import keep, report
 from benchmarks.chaos.stage import Options, play
 
-_JOBS_A_SECOND = {"fake": 15, "small": 5}  # of two cores
+# Of two cores: jobs a second, and the mean time between two faults. A worker takes some ten seconds
+# to load all small models.
+_PACE = {"fake": (15, 2.5), "small": (5, 5.0)}
 
 
 def main() -> int:
     given = _parser().parse_args()
-    seconds = given.jobs / _JOBS_A_SECOND[given.models] if given.seconds is None else given.seconds
-    faults = read(given.faults) if given.faults else schedule(given.seed, seconds, given.workers)
+    rate, pause_s = _PACE[given.models]
+    seconds = given.jobs / rate if given.seconds is None else given.seconds
+    if given.faults:
+        faults = read(given.faults)
+    else:
+        faults = schedule(given.seed, seconds, given.workers, pause_s)
     if given.save:
         write(given.save, faults)
         return 0
@@ -69,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--at-once", type=int, default=32, help="how many jobs clients have open")
     parser.add_argument("--seconds", type=float, help="how long there are faults")
     parser.add_argument(
-        "--models", choices=tuple(_JOBS_A_SECOND), default="fake",
+        "--models", choices=tuple(_PACE), default="fake",
         help="engines without weights, or small models with them",
     )  # fmt: skip
     parser.add_argument("--faults", type=Path, help="a schedule to replay, instead of the seed's")

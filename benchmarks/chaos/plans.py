@@ -18,7 +18,7 @@ LINK_FAULTS = ("cut", "stall", "slow", "half", "lost", "reorder", "429", "503")
 PLATFORM_FAULTS = ("crash", "restart")
 _WAYS = ("run", "runpod", "runsync", "stream", "openai", "openai stream", "gateway")
 _NOT_OF_THE_GATEWAY = frozenset({"speech", "music"})  # it has no route for them
-_MEAN_PAUSE_S = 2.5  # between two faults
+_MEAN_PAUSE_S = 2.5  # between two faults, by default
 _GROUPS = (PROCESS_FAULTS, INSIDE_FAULTS, NETWORK_FAULTS, LINK_FAULTS)
 _SHARES = (0.3, 0.2, 0.15, 0.35)  # of these groups
 _LONGEST_JUMP_S = 4 * 3600
@@ -95,17 +95,25 @@ def _plan(chance: random.Random, number: int, ways: Sequence[str]) -> Plan:
     )
 
 
-def schedule(seed: int, seconds: float, workers: int) -> list[Fault]:
+def schedule(
+    seed: int, seconds: float, workers: int, pause_s: float = _MEAN_PAUSE_S
+) -> list[Fault]:
     """Return the faults of a run in the order of their times.
 
-    The platform is lost at most once a minute: each time, the jobs of that moment are lost.
+    The platform is lost at most once a minute.
+
+    Args:
+        seed: of the schedule.
+        seconds: how long there are faults.
+        workers: how many workers there are.
+        pause_s: the mean time between two faults.
     """
     chance = random.Random(f"faults {seed}")
     faults: list[Fault] = []
     at_s, platform_s = 2.0, chance.uniform(15, 45)
     while at_s < seconds:
         faults.append(_fault(chance, at_s, workers))
-        at_s += chance.expovariate(1 / _MEAN_PAUSE_S)
+        at_s += chance.expovariate(1 / pause_s)
     while platform_s < seconds:
         kind = chance.choice(PLATFORM_FAULTS)
         faults.append(Fault(round(platform_s, 3), kind, "platform", round(chance.uniform(0, 4), 3)))
