@@ -96,10 +96,23 @@ def test_two_runs_at_once_give_what_each_gives_alone(load, slug):
 
 
 @pytest.fixture
-def as_while_another_model_loads() -> Iterator[Callable[[], None]]:
-    """Sets the default type of torch, which transformers changes while it makes a model."""
+def as_while_another_model_loads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Callable[[], None]]:
+    """Changes what the libraries change for all threads while they make a model.
+
+    transformers sets torch's default type, and accelerate has new modules without data.
+    """
     usual = torch.get_default_dtype()
-    yield lambda: torch.set_default_dtype(torch.bfloat16)
+
+    def refuse(module: Any, name: str, _: Any) -> None:
+        raise AssertionError(f"{name} of {type(module).__name__} would have no data")
+
+    def begin() -> None:
+        torch.set_default_dtype(torch.bfloat16)
+        monkeypatch.setattr(torch.nn.Module, "register_parameter", refuse)
+
+    yield begin
     torch.set_default_dtype(usual)
 
 
