@@ -17,7 +17,7 @@ class Reading:
 
     def __init__(self) -> None:
         self.broken: list[str] = []
-        self._over: set[str] = set()
+        self._over: set[str] = set()  # runs that another one has followed
         self._run: str | None = None
         self._begin()
 
@@ -31,10 +31,9 @@ class Reading:
         """
         if event.get("type") == "stream.restarted" or (lost and self._is_of_another_run(event)):
             self._begin()
-        run, number = event.get("id", self._run), event.get("sequence")
-        if run in self._over or (self._run is not None and run != self._run):
+        number = event.get("sequence")
+        if "id" in event and not self._follows(event["id"]):
             self.broken.append(f"event {number} is of another run than event {self.last}")
-        self._run = run
         if event.get("type") == "stream.incomplete":
             self.whole = False
         if number is None:
@@ -46,12 +45,19 @@ class Reading:
         for choice in event.get("choices", []):
             self.text += (choice.get("delta") or {}).get("content") or ""
 
+    def _follows(self, run: str) -> bool:
+        """Note the run of an event; return whether it may follow the events before."""
+        follows = run not in self._over and self._run in (None, run)
+        # A platform that comes back hands out the events of the same run again, after a mark.
+        if self._before not in (None, run):
+            self._over.add(str(self._before))
+        self._run, self._before = run, None
+        return follows
+
     def _is_of_another_run(self, event: dict[str, Any]) -> bool:
         another = self._run is not None and event.get("id", self._run) != self._run
         return another or event.get("sequence") == 0
 
     def _begin(self) -> None:
-        if self._run is not None:
-            self._over.add(self._run)
-        self._run = None
+        self._before, self._run = self._run, None
         self.whole, self.text, self.last = True, "", -1

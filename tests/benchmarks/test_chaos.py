@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -19,6 +20,7 @@ from benchmarks.chaos.checker import check
 from benchmarks.chaos.history import Event, History, Record, Slot, Span
 from benchmarks.chaos.plans import Fault, Plan
 from benchmarks.chaos.proxy import Link
+from benchmarks.chaos.reading import Reading
 from benchmarks.chaos.servers import SECRET, read_webhook
 from local.webhooks import sign
 from tests.conftest import ROOT
@@ -122,6 +124,23 @@ def test_a_beginning_may_be_lost_on_its_way_to_the_client_if_the_id_is_another()
     assert rules(record(anew)) == {"its stream"}
     again = of_runs(("a", 0), ("a", 1), ("a", 2), ("a", 1), ("a", 2))
     assert rules(record(again, spans=spans)) == {"its stream"}
+
+
+def test_a_platform_that_comes_back_may_hand_out_the_same_events_after_a_mark():
+    mark = {"type": "stream.restarted", "choices": []}
+    assert broken(("a", 0), ("a", 1), mark, ("a", 0), ("a", 1)) == []
+    assert broken(("a", 0), mark, ("b", 0), ("b", 1)) == []
+    assert len(broken(("a", 0), mark, ("b", 0), ("a", 1))) == 1
+    assert len(broken(("a", 0), mark, ("b", 0), mark, ("a", 0))) == 1
+
+
+def broken(*events: tuple[str, int] | dict[str, Any]) -> list[str]:
+    """What must not happen in a stream whose events cannot be lost."""
+    reading = Reading()
+    for event in events:
+        content = event if isinstance(event, dict) else {"id": event[0], "sequence": event[1]}
+        reading.read(content, lost=False)
+    return reading.broken
 
 
 def test_two_runs_that_share_a_stream_are_caught():
