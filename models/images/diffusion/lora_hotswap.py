@@ -71,7 +71,7 @@ class HotSwap(Adapters):
         return slot
 
     def _clear(self) -> None:
-        self._pipeline.unload_lora_weights()
+        super()._clear()
         self._held.clear()
 
 
