@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from handler.acceptance import Accepted, Answered
-from handler.caught import Caught, let_go
+from handler.caught import Caught
 from handler.contract.base import Json, Operation, Surface
 from handler.contract.request import Request
 from handler.contract.streaming import Whole, sse
@@ -24,7 +24,7 @@ from handler.errors import OutputTooLarge, error_object, wire
 from handler.life import Life
 from handler.limits import Limits
 from handler.wire import Encoded, File, as_it_is, encode
-from models.errors import QuartetError
+from models.errors import QuartetError, let_go
 
 log = logging.getLogger(__name__)
 

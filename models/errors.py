@@ -209,3 +209,19 @@ class EngineFailed(WorkerError):
 def shorten(text: str, limit: int = 60) -> str:
     """Shorten a client's text for an error message to at most ``limit`` characters."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def let_go(error: BaseException) -> None:
+    """Drop the frames of an error that is answered, and the errors that led to it with theirs.
+
+    They refer to the job, and among its variables is the error: a cycle, which would keep its files
+    and texts until a full garbage collection.
+    """
+    left: list[BaseException] = [error]
+    while left:
+        current = left.pop()
+        causes = [current.__cause__, current.__context__]
+        if isinstance(current, BaseExceptionGroup):
+            causes += current.exceptions
+        left += [cause for cause in causes if cause is not None]
+        current.__traceback__ = current.__cause__ = current.__context__ = None

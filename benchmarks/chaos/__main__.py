@@ -20,14 +20,14 @@ from pathlib import Path
 
 from benchmarks.chaos.checker import check
 from benchmarks.chaos.network import enter, may_drop
-from benchmarks.chaos.plans import plans, read, schedule, write
+from benchmarks.chaos.plans import MEAN_PAUSE_S, plans, read, schedule, write
 from benchmarks.chaos.processes import may_mount
 from benchmarks.chaos.report import keep, report
 from benchmarks.chaos.stage import Options, play
 
 # Of two cores: jobs a second, and the mean time between two faults. A worker takes some ten seconds
 # to load all small models.
-_PACE = {"fake": (15, 2.5), "small": (5, 5.0)}
+_PACE = {"fake": (15, MEAN_PAUSE_S), "small": (5, 5.0)}
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ LINK_FAULTS = ("cut", "stall", "slow", "half", "lost", "reorder", "429", "503")
 PLATFORM_FAULTS = ("crash", "restart")
 _WAYS = ("run", "runpod", "runsync", "stream", "openai", "openai stream", "gateway")
 _NOT_OF_THE_GATEWAY = frozenset({"speech", "music"})  # it has no route for them
-_MEAN_PAUSE_S = 2.5  # between two faults, by default
+MEAN_PAUSE_S = 2.5  # between two faults, by default
 _GROUPS = (PROCESS_FAULTS, INSIDE_FAULTS, NETWORK_FAULTS, LINK_FAULTS)
 _SHARES = (0.3, 0.2, 0.15, 0.35)  # of these groups
 _LONGEST_JUMP_S = 4 * 3600
@@ -95,9 +95,7 @@ def _plan(chance: random.Random, number: int, ways: Sequence[str]) -> Plan:
     )
 
 
-def schedule(
-    seed: int, seconds: float, workers: int, pause_s: float = _MEAN_PAUSE_S
-) -> list[Fault]:
+def schedule(seed: int, seconds: float, workers: int, pause_s: float = MEAN_PAUSE_S) -> list[Fault]:
     """Return the faults of a run in the order of their times.
 
     The platform is lost at most once a minute.

@@ -20,7 +20,7 @@ from models.device.failures import (
 from models.device.memory import Surplus, free_memory
 from models.device.rounding import rounded
 from models.engine import BatchEngine
-from models.errors import EngineFailed
+from models.errors import EngineFailed, let_go
 from models.warm.load import Load
 from models.warm.ticket import Ticket
 
@@ -62,8 +62,11 @@ class Runner:
         if failure is None:
             return outcomes
         if len(batch) == 1 or is_device_lost(failure):
-            return [translate(failure)] * len(batch)
-        return self._run_halves(batch, failure)
+            outcomes = [translate(failure)] * len(batch)
+        else:
+            outcomes = self._run_halves(batch, failure)
+        let_go(failure)
+        return outcomes
 
     def _run_halves(self, batch: Sequence[Ticket], failure: BaseException) -> list[object]:
         """Run the halves of a failed batch; parts that have emitted events fail at once."""

@@ -171,13 +171,19 @@ def test_every_engine_is_looked_at():
 NAMES = [pytest.param(name, marks=needs(FETCHED[name]) if name in FETCHED else ()) for name in USES]
 
 
+def used(name: str, folder: Path) -> tuple[Row, Use]:
+    """A model and its use; weights that are made here are written to the folder."""
+    model, use = USES[name]
+    if name in MADE:
+        MADE[name](folder, model)
+        model = replace(model, weights=folder.as_uri())
+    return model, use
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_an_engine_that_was_settled_is_gone_once_it_is_closed(store, thawed, tmp_path, name):
     """At once, as it hangs in no circle: nobody has to look through all objects for it."""
-    model, use = USES[name]
-    if name in MADE:
-        MADE[name](tmp_path, model)
-        model = replace(model, weights=tmp_path.as_uri())
+    model, use = used(name, tmp_path)
     engine, weights = loaded(lambda: Loader(store, CPU)(model))
     use(engine)
     assert weights() is not None
@@ -196,10 +202,7 @@ def test_an_engine_that_was_settled_is_gone_once_it_is_closed(store, thawed, tmp
 @pytest.mark.parametrize("name", NAMES)
 def test_a_request_is_gone_with_its_answer(store, tmp_path, monkeypatch, name):
     """At once: what a part holds, as a file of sound, does not wait for a full collection."""
-    model, use = USES[name]
-    if name in MADE:
-        MADE[name](tmp_path, model)
-        model = replace(model, weights=tmp_path.as_uri())
+    model, use = used(name, tmp_path)
     held: list[weakref.ref[Any]] = []
 
     class Watched(driving.Ticket):
